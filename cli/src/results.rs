@@ -1,0 +1,165 @@
+//! What `compare` measured: the one structure behind `report/results.json`, the page and the printed summary.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything one `compare` found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Results {
+    /// Version of wgpu-rnn that measured.
+    pub version: String,
+    /// UTC date of the measurement, `YYYY-MM-DD`.
+    pub date: String,
+    /// The command line that was run.
+    pub command: String,
+    /// Where it ran.
+    pub device: DeviceUsed,
+    /// What it ran on.
+    pub data: DataUsed,
+    /// Seed of weights and batches.
+    pub seed: u64,
+    /// Batch size B, steps T, input size I of every run.
+    pub batch: usize,
+    /// Steps T of one sequence.
+    pub steps: usize,
+    /// Input size I.
+    pub input: usize,
+    /// Name of the error, such as `mean absolute error` or `bits per character`.
+    pub error_name: String,
+    /// Unit of the error, such as `°F` or `bits`; may be empty.
+    pub error_unit: String,
+    /// What the naive forecast is, in words.
+    pub naive_name: String,
+    /// Validation error of the naive forecast.
+    pub naive_error: f64,
+    /// Six runs: three cells at equal hidden size, three at equal parameter count.
+    pub runs: Vec<Run>,
+    /// Common claims with what was measured.
+    pub claims: Vec<Claim>,
+    /// A stretch of validation data: truth and each run's forecast.
+    pub forecast: Option<Forecast>,
+}
+
+/// The device and why it was taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeviceUsed {
+    /// Name of the adapter or of the processor.
+    pub name: String,
+    /// `gpu`, `software` or `cpu`.
+    pub kind: String,
+    /// Backend or executor, such as `Vulkan` or `native, 2 threads`.
+    pub backend: String,
+    /// Why this one.
+    pub why: String,
+}
+
+/// The data and what was done to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataUsed {
+    /// Short name.
+    pub name: String,
+    /// What is predicted from what.
+    pub task: String,
+    /// Counts and repairs, one sentence each.
+    pub notes: Vec<String>,
+    /// Training sequences (or characters).
+    pub train: usize,
+    /// Validation sequences (or characters).
+    pub validation: usize,
+}
+
+/// One trained network.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// `RNN`, `GRU` or `LSTM`.
+    pub cell: String,
+    /// `equal hidden size` or `equal parameters`.
+    pub group: String,
+    /// Hidden size H.
+    pub hidden: usize,
+    /// Gates G.
+    pub gates: usize,
+    /// Parameters of the recurrent layer, counted from its tensors.
+    pub parameters: usize,
+    /// The formula with its numbers filled in, such as `4·(32·8 + 32·32 + 2·32)`.
+    pub formula: String,
+    /// What the formula gives.
+    pub parameters_by_formula: usize,
+    /// Parameters of the whole model with its head (and embedding).
+    pub model_parameters: usize,
+    /// Bytes of the recurrent layer's weights.
+    pub weight_bytes: u64,
+    /// Bytes of the reserve as allocated.
+    pub reserve_bytes: u64,
+    /// Bytes of the reserve as predicted.
+    pub reserve_predicted: u64,
+    /// Bytes of the workspace as allocated.
+    pub workspace_bytes: u64,
+    /// Bytes of the workspace as predicted.
+    pub workspace_predicted: u64,
+    /// One forward pass of the whole model, milliseconds.
+    pub forward_ms: Spread,
+    /// One training step (forward, backward, clip, update), milliseconds.
+    pub step_ms: Spread,
+    /// Training throughput from the median step.
+    pub sequences_per_second: f64,
+    /// Training steps taken.
+    pub training_steps: usize,
+    /// Training curve.
+    pub curve: Vec<Point>,
+    /// Best validation error.
+    pub validation_error: f64,
+    /// Why training ended early, if it did.
+    pub stopped: Option<String>,
+}
+
+/// Median and spread of a repeated measurement.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Spread {
+    /// Median.
+    pub median: f64,
+    /// Smallest.
+    pub min: f64,
+    /// Largest.
+    pub max: f64,
+    /// How many were measured.
+    pub runs: usize,
+}
+
+/// One point of a training curve.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Point {
+    /// Training step, from 0.
+    pub step: usize,
+    /// Training loss since the last point (NaN-free; the task's loss).
+    pub train_loss: f64,
+    /// Validation error at this step.
+    pub validation_error: f64,
+}
+
+/// A common claim and whether it held.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claim {
+    /// The claim as people say it.
+    pub claim: String,
+    /// One sentence with the measured numbers.
+    pub measured: String,
+    /// The measured ratio GRU / LSTM.
+    pub ratio: f64,
+    /// Whether it held here.
+    pub held: bool,
+}
+
+/// A stretch of validation data with every run's forecast.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Forecast {
+    /// Label of the value axis, such as `temperature (°F)`.
+    pub label: String,
+    /// Time labels, one a value.
+    pub times: Vec<String>,
+    /// The truth.
+    pub truth: Vec<f32>,
+    /// The naive forecast.
+    pub naive: Vec<f32>,
+    /// A forecast of each run: name, values.
+    pub predictions: Vec<(String, Vec<f32>)>,
+}
