@@ -1,6 +1,6 @@
 //! What `compare` measured: the one structure behind `report/results.json`, the page and the printed summary.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Everything one `compare` found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +30,7 @@ pub struct Results {
     /// What the naive forecast is, in words.
     pub naive_name: String,
     /// Validation error of the naive forecast.
+    #[serde(deserialize_with = "number")]
     pub naive_error: f64,
     /// Six runs: three cells at equal hidden size, three at equal parameter count.
     pub runs: Vec<Run>,
@@ -101,12 +102,14 @@ pub struct Run {
     /// One training step (forward, backward, clip, update), milliseconds.
     pub step_ms: Spread,
     /// Training throughput from the median step.
+    #[serde(deserialize_with = "number")]
     pub sequences_per_second: f64,
     /// Training steps taken.
     pub training_steps: usize,
     /// Training curve.
     pub curve: Vec<Point>,
     /// Best validation error.
+    #[serde(deserialize_with = "number")]
     pub validation_error: f64,
     /// Why training ended early, if it did.
     pub stopped: Option<String>,
@@ -116,10 +119,13 @@ pub struct Run {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Spread {
     /// Median.
+    #[serde(deserialize_with = "number")]
     pub median: f64,
     /// Smallest.
+    #[serde(deserialize_with = "number")]
     pub min: f64,
     /// Largest.
+    #[serde(deserialize_with = "number")]
     pub max: f64,
     /// How many were measured.
     pub runs: usize,
@@ -131,8 +137,10 @@ pub struct Point {
     /// Training step, from 0.
     pub step: usize,
     /// Training loss since the last point (NaN-free; the task's loss).
+    #[serde(deserialize_with = "number")]
     pub train_loss: f64,
     /// Validation error at this step.
+    #[serde(deserialize_with = "number")]
     pub validation_error: f64,
 }
 
@@ -144,6 +152,7 @@ pub struct Claim {
     /// One sentence with the measured numbers.
     pub measured: String,
     /// The measured ratio GRU / LSTM.
+    #[serde(deserialize_with = "number")]
     pub ratio: f64,
     /// Whether it held here.
     pub held: bool,
@@ -157,9 +166,32 @@ pub struct Forecast {
     /// Time labels, one a value.
     pub times: Vec<String>,
     /// The truth.
+    #[serde(deserialize_with = "numbers")]
     pub truth: Vec<f32>,
     /// The naive forecast.
+    #[serde(deserialize_with = "numbers")]
     pub naive: Vec<f32>,
     /// A forecast of each run: name, values.
+    #[serde(deserialize_with = "named_numbers")]
     pub predictions: Vec<(String, Vec<f32>)>,
+}
+
+/// JSON has no word for a number that is not finite: `null` is written for it and read as not-a-number.
+fn number<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(source)?.unwrap_or(f64::NAN))
+}
+
+/// As [`number`], for a list.
+fn numbers<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<f32>, D::Error> {
+    Ok(finite_or_nan(Vec::deserialize(source)?))
+}
+
+/// As [`number`], for lists with names.
+fn named_numbers<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<(String, Vec<f32>)>, D::Error> {
+    let named = Vec::<(String, Vec<Option<f32>>)>::deserialize(source)?;
+    Ok(named.into_iter().map(|(name, values)| (name, finite_or_nan(values))).collect())
+}
+
+fn finite_or_nan(values: Vec<Option<f32>>) -> Vec<f32> {
+    values.into_iter().map(|value| value.unwrap_or(f32::NAN)).collect()
 }

@@ -1,2 +1,54 @@
-//! x
-fn main() {}
+//! Development tasks of wgpu-rnn, run as `cargo xtask <task>`.
+//!
+//! | task | what it does |
+//! | --- | --- |
+//! | `test` | everything that must pass before a change lands |
+//! | `driver` | makes sure that there is a Vulkan driver to run the shaders on |
+//! | `data` | fetches the text of *Moby-Dick* for the text model |
+
+mod data;
+mod driver;
+mod shell;
+mod suite;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The command line.
+#[derive(Parser)]
+#[command(about = "Development tasks of wgpu-rnn", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+/// The tasks, one a subcommand.
+#[derive(Subcommand)]
+enum Task {
+    /// Run every check: driver, format, lints, tests, doc tests, docs
+    Test {
+        /// Passed on to the test runner (cargo-nextest where it is installed, else cargo test)
+        #[arg(last = true, value_name = "RUNNER_ARGS")]
+        runner_args: Vec<String>,
+    },
+    /// Find a Vulkan driver, or install a software one
+    Driver,
+    /// Fetch the text of Moby-Dick into data/moby-dick.txt
+    Data,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Test { runner_args } => suite::run(&runner_args),
+        Task::Driver => driver::ensure(),
+        Task::Data => data::fetch_moby_dick(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What all charts share: roles instead of colours, and SVG that fits into any page.
+//!
+//! Charts are drawn with a stand-in colour for each role. [`finish`] turns the colours into classes,
+//! to which the style sheet gives a colour for light and one for dark pages, and drops the fixed size
+//! and the font, so that a chart is as wide as its place and written like the page around it.
+
+use super::html::escape;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Charts are drawn this many times larger than their view, since lines start and end on whole pixels.
+pub const FINE: i32 = 4;
+
+/// Width of a chart, in pixels of the page.
+pub const WIDTH: i32 = 460;
+
+/// Height of a line of text, in pixels of the page.
+pub const LETTER: i32 = 13;
+
+/// What a mark stands for; the style sheet decides how it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Text and the truth.
+    Ink,
+    /// Labels of axes.
+    Muted,
+    /// Lines of the grid.
+    Grid,
+    /// The naive forecast.
+    Naive,
+    /// The plain RNN.
+    Rnn,
+    /// The GRU.
+    Gru,
+    /// The LSTM.
+    Lstm,
+}
+
+impl Role {
+    const ALL: [Self; 7] = [Self::Ink, Self::Muted, Self::Grid, Self::Naive, Self::Rnn, Self::Gru, Self::Lstm];
+
+    /// The role of a run, from a text that begins with its cell's name.
+    pub fn of(cell: &str) -> Self {
+        let cells = [("RNN", Self::Rnn), ("GRU", Self::Gru), ("LSTM", Self::Lstm)];
+        cells.into_iter().find(|(name, _)| cell.starts_with(name)).map_or(Self::Ink, |(_, role)| role)
+    }
+
+    /// Name of the role's class in the style sheet.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Ink => "ink",
+            Self::Muted => "muted",
+            Self::Grid => "grid",
+            Self::Naive => "naive",
+            Self::Rnn => "rnn",
+            Self::Gru => "gru",
+            Self::Lstm => "lstm",
+        }
+    }
+
+    /// The stand-in colour, unlike any other role's.
+    pub fn colour(self) -> RGBColor {
+        RGBColor(0, 0, self as u8 + 1)
+    }
+
+    /// A line of the role's colour, `width` pixels of the page wide.
+    pub fn line(self, width: f64) -> ShapeStyle {
+        self.colour().stroke_width((width * f64::from(FINE)) as u32)
+    }
+}
+
+/// Text of a role, placed by a point at its left, middle or right.
+pub fn text(role: Role, anchor: HPos) -> TextStyle<'static> {
+    // The drawing library divides font sizes by 1.24.
+    let size = f64::from(LETTER * FINE) * 1.24;
+    TextStyle { color: role.colour().to_backend_color(), ..TextStyle::from(("sans-serif", size)) }
+        .pos(Pos::new(anchor, VPos::Center))
+}
+
+/// Makes a drawn chart part of a page; `label` is what a screen reader says.
+pub fn finish(svg: &str, label: &str) -> String {
+    let (open, body) = svg.split_once('>').unwrap_or_default();
+    let view = open.split_once("viewBox=\"").and_then(|(_, rest)| rest.split_once('"')).map_or("", |(view, _)| view);
+    let mut body = body.replace(" font-family=\"sans-serif\"", "").replace(" opacity=\"1\"", "");
+    for role in Role::ALL {
+        let RGBColor(red, green, blue) = role.colour();
+        for paint in ["fill", "stroke"] {
+            let drawn = format!("{paint}=\"#{red:02X}{green:02X}{blue:02X}\"");
+            body = body.replace(&drawn, &format!("class=\"{paint}-{}\"", role.class()));
+        }
+    }
+    format!("<svg class=\"chart\" viewBox=\"{view}\" role=\"img\" aria-label=\"{}\">{}", escape(label), body.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_has_its_own_class_in_the_style_sheet() {
+        let style = include_str!("style.css");
+        for (index, role) in Role::ALL.into_iter().enumerate() {
+            assert!(Role::ALL[index + 1..].iter().all(|other| other.colour() != role.colour()));
+            for paint in ["fill", "stroke"] {
+                assert!(style.contains(&format!(".{paint}-{}", role.class())), "{paint}-{}", role.class());
+            }
+        }
+    }
+
+    #[test]
+    fn cells_have_roles() {
+        assert_eq!(Role::of("LSTM, equal hidden size"), Role::Lstm);
+        assert_eq!(Role::of("GRU"), Role::Gru);
+        assert_eq!(Role::of("RNN 64"), Role::Rnn);
+        assert_eq!(Role::of("other"), Role::Ink);
+    }
+
+    #[test]
+    fn finished_charts_scale_and_speak() {
+        let mut svg = String::new();
+        let root = SVGBackend::with_string(&mut svg, (200, 100)).into_drawing_area();
+        root.draw(&Text::new("<b>", (10, 10), text(Role::Muted, HPos::Left))).unwrap();
+        root.draw(&PathElement::new([(0, 0), (5, 5)], Role::Lstm.line(2.0))).unwrap();
+        root.present().unwrap();
+        drop(root);
+        let svg = finish(&svg, "a \"chart\"");
+        assert!(svg.starts_with(
+            "<svg class=\"chart\" viewBox=\"0 0 200 100\" role=\"img\" aria-label=\"a &quot;chart&quot;\">"
+        ));
+        assert!(svg.contains("class=\"fill-muted\"") && svg.contains("class=\"stroke-lstm\" stroke-width=\"8\""));
+        assert!(svg.contains("&lt;b&gt;") && svg.ends_with("</svg>"));
+        assert!(["#0000", "http", "font-family", "width=\"200\""].iter().all(|gone| !svg.contains(gone)), "{svg}");
+    }
+}

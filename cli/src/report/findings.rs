@@ -1,0 +1,140 @@
+//! What the numbers say, in two or three sentences.
+
+use super::numbers::{bytes, number, share, with_unit};
+use super::{Group, Results, groups};
+use crate::results::Run;
+
+/// The summary, one sentence each.
+pub fn sentences(results: &Results) -> Vec<String> {
+    let groups = groups(results);
+    let mut sentences = vec![learning(results, &groups)];
+    sentences.extend(groups.iter().find_map(speed));
+    sentences.extend(results.runs.iter().flat_map(mispredicted));
+    let stopped = results.runs.iter().filter_map(|run| Some((run, run.stopped.as_ref()?)));
+    sentences.extend(stopped.map(|(run, why)| {
+        let why = why.trim_end_matches('.');
+        format!("Training of {} ({}) ended after {} steps: {why}.", run.cell, run.group, run.training_steps)
+    }));
+    sentences
+}
+
+/// The run with the lowest finite validation error.
+pub fn best<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Option<&'a Run> {
+    let finite = runs.into_iter().filter(|run| run.validation_error.is_finite());
+    finite.min_by(|a, b| a.validation_error.total_cmp(&b.validation_error))
+}
+
+/// Time of a GRU training step over that of an LSTM step, in the first group that has both.
+pub fn step_ratio(results: &Results) -> Option<f64> {
+    groups(results).iter().find_map(|group| ratio(group, |run| run.step_ms.median))
+}
+
+/// Which cell errs least in each group, and by how much less than the naive forecast.
+fn learning(results: &Results, groups: &[Group<'_>]) -> String {
+    let unit = &results.error_unit;
+    let phrases: Vec<_> = groups
+        .iter()
+        .filter_map(|group| Some((group, best(group.runs.iter().copied())?)))
+        .enumerate()
+        .map(|(index, (group, run))| {
+            let error = with_unit(run.validation_error, unit);
+            let against = against(run.validation_error, results.naive_error);
+            if index == 0 {
+                let naive = with_unit(results.naive_error, unit);
+                let name = &results.error_name;
+                format!(
+                    "At {}, the {} has the lowest {name}: {error}, {against} forecast’s {naive}",
+                    group.name, run.cell
+                )
+            } else {
+                format!("at {}, the {} has: {error}, {against} one’s", group.name, run.cell)
+            }
+        })
+        .collect();
+    if phrases.is_empty() {
+        return format!("No run reached a {} that is a number.", results.error_name);
+    }
+    format!("{}.", phrases.join("; "))
+}
+
+fn against(error: f64, naive: f64) -> String {
+    let percent = (error / naive - 1.0) * 100.0;
+    if !percent.is_finite() {
+        return "beside the naive".to_owned();
+    }
+    format!("{} {} the naive", share(percent.abs()), if percent < 0.0 { "below" } else { "above" })
+}
+
+/// What a GRU costs beside an LSTM.
+fn speed(group: &Group<'_>) -> Option<String> {
+    let time = ratio(group, |run| run.step_ms.median)?;
+    let parameters = ratio(group, |run| run.parameters as f64)?;
+    Some(format!(
+        "At {}, a training step of the GRU takes {} times as long as one of the LSTM, with {} times its parameters.",
+        group.name,
+        number(time),
+        number(parameters)
+    ))
+}
+
+/// Memory that is not as large as was predicted.
+fn mispredicted(run: &Run) -> impl Iterator<Item = String> {
+    let sizes = [
+        ("reserve", run.reserve_bytes, run.reserve_predicted),
+        ("workspace", run.workspace_bytes, run.workspace_predicted),
+    ];
+    sizes.into_iter().filter(|(_, allocated, predicted)| allocated != predicted).map(|(name, allocated, predicted)| {
+        let (allocated, predicted) = (bytes(allocated), bytes(predicted));
+        format!("The {name} of {} ({}) takes {allocated}, where {predicted} was predicted.", run.cell, run.group)
+    })
+}
+
+/// GRU over LSTM, if both are there and the ratio is a positive number.
+fn ratio(group: &Group<'_>, of: impl Fn(&Run) -> f64) -> Option<f64> {
+    let value = |cell: &str| group.runs.iter().find(|run| run.cell == cell).map(|run| of(run));
+    Some(value("GRU")? / value("LSTM")?).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn says_who_is_best_and_what_it_costs() {
+        let sentences: Vec<_> =
+            sentences(&sample::results()).into_iter().map(|text| text.replace('\u{202f}', " ")).collect();
+        assert_eq!(
+            sentences,
+            [
+                "At equal hidden size, the LSTM has the lowest mean absolute error: 4.12 °F, 26 % below the naive \
+                 forecast’s 5.60 °F; at equal parameters, the GRU has: 4.05 °F, 28 % below the naive one’s.",
+                "At equal hidden size, a training step of the GRU takes 0.802 times as long as one of the LSTM, \
+                 with 0.750 times its parameters.",
+            ]
+        );
+    }
+
+    #[test]
+    fn says_what_went_wrong() {
+        let mut results = sample::broken();
+        let all = sentences(&results).join(" ");
+        assert!(
+            all.ends_with("Training of RNN (equal hidden size) ended after 40 steps: the loss is <not> a number."),
+            "{all}"
+        );
+        let workspace =
+            "The workspace of RNN (equal hidden size) takes 384\u{202f}KiB, where 1.00\u{202f}MiB was predicted.";
+        assert!(all.contains(workspace), "{all}");
+        results.runs.iter_mut().for_each(|run| run.validation_error = f64::NAN);
+        assert_eq!(sentences(&results)[0], "No run reached a mean absolute error that is a number.");
+        results.runs.clear();
+        assert_eq!(sentences(&results).len(), 1);
+    }
+
+    #[test]
+    fn above_the_naive_forecast_is_said_too() {
+        assert_eq!(against(6.0, 5.0), "20\u{202f}% above the naive");
+        assert_eq!(against(6.0, 0.0), "beside the naive");
+    }
+}

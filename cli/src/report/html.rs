@@ -1,0 +1,78 @@
+//! The few pieces of HTML that the page is made of; every text from data passes through [`escape`].
+
+/// Text as HTML, safe between tags and inside double quotes.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// A table of plain texts, the first column naming the rows.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Column names.
+    pub head: Vec<String>,
+    /// Rows of as many texts.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// The table behind a chart, folded away.
+    pub fn folded(&self) -> String {
+        let cells = |tag: &str, texts: &[String]| -> String {
+            texts.iter().map(|text| format!("<{tag}>{}</{tag}>", escape(text))).collect()
+        };
+        let head = self.head.iter().map(|name| format!("<th scope=\"col\">{}</th>", escape(name)));
+        let rows = self.rows.iter().map(|row| {
+            let name = row.first().map_or("", String::as_str);
+            format!("<tr><th scope=\"row\">{}</th>{}</tr>\n", escape(name), cells("td", row.get(1..).unwrap_or(&[])))
+        });
+        format!(
+            "<details><summary>The numbers</summary><div class=\"scroll\" tabindex=\"0\">\
+             <table>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody></table></div></details>",
+            head.collect::<String>(),
+            rows.collect::<String>()
+        )
+    }
+}
+
+/// A section with a heading that can be linked to.
+pub fn section(id: &str, title: &str, lead: &str, content: &str) -> String {
+    let lead = if lead.is_empty() { String::new() } else { format!("<p class=\"lead\">{}</p>\n", escape(lead)) };
+    format!(
+        "<section id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{title}</h2>\n{lead}{content}\n</section>\n"
+    )
+}
+
+/// Sentences as a list.
+pub fn list<S: AsRef<str>>(sentences: impl IntoIterator<Item = S>) -> String {
+    let items = sentences.into_iter().map(|sentence| format!("<li>{}</li>\n", escape(sentence.as_ref())));
+    format!("<ul class=\"notes\">\n{}</ul>", items.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_html_would_read() {
+        assert_eq!(escape("<b title='x' lang=\"y\">&é"), "&lt;b title=&#39;x&#39; lang=&quot;y&quot;&gt;&amp;é");
+    }
+
+    #[test]
+    fn tables_name_rows_and_columns() {
+        let table = Table { head: vec!["step".into(), "<LSTM>".into()], rows: vec![vec!["10".into(), "0.5&".into()]] };
+        let html = table.folded();
+        assert!(html.contains("<th scope=\"col\">step</th><th scope=\"col\">&lt;LSTM&gt;</th>"));
+        assert!(html.contains("<tr><th scope=\"row\">10</th><td>0.5&amp;</td></tr>"));
+    }
+}

@@ -1,0 +1,136 @@
+//! The report of `compare`: `index.html` to look at, `results.json` to compute with, a summary to print.
+//!
+//! The page is one file that opens without a network. Each file is written under another name in the
+//! same folder and then renamed, so that an interruption leaves the old file or the new one, never half
+//! of one.
+
+mod bars;
+mod charts;
+mod figures;
+mod findings;
+mod html;
+mod lines;
+mod numbers;
+mod page;
+mod rows;
+#[cfg(test)]
+mod sample;
+mod text;
+
+pub use text::summary;
+
+use crate::results::{Results, Run};
+use anyhow::{Context, Result};
+use std::io::Write;
+use std::path::Path;
+
+/// Writes `results.json` and `index.html` into the folder `out`, which is made if it does not exist.
+pub fn write(results: &Results, out: &Path) -> Result<()> {
+    let json = serde_json::to_string_pretty(results).context("could not write the results as JSON")?;
+    let page = page::render(results).context("could not draw the page")?;
+    std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
+    replace(&out.join("results.json"), &(json + "\n"))?;
+    replace(&out.join("index.html"), &page)
+}
+
+/// Puts `content` at `path` in one step.
+fn replace(path: &Path, content: &str) -> Result<()> {
+    let attempt = || -> std::io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        // A temporary file is private unless said otherwise; a report is as readable as any new file.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+        file.write_all(content.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    attempt().with_context(|| format!("{}: could not write the file", path.display()))
+}
+
+/// Runs that share a measure, such as the hidden size.
+struct Group<'a> {
+    name: &'a str,
+    runs: Vec<&'a Run>,
+}
+
+/// The groups in the order in which their first runs come.
+fn groups(results: &Results) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for run in &results.runs {
+        match groups.iter_mut().find(|group| group.name == run.group) {
+            Some(group) => group.runs.push(run),
+            None => groups.push(Group { name: &run.group, runs: vec![run] }),
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_both_files_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("deep/report");
+        let results = sample::results();
+        write(&results, &out).unwrap();
+        write(&results, &out).unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["index.html", "results.json"]);
+        let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+        assert_eq!(page, page::render(&results).unwrap());
+    }
+
+    #[test]
+    fn json_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let results = sample::results();
+        write(&results, folder.path()).unwrap();
+        let json = std::fs::read_to_string(folder.path().join("results.json")).unwrap();
+        let back: Results = serde_json::from_str(&json).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{results:?}"));
+    }
+
+    #[test]
+    fn json_with_holes_comes_back_as_not_a_number() {
+        let json = serde_json::to_string(&sample::broken()).unwrap();
+        let back: Results = serde_json::from_str(&json).unwrap();
+        assert!(back.runs[0].validation_error.is_nan());
+        assert!(back.runs[1].curve[3].train_loss.is_nan());
+        assert!(back.runs[1].step_ms.max.is_nan());
+        assert!(back.forecast.unwrap().predictions[0].1[2].is_nan());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn others_may_read_the_report() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("plain");
+        std::fs::write(&plain, "").unwrap();
+        write(&sample::results(), folder.path()).unwrap();
+        let mode = |name: &str| folder.path().join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode("index.html"), mode("plain"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = format!("{:#}", write(&sample::results(), &file).unwrap_err());
+        assert!(error.contains("file: could not make the folder: "), "{error}");
+    }
+
+    #[test]
+    fn groups_keep_their_order() {
+        let results = sample::results();
+        let groups = groups(&results);
+        let names: Vec<_> = groups.iter().map(|group| (group.name, group.runs.len())).collect();
+        assert_eq!(names, [("equal hidden size", 3), ("equal parameters", 3)]);
+    }
+}

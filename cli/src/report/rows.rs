@@ -1,0 +1,154 @@
+//! The table of a group: one column a run, one row a measure, the same on the page and in the terminal.
+
+use super::numbers::{bytes, change, count, median, number, range, with_unit};
+use super::{Group, Results};
+use crate::results::{Run, Spread};
+
+/// Rows about one aspect.
+pub struct Section {
+    /// What they are about.
+    pub title: &'static str,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+/// One measure of all runs.
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// One cell a run.
+    pub cells: Vec<Cell>,
+}
+
+/// One measured value.
+pub struct Cell {
+    /// The value.
+    pub value: String,
+    /// What else there is to say, such as the spread.
+    pub note: String,
+    /// Whether it is the best of its row.
+    pub best: bool,
+}
+
+/// All rows of a group.
+pub fn sections(results: &Results, group: &Group<'_>) -> Vec<Section> {
+    let row = |name: &str, cell: &dyn Fn(&Run) -> (String, String)| {
+        let cells = group.runs.iter().map(|run| cell(run)).map(|(value, note)| Cell { value, note, best: false });
+        Row { name: name.to_owned(), cells: cells.collect() }
+    };
+    let alone = |value: String| (value, String::new());
+    let best = |mut row: Row, of: &dyn Fn(&Run) -> f64| {
+        if let Some(index) = smallest(group.runs.iter().map(|run| of(run))) {
+            row.cells[index].best = true;
+        }
+        row
+    };
+    let error = |run: &Run| run.validation_error;
+    vec![
+        Section {
+            title: "Size",
+            rows: vec![
+                row("Hidden size", &|run| alone(count(run.hidden))),
+                row("Gates", &|run| alone(count(run.gates))),
+                row("Parameters, counted", &|run| alone(count(run.parameters))),
+                row("Parameters, by formula", &|run| (count(run.parameters_by_formula), run.formula.clone())),
+                row("With head and embedding", &|run| alone(count(run.model_parameters))),
+            ],
+        },
+        Section {
+            title: "Memory",
+            rows: vec![
+                row("Weights", &|run| alone(bytes(run.weight_bytes))),
+                row("Reserve", &|run| allocated(run.reserve_bytes, run.reserve_predicted)),
+                row("Workspace", &|run| allocated(run.workspace_bytes, run.workspace_predicted)),
+            ],
+        },
+        Section {
+            title: "Time",
+            rows: vec![
+                best(row("Forward pass", &|run| timed(&run.forward_ms)), &|run| measured(&run.forward_ms)),
+                best(row("Training step", &|run| timed(&run.step_ms)), &|run| measured(&run.step_ms)),
+                row("Sequences a second", &|run| alone(number(run.sequences_per_second))),
+            ],
+        },
+        Section {
+            title: "Learning",
+            rows: vec![
+                row("Training steps", &|run| {
+                    let stopped = run.stopped.as_ref().map(|why| format!("stopped: {why}"));
+                    (count(run.training_steps), stopped.unwrap_or_default())
+                }),
+                best(
+                    row("Validation error", &|run| alone(with_unit(run.validation_error, &results.error_unit))),
+                    &error,
+                ),
+                row("Naive forecast", &|_| alone(with_unit(results.naive_error, &results.error_unit))),
+                row("Against naive", &|run| alone(change(run.validation_error, results.naive_error))),
+            ],
+        },
+    ]
+}
+
+/// Index of the smallest finite value, if there are several to choose from.
+fn smallest(values: impl Iterator<Item = f64>) -> Option<usize> {
+    let finite: Vec<_> = values.enumerate().filter(|(_, value)| value.is_finite()).collect();
+    let (index, _) = finite.iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    (finite.len() > 1).then_some(*index)
+}
+
+fn measured(spread: &Spread) -> f64 {
+    if spread.runs == 0 { f64::NAN } else { spread.median }
+}
+
+fn timed(spread: &Spread) -> (String, String) {
+    (median(spread), if spread.runs > 1 { range(spread) } else { String::new() })
+}
+
+fn allocated(allocated: u64, predicted: u64) -> (String, String) {
+    let note =
+        if allocated == predicted { "as predicted".to_owned() } else { format!("predicted {}", bytes(predicted)) };
+    (bytes(allocated), note)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{groups, sample};
+
+    fn cells(results: &Results, name: &str) -> Vec<(String, String, bool)> {
+        let groups = groups(results);
+        let sections = sections(results, &groups[0]);
+        let row = sections.into_iter().flat_map(|section| section.rows).find(|row| row.name == name).unwrap();
+        row.cells.into_iter().map(|cell| (cell.value.replace('\u{202f}', "_"), cell.note, cell.best)).collect()
+    }
+
+    #[test]
+    fn cells_follow_the_runs() {
+        let results = sample::results();
+        let parameters = cells(&results, "Parameters, by formula");
+        assert_eq!(parameters[2].0, "5_888");
+        assert_eq!(parameters[2].1, "4·(32·12 + 32·32 + 2·32)");
+        let reserve = cells(&results, "Reserve");
+        assert_eq!(reserve[0].1, "as predicted");
+        let step = cells(&results, "Training step");
+        assert_eq!(step.iter().map(|cell| cell.2).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(cells(&results, "Validation error")[2], ("4.12_°F".into(), String::new(), true));
+        assert_eq!(cells(&results, "Against naive")[2].0, "−26_%");
+    }
+
+    #[test]
+    fn what_is_missing_is_a_dash_and_never_the_best() {
+        let results = sample::broken();
+        let error = cells(&results, "Validation error");
+        assert_eq!((error[0].0.as_str(), error[0].2), ("–", false));
+        assert_eq!(cells(&results, "Forward pass")[0].0, "–");
+        assert_eq!(cells(&results, "Workspace")[0].1, "predicted 1.00\u{202f}MiB");
+        assert_eq!(cells(&results, "Training steps")[0].1, "stopped: the loss is <not> a number.");
+    }
+
+    #[test]
+    fn one_alone_is_not_the_best() {
+        assert_eq!(smallest([f64::NAN, 2.0].into_iter()), None);
+        assert_eq!(smallest([3.0, f64::NAN, 2.0].into_iter()), Some(2));
+    }
+}

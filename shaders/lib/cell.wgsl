@@ -1,0 +1,22 @@
+// What a cell's file implements, for one unit of one sequence at one step:
+//
+//   fn cell_forward(x: array<f32, GATES>, r: array<f32, GATES>, h: f32, c: f32) -> Forward
+//     x: W_ih x + b_ih and r: W_hh h + b_hh of each gate; h, c: the states before the step.
+//   fn cell_backward(saved: array<f32, SAVED>, h: f32, c_before: f32, c: f32, dh: f32, dc: f32) -> Backward
+//     h, c_before: the states before the step, c after it; dh, dc: gradients of the states after it.
+//
+// GATES, SAVED, HAS_C and HIDDEN_SLOTS come from the cell table.
+
+struct Forward {
+    saved: array<f32, SAVED>,
+    h: f32,
+    c: f32,
+}
+
+// saved: gradients of the pre-activations, slot for slot; dh: what reaches the state before the step directly, not
+// through W_hh; dc: gradient of the cell state before the step.
+struct Backward {
+    saved: array<f32, SAVED>,
+    dh: f32,
+    dc: f32,
+}

@@ -1,0 +1,35 @@
+// Output in time order from states in step order: y[t, b, direction, unit] = h after the step that was at time t, zero
+// in padding. Only times of the bound window and steps of the bound chunk are written.
+
+struct Output {
+    batch: u32, hidden: u32, directions: u32, first_step: u32,
+    steps: u32, first_time: u32, times: u32, pad0: u32,
+}
+
+@group(0) @binding(0) var<uniform> u: Output;
+@group(0) @binding(1) var<storage, read> h: array<f32>;            // [steps + 1, B, D, H]
+@group(0) @binding(2) var<storage, read> lengths: array<u32>;      // [B]
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;      // [times, B, D·H]
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(global_invocation_id) id: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let width = u.directions * u.hidden;
+    for (var i = id.x; i < u.times * u.batch * width; i += groups.x * LANES) {
+        let column = i % width;
+        let sequence = (i / width) % u.batch;
+        let time = u.first_time + i / (width * u.batch);
+        let length = lengths[sequence];
+        var step = time;
+        if column >= u.hidden && time < length {
+            step = length - 1u - time;
+        }
+        let local = step - u.first_step;
+        if local < u.steps {
+            let state = h[((local + 1u) * u.batch + sequence) * width + column];
+            y[i] = select(0.0, state, time < length);
+        }
+    }
+}

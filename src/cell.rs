@@ -1,0 +1,127 @@
+//! The table of recurrent cells.
+//!
+//! A cell is one row here, one shader `shaders/cell/<stem>.wgsl` and one CPU file `src/cpu/cell/<stem>.rs`; nothing
+//! else in the crate names one. [`for_each_cell`] hands the rows to whoever needs one item a cell.
+
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// Calls `$user!` with every row of the cell table.
+macro_rules! for_each_cell {
+    ($user:ident) => {
+        $user! {
+            /// Long short-term memory, gates i, f, g, o (PyTorch's `torch.nn.LSTM`).
+            Lstm { stem: lstm, name: "lstm", title: "LSTM", gates: 4, saved: 4, hidden_slots: [0, 1, 2, 3], states: 2 }
+            /// Gated recurrent unit, gates r, z, n, reset after the product (PyTorch's `torch.nn.GRU`). The fourth
+            /// saved value is the recurrent part of n, which backward needs apart.
+            Gru { stem: gru, name: "gru", title: "GRU", gates: 3, saved: 4, hidden_slots: [0, 1, 3], states: 1 }
+            /// Elman network with tanh (PyTorch's `torch.nn.RNN`).
+            RnnTanh { stem: rnn_tanh, name: "rnn_tanh", title: "RNN", gates: 1, saved: 1, hidden_slots: [0], states: 1 }
+            /// Elman network with the rectifier (`torch.nn.RNN(nonlinearity="relu")`).
+            RnnRelu { stem: rnn_relu, name: "rnn_relu", title: "RNN (relu)", gates: 1, saved: 1, hidden_slots: [0], states: 1 }
+        }
+    };
+}
+pub(crate) use for_each_cell;
+
+macro_rules! declare {
+    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, name: $name:literal, title: $title:literal, gates: $gates:literal,
+        saved: $saved:literal, hidden_slots: $slots:expr, states: $states:literal })*) => {
+        /// A recurrent cell.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Cell { $($(#[$doc])* $id,)* }
+
+        impl Cell {
+            /// Every cell, in table order.
+            pub const ALL: &'static [Cell] = &[$(Cell::$id),*];
+
+            /// This cell's row of the table.
+            pub const fn row(self) -> &'static CellRow {
+                match self {
+                    $(Cell::$id => {
+                        const ROW: CellRow = CellRow { name: $name, title: $title, gates: $gates, saved: $saved,
+                            hidden_slots: &$slots, states: $states };
+                        &ROW
+                    })*
+                }
+            }
+        }
+    };
+}
+for_each_cell!(declare);
+
+/// What the rest of the engine needs to know of a cell.
+#[derive(Debug)]
+pub struct CellRow {
+    /// Name in files and on the command line.
+    pub name: &'static str,
+    /// Name for people.
+    pub title: &'static str,
+    /// Gates G: blocks of H rows in `weight_ih` and `weight_hh`.
+    pub gates: usize,
+    /// Values saved per unit and step for backward. Slots `0..gates` first hold the input projection, then the saved
+    /// values, then (after backward) the gradients of the pre-activations on the input side.
+    pub saved: usize,
+    /// For each gate the slot that holds, after backward, the gradient of its pre-activation on the recurrent side.
+    pub hidden_slots: &'static [usize],
+    /// State vectors carried from step to step: 1 (h) or 2 (h and c).
+    pub states: usize,
+}
+
+impl Cell {
+    /// Gates G.
+    pub const fn gates(self) -> usize {
+        self.row().gates
+    }
+
+    /// Values saved per unit and step besides the states.
+    pub const fn saved(self) -> usize {
+        self.row().saved
+    }
+
+    /// Whether there is a cell state c beside h.
+    pub const fn has_c(self) -> bool {
+        self.row().states == 2
+    }
+
+    /// Floats kept per unit and step between forward and backward: LSTM 6, GRU 5.
+    pub const fn reserve(self) -> usize {
+        self.row().saved + self.row().states
+    }
+
+    /// Name in files and on the command line.
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Name for people.
+    pub const fn title(self) -> &'static str {
+        self.row().title
+    }
+
+    /// Parameters of one layer and direction: `G·(H·I + H·H + 2·H)`, without biases `G·(H·I + H·H)`.
+    pub const fn parameters(self, input: usize, hidden: usize, bias: bool) -> usize {
+        self.gates() * (hidden * input + hidden * hidden + if bias { 2 * hidden } else { 0 })
+    }
+}
+
+impl FromStr for Cell {
+    type Err = Error;
+
+    /// `lstm`, `gru`, `rnn_tanh` (or `rnn`), `rnn_relu`.
+    fn from_str(text: &str) -> Result<Self> {
+        let text = if text == "rnn" { "rnn_tanh" } else { text };
+        let found = Self::ALL.iter().find(|cell| cell.name() == text);
+        found.copied().ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|cell| cell.name()).collect();
+            Error::invalid("the cell", format!("one of rnn, {}", names.join(", ")), format!("`{text}`"))
+        })
+    }
+}
+
+impl std::fmt::Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,136 @@
+//! What a recurrent layer is: cell, sizes, layers, directions, biases; and the shape of one batch.
+
+use crate::cell::Cell;
+use crate::error::{Error, Result, at_least_one};
+
+/// A recurrent layer as `torch.nn.LSTM`, `GRU` and `RNN` know it: a stack of `layers`, each in one or two directions.
+///
+/// ```
+/// use wgpu_rnn::{Cell, RnnConfig};
+/// let config = RnnConfig::new(Cell::Gru, 64, 128).layers(2).bidirectional(true);
+/// assert_eq!(config.outputs(), 256);
+/// assert_eq!(config.parameters(), 2 * 3 * (128 * 64 + 128 * 128 + 256) + 2 * 3 * (128 * 256 + 128 * 128 + 256));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RnnConfig {
+    /// The cell.
+    pub cell: Cell,
+    /// Input size I.
+    pub input: usize,
+    /// Hidden size H.
+    pub hidden: usize,
+    /// Layers L.
+    pub layers: usize,
+    /// Whether a second direction runs from each sequence's end.
+    pub bidirectional: bool,
+    /// Whether there are `bias_ih` and `bias_hh`.
+    pub bias: bool,
+}
+
+impl RnnConfig {
+    /// One layer, one direction, with biases.
+    pub const fn new(cell: Cell, input: usize, hidden: usize) -> Self {
+        Self { cell, input, hidden, layers: 1, bidirectional: false, bias: true }
+    }
+
+    /// Layers L; the output of one is the input of the next. Default 1.
+    pub const fn layers(mut self, layers: usize) -> Self {
+        self.layers = layers;
+        self
+    }
+
+    /// Whether a second direction reads each sequence from its end; outputs of both are concatenated. Default `false`.
+    pub const fn bidirectional(mut self, yes: bool) -> Self {
+        self.bidirectional = yes;
+        self
+    }
+
+    /// Whether there are biases. Default `true`.
+    pub const fn bias(mut self, yes: bool) -> Self {
+        self.bias = yes;
+        self
+    }
+
+    /// Directions D.
+    pub const fn directions(&self) -> usize {
+        if self.bidirectional { 2 } else { 1 }
+    }
+
+    /// Width of the output, D·H.
+    pub const fn outputs(&self) -> usize {
+        self.directions() * self.hidden
+    }
+
+    /// Input size of a layer: I for the first, D·H for the others.
+    pub const fn layer_input(&self, layer: usize) -> usize {
+        if layer == 0 { self.input } else { self.outputs() }
+    }
+
+    /// Parameters of all layers and directions.
+    pub fn parameters(&self) -> usize {
+        let one = |layer| self.cell.parameters(self.layer_input(layer), self.hidden, self.bias);
+        (0..self.layers).map(|layer| self.directions() * one(layer)).sum()
+    }
+
+    /// An error when a size is zero or their product leaves the range of 32-bit indices.
+    pub fn check(&self) -> Result<()> {
+        at_least_one("the input size", self.input)?;
+        at_least_one("the hidden size", self.hidden)?;
+        at_least_one("the number of layers", self.layers)?;
+        let widest = self.input.max(self.outputs());
+        let rows = self.cell.saved().max(self.cell.gates()).saturating_mul(self.hidden).saturating_mul(2);
+        fits_u32("one weight matrix", rows.saturating_mul(widest.saturating_add(1)))
+    }
+}
+
+/// Shape of one (padded) batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BatchShape {
+    /// Steps T.
+    pub steps: usize,
+    /// Batch B.
+    pub batch: usize,
+}
+
+impl BatchShape {
+    /// T steps of B sequences.
+    pub const fn new(steps: usize, batch: usize) -> Self {
+        Self { steps, batch }
+    }
+
+    /// Rows T·B.
+    pub const fn rows(&self) -> usize {
+        self.steps * self.batch
+    }
+
+    /// An error when a size is zero or T·B leaves the range of 32-bit indices.
+    pub fn check(&self) -> Result<()> {
+        at_least_one("the number of steps", self.steps)?;
+        at_least_one("the batch size", self.batch)?;
+        fits_u32("steps × batch", self.steps.saturating_mul(self.batch))
+    }
+
+    /// An error naming the first sequence whose length is 0 or above T, or the count when it is not B.
+    pub fn check_lengths(&self, lengths: &[usize]) -> Result<()> {
+        if lengths.len() != self.batch {
+            return Err(Error::shape("lengths", &[self.batch], &[lengths.len()]));
+        }
+        match lengths.iter().position(|&n| n == 0 || n > self.steps) {
+            Some(sequence) => Err(Error::Length { sequence, steps: self.steps, got: lengths[sequence] }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An error when `elements` can't be indexed by 32 bits.
+fn fits_u32(what: &str, elements: usize) -> Result<()> {
+    if elements > u32::MAX as usize {
+        return Err(Error::Limit {
+            what: what.to_string(),
+            needed: format!("{elements} elements"),
+            limit: format!("{} (32-bit indices)", u32::MAX),
+            device: "the engine".to_string(),
+        });
+    }
+    Ok(())
+}

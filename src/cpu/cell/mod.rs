@@ -1,0 +1,97 @@
+//! One step of one sequence, forward and backward: one file per cell, listed by the table in [`crate::cell`].
+//!
+//! Each file has `forward` and `backward` over rows of H elements. They are elementwise; the products with the weights
+//! come before (forward) and after (backward) and are the same for every cell.
+
+use pulp::{Simd, WithSimd};
+
+use crate::cell::{Cell, for_each_cell};
+use crate::cpu::scalar::Scalar;
+use crate::cpu::simd::vectorised;
+
+/// What one forward step of one sequence reads and writes.
+#[derive(Debug)]
+pub struct ForwardRow<'a, S> {
+    /// `saved·H`, slot after slot. In: slots `0..G` hold the input projection `W_ih·x + b_ih`. Out: the saved values.
+    pub saved: &'a mut [S],
+    /// `G·H`: the recurrent projection `W_hh·h_prev + b_hh`. Left with anything.
+    pub recurrent: &'a mut [S],
+    /// `H`: the state before the step.
+    pub h_prev: &'a [S],
+    /// `H`: the cell state before the step; empty for a cell without one.
+    pub c_prev: &'a [S],
+    /// `H`, out: the state after the step.
+    pub h: &'a mut [S],
+    /// `H`, out: the cell state after the step; empty for a cell without one.
+    pub c: &'a mut [S],
+}
+
+/// What one backward step of one sequence reads and writes. Gradients are those of the loss.
+#[derive(Debug)]
+pub struct BackwardRow<'a, S> {
+    /// `saved·H`. In: the saved values. Out: slots `0..G` the gradients of the gates' pre-activations on the input
+    /// side; the row's `hidden_slots` name the slots with those on the recurrent side.
+    pub saved: &'a mut [S],
+    /// `H`: the state before the step.
+    pub h_prev: &'a [S],
+    /// `H`: the cell state before the step; empty for a cell without one.
+    pub c_prev: &'a [S],
+    /// `H`: the cell state after the step; empty for a cell without one.
+    pub c: &'a [S],
+    /// `H`. In: the whole gradient of the state after the step. Out: the part of the gradient of `h_prev` that does
+    /// not come through the weights.
+    pub dh: &'a mut [S],
+    /// `H`; empty for a cell without a cell state. In: the gradient of the cell state after the step, as far as it
+    /// comes from later steps. Out: the gradient of `c_prev`.
+    pub dc: &'a mut [S],
+}
+
+/// The first N slots of a row of slots of H elements.
+fn slots<S, const N: usize>(row: &mut [S], hidden: usize) -> [&mut [S]; N] {
+    let mut slots = row.chunks_exact_mut(hidden.max(1));
+    std::array::from_fn(|_| slots.next().unwrap_or_default())
+}
+
+macro_rules! declare {
+    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, $($field:ident: $value:expr),* })*) => {
+        $(mod $stem;)*
+
+        impl<S: Scalar> WithSimd for Step<ForwardRow<'_, S>> {
+            type Output = ();
+
+            #[inline(always)]
+            fn with_simd<A: Simd>(self, _: A) {
+                match self.cell { $(Cell::$id => $stem::forward(self.row),)* }
+            }
+        }
+
+        impl<S: Scalar> WithSimd for Step<BackwardRow<'_, S>> {
+            type Output = ();
+
+            #[inline(always)]
+            fn with_simd<A: Simd>(self, _: A) {
+                match self.cell { $(Cell::$id => $stem::backward(self.row),)* }
+            }
+        }
+    };
+}
+for_each_cell!(declare);
+
+/// A row and the cell that it belongs to.
+struct Step<Row> {
+    cell: Cell,
+    row: Row,
+}
+
+/// One forward step of one sequence. Where lengths disagree, the shortest counts.
+pub fn forward<S: Scalar>(cell: Cell, row: ForwardRow<'_, S>) {
+    vectorised(Step { cell, row });
+}
+
+/// One backward step of one sequence. Where lengths disagree, the shortest counts.
+pub fn backward<S: Scalar>(cell: Cell, row: BackwardRow<'_, S>) {
+    vectorised(Step { cell, row });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! Elman network with the rectifier (`torch.nn.RNN(nonlinearity="relu")`). Saved slot: h.
+//!
+//! ```text
+//! h = max(0, W_ih·x + b_ih + W_hh·h_prev + b_hh)
+//! ```
+
+use super::{BackwardRow, ForwardRow};
+use crate::cpu::scalar::Scalar;
+
+#[inline(always)]
+pub(super) fn forward<S: Scalar>(row: ForwardRow<'_, S>) {
+    for ((a, b), h) in row.saved.iter_mut().zip(&*row.recurrent).zip(row.h) {
+        let sum = *a + *b;
+        // Written so that NaN stays NaN.
+        *a = if sum <= S::ZERO { S::ZERO } else { sum };
+        *h = *a;
+    }
+}
+
+/// `da = dh` where `h > 0`, else 0.
+#[inline(always)]
+pub(super) fn backward<S: Scalar>(row: BackwardRow<'_, S>) {
+    for (a, dh) in row.saved.iter_mut().zip(row.dh) {
+        *a = if *a <= S::ZERO { S::ZERO } else { *dh };
+        *dh = S::ZERO;
+    }
+}

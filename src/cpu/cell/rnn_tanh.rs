@@ -1,0 +1,25 @@
+//! Elman network with tanh (`torch.nn.RNN`). Saved slot: h.
+//!
+//! ```text
+//! h = tanh(W_ih·x + b_ih + W_hh·h_prev + b_hh)
+//! ```
+
+use super::{BackwardRow, ForwardRow};
+use crate::cpu::scalar::Scalar;
+
+#[inline(always)]
+pub(super) fn forward<S: Scalar>(row: ForwardRow<'_, S>) {
+    for ((a, b), h) in row.saved.iter_mut().zip(&*row.recurrent).zip(row.h) {
+        *a = (*a + *b).tanh();
+        *h = *a;
+    }
+}
+
+/// `da = dh⊙(1-h²)`.
+#[inline(always)]
+pub(super) fn backward<S: Scalar>(row: BackwardRow<'_, S>) {
+    for (a, dh) in row.saved.iter_mut().zip(row.dh) {
+        *a = *dh * (S::ONE - *a * *a);
+        *dh = S::ZERO;
+    }
+}

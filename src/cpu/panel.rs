@@ -1,0 +1,176 @@
+//! Products of few rows with a matrix that stays the same for many steps.
+//!
+//! A general product packs its operands anew at every call, which at 16 or 64 rows costs as much as the product. Here
+//! the matrix is packed once for all steps, into panels of [`WIDTH`] columns: panel p holds, row after row, columns
+//! `p·WIDTH..(p+1)·WIDTH`, filled with zeros past the last. Each element of the result is one sum in the order of the
+//! inner dimension, so its bits depend neither on the number of rows nor on how they are dealt out to threads.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+use crate::cpu::scalar::Scalar;
+use crate::cpu::simd::vectorised;
+
+/// Columns of a panel: two 256-bit or one 512-bit vector of `f32`.
+pub const WIDTH: usize = 16;
+
+/// Elements that a matrix `[depth, columns]` takes when packed.
+pub const fn packed_len(depth: usize, columns: usize) -> usize {
+    columns.div_ceil(WIDTH).saturating_mul(WIDTH).saturating_mul(depth)
+}
+
+/// Packs `matrix [depth, columns]`, row-major.
+pub fn pack<S: Scalar>(matrix: &[S], depth: usize, columns: usize, packed: &mut [S]) {
+    for (panel, start) in packed.chunks_exact_mut((depth * WIDTH).max(1)).zip((0..columns).step_by(WIDTH)) {
+        let width = WIDTH.min(columns - start);
+        for (to, from) in panel.chunks_exact_mut(WIDTH).zip(matrix.chunks_exact(columns)) {
+            let (head, tail) = to.split_at_mut(width);
+            head.copy_from_slice(&from[start..start + width]);
+            tail.fill(S::ZERO);
+        }
+    }
+}
+
+/// Packs the transpose of `matrix [columns, depth]`, row-major.
+pub fn pack_transposed<S: Scalar>(matrix: &[S], depth: usize, columns: usize, packed: &mut [S]) {
+    for (panel, start) in packed.chunks_exact_mut((depth * WIDTH).max(1)).zip((0..columns).step_by(WIDTH)) {
+        panel.fill(S::ZERO);
+        let rows = matrix.chunks_exact(depth.max(1)).skip(start).take(WIDTH);
+        for (column, row) in rows.enumerate() {
+            for (to, from) in panel.chunks_exact_mut(WIDTH).zip(row) {
+                to[column] = *from;
+            }
+        }
+    }
+}
+
+/// `out ← bias + A·B` for `B [depth, columns]` packed, `out [rows, columns]`. Row r of A is the elements `runs` of
+/// `row(r)`, one run after the other, `depth` in all. A missing (empty) bias is zero.
+///
+/// The caller has checked the sizes; where they disagree, rows of `out` are left as they are.
+pub struct Product<'a, S, R> {
+    /// B, from [`pack`] or [`pack_transposed`].
+    pub packed: &'a [S],
+    /// Inner dimension.
+    pub depth: usize,
+    /// One value for each column, or none.
+    pub bias: &'a [S],
+    /// Which elements of its row make a row of A.
+    pub runs: &'a [Range<usize>],
+    /// Row r of the buffer that holds A.
+    pub row: R,
+    /// The result, row-major without gaps.
+    pub out: &'a mut [S],
+    /// Number of columns.
+    pub columns: usize,
+}
+
+impl<'r, S: Scalar, R: Fn(usize) -> &'r [S]> Product<'_, S, R> {
+    /// Computes it.
+    pub fn run(self) {
+        vectorised(self);
+    }
+
+    /// Rows `first..first + M` of the columns of Q panels of P vectors each, from `panel` on.
+    #[inline(always)]
+    fn block<A: Simd, const M: usize, const P: usize, const Q: usize>(&mut self, arch: A, first: usize, panel: usize) {
+        let start = panel * WIDTH;
+        let mut initial = [[S::ZERO; WIDTH]; Q];
+        let biases = self.bias.iter().skip(start);
+        initial.as_flattened_mut().iter_mut().zip(biases).for_each(|(sum, bias)| *sum = *bias);
+        let initial = initial.map(|panel| std::array::from_fn::<_, P, _>(|p| S::vectors::<A>(&panel)[p]));
+        let mut sums = [initial; M];
+
+        let (weights, _) = S::vectors::<A>(self.packed).as_chunks::<P>();
+        let mut weights: [_; Q] = std::array::from_fn(|q| &weights[(panel + q) * self.depth..][..self.depth]);
+        let rows: [&[S]; M] = std::array::from_fn(|m| (self.row)(first + m));
+        for run in self.runs {
+            let len = run.len();
+            let now = weights.map(|weights| &weights[..len]);
+            weights = weights.map(|weights| &weights[len..]);
+            let rows = rows.map(|row| &row[run.start..][..len]);
+            for k in 0..len {
+                for m in 0..M {
+                    let factor = S::splat(arch, rows[m][k]);
+                    for q in 0..Q {
+                        for p in 0..P {
+                            sums[m][q][p] = S::multiply_add(arch, factor, now[q][k][p], sums[m][q][p]);
+                        }
+                    }
+                }
+            }
+        }
+
+        let end = (start + Q * WIDTH).min(self.columns);
+        for (m, sums) in sums.iter().enumerate() {
+            let row = (first + m) * self.columns;
+            let sums: &[S] = bytemuck::cast_slice(sums.as_flattened());
+            self.out[row + start..row + end].copy_from_slice(&sums[..end - start]);
+        }
+    }
+
+    /// All rows and columns: panel by panel, and for each panel blocks of rows as even as they come.
+    #[inline(always)]
+    fn all<A: Simd, const P: usize>(&mut self, arch: A) {
+        /// Calls `block` with the constant that `$size` equals.
+        macro_rules! block {
+            ($size:expr, $first:expr, $panel:expr, $panels:literal, $($m:literal)*) => {
+                match $size {
+                    $($m if $m <= most::<A>(P) => self.block::<A, $m, P, $panels>(arch, $first, $panel),)*
+                    _ => {}
+                }
+            };
+        }
+        let rows = self.out.len().checked_div(self.columns).unwrap_or(0);
+        let panels = self.columns.div_ceil(WIDTH);
+        let mut panel = 0;
+        // So few rows would spend their time waiting for the sum before: several panels at a time keep busy.
+        if rows == 1 {
+            while panel + 4 <= panels {
+                self.block::<A, 1, P, 4>(arch, 0, panel);
+                panel += 4;
+            }
+        }
+        if rows == 2 || rows == 3 {
+            while panel + 2 <= panels {
+                block!(rows, 0, panel, 2, 2 3);
+                panel += 2;
+            }
+        }
+        let blocks = rows.div_ceil(most::<A>(P));
+        for panel in panel..panels {
+            let mut first = 0;
+            for block in 0..blocks {
+                let size = (rows - first).div_ceil(blocks - block);
+                block!(size, first, panel, 1, 1 2 3 4 5 6 7 8 9 10 11 12);
+                first += size;
+            }
+        }
+    }
+}
+
+/// Rows whose sums, P vectors each, fit the registers of A beside one row of the panel and one factor; at least 3.
+#[inline(always)]
+const fn most<A: Simd>(vectors: usize) -> usize {
+    match A::REGISTER_COUNT.saturating_sub(4 + vectors) / vectors {
+        0..3 => 3,
+        fit @ 3..12 => fit,
+        _ => 12,
+    }
+}
+
+impl<'r, S: Scalar, R: Fn(usize) -> &'r [S]> WithSimd for Product<'_, S, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<A: Simd>(mut self, arch: A) {
+        match WIDTH * size_of::<S>() / size_of::<S::Vector<A>>() {
+            1 => self.all::<A, 1>(arch),
+            2 => self.all::<A, 2>(arch),
+            4 => self.all::<A, 4>(arch),
+            8 => self.all::<A, 8>(arch),
+            _ => self.all::<A, 16>(arch),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The two element types, `f32` and `f64`, under one trait.
+
+use std::fmt::{Debug, Display};
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
+
+use crate::cpu::activation;
+use crate::cpu::simd::Lanes;
+
+mod sealed {
+    /// Keeps [`super::Scalar`] to the two types that the products are written for.
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// An element: `f32`, the type of every device, or `f64`, the reference.
+pub trait Scalar:
+    sealed::Sealed
+    + Lanes
+    + bytemuck::Pod
+    + Send
+    + Sync
+    + Default
+    + PartialOrd
+    + Debug
+    + Display
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + DivAssign
+    + Sum
+    + 'static
+{
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// Name of the type, for messages.
+    const NAME: &'static str;
+
+    /// The nearest value of this type.
+    fn from_f64(value: f64) -> Self;
+    /// The same value as `f64` (exact).
+    fn to_f64(self) -> f64;
+    /// `eˣ`.
+    fn exp(self) -> Self;
+    /// Natural logarithm.
+    fn ln(self) -> Self;
+    /// `√x`.
+    fn sqrt(self) -> Self;
+    /// `|x|`.
+    fn abs(self) -> Self;
+    /// The larger of the two; the other one where one is NaN.
+    fn max(self, other: Self) -> Self;
+    /// The smaller of the two; the other one where one is NaN.
+    fn min(self, other: Self) -> Self;
+    /// Neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+    /// `self·a + b` with one rounding. Slow where the processor has no such instruction.
+    fn mul_add(self, a: Self, b: Self) -> Self;
+    /// Hyperbolic tangent; see [`activation`] for its accuracy.
+    fn tanh(self) -> Self;
+    /// `σ(x) = 1 / (1 + e⁻ˣ)`; see [`activation`] for its accuracy.
+    fn sigmoid(self) -> Self;
+    /// [`Scalar::sigmoid`] of every element, in vectors.
+    fn sigmoid_slice(values: &mut [Self]);
+    /// [`Scalar::tanh`] of every element, in vectors.
+    fn tanh_slice(values: &mut [Self]);
+}
+
+macro_rules! scalar {
+    ($type:ident, $activation:ident) => {
+        impl Scalar for $type {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const NAME: &'static str = stringify!($type);
+
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                value as Self
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                $type::exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                $type::ln(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $type::sqrt(self)
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                $type::abs(self)
+            }
+            #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                $type::max(self, other)
+            }
+            #[inline(always)]
+            fn min(self, other: Self) -> Self {
+                $type::min(self, other)
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                $type::is_finite(self)
+            }
+            #[inline(always)]
+            fn mul_add(self, a: Self, b: Self) -> Self {
+                $type::mul_add(self, a, b)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                activation::$activation::tanh(self)
+            }
+            #[inline(always)]
+            fn sigmoid(self) -> Self {
+                activation::$activation::sigmoid(self)
+            }
+            fn sigmoid_slice(values: &mut [Self]) {
+                activation::map(values, activation::$activation::Sigmoid);
+            }
+            fn tanh_slice(values: &mut [Self]) {
+                activation::map(values, activation::$activation::Tanh);
+            }
+        }
+    };
+}
+scalar!(f32, single);
+scalar!(f64, double);

@@ -1,0 +1,205 @@
+//! [`Device`]: a GPU or the native CPU executor, opened or adopted.
+
+use std::sync::Arc;
+
+use crate::cpu::threads::{Pool, Threads};
+use crate::error::{Error, Result};
+use crate::gpu::{self, Gpu};
+
+/// Which executor to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceKind {
+    /// A hardware GPU if there is one, else the CPU executor.
+    Auto,
+    /// A hardware GPU, or an error.
+    Gpu,
+    /// A software Vulkan adapter such as llvmpipe, or an error. For tests and comparisons, not for speed.
+    Software,
+    /// The native CPU executor in f32.
+    Cpu,
+}
+
+impl std::str::FromStr for DeviceKind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "gpu" => Ok(Self::Gpu),
+            "software" => Ok(Self::Software),
+            "cpu" => Ok(Self::Cpu),
+            _ => Err(Error::invalid("the device", "auto, gpu, software or cpu", format!("`{text}`"))),
+        }
+    }
+}
+
+/// Element type of the CPU executor's tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Precision {
+    F32,
+    F64,
+}
+
+/// What does the work.
+#[derive(Clone)]
+pub(crate) enum Executor {
+    Gpu(Gpu),
+    Cpu { pool: Arc<Pool>, precision: Precision },
+}
+
+/// A GPU or the CPU executor. Cheap to clone; clones are the same device.
+///
+/// ```
+/// # fn main() -> wgpu_rnn::Result<()> {
+/// let device = wgpu_rnn::Device::auto()?;
+/// println!("{}: {}", device.name(), device.why());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Device {
+    executor: Executor,
+    why: String,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device").field("name", &self.name()).field("kind", &self.kind_name()).finish()
+    }
+}
+
+impl Device {
+    /// Opens a device. Never a software adapter unless it is asked for.
+    pub async fn open(kind: DeviceKind) -> Result<Self> {
+        let of = |executor, why: &str| Self { executor, why: why.to_string() };
+        match kind {
+            DeviceKind::Gpu => {
+                Ok(of(Executor::Gpu(gpu::open(gpu::hardware().await?).await?), "a hardware GPU was asked for"))
+            }
+            DeviceKind::Software => {
+                Ok(of(Executor::Gpu(gpu::open(gpu::software().await?).await?), "a software adapter was asked for"))
+            }
+            DeviceKind::Cpu => Ok(of(cpu(Threads::default(), Precision::F32)?, "the CPU executor was asked for")),
+            DeviceKind::Auto => match gpu::hardware().await {
+                Ok(adapter) => Ok(of(Executor::Gpu(gpu::open(adapter).await?), "it is the best hardware GPU here")),
+                Err(error) => {
+                    let why = format!("{error}, so the native CPU executor runs");
+                    Ok(of(cpu(Threads::default(), Precision::F32)?, &why))
+                }
+            },
+        }
+    }
+
+    /// A hardware GPU if there is one, else the native CPU executor; [`why`](Self::why) says which and why.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn auto() -> Result<Self> {
+        pollster::block_on(Self::open(DeviceKind::Auto))
+    }
+
+    /// The native CPU executor in f32, on as many threads as the machine has.
+    pub fn cpu() -> Result<Self> {
+        let why = "the CPU executor was asked for".to_string();
+        Ok(Self { executor: cpu(Threads::default(), Precision::F32)?, why })
+    }
+
+    /// The native CPU executor in f32 on `threads` threads (at least 1).
+    pub fn cpu_with_threads(threads: usize) -> Result<Self> {
+        let why = format!("the CPU executor on {threads} threads was asked for");
+        Ok(Self { executor: cpu(Threads::new(threads)?, Precision::F32)?, why })
+    }
+
+    /// The native CPU executor in f64: the reference that everything else is measured against.
+    pub fn oracle() -> Result<Self> {
+        let why = "the f64 reference was asked for".to_string();
+        Ok(Self { executor: cpu(Threads::default(), Precision::F64)?, why })
+    }
+
+    /// Adopts an app's device and queue. Nothing is required of it beyond WebGPU's default limits; see
+    /// [`Capabilities::useful_features`](gpu::Capabilities::useful_features) and
+    /// [`useful_limits`](gpu::Capabilities::useful_limits) for what gives it more room.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self { executor: Executor::Gpu(Gpu::new(device, queue)), why: "the app gave it".to_string() }
+    }
+
+    /// The GPU, if it is one.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        match &self.executor {
+            Executor::Gpu(gpu) => Some(gpu),
+            Executor::Cpu { .. } => None,
+        }
+    }
+
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// Why this device was chosen, as a clause.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// Name of the adapter, or of the executor.
+    pub fn name(&self) -> String {
+        match &self.executor {
+            Executor::Gpu(gpu) => gpu.info().name.clone(),
+            Executor::Cpu { precision: Precision::F32, .. } => "CPU".to_string(),
+            Executor::Cpu { precision: Precision::F64, .. } => "CPU (f64)".to_string(),
+        }
+    }
+
+    /// `gpu`, `software` or `cpu`.
+    pub fn kind_name(&self) -> &'static str {
+        match &self.executor {
+            Executor::Gpu(gpu) => match gpu.capabilities().kind {
+                gpu::AdapterKind::Gpu => "gpu",
+                gpu::AdapterKind::Software => "software",
+            },
+            Executor::Cpu { .. } => "cpu",
+        }
+    }
+
+    /// wgpu's backend, or the executor's threads.
+    pub fn backend(&self) -> String {
+        match &self.executor {
+            Executor::Gpu(gpu) => format!("{:?}", gpu.info().backend),
+            Executor::Cpu { pool, .. } => format!("native, {} threads", pool.threads().count()),
+        }
+    }
+
+    /// Whether both are the same device (two CPU executors of one precision are).
+    pub fn same(&self, other: &Self) -> bool {
+        match (&self.executor, &other.executor) {
+            (Executor::Gpu(a), Executor::Gpu(b)) => a.same(b),
+            (Executor::Cpu { precision: a, .. }, Executor::Cpu { precision: b, .. }) => a == b,
+            _ => false,
+        }
+    }
+
+    /// An error when `bytes` more can't be had: beyond the memory that is free on this machine, for executors that
+    /// live in it. Catches a size that would otherwise be granted lazily and end the process.
+    pub(crate) fn check_memory(&self, what: &str, bytes: u64) -> Result<()> {
+        let in_host_memory = self.kind_name() != "gpu";
+        #[cfg(not(target_arch = "wasm32"))]
+        if in_host_memory
+            && bytes > 64 << 20
+            && let Ok(mut system) = sysinfo::System::new()
+        {
+            system.refresh_memory();
+            let free = system.available_memory();
+            if bytes > free {
+                return Err(Error::Limit {
+                    what: what.to_string(),
+                    needed: format!("{bytes} bytes"),
+                    limit: format!("{free} bytes, the free memory of this machine"),
+                    device: self.name(),
+                });
+            }
+        }
+        let _ = (what, bytes, in_host_memory);
+        Ok(())
+    }
+}
+
+fn cpu(threads: Threads, precision: Precision) -> Result<Executor> {
+    Ok(Executor::Cpu { pool: Arc::new(Pool::new(threads)?), precision })
+}

@@ -1,0 +1,134 @@
+//! [`Recorder`]: what work is recorded into. On a GPU one compute pass of a command encoder, the app's own or one made
+//! here; on the CPU the work is done as it is recorded.
+
+use super::open::{Device, Executor};
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, Timestamps, ready};
+
+/// Takes recorded work. Nothing is submitted, uploaded or allocated through it.
+pub struct Recorder<'e> {
+    pass: Option<wgpu::ComputePass<'e>>,
+    dispatches: usize,
+}
+
+impl<'e> Recorder<'e> {
+    /// Records into one compute pass of the app's `encoder`, which ends when the recorder is dropped.
+    pub fn new(encoder: &'e mut wgpu::CommandEncoder) -> Self {
+        Self::pass(encoder, None)
+    }
+
+    /// [`new`](Self::new) with timestamps at both ends of the pass.
+    pub fn timed(encoder: &'e mut wgpu::CommandEncoder, timestamps: &Timestamps) -> Self {
+        Self::pass(encoder, Some(timestamps))
+    }
+
+    fn pass(encoder: &'e mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>) -> Self {
+        let timestamp_writes = timestamps.map(Timestamps::writes);
+        let descriptor = wgpu::ComputePassDescriptor { label: Some("wgpu-rnn"), timestamp_writes };
+        Self { pass: Some(encoder.begin_compute_pass(&descriptor)), dispatches: 0 }
+    }
+
+    /// Does CPU work at once.
+    pub fn cpu() -> Self {
+        Self { pass: None, dispatches: 0 }
+    }
+
+    /// Dispatches (on the CPU: calls) recorded so far.
+    pub fn dispatches(&self) -> usize {
+        self.dispatches
+    }
+
+    pub(crate) fn gpu_pass(&mut self) -> Result<&mut wgpu::ComputePass<'e>> {
+        self.pass.as_mut().ok_or_else(|| Error::WrongDevice {
+            what: "the recorder".to_string(),
+            expected: "a GPU".to_string(),
+            got: "the CPU executor".to_string(),
+        })
+    }
+
+    pub(crate) fn count(&mut self, dispatches: usize) {
+        self.dispatches += dispatches;
+    }
+}
+
+/// How long recorded work took.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// From the start of recording until done, milliseconds.
+    pub wall_ms: f64,
+    /// Time on the GPU from timestamps, milliseconds, where the adapter has them.
+    pub gpu_ms: Option<f64>,
+    /// The host's recording alone, milliseconds; on the CPU the work itself.
+    pub record_ms: f64,
+    /// Dispatches (on the CPU: calls).
+    pub dispatches: usize,
+}
+
+impl Device {
+    /// Records with `work` and, on a GPU, submits. Does not wait for the GPU.
+    pub fn run(&self, work: impl FnOnce(&mut Recorder<'_>) -> Result<()>) -> Result<()> {
+        match self.executor() {
+            Executor::Cpu { .. } => work(&mut Recorder::cpu()),
+            Executor::Gpu(gpu) => submit(gpu, |encoder| work(&mut Recorder::new(encoder))),
+        }
+    }
+
+    /// Blocks until everything submitted is done.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn wait(&self) -> Result<()> {
+        match self.executor() {
+            Executor::Cpu { .. } => Ok(()),
+            Executor::Gpu(gpu) => gpu.wait(),
+        }
+    }
+
+    /// [`run`](Self::run) and [`wait`](Self::wait), timed. Allocates its timestamp queries: for measuring only.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn time(&self, work: impl FnOnce(&mut Recorder<'_>) -> Result<()>) -> Result<Timing> {
+        let timestamps = match self.gpu() {
+            Some(gpu) if gpu.capabilities().timestamps => Some(Timestamps::new(gpu)?),
+            _ => None,
+        };
+        let start = std::time::Instant::now();
+        let ms = |from: std::time::Instant| from.elapsed().as_secs_f64() * 1e3;
+        let mut record_ms = 0.0;
+        let mut dispatches = 0;
+        let record = |mut recorder: Recorder<'_>| -> Result<()> {
+            work(&mut recorder)?;
+            record_ms = ms(start);
+            dispatches = recorder.dispatches();
+            Ok(())
+        };
+        match self.executor() {
+            Executor::Cpu { .. } => record(Recorder::cpu())?,
+            Executor::Gpu(gpu) => submit(gpu, |encoder| {
+                record(Recorder::pass(encoder, timestamps.as_ref()))?;
+                if let Some(timestamps) = &timestamps {
+                    timestamps.resolve(encoder);
+                }
+                Ok(())
+            })?,
+        }
+        self.wait()?;
+        let wall_ms = ms(start);
+        let gpu_ms = timestamps.map(|timestamps| pollster::block_on(timestamps.milliseconds())).transpose()?;
+        Ok(Timing { wall_ms, gpu_ms, record_ms, dispatches })
+    }
+}
+
+/// Records with `work` into a fresh encoder and submits it; what the device refuses becomes an error.
+fn submit(gpu: &Gpu, work: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>) -> Result<()> {
+    let invalid = gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
+    let memory = gpu.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-rnn") });
+    let recorded = work(&mut encoder);
+    if recorded.is_ok() {
+        gpu.queue().submit([encoder.finish()]);
+    }
+    let refused = [ready(memory.pop()), ready(invalid.pop())].into_iter().flatten().flatten().next();
+    recorded?;
+    match refused {
+        Some(error) => Err(gpu.failed("was taking work", error)),
+        None => Ok(()),
+    }
+}

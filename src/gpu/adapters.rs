@@ -1,0 +1,119 @@
+//! Finding adapters: list them, pick a hardware or a software one, open it.
+
+use serde::Serialize;
+
+use super::caps::{AdapterKind, Capabilities};
+use super::context::Gpu;
+use crate::error::{Error, Result};
+
+/// One adapter of this machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct AdapterReport {
+    /// Its name.
+    pub name: String,
+    /// `Vulkan`, `Metal`, `Dx12`, `Gl` or `BrowserWebGpu`.
+    pub backend: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// Features and limits that matter here, as the adapter could give them.
+    pub capabilities: Capabilities,
+    /// Why this engine can't use it, if it can't.
+    pub unusable: Option<String>,
+}
+
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    // Debug and validation layers are the host's choice (WGPU_DEBUG=1, WGPU_VALIDATION=1), never this crate's default.
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    wgpu::Instance::new(descriptor.with_env())
+}
+
+/// Adapters in order of preference: native APIs before OpenGL, discrete before integrated before virtual.
+async fn list() -> Vec<wgpu::Adapter> {
+    let mut found = instance().enumerate_adapters(wgpu::Backends::all()).await;
+    found.sort_by_key(|adapter| {
+        let info = adapter.get_info();
+        let kind = match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => 0,
+            wgpu::DeviceType::IntegratedGpu => 1,
+            wgpu::DeviceType::VirtualGpu => 2,
+            wgpu::DeviceType::Other => 3,
+            wgpu::DeviceType::Cpu => 4,
+        };
+        (info.backend == wgpu::Backend::Gl, kind)
+    });
+    found
+}
+
+/// Why the engine can't run on `adapter`, if it can't.
+fn unusable(adapter: &wgpu::Adapter) -> Option<String> {
+    let flags = adapter.get_downlevel_capabilities().flags;
+    if !flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+        return Some("it has no compute shaders".to_string());
+    }
+    let mut why = None;
+    let (wanted, given) = (Capabilities::useful_limits(&adapter.limits()), adapter.limits());
+    wanted.check_limits_with_fail_fn(&given, false, |name, wanted, given| {
+        why.get_or_insert_with(|| format!("its {name} is {given} and {wanted} is needed"));
+    });
+    why
+}
+
+/// Every adapter of this machine, best first.
+pub async fn adapters() -> Vec<AdapterReport> {
+    let report = |adapter: &wgpu::Adapter| {
+        let info = adapter.get_info();
+        AdapterReport {
+            capabilities: Capabilities::new(&info, adapter.features(), &adapter.limits()),
+            name: info.name,
+            backend: format!("{:?}", info.backend),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+            unusable: unusable(adapter),
+        }
+    };
+    list().await.iter().map(report).collect()
+}
+
+async fn pick(kind: AdapterKind, wanted: &str) -> Result<wgpu::Adapter> {
+    let all = list().await;
+    let names: Vec<String> = all.iter().map(|adapter| adapter.get_info().name).collect();
+    let of_kind = |adapter: &wgpu::Adapter| {
+        Capabilities::new(&adapter.get_info(), adapter.features(), &adapter.limits()).kind == kind
+    };
+    let found = all.into_iter().find(|adapter| of_kind(adapter) && unusable(adapter).is_none());
+    found.ok_or_else(|| Error::NoDevice {
+        wanted: wanted.to_string(),
+        why: match names.is_empty() {
+            true => "this machine has no Vulkan, Metal, DX12 or OpenGL adapter".to_string(),
+            false => format!("the adapters of this machine are {}", names.join(", ")),
+        },
+    })
+}
+
+/// The best hardware adapter.
+pub(crate) async fn hardware() -> Result<wgpu::Adapter> {
+    pick(AdapterKind::Gpu, "hardware GPU").await
+}
+
+/// The best software adapter.
+pub(crate) async fn software() -> Result<wgpu::Adapter> {
+    pick(AdapterKind::Software, "software GPU adapter").await
+}
+
+/// Opens `adapter` with every feature and limit that the engine can use.
+pub(crate) async fn open(adapter: wgpu::Adapter) -> Result<Gpu> {
+    let info = adapter.get_info();
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("wgpu-rnn"),
+        required_features: Capabilities::useful_features() & adapter.features(),
+        required_limits: Capabilities::useful_limits(&adapter.limits()),
+        memory_hints: wgpu::MemoryHints::MemoryUsage,
+        ..Default::default()
+    };
+    let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| Error::Device {
+        device: info.name.clone(),
+        doing: "was being opened".to_string(),
+        why: error.to_string(),
+    })?;
+    Ok(Gpu::new(device, queue))
+}

@@ -1,0 +1,90 @@
+//! What an adapter or device can do, as far as this engine cares.
+
+use serde::Serialize;
+
+/// Hardware or software.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterKind {
+    /// A GPU: discrete, integrated or virtual.
+    Gpu,
+    /// A software rasteriser on the CPU, such as llvmpipe. Used only when asked for.
+    Software,
+}
+
+/// Features and limits that decide which kernels run and how they are tiled.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Capabilities {
+    /// Hardware or software.
+    pub kind: AdapterKind,
+    /// Largest buffer, bytes.
+    pub max_buffer: u64,
+    /// Largest storage binding, bytes; longer sequences are split over several.
+    pub max_binding: u64,
+    /// Storage buffers a kernel may bind (8 at least).
+    pub storage_buffers: u32,
+    /// Workgroup memory, bytes (16 KiB at least).
+    pub workgroup_memory: u32,
+    /// Invocations a workgroup (256 at least).
+    pub workgroup_invocations: u32,
+    /// Workgroups a dispatch dimension (65,535 at least).
+    pub max_workgroups: u32,
+    /// Alignment of offsets into storage and uniform buffers, bytes (256 at most).
+    pub offset_alignment: u32,
+    /// GPU timestamps at pass boundaries.
+    pub timestamps: bool,
+    /// `enable f16`.
+    pub f16: bool,
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// Smallest and largest subgroup, invocations.
+    pub subgroup_size: [u32; 2],
+    /// Cooperative matrices.
+    pub cooperative_matrix: bool,
+}
+
+impl Capabilities {
+    /// From what wgpu says of an adapter or device.
+    pub fn new(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
+        let kind = match info.device_type {
+            wgpu::DeviceType::Cpu => AdapterKind::Software,
+            _ => AdapterKind::Gpu,
+        };
+        Self {
+            kind,
+            max_buffer: limits.max_buffer_size,
+            max_binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+            storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            max_workgroups: limits.max_compute_workgroups_per_dimension,
+            offset_alignment: limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            subgroup_size: [info.subgroup_min_size, info.subgroup_max_size],
+            cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+        }
+    }
+
+    /// The features this engine makes use of, to be intersected with the adapter's. None is required.
+    pub fn useful_features() -> wgpu::Features {
+        wgpu::Features::TIMESTAMP_QUERY
+    }
+
+    /// The limits a host should request to give this engine room: WebGPU's defaults with the adapter's own buffer and
+    /// binding sizes. The defaults alone suffice; longer sequences are then split.
+    pub fn useful_limits(adapter: &wgpu::Limits) -> wgpu::Limits {
+        let defaults = wgpu::Limits::defaults();
+        wgpu::Limits {
+            max_buffer_size: adapter.max_buffer_size,
+            max_storage_buffer_binding_size: adapter.max_storage_buffer_binding_size,
+            max_compute_workgroup_storage_size: adapter.max_compute_workgroup_storage_size,
+            // Not needed here; asking for the adapter's keeps old and small adapters usable.
+            max_inter_stage_shader_variables: adapter
+                .max_inter_stage_shader_variables
+                .min(defaults.max_inter_stage_shader_variables),
+            ..defaults
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Compiled pipelines, one a composed source: compiled once a device, shared by every plan.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::context::{Gpu, ready};
+
+/// How a kernel binds a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BindingKind {
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`.
+    ReadWrite,
+    /// `var<uniform>`: sizes and strides, baked when a plan is built.
+    Uniform,
+    /// `var<uniform>` with a dynamic offset: the step index.
+    Step,
+}
+
+/// A compiled kernel.
+pub(crate) struct Compiled {
+    pub(crate) pipeline: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
+}
+
+/// Pipelines by composed source.
+#[derive(Default)]
+pub(crate) struct Pipelines {
+    by_source: HashMap<String, Arc<Compiled>>,
+}
+
+impl Gpu {
+    /// The pipeline of `source`, compiled on first use. The error is the compiler's: line in `source` and message.
+    pub(crate) fn pipeline(
+        &self,
+        label: &str,
+        source: &str,
+        bindings: &[BindingKind],
+    ) -> Result<Arc<Compiled>, (usize, String)> {
+        if let Some(found) = self.pipelines().by_source.get(source) {
+            return Ok(found.clone());
+        }
+        let compiled = Arc::new(self.compile(label, source, bindings)?);
+        self.pipelines().by_source.insert(source.to_string(), compiled.clone());
+        Ok(compiled)
+    }
+
+    /// Pipelines compiled so far.
+    pub fn compiled_pipelines(&self) -> usize {
+        self.pipelines().by_source.len()
+    }
+
+    fn compile(
+        &self,
+        label: &str,
+        source: &str,
+        bindings: &[BindingKind],
+    ) -> Result<Compiled, (usize, String)> {
+        let device = self.device();
+        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
+        // SAFETY: the kernels are this crate's own; each clamps or guards every index by the sizes in its uniform,
+        // which the host checks against the bound ranges, and each loop ends by a bound from the same uniform.
+        let module =
+            unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) };
+        let entries: Vec<_> = bindings.iter().enumerate().map(|(index, &kind)| entry(index as u32, kind)).collect();
+        let layout = device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(label),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(label),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        match ready(scope.pop()) {
+            Some(Some(error)) => {
+                let info = ready(module.get_compilation_info());
+                let first = info.and_then(|info| info.messages.into_iter().next());
+                let line = first.and_then(|message| message.location).map_or(0, |place| place.line_number as usize);
+                Err((line, error.to_string()))
+            }
+            _ => Ok(Compiled { pipeline, layout }),
+        }
+    }
+}
+
+fn entry(binding: u32, kind: BindingKind) -> wgpu::BindGroupLayoutEntry {
+    let ty = match kind {
+        BindingKind::Read => wgpu::BufferBindingType::Storage { read_only: true },
+        BindingKind::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+        BindingKind::Uniform | BindingKind::Step => wgpu::BufferBindingType::Uniform,
+    };
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: kind == BindingKind::Step, min_binding_size: None },
+        count: None,
+    }
+}

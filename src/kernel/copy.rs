@@ -1,0 +1,106 @@
+//! Strided copies and fills of zero: states in and out of a layer, packed biases.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::gemm::Matrix;
+use super::op::{Launch, Op, Target, Tile, cpu_op, linear_groups};
+use crate::cpu::scalar::Scalar;
+use crate::device::{Device, Element};
+use crate::error::Result;
+use crate::gpu::BindingKind::*;
+use crate::shader::{Binding, Kernel, fragments};
+
+/// The kernel's files and buffer table.
+pub static KERNEL: Kernel = Kernel {
+    name: "copy",
+    fragments: fragments!["gemm/copy.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "source", kind: Read },
+        Binding { name: "destination", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(super) struct Uniform {
+    pub(super) rows: u32,
+    pub(super) columns: u32,
+    pub(super) from_row: u32,
+    pub(super) to_row: u32,
+    pub(super) from_offset: u32,
+    pub(super) from_direction: u32,
+    pub(super) to_offset: u32,
+    pub(super) to_direction: u32,
+}
+
+impl Uniform {
+    pub(super) fn new(rows: usize, columns: usize, from: &Matrix, to: &Matrix) -> Self {
+        Self {
+            rows: rows as u32,
+            columns: columns as u32,
+            from_row: from.row as u32,
+            to_row: to.row as u32,
+            from_offset: from.offset as u32,
+            from_direction: from.direction as u32,
+            to_offset: to.offset as u32,
+            to_direction: to.direction as u32,
+        }
+    }
+}
+
+/// Copies `rows × columns` of each direction from `from`, or zero, to `to`; columns are contiguous in both.
+pub fn copy(
+    device: &Device,
+    directions: usize,
+    rows: usize,
+    columns: usize,
+    from: Option<&Matrix>,
+    to: &Matrix,
+) -> Result<Op> {
+    match device.target() {
+        Target::Gpu(gpu) => {
+            let uniform = Uniform::new(rows, columns, from.unwrap_or(to), to);
+            let lanes = Tile::elements(gpu.capabilities());
+            // A fill reads nothing; it binds a stand-in, since a buffer can't be bound for reading and writing at once.
+            let nothing = device.nothing()?;
+            Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: &KERNEL,
+                    cell: None,
+                    consts: vec![("LANES", lanes), ("FROM_SOURCE", u32::from(from.is_some()))],
+                    uniform: bytemuck::bytes_of(&uniform),
+                    buffers: &[from.map_or(&nothing[0], |from| &from.buffer), &to.buffer],
+                    groups: [linear_groups(gpu, rows * columns, lanes), 1, directions as u32],
+                    steps: None,
+                },
+            )
+        }
+        Target::Cpu(_, precision) => {
+            let (from, to, size) = (from.cloned(), to.clone(), [directions, rows, columns]);
+            Ok(cpu_op!(precision, "copy", on_cpu(size, from, to)))
+        }
+    }
+}
+
+fn on_cpu<S: Scalar + Element>(size: &[usize; 3], from: &Option<Matrix>, to: &Matrix) -> Result<()> {
+    let [directions, rows, columns] = *size;
+    let source = from.as_ref().map(|from| Ok((from, from.buffer.read::<S>()?))).transpose()?;
+    let mut destination = to.buffer.write::<S>()?;
+    for direction in 0..directions {
+        for row in 0..rows {
+            let at = to.offset + direction * to.direction + row * to.row;
+            let destination = &mut destination[at..at + columns];
+            match &source {
+                None => destination.fill(S::ZERO),
+                Some((from, source)) => {
+                    let at = from.offset + direction * from.direction + row * from.row;
+                    destination.copy_from_slice(&source[at..at + columns]);
+                }
+            }
+        }
+    }
+    Ok(())
+}

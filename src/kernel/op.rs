@@ -1,0 +1,263 @@
+//! [`Op`]: one kernel bound to its buffers and sizes, ready to be recorded any number of times.
+
+use std::sync::Arc;
+
+use crate::cell::Cell;
+use crate::cpu::threads::Pool;
+use crate::device::{Buffer, Device, Executor, Precision, Recorder};
+use crate::error::{Error, Result};
+use crate::gpu::{AdapterKind, BindingKind, Capabilities, Compiled, Gpu};
+use crate::shader::{Kernel, Spec, compose};
+
+/// One kernel bound to its buffers and sizes. Recording it uploads, allocates and compiles nothing.
+pub struct Op {
+    name: &'static str,
+    work: Work,
+}
+
+type CpuWork = Box<dyn Fn() -> Result<()> + Send + Sync>;
+
+enum Work {
+    Gpu { compiled: Arc<Compiled>, bind_group: wgpu::BindGroup, groups: [u32; 3], steps: Option<Steps> },
+    Cpu(CpuWork),
+}
+
+/// Dispatches of a time-step kernel: the same pipeline and bind group with the step's offset moving.
+#[derive(Clone, Copy)]
+struct Steps {
+    count: u32,
+    stride: u32,
+}
+
+/// Ops in order.
+#[derive(Default)]
+pub struct Program {
+    ops: Vec<Op>,
+}
+
+/// What a GPU op is made of.
+pub(crate) struct Launch<'a> {
+    pub(crate) kernel: &'static Kernel,
+    pub(crate) cell: Option<Cell>,
+    pub(crate) consts: Vec<(&'static str, u32)>,
+    pub(crate) uniform: &'a [u8],
+    /// The storage buffers, in table order.
+    pub(crate) buffers: &'a [&'a Buffer],
+    pub(crate) groups: [u32; 3],
+    /// How many times a time-step kernel is dispatched, with step index 0, 1, ….
+    pub(crate) steps: Option<u32>,
+}
+
+/// Lanes and register tiles of a kernel, by device class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tile {
+    pub(crate) lanes: u32,
+    pub(crate) rows: u32,
+    pub(crate) columns: u32,
+}
+
+impl Tile {
+    /// Tile of a GEMM. A software adapter runs a workgroup in one vector register after another, so one register's
+    /// worth of lanes with many sums each is best there; hardware hides latency with more lanes.
+    pub(crate) fn gemm(caps: &Capabilities, rows: usize) -> Self {
+        let most = if rows >= 8 { 8 } else { rows.max(1).next_power_of_two() as u32 };
+        match caps.kind {
+            AdapterKind::Software => Self { lanes: 8, rows: most, columns: 8 },
+            AdapterKind::Gpu => Self { lanes: 64, rows: most, columns: 2 },
+        }
+    }
+
+    /// Tile of a recurrent step over `batch` sequences: on hardware few rows an invocation, for more workgroups.
+    pub(crate) fn recurrent(caps: &Capabilities, batch: usize) -> Self {
+        let (lanes, most) = match caps.kind {
+            AdapterKind::Software => (8, 8),
+            AdapterKind::Gpu => (32, 2),
+        };
+        Self { lanes, rows: batch.next_power_of_two().min(most) as u32, columns: 1 }
+    }
+
+    /// Lanes of an element-wise kernel.
+    pub(crate) fn elements(caps: &Capabilities) -> u32 {
+        match caps.kind {
+            AdapterKind::Software => 32,
+            AdapterKind::Gpu => 64,
+        }
+    }
+}
+
+/// Workgroups along x for a kernel that strides over `elements`.
+pub(crate) fn linear_groups(gpu: &Gpu, elements: usize, lanes: u32) -> u32 {
+    let caps = gpu.capabilities();
+    // A software adapter gains nothing from more groups than it has threads, and pays for each.
+    let most = match caps.kind {
+        AdapterKind::Software => 256,
+        AdapterKind::Gpu => caps.max_workgroups.min(8192),
+    };
+    (elements.div_ceil(lanes as usize).max(1)).min(most as usize) as u32
+}
+
+impl Op {
+    /// Compiles (or finds) the pipeline and binds the buffers.
+    pub(crate) fn gpu(gpu: &Gpu, launch: &Launch<'_>) -> Result<Self> {
+        let kernel = launch.kernel;
+        let spec = Spec { kernel, cell: launch.cell, consts: launch.consts.clone() };
+        let composed = compose(&spec);
+        let kinds: Vec<BindingKind> = kernel.bindings.iter().map(|binding| binding.kind).collect();
+        let compiled = gpu.pipeline(kernel.name, &composed.source, &kinds).map_err(|(line, why)| Error::Shader {
+            shader: kernel.name.to_string(),
+            place: composed.locate(line),
+            why,
+        })?;
+        let most = gpu.capabilities().max_workgroups;
+        if let Some(&groups) = launch.groups.iter().find(|&&groups| groups > most) {
+            let what = format!("kernel `{}`", kernel.name);
+            return Err(gpu.limit(what, format!("{groups} workgroups"), format!("{most} in one dimension")));
+        }
+        debug_assert_eq!(launch.uniform.len(), kernel.uniform_bytes, "{}", kernel.name);
+        let uniform = gpu.baked("sizes", launch.uniform);
+        let stride = gpu.capabilities().offset_alignment;
+        let table = launch.steps.map(|count| gpu.step_table(count));
+        let mut buffers = launch.buffers.iter();
+        let mut entries = Vec::with_capacity(kernel.bindings.len());
+        for (index, binding) in kernel.bindings.iter().enumerate() {
+            let resource = match binding.kind {
+                BindingKind::Uniform => uniform.as_entire_binding(),
+                BindingKind::Step => match &table {
+                    Some(table) => range(table, 0, 16),
+                    None => return Err(Error::invalid(kernel.name, "called with steps", "none")),
+                },
+                BindingKind::Read | BindingKind::ReadWrite => match buffers.next() {
+                    Some(buffer) => bind(gpu, kernel.name, binding.name, buffer)?,
+                    None => return Err(Error::invalid(kernel.name, "called with all its buffers", "fewer")),
+                },
+            };
+            entries.push(wgpu::BindGroupEntry { binding: index as u32, resource });
+        }
+        let bind_group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(kernel.name),
+            layout: &compiled.layout,
+            entries: &entries,
+        });
+        let steps = launch.steps.map(|count| Steps { count, stride });
+        Ok(Self { name: kernel.name, work: Work::Gpu { compiled, bind_group, groups: launch.groups, steps } })
+    }
+
+    /// Native work.
+    pub(crate) fn cpu(name: &'static str, work: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
+        Self { name, work: Work::Cpu(Box::new(work)) }
+    }
+
+    /// The kernel's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Dispatches it makes (on the CPU: one call).
+    pub fn dispatches(&self) -> usize {
+        match &self.work {
+            Work::Gpu { steps: Some(steps), .. } => steps.count as usize,
+            _ => 1,
+        }
+    }
+
+    /// Records it; on the CPU does it.
+    pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
+        recorder.count(self.dispatches());
+        match &self.work {
+            Work::Cpu(work) => work(),
+            Work::Gpu { compiled, bind_group, groups: [x, y, z], steps } => {
+                let pass = recorder.gpu_pass()?;
+                pass.set_pipeline(&compiled.pipeline);
+                match steps {
+                    None => {
+                        pass.set_bind_group(0, bind_group, &[]);
+                        pass.dispatch_workgroups(*x, *y, *z);
+                    }
+                    Some(Steps { count, stride }) => {
+                        for step in 0..*count {
+                            pass.set_bind_group(0, bind_group, &[step * stride]);
+                            pass.dispatch_workgroups(*x, *y, *z);
+                        }
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Program {
+    /// Appends an op.
+    pub fn push(&mut self, op: Op) {
+        self.ops.push(op);
+    }
+
+    /// Appends another program.
+    pub fn append(&mut self, mut other: Self) {
+        self.ops.append(&mut other.ops);
+    }
+
+    /// Its ops.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// Dispatches of one recording.
+    pub fn dispatches(&self) -> usize {
+        self.ops.iter().map(Op::dispatches).sum()
+    }
+
+    /// Records every op in order.
+    pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
+        self.ops.iter().try_for_each(|op| op.record(recorder))
+    }
+}
+
+/// Calls `$work::<f32>` or `$work::<f64>` for the device's precision; the arguments are cloned into the op.
+macro_rules! cpu_op {
+    ($precision:expr, $name:literal, $work:ident($($arg:ident),*)) => {
+        match $precision {
+            $crate::device::Precision::F32 => $crate::kernel::Op::cpu($name, move || $work::<f32>($(&$arg),*)),
+            $crate::device::Precision::F64 => $crate::kernel::Op::cpu($name, move || $work::<f64>($(&$arg),*)),
+        }
+    };
+}
+pub(crate) use cpu_op;
+
+/// The GPU, or the CPU executor's pool and precision.
+pub(crate) enum Target<'a> {
+    Gpu(&'a Gpu),
+    Cpu(Arc<Pool>, Precision),
+}
+
+impl Device {
+    pub(crate) fn target(&self) -> Target<'_> {
+        match self.executor() {
+            Executor::Gpu(gpu) => Target::Gpu(gpu),
+            Executor::Cpu { pool, precision } => Target::Cpu(pool.clone(), *precision),
+        }
+    }
+}
+
+fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindingResource<'_> {
+    wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(size) })
+}
+
+fn bind<'b>(gpu: &Gpu, kernel: &str, name: &str, buffer: &'b Buffer) -> Result<wgpu::BindingResource<'b>> {
+    let (storage, offset) = buffer.wgpu().ok_or_else(|| Error::WrongDevice {
+        what: format!("`{name}` of kernel `{kernel}`"),
+        expected: gpu.info().name.clone(),
+        got: "the CPU executor".to_string(),
+    })?;
+    let caps = gpu.capabilities();
+    let size = buffer.bytes().max(4);
+    if size > caps.max_binding {
+        let limit = format!("{} bytes a binding", caps.max_binding);
+        return Err(gpu.limit(format!("`{name}` of kernel `{kernel}`"), format!("{size} bytes"), limit));
+    }
+    if offset % u64::from(caps.offset_alignment) != 0 {
+        let expected = format!("a multiple of {}", caps.offset_alignment);
+        return Err(Error::invalid(format!("the offset of `{name}`"), expected, offset));
+    }
+    Ok(range(storage, offset, size))
+}

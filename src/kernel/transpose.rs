@@ -1,0 +1,45 @@
+//! Transposed copies of weights, so that a GPU's lanes read neighbouring columns. The CPU's products take any strides
+//! and need none.
+
+use super::copy::Uniform;
+use super::gemm::Matrix;
+use super::op::{Launch, Op, Tile, linear_groups};
+use crate::error::Result;
+use crate::gpu::{BindingKind::*, Gpu};
+use crate::shader::{Binding, Kernel, fragments};
+
+/// The kernel's files and buffer table.
+pub static KERNEL: Kernel = Kernel {
+    name: "transpose",
+    fragments: fragments!["gemm/transpose.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "matrix", kind: Read },
+        Binding { name: "transposed", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+/// `to[c, r] = from[r, c]` for `rows × columns` of each direction.
+pub fn transpose(
+    gpu: &Gpu,
+    directions: usize,
+    rows: usize,
+    columns: usize,
+    from: &Matrix,
+    to: &Matrix,
+) -> Result<Op> {
+    let lanes = Tile::elements(gpu.capabilities());
+    Op::gpu(
+        gpu,
+        &Launch {
+            kernel: &KERNEL,
+            cell: None,
+            consts: vec![("LANES", lanes)],
+            uniform: bytemuck::bytes_of(&Uniform::new(rows, columns, from, to)),
+            buffers: &[&from.buffer, &to.buffer],
+            groups: [linear_groups(gpu, rows * columns, lanes), 1, directions as u32],
+            steps: None,
+        },
+    )
+}

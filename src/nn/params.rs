@@ -1,0 +1,130 @@
+//! [`Parameters`]: the one table of a model's tensors. It names them, sizes them, holds their values and gradients, and
+//! is what optimisers, files and initialisers walk.
+//!
+//! All values lie in one buffer and all gradients in another, each tensor on a boundary that every device can bind, so
+//! that an optimiser's step is one dispatch over everything. What lies between tensors is zero and stays zero.
+
+use crate::device::{Buffer, Device};
+use crate::error::{Error, Result};
+
+/// Elements between boundaries: 256 bytes of f32, the largest offset alignment that WebGPU allows.
+const ALIGNMENT: usize = 64;
+
+/// One tensor of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// PyTorch's name, such as `weight_ih_l0`, with the layer's name before it in a model: `rnn.weight_ih_l0`.
+    pub name: String,
+    /// Its shape, row-major.
+    pub shape: Vec<usize>,
+    /// Its first element in the value and gradient buffers.
+    pub offset: usize,
+}
+
+impl Entry {
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Named tensors on a device, with their gradients.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    device: Device,
+    entries: Vec<Entry>,
+    values: Buffer,
+    gradients: Buffer,
+}
+
+impl Parameters {
+    /// Allocates zeroed tensors of the named shapes, in this order.
+    pub fn new(device: &Device, tensors: impl IntoIterator<Item = (String, Vec<usize>)>) -> Result<Self> {
+        let mut offset = 0usize;
+        let mut entries: Vec<Entry> = Vec::new();
+        for (name, shape) in tensors {
+            if entries.iter().any(|entry| entry.name == name) {
+                return Err(Error::invalid("parameter names", "distinct", format!("`{name}` twice")));
+            }
+            let entry = Entry { name, shape, offset };
+            let end = entry.len().checked_next_multiple_of(ALIGNMENT).and_then(|len| offset.checked_add(len));
+            offset = end.ok_or_else(|| Error::invalid(&entry.name, "addressable", format!("{:?}", entry.shape)))?;
+            entries.push(entry);
+        }
+        device.check_memory("the parameters and their gradients", (offset as u64).saturating_mul(8))?;
+        let values = device.alloc("parameters", offset)?;
+        let gradients = device.alloc("gradients", offset)?;
+        Ok(Self { device: device.clone(), entries, values, gradients })
+    }
+
+    /// The device they are on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The table.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// How many numbers the tensors hold.
+    pub fn count(&self) -> usize {
+        self.entries.iter().map(Entry::len).sum()
+    }
+
+    /// All values, the gaps between tensors included.
+    pub fn values(&self) -> &Buffer {
+        &self.values
+    }
+
+    /// All gradients, laid out as the values.
+    pub fn gradients(&self) -> &Buffer {
+        &self.gradients
+    }
+
+    /// The row of a tensor, or an error that lists what there is.
+    pub fn entry(&self, name: &str) -> Result<&Entry> {
+        self.entries.iter().find(|entry| entry.name == name).ok_or_else(|| Error::Missing {
+            name: name.to_string(),
+            place: "the parameters".to_string(),
+            found: self.entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// A tensor's values.
+    pub fn value(&self, name: &str) -> Result<Buffer> {
+        let entry = self.entry(name)?;
+        self.values.slice(entry.offset..entry.offset + entry.len())
+    }
+
+    /// A tensor's gradient.
+    pub fn gradient(&self, name: &str) -> Result<Buffer> {
+        let entry = self.entry(name)?;
+        self.gradients.slice(entry.offset..entry.offset + entry.len())
+    }
+
+    /// Sets a tensor's values; the shape must be the table's.
+    pub fn set(&self, name: &str, shape: &[usize], values: &[f32]) -> Result<()> {
+        self.expect(name, shape, values.len())?;
+        self.device.write(&self.value(name)?, values)
+    }
+
+    /// [`set`](Self::set) from f64; rounds except on the oracle.
+    pub fn set_f64(&self, name: &str, shape: &[usize], values: &[f64]) -> Result<()> {
+        self.expect(name, shape, values.len())?;
+        self.device.write_f64(&self.value(name)?, values)
+    }
+
+    fn expect(&self, name: &str, shape: &[usize], len: usize) -> Result<()> {
+        let entry = self.entry(name)?;
+        if entry.shape != shape || entry.len() != len {
+            return Err(Error::shape(name, &entry.shape, shape));
+        }
+        Ok(())
+    }
+}

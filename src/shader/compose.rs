@@ -1,0 +1,68 @@
+//! [`Spec`] → WGSL text.
+
+use std::fmt::Write;
+
+use super::fragment::{Kernel, cell_fragment};
+use crate::cell::Cell;
+
+/// What decides a kernel's text: the kernel, the cell, and its constants. It is the pipeline's identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Spec {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// The cell whose equations it runs, for recurrent kernels.
+    pub cell: Option<Cell>,
+    /// `const NAME: u32 = value;`, tile sizes and switches.
+    pub consts: Vec<(&'static str, u32)>,
+}
+
+/// Composed WGSL and where each line came from.
+#[derive(Clone, Debug)]
+pub struct Composed {
+    /// The text.
+    pub source: String,
+    /// First line (from 1) of each part.
+    parts: Vec<(usize, &'static str)>,
+}
+
+/// The WGSL of `spec`: header, cell, fragments.
+pub fn compose(spec: &Spec) -> Composed {
+    let mut source = String::new();
+    let mut parts = vec![(1, "header")];
+    let line = |source: &mut String, text: std::fmt::Arguments<'_>| {
+        // Writing to a String can't fail.
+        let _ = writeln!(source, "{text}");
+    };
+    for (name, value) in &spec.consts {
+        line(&mut source, format_args!("const {name}: u32 = {value}u;"));
+    }
+    let mut fragments = Vec::new();
+    if let Some(cell) = spec.cell {
+        let row = cell.row();
+        line(&mut source, format_args!("const GATES: u32 = {}u;", row.gates));
+        line(&mut source, format_args!("const SAVED: u32 = {}u;", row.saved));
+        line(&mut source, format_args!("const HAS_C: bool = {};", cell.has_c()));
+        let slots: Vec<String> = row.hidden_slots.iter().map(|slot| format!("{slot}u")).collect();
+        let slots = slots.join(", ");
+        line(&mut source, format_args!("const HIDDEN_SLOTS = array<u32, {}>({slots});", row.gates));
+        fragments.push(cell_fragment(cell));
+    }
+    // A cell may use the library fragments, so they come first; order does not matter to WGSL.
+    fragments.extend(spec.kernel.fragments);
+    for fragment in fragments {
+        parts.push((source.lines().count() + 1, fragment.name));
+        source.push_str(fragment.source);
+        if !source.ends_with('\n') {
+            source.push('\n');
+        }
+    }
+    Composed { source, parts }
+}
+
+impl Composed {
+    /// `fragment:line` of a line (from 1) of the text.
+    pub fn locate(&self, line: usize) -> String {
+        let part = self.parts.iter().rev().find(|(first, _)| *first <= line).unwrap_or(&self.parts[0]);
+        format!("{}:{}", part.1, (line + 1).saturating_sub(part.0))
+    }
+}

@@ -1,0 +1,8 @@
+//! From a [`Spec`] to WGSL: a header of constants, the fragments of a kernel, and the map back from lines to fragments.
+
+mod compose;
+mod fragment;
+
+pub use compose::{Composed, Spec, compose};
+pub(crate) use fragment::fragments;
+pub use fragment::{Binding, Fragment, Kernel, cell_fragment};
