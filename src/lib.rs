@@ -7,8 +7,10 @@ pub mod cpu;
 mod device;
 mod error;
 pub mod gpu;
+pub mod io;
 pub mod kernel;
 pub mod nn;
+pub mod plan;
 pub mod shader;
 
 pub use cell::{Cell, CellRow};

@@ -8,7 +8,7 @@
 
 struct Recurrent {
     batch: u32, hidden: u32, directions: u32, steps: u32,
-    w_direction: u32, has_dy: u32, pad0: u32, pad1: u32,
+    w_direction: u32, dy_order: u32, pad0: u32, pad1: u32, // dy_order: 0 no dy, 1 time order, 2 step order
     rows: Rows,
 }
 
@@ -22,7 +22,7 @@ struct Step {
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;      // [B]
 @group(0) @binding(4) var<storage, read> h: array<f32>;            // [steps + 1, B, D, H]
 @group(0) @binding(5) var<storage, read> c: array<f32>;            // the same, for cells that have it
-@group(0) @binding(6) var<storage, read> dy: array<f32>;           // [T, B, D·H] in time order
+@group(0) @binding(6) var<storage, read> dy: array<f32>;           // [T, B, D·H] in time order, or of the chunk in step order
 @group(0) @binding(7) var<storage, read_write> saved: array<f32>;  // [steps, B, D, SAVED, H]
 @group(0) @binding(8) var<storage, read_write> dh: array<f32>;     // [B, D, H], carried from dispatch to dispatch
 @group(0) @binding(9) var<storage, read_write> dc: array<f32>;     // the same
@@ -80,7 +80,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             dh[carry] = dh_now;
             continue;
         }
-        if u.has_dy != 0u {
+        if u.dy_order == 2u {
+            dh_now += dy[state];
+        } else if u.dy_order == 1u {
             let row = row_without_padding(u.rows, m, direction == 1u);
             if row != NOWHERE {
                 dh_now += dy[row * width + direction * u.hidden + unit];

@@ -5,7 +5,7 @@
 //!
 //! - [`scalar`] and [`activation`]: the two element types, their sigmoid and tanh;
 //! - [`simd`]: running a loop with the widest vectors that this processor has;
-//! - [`gemm`]: large products on strided matrices; [`panel`]: small products with a matrix packed once;
+//! - [`gemm`]: large products on strided matrices; `panel`: small products with a matrix packed once;
 //! - [`threads`]: the pool, and the division of a batch into parts that need no synchronisation;
 //! - [`cell`]: one step of one sequence, forward and backward, one file per cell;
 //! - [`recurrent`]: all steps of one layer.
@@ -13,7 +13,7 @@
 pub mod activation;
 pub mod cell;
 pub mod gemm;
-pub mod panel;
+pub(crate) mod panel;
 pub mod recurrent;
 pub mod scalar;
 pub mod simd;

@@ -3,7 +3,8 @@
 //! A general product packs its operands anew at every call, which at 16 or 64 rows costs as much as the product. Here
 //! the matrix is packed once for all steps, into panels of [`WIDTH`] columns: panel p holds, row after row, columns
 //! `p·WIDTH..(p+1)·WIDTH`, filled with zeros past the last. Each element of the result is one sum in the order of the
-//! inner dimension, so its bits depend neither on the number of rows nor on how they are dealt out to threads.
+//! inner dimension, so its bits depend neither on the number of rows nor on how they are dealt out to threads. Private
+//! to this floor, which checks the sizes once for all steps.
 
 use std::ops::Range;
 
@@ -47,8 +48,6 @@ pub fn pack_transposed<S: Scalar>(matrix: &[S], depth: usize, columns: usize, pa
 
 /// `out ← bias + A·B` for `B [depth, columns]` packed, `out [rows, columns]`. Row r of A is the elements `runs` of
 /// `row(r)`, one run after the other, `depth` in all. A missing (empty) bias is zero.
-///
-/// The caller has checked the sizes; where they disagree, rows of `out` are left as they are.
 pub struct Product<'a, S, R> {
     /// B, from [`pack`] or [`pack_transposed`].
     pub packed: &'a [S],
@@ -172,5 +171,49 @@ impl<'r, S: Scalar, R: Fn(usize) -> &'r [S]> WithSimd for Product<'_, S, R> {
             8 => self.all::<A, 8>(arch),
             _ => self.all::<A, 16>(arch),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agrees<S: Scalar>(tolerance: f64) {
+        let value = |i: usize, seed: f64| S::from_f64((i as f64 * 0.9 + seed).sin());
+        for rows in (0..20).chain([31]) {
+            for (depth, columns) in [(1, 1), (7, 16), (6, 17), (12, 100), (10, 64)] {
+                let weights: Vec<S> = (0..depth * columns).map(|i| value(i, 0.1)).collect();
+                let mut transposed = weights.clone();
+                for (i, x) in transposed.iter_mut().enumerate() {
+                    *x = weights[i % depth * columns + i / depth];
+                }
+                let (mut packed, mut other) = (vec![value(0, 1.0); packed_len(depth, columns)], Vec::new());
+                other.resize(packed.len(), value(1, 1.0));
+                pack(&weights, depth, columns, &mut packed);
+                pack_transposed(&transposed, depth, columns, &mut other);
+                assert_eq!(packed, other);
+
+                // Rows of A with a gap of two elements after the first.
+                let stride = depth + 2;
+                let a: Vec<S> = (0..rows * stride).map(|i| value(i, 0.2)).collect();
+                let bias: Vec<S> = (0..columns).map(|i| value(i, 0.3)).collect();
+                let mut out = vec![S::ZERO; rows * columns];
+                let runs = [0..1, 3..stride];
+                let row = |r: usize| &a[r * stride..][..stride];
+                Product { packed: &packed, depth, bias: &bias, runs: &runs, row, out: &mut out, columns }.run();
+                for (i, got) in out.iter().enumerate() {
+                    let (r, j) = (i / columns, i % columns);
+                    let factors = runs.iter().cloned().flatten().map(|k| a[r * stride + k].to_f64());
+                    let dot: f64 = factors.enumerate().map(|(k, x)| x * weights[k * columns + j].to_f64()).sum();
+                    assert!((got.to_f64() - dot - bias[j].to_f64()).abs() < tolerance);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        agrees::<f32>(1e-5);
+        agrees::<f64>(1e-13);
     }
 }

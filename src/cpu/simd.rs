@@ -23,12 +23,7 @@ pub trait Lanes: Copy + Sized {
     /// `value` in every lane.
     fn splat<A: Simd>(arch: A, value: Self) -> Self::Vector<A>;
     /// `a·b + c`, in one instruction if A has it.
-    fn multiply_add<A: Simd>(
-        arch: A,
-        a: Self::Vector<A>,
-        b: Self::Vector<A>,
-        c: Self::Vector<A>,
-    ) -> Self::Vector<A>;
+    fn multiply_add<A: Simd>(arch: A, a: Self::Vector<A>, b: Self::Vector<A>, c: Self::Vector<A>) -> Self::Vector<A>;
 }
 
 macro_rules! lanes {

@@ -140,7 +140,8 @@ impl Partition {
         let block = batch.saturating_mul(directions).saturating_mul(width);
         let blocks = buffer.len().checked_div(block).unwrap_or(0);
         let data = buffer.as_mut_ptr();
-        let part = |task: &Task| Part { data, blocks, batch, directions, width, task: task.clone(), owned: PhantomData };
+        let part =
+            |task: &Task| Part { data, blocks, batch, directions, width, task: task.clone(), owned: PhantomData };
         self.tasks.iter().map(part).collect()
     }
 }

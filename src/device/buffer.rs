@@ -89,6 +89,19 @@ impl Buffer {
         self.len as u64 * size
     }
 
+    /// Bytes of the whole allocation behind this range, as the device made it; none for an empty one.
+    pub fn allocated_bytes(&self) -> u64 {
+        if self.is_empty() {
+            return 0;
+        }
+        match &self.storage {
+            Storage::Gpu(buffer) => buffer.size(),
+            Storage::F32(values) => (values.read_recursive().capacity() * 4) as u64,
+            Storage::F64(values) => (values.read_recursive().capacity() * 8) as u64,
+            Storage::U32(values) => (values.read_recursive().capacity() * 4) as u64,
+        }
+    }
+
     /// The wgpu buffer and this range's offset in bytes, if it is on a GPU.
     pub fn wgpu(&self) -> Option<(&wgpu::Buffer, u64)> {
         match &self.storage {

@@ -166,6 +166,14 @@ impl Device {
         }
     }
 
+    /// Bytes of a float: 8 on the oracle, else 4.
+    pub fn float_bytes(&self) -> u64 {
+        match &self.executor {
+            Executor::Cpu { precision: Precision::F64, .. } => 8,
+            _ => 4,
+        }
+    }
+
     /// Whether both are the same device (two CPU executors of one precision are).
     pub fn same(&self, other: &Self) -> bool {
         match (&self.executor, &other.executor) {

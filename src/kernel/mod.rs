@@ -21,4 +21,5 @@ pub const ALL: &[&Kernel] = &[
     &recurrent::FORWARD,
     &recurrent::BACKWARD,
     &recurrent::OUTPUT,
+    &recurrent::UPSTREAM,
 ];

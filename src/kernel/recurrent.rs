@@ -76,6 +76,26 @@ pub static OUTPUT: Kernel = Kernel {
     uniform_bytes: size_of::<OutputUniform>(),
 };
 
+/// Output gradient in time order to step order.
+pub static UPSTREAM: Kernel = Kernel {
+    name: "recurrent_upstream",
+    fragments: fragments!["lib/rows.wgsl", "recurrent/upstream.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "dy", kind: Read },
+        Binding { name: "lengths", kind: Read },
+        Binding { name: "upstream", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<UpstreamUniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct UpstreamUniform {
+    size: [u32; 4],
+    rows: RowsUniform,
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct StepUniform {
@@ -85,7 +105,7 @@ struct StepUniform {
     /// Forward: the chunk's first step. Backward: the chunk's steps.
     steps: u32,
     w_direction: u32,
-    /// Forward: whether there is a bias. Backward: whether there is an output gradient.
+    /// Forward: whether there is a bias. Backward: the order of the output gradient (0 none, 1 time, 2 step).
     flag: u32,
     pad: [u32; 2],
 }
@@ -157,14 +177,14 @@ impl Chunk {
         [units, self.batch.div_ceil(tile.rows as usize) as u32, self.directions as u32]
     }
 
-    fn uniform(&self, steps: usize, w_direction: usize, flag: bool) -> StepUniform {
+    fn uniform(&self, steps: usize, w_direction: usize, flag: u32) -> StepUniform {
         StepUniform {
             batch: self.batch as u32,
             hidden: self.hidden as u32,
             directions: self.directions as u32,
             steps: steps as u32,
             w_direction: w_direction as u32,
-            flag: u32::from(flag),
+            flag,
             pad: [0; 2],
         }
     }
@@ -190,7 +210,7 @@ impl Chunk {
                 kernel: &FORWARD,
                 cell: Some(self.cell),
                 consts: vec![("LANES", tile.lanes), ("RB", tile.rows)],
-                uniform: bytemuck::bytes_of(&self.uniform(self.first_step, packed, weights.b_hh.is_some())),
+                uniform: bytemuck::bytes_of(&self.uniform(self.first_step, packed, u32::from(weights.b_hh.is_some()))),
                 buffers: &[
                     &weights.workspace,
                     &self.lengths,
@@ -218,8 +238,13 @@ impl Chunk {
     fn backward_gpu(&self, device: &Device, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
         let tile = Tile::recurrent(gpu.capabilities(), self.batch);
         let [nothing, nothing_written] = device.nothing()?;
+        let dy_order = match (&gradients.dy, gradients.in_step_order) {
+            (None, _) => 0,
+            (Some(_), false) => 1,
+            (Some(_), true) => 2,
+        };
         let uniform = BackwardUniform {
-            step: self.uniform(self.steps, weights.w_hh.direction, gradients.dy.is_some()),
+            step: self.uniform(self.steps, weights.w_hh.direction, dy_order),
             rows: gradients.rows.uniform(),
         };
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
@@ -284,11 +309,38 @@ impl Chunk {
     }
 }
 
+impl Chunk {
+    /// Brings the bound window of `dy` into `to [steps, B, D, H]` in step order. Only GPUs have bindings too small for
+    /// the whole of it.
+    pub fn upstream(&self, gpu: &Gpu, dy: &Buffer, rows: &RowMap, to: &Buffer) -> Result<Op> {
+        let width = self.directions * self.hidden;
+        let uniform = UpstreamUniform {
+            size: [self.steps as u32, width as u32, self.hidden as u32, 0],
+            rows: rows.uniform(),
+        };
+        let lanes = Tile::elements(gpu.capabilities());
+        Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &UPSTREAM,
+                cell: None,
+                consts: vec![("LANES", lanes)],
+                uniform: bytemuck::bytes_of(&uniform),
+                buffers: &[dy, &self.lengths, to],
+                groups: [linear_groups(gpu, self.steps * self.batch * width, lanes), 1, 1],
+                steps: None,
+            },
+        )
+    }
+}
+
 /// Gradients around a chunk.
 #[derive(Clone)]
 pub struct Gradients {
-    /// Gradient of the output in time order, if anything depends on it.
+    /// Gradient of the output, if anything depends on it.
     pub dy: Option<Buffer>,
+    /// Whether it is this chunk's in step order ([`Chunk::upstream`]) rather than in time order. Only on GPUs.
+    pub in_step_order: bool,
     /// Which rows of `dy` are bound.
     pub rows: RowMap,
     /// Gradient of the final h in, of the first h out: `[B, D·H]`.

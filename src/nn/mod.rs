@@ -1,5 +1,6 @@
 //! Layers with parameters: what a model is built of.
 
 mod params;
+pub mod rnn;
 
 pub use params::{Entry, Parameters};

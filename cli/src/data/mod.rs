@@ -32,6 +32,11 @@ pub fn read_utf8(path: &Path) -> Result<String> {
     })
 }
 
+/// The name of a file without its folder.
+fn short_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::read_utf8;

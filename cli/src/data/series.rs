@@ -45,8 +45,7 @@ impl Series {
 /// missing values: gaps of up to [`LONGEST_GAP`] rows are filled (see [`gaps`]), and an input with a
 /// longer gap, or without a name, is left out; the notes say so.
 pub fn load_csv(path: &Path, column: &str) -> Result<Series> {
-    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
-    from_table(name, Table::read(path)?, column)
+    from_table(super::short_name(path), Table::read(path)?, column)
 }
 
 fn from_table(name: String, table: Table, target: &str) -> Result<Series> {

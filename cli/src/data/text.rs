@@ -44,8 +44,7 @@ pub struct Corpus {
 
 /// Reads a text in UTF-8.
 pub fn load_text(path: &Path, shape: Shape) -> Result<Corpus> {
-    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
-    from_text(name, &super::read_utf8(path)?, shape)
+    from_text(super::short_name(path), &super::read_utf8(path)?, shape)
 }
 
 fn from_text(name: String, text: &str, shape: Shape) -> Result<Corpus> {
@@ -74,7 +73,7 @@ fn from_text(name: String, text: &str, shape: Shape) -> Result<Corpus> {
     if symbols.contains(&None) {
         let share = |part: &[u32]| part.iter().filter(|&&id| id == other).count();
         let count = share(&train) + share(&valid);
-        notes.push(format!("{count} rare characters share one symbol."));
+        notes.push(format!("Rare characters that share one symbol: {count}."));
     }
     notes.push(format!(
         "Symbol frequencies alone need {unigram_bits:.3} bits a character; with the character before, {bigram_bits:.3}."
@@ -199,12 +198,12 @@ mod tests {
         assert_eq!(capped.symbols, [Some('a'), None]);
         assert_eq!(capped.train[..7], [0, 1, 1, 0, 1, 0, 1]);
         assert_eq!(capped.notes[0], "100 characters read, 2 different symbols.");
-        assert!(capped.notes[1].ends_with("rare characters share one symbol."));
+        assert!(capped.notes[1].starts_with("Rare characters that share one symbol: "));
 
         let unseen = corpus(&abba().replace("baab", "baéb"), 256);
         assert_eq!(unseen.symbols, [Some('a'), Some('b'), Some(' '), None]);
         assert_eq!(unseen.valid[2], 3);
-        assert_eq!(unseen.notes[1], "1 rare characters share one symbol.");
+        assert_eq!(unseen.notes[1], "Rare characters that share one symbol: 1.");
     }
 
     #[test]

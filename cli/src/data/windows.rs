@@ -45,7 +45,6 @@ pub struct Task {
     /// The series.
     pub series: Series,
     shape: Shape,
-    standardised: Vec<f32>,
 }
 
 impl Task {
@@ -75,9 +74,7 @@ impl Task {
 
         let width = series.columns.len();
         let (mean, std) = moments(&series.values[..boundary * width], width);
-        let standardise = |(i, &value): (usize, &f32)| (value - mean[i % width]) / std[i % width];
-        let standardised = series.values.iter().enumerate().map(standardise).collect();
-        let mut task = Self { train, valid, mean, std, scale: 1.0, series, shape, standardised };
+        let mut task = Self { train, valid, mean, std, scale: 1.0, series, shape };
         task.scale = task.root_mean_square_change() as f32;
         let target = &task.series.columns[task.series.target];
         ensure!(
@@ -106,8 +103,9 @@ impl Task {
         x.reserve(self.shape.steps * starts.len() * width);
         for step in 0..self.shape.steps {
             for start in starts {
-                let row = (start + step) * width;
-                x.extend_from_slice(&self.standardised[row..row + width]);
+                let row = &self.series.values[(start + step) * width..][..width];
+                let moments = self.mean.iter().zip(&self.std);
+                x.extend(row.iter().zip(moments).map(|(value, (mean, std))| (value - mean) / std));
             }
         }
         y.clear();
@@ -175,6 +173,8 @@ fn rows_needed(shape: Shape) -> usize {
 }
 
 /// Mean and deviation of each of `width` interleaved columns.
+///
+/// A deviation that is only rounding is no deviation: divided by it, a later change would explode.
 fn moments(values: &[f32], width: usize) -> (Vec<f32>, Vec<f32>) {
     let column = |index: usize| values.iter().skip(index).step_by(width).map(|&value| f64::from(value));
     let count = (values.len() / width) as f64;
@@ -182,7 +182,7 @@ fn moments(values: &[f32], width: usize) -> (Vec<f32>, Vec<f32>) {
         let mean = column(index).sum::<f64>() / count;
         let variance = column(index).map(|value| (value - mean).powi(2)).sum::<f64>() / count;
         let std = variance.sqrt() as f32;
-        (mean as f32, if std > 0.0 { std } else { 1.0 })
+        (mean as f32, if std > 1e-6 * mean.abs() as f32 { std } else { 1.0 })
     };
     (0..width).map(moments).unzip()
 }
@@ -225,6 +225,7 @@ mod tests {
         assert_eq!(task.mean[0], 19.5);
         assert!((task.std[0] - (1599.0f32 / 12.0).sqrt()).abs() < 1e-5);
         assert_eq!((task.mean[2], task.std[2]), (7.0, 1.0));
+        assert_eq!(moments(&[0.1; 1000], 1), (vec![0.1], vec![1.0]));
 
         let mut changed = series(50);
         changed.values[40 * 3..].fill(1e6);

@@ -7,11 +7,13 @@ use plotters::style::text_anchor::HPos;
 use std::ops::Range;
 
 /// Measures in pixels of the page.
-const LEFT: i32 = 84;
+const LEFT: i32 = 88;
+const DETAIL: i32 = LEFT - 10;
 const RIGHT: i32 = 84;
 const BAR: i32 = 18;
 const ROW: i32 = 27;
-const HEADING: i32 = 30;
+const TIP: i32 = 4;
+const HEADING: i32 = 34;
 
 /// The parts of a bar grow paler from left to right.
 pub const SHADES: [f64; 3] = [1.0, 0.62, 0.3];
@@ -22,6 +24,8 @@ pub struct Bar {
     pub role: Role,
     /// Its name, left of it.
     pub name: String,
+    /// What else tells it from others, paler.
+    pub detail: String,
     /// Its parts, from left to right.
     pub parts: Vec<f64>,
     /// Smallest and largest of a repeated measurement.
@@ -51,13 +55,15 @@ impl Chart<'_> {
 
         let mut top = 0;
         for (heading, bars) in &self.groups {
-            let middle = (top + HEADING / 2 + 2) * FINE;
-            root.draw(&Text::new((*heading).to_owned(), (0, middle), text(Role::Muted, HPos::Left)))?;
+            let middle = (top + HEADING * 3 / 5) * FINE;
+            root.draw(&Text::new(format!("At {heading}"), (0, middle), text(Role::Muted, HPos::Left)))?;
             top += HEADING;
             for bar in bars {
                 let middle = (top + ROW / 2) * FINE;
                 let (upper, lower) = (middle - BAR * FINE / 2, middle + BAR * FINE / 2);
                 root.draw(&Text::new(bar.name.clone(), (0, middle), text(Role::Ink, HPos::Left)))?;
+                let place = (DETAIL * FINE, middle);
+                root.draw(&Text::new(bar.detail.clone(), place, text(Role::Muted, HPos::Right)))?;
                 let mut done = 0.0;
                 for (part, shade) in bar.parts.iter().zip(SHADES) {
                     let (from, to) = (at(done), at(done + finite(*part)));
@@ -68,10 +74,12 @@ impl Chart<'_> {
                 let mut end = at(done);
                 if let Some(whisker) = &bar.whisker {
                     let (from, to) = (at(whisker.start), at(whisker.end));
-                    root.draw(&PathElement::new([(from, middle), (to, middle)], Role::Ink.line(1.5)))?;
-                    for side in [from, to] {
-                        let tip = [(side, middle - 4 * FINE), (side, middle + 4 * FINE)];
-                        root.draw(&PathElement::new(tip, Role::Ink.line(1.5)))?;
+                    // A rim of the page's colour keeps the line visible on any bar.
+                    for style in [Role::Card.line(4.0), Role::Ink.line(1.5)] {
+                        for (x0, y0, x1, y1) in [(from, 0, to, 0), (from, -TIP, from, TIP), (to, -TIP, to, TIP)] {
+                            let ends = [(x0, middle + y0 * FINE), (x1, middle + y1 * FINE)];
+                            root.draw(&PathElement::new(ends, style))?;
+                        }
                     }
                     end = end.max(to);
                 }
@@ -106,7 +114,7 @@ mod tests {
     use super::*;
 
     fn bar(parts: Vec<f64>) -> Bar {
-        Bar { role: Role::Rnn, name: "RNN".into(), parts, whisker: None, value: "v".into() }
+        Bar { role: Role::Rnn, name: "RNN".into(), detail: "8".into(), parts, whisker: None, value: "v".into() }
     }
 
     fn widths(svg: &str) -> Vec<i32> {

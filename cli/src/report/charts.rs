@@ -26,6 +26,8 @@ pub enum Role {
     Muted,
     /// Lines of the grid.
     Grid,
+    /// What a chart lies on.
+    Card,
     /// The naive forecast.
     Naive,
     /// The plain RNN.
@@ -37,7 +39,8 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 7] = [Self::Ink, Self::Muted, Self::Grid, Self::Naive, Self::Rnn, Self::Gru, Self::Lstm];
+    const ALL: [Self; 8] =
+        [Self::Ink, Self::Muted, Self::Grid, Self::Card, Self::Naive, Self::Rnn, Self::Gru, Self::Lstm];
 
     /// The role of a run, from a text that begins with its cell's name.
     pub fn of(cell: &str) -> Self {
@@ -51,6 +54,7 @@ impl Role {
             Self::Ink => "ink",
             Self::Muted => "muted",
             Self::Grid => "grid",
+            Self::Card => "card",
             Self::Naive => "naive",
             Self::Rnn => "rnn",
             Self::Gru => "gru",

@@ -1,14 +1,16 @@
 //! Which charts the page has: each with its legend, and the numbers behind it in a table.
 
+use super::axis;
 use super::bars::{self, Bar};
 use super::charts::Role;
 use super::html::{Table, escape};
 use super::lines::{self, Line};
-use super::numbers::{THIN, bytes, count, median, number, range, tick, with_unit};
+use super::numbers::{bytes, count, median, number, range, with_unit};
 use super::{Group, groups};
 use crate::results::{Forecast, Point, Results, Run, Spread};
 use anyhow::Result;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// How the training loss and the validation error of each group went.
 pub fn learning(results: &Results) -> Result<String> {
@@ -25,16 +27,20 @@ pub fn learning(results: &Results) -> Result<String> {
 /// Parameters, memory and time of every run.
 pub fn costs(results: &Results) -> Result<String> {
     let parameters = bar_figure(results, "Parameters of the recurrent layer", &["parameters"], &|run| {
-        (vec![run.parameters as f64], None, count(run.parameters), vec![count(run.parameters)])
+        let value = count(run.parameters);
+        Measured { parts: vec![run.parameters as f64], whisker: None, cells: vec![value.clone()], value }
     })?;
-    let memory = bar_figure(results, "Memory", &["weights", "reserve", "workspace"], &|run| {
+    let memory = bar_figure(results, "Memory of the recurrent layer", &["weights", "reserve", "workspace"], &|run| {
         let parts = [run.weight_bytes, run.reserve_bytes, run.workspace_bytes];
-        let total = bytes(parts.iter().sum());
-        (parts.map(|part| part as f64).to_vec(), None, total, parts.map(bytes).to_vec())
+        let value = bytes(parts.iter().sum());
+        let cells = parts.map(bytes).to_vec();
+        Measured { parts: parts.map(|part| part as f64).to_vec(), whisker: None, value, cells }
     })?;
     let timed = |spread: &Spread| {
-        let whisker = (spread.runs > 1).then_some(spread.min..spread.max);
-        (vec![spread.median], whisker, median(spread), vec![median(spread), range(spread)])
+        let known = spread.runs > 1 && spread.min.is_finite() && spread.max.is_finite();
+        let whisker = known.then_some(spread.min..spread.max);
+        let cells = vec![median(spread), range(spread)];
+        Measured { parts: vec![spread.median], whisker, value: median(spread), cells }
     };
     let columns = ["median", "smallest–largest (ms)"];
     let forward = bar_figure(results, "Time of a forward pass", &columns, &|run| timed(&run.forward_ms))?;
@@ -47,7 +53,7 @@ pub fn forecasts(forecast: &Forecast) -> Result<String> {
     let all =
         || forecast.predictions.iter().flat_map(|(_, values)| values).chain(&forecast.truth).chain(&forecast.naive);
     let vertical = lines::span(all().map(|&value| f64::from(value)));
-    let time = |index: &f64| forecast.times.get(index.round() as usize).map_or(String::new(), |time| short(time));
+    let dates = axis::dates(&forecast.times, 4);
     let mut figures = String::new();
     for (name, values) in &forecast.predictions {
         let line = |role, width, values: &[f32]| {
@@ -66,14 +72,17 @@ pub fn forecasts(forecast: &Forecast) -> Result<String> {
                 line(Role::Ink, 1.5, &forecast.truth),
                 line(role, 2.0, values),
             ],
-            horizontal: &time,
+            horizontal: dates.clone(),
             covering: Vec::new(),
             vertical: vertical.clone(),
         };
-        let legend = legend([(role, name.as_str()), (Role::Ink, "truth"), (Role::Naive, "naive forecast")]);
+        let legend = legend([(role, "forecast"), (Role::Ink, "truth"), (Role::Naive, "naive")]);
         figures += &figure(name, &legend, chart.draw()?, "");
     }
-    Ok(format!("<div class=\"charts\">\n{figures}</div>\n{}\n", forecast_table(forecast).folded()))
+    // Two columns side by side: the first half of the runs in one, the second in the other.
+    let rows = forecast.predictions.len().div_ceil(2);
+    let table = forecast_table(forecast).folded("Forecast and truth");
+    Ok(format!("<div class=\"charts pairs\" style=\"--rows:{rows}\">\n{figures}</div>\n{table}\n"))
 }
 
 fn curves(
@@ -96,18 +105,27 @@ fn curves(
     let chart = lines::Chart {
         label: format!("Line chart of {title} over {last} training steps for {} at {}", cells.join(", "), group.name),
         lines: level.into_iter().chain(group.runs.iter().map(curve)).collect(),
-        horizontal: &|step| tick(*step),
+        horizontal: Vec::new(),
         covering: naive.into_iter().collect(),
         vertical: None,
     };
-    let mut marks: Vec<_> = cells.iter().map(|cell| (Role::of(cell), *cell)).collect();
-    let naive = naive.map(|value| format!("naive {}", with_unit(value, &results.error_unit)));
-    marks.extend(naive.as_deref().map(|naive| (Role::Naive, naive)));
-    Ok(figure(title, &legend(marks), chart.draw()?, &curve_table(group, of).folded()))
+    let mark = |run: &&Run| {
+        let drawn = run.curve.iter().any(|point| of(point).is_finite());
+        (Role::of(&run.cell), if drawn { run.cell.clone() } else { format!("{} (no number)", run.cell) })
+    };
+    let mut marks: Vec<_> = group.runs.iter().map(mark).collect();
+    marks.extend(naive.map(|value| (Role::Naive, format!("naive {}", with_unit(value, &results.error_unit)))));
+    Ok(figure(title, &legend(marks), chart.draw()?, &curve_table(group, of).folded(title)))
 }
 
-/// A bar's parts, whisker and value, and its cells in the table behind the chart.
-type Measured = (Vec<f64>, Option<std::ops::Range<f64>>, String, Vec<String>);
+/// What a bar shows of a run.
+struct Measured {
+    parts: Vec<f64>,
+    whisker: Option<Range<f64>>,
+    value: String,
+    /// The run's cells in the table behind the chart.
+    cells: Vec<String>,
+}
 
 fn bar_figure(results: &Results, title: &str, columns: &[&str], of: &dyn Fn(&Run) -> Measured) -> Result<String> {
     let mut head = vec!["run".to_owned()];
@@ -119,20 +137,21 @@ fn bar_figure(results: &Results, title: &str, columns: &[&str], of: &dyn Fn(&Run
     for group in &groups {
         let mut bars = Vec::new();
         for run in &group.runs {
-            let (parts, whisker, value, mut cells) = of(run);
+            let Measured { parts, whisker, value, mut cells } = of(run);
             stacked |= parts.len() > 1;
             cells.insert(0, format!("{} H {}, {}", run.cell, run.hidden, run.group));
             table.rows.push(cells);
-            let name = format!("{} {THIN}{}", run.cell, run.hidden);
-            bars.push(Bar { role: Role::of(&run.cell), name, parts, whisker, value });
+            let (name, detail) = (run.cell.clone(), run.hidden.to_string());
+            bars.push(Bar { role: Role::of(&run.cell), name, detail, parts, whisker, value });
         }
         bar_groups.push((group.name, bars));
     }
-    let values = bar_groups.iter().flat_map(|(_, bars)| bars).map(|bar| format!("{} {}", bar.name, bar.value));
+    let values =
+        bar_groups.iter().flat_map(|(_, bars)| bars).map(|bar| format!("{} {}: {}", bar.name, bar.detail, bar.value));
     let label = format!("Bar chart of {title}: {}", values.collect::<Vec<_>>().join(", "));
     let svg = bars::Chart { label, groups: bar_groups }.draw()?;
     let legend = if stacked { shades(columns) } else { String::new() };
-    Ok(figure(title, &legend, Some(svg), &table.folded()))
+    Ok(figure(title, &legend, Some(svg), &table.folded(title)))
 }
 
 fn curve_table(group: &Group<'_>, of: impl Fn(&Point) -> f64) -> Table {
@@ -166,8 +185,8 @@ fn figure(title: &str, legend: &str, svg: Option<String>, table: &str) -> String
     format!("<figure>\n<figcaption>{}</figcaption>\n{legend}{svg}\n{table}</figure>\n", escape(title))
 }
 
-fn legend<'a>(marks: impl IntoIterator<Item = (Role, &'a str)>) -> String {
-    let item = |(role, name): (Role, &str)| format!("<li class=\"key-{}\">{}</li>", role.class(), escape(name));
+fn legend<S: AsRef<str>>(marks: impl IntoIterator<Item = (Role, S)>) -> String {
+    let item = |(role, name): (Role, S)| format!("<li class=\"key-{}\">{}</li>", role.class(), escape(name.as_ref()));
     format!("<ul class=\"legend\">{}</ul>\n", marks.into_iter().map(item).collect::<String>())
 }
 
@@ -181,16 +200,6 @@ fn shades(parts: &[&str]) -> String {
 
 fn with_unit_name(name: &str, unit: &str) -> String {
     if unit.is_empty() { name.to_owned() } else { format!("{name} ({unit})") }
-}
-
-/// A time label cut to its date, or to ten characters.
-fn short(time: &str) -> String {
-    let mut letters = time.char_indices();
-    match letters.nth(10) {
-        None => time.to_owned(),
-        Some((end, ' ' | 'T')) => time[..end].to_owned(),
-        Some((end, _)) => format!("{}…", &time[..end]),
-    }
 }
 
 #[cfg(test)]
@@ -234,13 +243,5 @@ mod tests {
         assert!(html.contains("<td>–</td>") && !html.contains("NaN") && !html.contains("inf"));
         let html = forecasts(&results.forecast.unwrap()).unwrap();
         assert!(!html.contains("NaN"));
-    }
-
-    #[test]
-    fn times_are_shortened() {
-        assert_eq!(short("2013-11-02 05:00"), "2013-11-02");
-        assert_eq!(short("row 12"), "row 12");
-        assert_eq!(short("Wednesday noon"), "Wednesday …");
-        assert_eq!(short("éééééééééééé"), "éééééééééé…");
     }
 }

@@ -26,8 +26,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table behind a chart, folded away.
-    pub fn folded(&self) -> String {
+    /// The table behind a chart, folded away; `label` is what a screen reader calls it.
+    pub fn folded(&self, label: &str) -> String {
         let cells = |tag: &str, texts: &[String]| -> String {
             texts.iter().map(|text| format!("<{tag}>{}</{tag}>", escape(text))).collect()
         };
@@ -37,8 +37,10 @@ impl Table {
             format!("<tr><th scope=\"row\">{}</th>{}</tr>\n", escape(name), cells("td", row.get(1..).unwrap_or(&[])))
         });
         format!(
-            "<details><summary>The numbers</summary><div class=\"scroll\" tabindex=\"0\">\
+            "<details><summary>The numbers</summary><div class=\"scroll\" tabindex=\"0\" \
+             role=\"region\" aria-label=\"{}\">\
              <table>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody></table></div></details>",
+            escape(label),
             head.collect::<String>(),
             rows.collect::<String>()
         )
@@ -71,7 +73,7 @@ mod tests {
     #[test]
     fn tables_name_rows_and_columns() {
         let table = Table { head: vec!["step".into(), "<LSTM>".into()], rows: vec![vec!["10".into(), "0.5&".into()]] };
-        let html = table.folded();
+        let html = table.folded("Loss");
         assert!(html.contains("<th scope=\"col\">step</th><th scope=\"col\">&lt;LSTM&gt;</th>"));
         assert!(html.contains("<tr><th scope=\"row\">10</th><td>0.5&amp;</td></tr>"));
     }

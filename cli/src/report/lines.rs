@@ -1,7 +1,7 @@
 //! Line charts: curves over training steps or over time.
 
+use super::axis::{Axis, Tick, round_numbers};
 use super::charts::{FINE, LETTER, Role, WIDTH, finish, text};
-use super::numbers::tick;
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -26,20 +26,20 @@ pub struct Line {
 }
 
 /// A chart of lines over one axis.
-pub struct Chart<'a> {
+pub struct Chart {
     /// What a screen reader says.
     pub label: String,
     /// The lines; later ones lie over earlier ones.
     pub lines: Vec<Line>,
-    /// How a position on the horizontal axis is written.
-    pub horizontal: &'a dyn Fn(&f64) -> String,
+    /// Ticks of the horizontal axis; where there are none, round numbers.
+    pub horizontal: Vec<Tick>,
     /// Values that the vertical axis must at least cover.
     pub covering: Vec<f64>,
     /// The vertical range, where several charts share one.
     pub vertical: Option<Range<f64>>,
 }
 
-impl Chart<'_> {
+impl Chart {
     /// Draws the chart; `None` if there is no finite point.
     pub fn draw(&self) -> Result<Option<String>> {
         let points = || self.lines.iter().flat_map(|line| finite(&line.points));
@@ -49,6 +49,9 @@ impl Chart<'_> {
         else {
             return Ok(None);
         };
+        let numbers = || round_numbers(&across, 5);
+        let below = if self.horizontal.is_empty() { numbers() } else { self.horizontal.clone() };
+        let beside = round_numbers(&up, 6);
         let mut svg = String::new();
         let root =
             SVGBackend::with_string(&mut svg, ((WIDTH * FINE) as u32, (HEIGHT * FINE) as u32)).into_drawing_area();
@@ -57,18 +60,14 @@ impl Chart<'_> {
             .margin_right(14 * FINE)
             .x_label_area_size(24 * FINE)
             .y_label_area_size(LEFT * FINE)
-            .build_cartesian_2d(across, up.clone())?;
+            .build_cartesian_2d(Axis { range: across, ticks: below }, Axis { range: up.clone(), ticks: beside })?;
         chart
             .configure_mesh()
             .disable_x_mesh()
             .light_line_style(TRANSPARENT)
             .bold_line_style(Role::Grid.line(1.0))
             .axis_style(Role::Grid.line(1.0))
-            .x_labels(5)
-            .y_labels(6)
             .label_style(text(Role::Muted, HPos::Center))
-            .x_label_formatter(self.horizontal)
-            .y_label_formatter(&|value| tick(*value))
             .set_all_tick_mark_size(LETTER * FINE / 4)
             .draw()?;
         for line in &self.lines {
@@ -78,7 +77,9 @@ impl Chart<'_> {
         root.present()?;
         drop(chart);
         drop(root);
-        Ok(Some(finish(&svg, &self.label)))
+        let beyond = points().any(|(_, y)| y > up.end);
+        let aside = if beyond { "<p class=\"aside\">Larger values are drawn at the upper edge.</p>" } else { "" };
+        Ok(Some(finish(&svg, &self.label) + aside))
     }
 }
 
@@ -111,8 +112,7 @@ mod tests {
 
     fn chart(points: Vec<(f64, f64)>) -> Option<String> {
         let lines = vec![Line { role: Role::Gru, width: 2.0, points }];
-        let chart =
-            Chart { label: "loss".into(), lines, horizontal: &|x| tick(*x), covering: Vec::new(), vertical: None };
+        let chart = Chart { label: "loss".into(), lines, horizontal: Vec::new(), covering: Vec::new(), vertical: None };
         chart.draw().unwrap()
     }
 
@@ -129,6 +129,18 @@ mod tests {
         let points = line.split_once("points=\"").unwrap().1;
         assert_eq!(points.split_whitespace().filter(|point| point.contains(',')).count(), 2, "{line}");
         assert!(!svg.contains("NaN"));
+    }
+
+    #[test]
+    fn a_runaway_is_drawn_at_the_edge_and_said() {
+        let tame = |index: usize| (index as f64, 1.0);
+        let mut points: Vec<_> = (0..9).map(tame).collect();
+        assert!(!chart(points.clone()).unwrap().contains("upper edge"));
+        points[4].1 = 1e9;
+        let svg = chart(points).unwrap();
+        assert!(svg.ends_with("<p class=\"aside\">Larger values are drawn at the upper edge.</p>"));
+        let line = svg.lines().find(|line| line.contains("stroke-gru")).unwrap();
+        assert!(line.contains(&format!(",{} ", 8 * FINE)), "{line}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! same folder and then renamed, so that an interruption leaves the old file or the new one, never half
 //! of one.
 
+mod axis;
 mod bars;
 mod charts;
 mod figures;

@@ -44,15 +44,6 @@ pub fn number(value: f64) -> String {
     if value < 0.0 { format!("−{written}") } else { written }
 }
 
-/// A tick of an axis: as [`number`], without trailing zeros.
-pub fn tick(value: f64) -> String {
-    let written = number(value);
-    if !written.contains('.') || written.contains('e') {
-        return written;
-    }
-    written.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 /// A number with a unit, which may be empty.
 pub fn with_unit(value: f64, unit: &str) -> String {
     if unit.is_empty() || !value.is_finite() {
@@ -133,12 +124,6 @@ mod tests {
             assert_eq!(plain(number(value)), want, "{value}");
         }
         assert_eq!([f64::NAN, f64::INFINITY].map(number), [NONE, NONE]);
-    }
-
-    #[test]
-    fn ticks_have_no_trailing_zeros() {
-        let got = [0.0, 0.5, 1.0, 2.25, 40.0, 1500.0, -10.0].map(|value| plain(tick(value)));
-        assert_eq!(got, ["0", "0.5", "1", "2.25", "40", "1_500", "−10"]);
     }
 
     #[test]

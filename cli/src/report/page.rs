@@ -63,7 +63,7 @@ fn header(results: &Results) -> String {
     );
     let facts = [
         ("Device", format!("{} ({}, {})", device.name, device.kind, device.backend)),
-        ("Chosen because", device.why.clone()),
+        ("Why this device", device.why.clone()),
         ("Data", results.data.name.clone()),
         ("Batch", shape),
         ("Date", results.date.clone()),
@@ -130,7 +130,7 @@ fn table(results: &Results, group: &Group<'_>) -> String {
     let stopped = group.runs.iter().filter_map(|run| {
         let why = run.stopped.as_ref()?;
         Some(format!(
-            "<p class=\"stopped\"><strong>{} stopped early.</strong> {}</p>\n",
+            "<p class=\"stopped\"><strong>{} stopped early:</strong> {}</p>\n",
             escape(&run.cell),
             escape(why)
         ))
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn what_stopped_is_said() {
         let html = render(&sample::broken()).unwrap();
-        assert!(html.contains("<strong>RNN stopped early.</strong> the loss is &lt;not&gt; a number."));
+        assert!(html.contains("<strong>RNN stopped early:</strong> the loss is &lt;not&gt; a number."));
         assert!(!html.contains("NaN"));
     }
 

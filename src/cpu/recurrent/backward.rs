@@ -1,6 +1,8 @@
 //! Backward through all steps of a layer, last step first.
 
-use super::{Layer, expect, running, split_workspace};
+use std::ops::Range;
+
+use super::{Layer, expect, expect_space, running, split_workspace};
 use crate::cpu::cell::{self, BackwardRow};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
@@ -75,7 +77,7 @@ pub fn backward_packed<S: Scalar>(
     expect("dh", buffers.dh.len(), &layer.shape(1, hidden, true))?;
     expect("dc", buffers.dc.len(), &layer.shape(1, hidden, has_c))?;
     buffers.dy.map_or(Ok(()), |dy| expect("dy", dy.len(), &layer.shape(steps, hidden, true)))?;
-    (_, scratch) = split_workspace(scratch, 0, layer.backward_scratch_len())?;
+    expect_space(scratch.len(), layer.backward_scratch_len())?;
 
     let partition = Partition::new(threads, batch, layer.directions);
     let saved = partition.parts(buffers.saved, layer.saved_width());
@@ -111,10 +113,10 @@ pub fn backward_packed<S: Scalar>(
 /// One task: some sequences in one direction.
 struct Worker<'a, S> {
     layer: &'a Layer,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     direction: usize,
     packed: &'a [S],
-    runs: &'a [std::ops::Range<usize>],
+    runs: &'a [Range<usize>],
     saved: Part<'a, S>,
     h: &'a [S],
     c: &'a [S],

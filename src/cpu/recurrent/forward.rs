@@ -1,6 +1,8 @@
 //! Forward through all steps of a layer.
 
-use super::{Layer, Weights, expect, running, split_workspace};
+use std::ops::Range;
+
+use super::{Layer, Weights, expect, expect_space, running, split_workspace};
 use crate::cpu::cell::{self, ForwardRow};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
@@ -66,7 +68,7 @@ pub fn forward_packed<S: Scalar>(
     expect("saved", buffers.saved.len(), &layer.shape(steps, layer.saved_width(), true))?;
     expect("h", buffers.h.len(), &layer.shape(steps + 1, hidden, true))?;
     expect("c", buffers.c.len(), &layer.shape(steps + 1, hidden, layer.cell.has_c()))?;
-    (_, scratch) = split_workspace(scratch, 0, layer.forward_scratch_len())?;
+    expect_space(scratch.len(), layer.forward_scratch_len())?;
 
     let partition = Partition::new(threads, batch, layer.directions);
     let saved = partition.parts(buffers.saved, layer.saved_width());
@@ -80,7 +82,17 @@ pub fn forward_packed<S: Scalar>(
         let direction = task.direction();
         let packed = &packed[direction * packed_each..][..packed_each];
         let bias = b_hh.map_or(&[][..], |b| b[direction]);
-        workers.push(Worker { layer, rows: task.rows(), packed, bias, saved, h, c, lengths: buffers.lengths, out: own });
+        workers.push(Worker {
+            layer,
+            rows: task.rows(),
+            packed,
+            bias,
+            saved,
+            h,
+            c,
+            lengths: buffers.lengths,
+            out: own,
+        });
     }
     for_each(threads, workers, Worker::run);
     Ok(())
@@ -89,7 +101,7 @@ pub fn forward_packed<S: Scalar>(
 /// One task: some sequences in one direction.
 struct Worker<'a, S> {
     layer: &'a Layer,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     packed: &'a [S],
     bias: &'a [S],
     saved: Part<'a, S>,

@@ -185,13 +185,19 @@ fn expect(name: &str, len: usize, shape: &[usize]) -> Result<()> {
     Err(Error::shape(name, shape, &[len]))
 }
 
+/// An error when a workspace is too short.
+fn expect_space(len: usize, needed: usize) -> Result<()> {
+    if len < needed {
+        return Err(Error::invalid("the workspace", format!("at least {needed} elements"), len));
+    }
+    Ok(())
+}
+
 /// The first `len` elements of `workspace` on a cache-line boundary, and the rest; an error when it is too short.
 fn split_workspace<S: Scalar>(workspace: &mut [S], len: usize, needed: usize) -> Result<(&mut [S], &mut [S])> {
     /// Bytes of a cache line.
     const LINE: usize = 64;
-    if workspace.len() < needed {
-        return Err(Error::invalid("the workspace", format!("at least {needed} elements"), workspace.len()));
-    }
+    expect_space(workspace.len(), needed)?;
     let start = workspace.as_ptr().align_offset(LINE).min(workspace.len() - len);
     Ok(workspace[start..].split_at_mut(len))
 }

@@ -1,0 +1,26 @@
+// Output gradient in step order from a window of it in time order, for sequences whose output gradient does not fit one
+// binding: to[s, b, direction, unit] = dy at the time of step s, where that time is in the window.
+
+struct Upstream {
+    steps: u32, width: u32, hidden: u32, pad0: u32,
+    rows: Rows,
+}
+
+@group(0) @binding(0) var<uniform> u: Upstream;
+@group(0) @binding(1) var<storage, read> dy: array<f32>;               // [window, B, D·H]
+@group(0) @binding(2) var<storage, read> lengths: array<u32>;          // [B]
+@group(0) @binding(3) var<storage, read_write> upstream: array<f32>;   // [steps, B, D, H]
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(global_invocation_id) id: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    for (var i = id.x; i < u.steps * u.rows.batch * u.width; i += groups.x * LANES) {
+        let column = i % u.width;
+        let row = row_without_padding(u.rows, i / u.width, column >= u.hidden);
+        if row != NOWHERE {
+            upstream[i] = dy[row * u.width + column];
+        }
+    }
+}

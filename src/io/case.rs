@@ -1,0 +1,199 @@
+//! Reference cases: a layer's weights, inputs and upstream gradients with the outputs and gradients that another engine
+//! computed in f64. Running one on a device says how far that device is off.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::tensors::TensorFile;
+use crate::cell::Cell;
+use crate::config::{BatchShape, RnnConfig};
+use crate::device::{Buffer, Device};
+use crate::error::{Error, Result};
+use crate::nn::Parameters;
+use crate::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
+use crate::plan::Mode;
+
+/// Largest relative error of outputs and states, `‖got − expected‖ / ‖expected‖`.
+pub const OUTPUT_BOUND: f64 = 1e-5;
+/// Largest relative error of gradients.
+pub const GRADIENT_BOUND: f64 = 1e-4;
+
+/// The JSON under the metadata key `config`.
+#[derive(Clone, Debug, Deserialize)]
+struct CaseConfig {
+    cell: String,
+    input_size: usize,
+    hidden_size: usize,
+    num_layers: usize,
+    bidirectional: bool,
+    bias: bool,
+    #[serde(default)]
+    proj_size: usize,
+    steps: usize,
+    batch: usize,
+    lengths: Option<Vec<usize>>,
+}
+
+/// A reference case.
+#[derive(Clone, Debug)]
+pub struct Case {
+    file: TensorFile,
+    /// The layer.
+    pub config: RnnConfig,
+    /// The batch.
+    pub shape: BatchShape,
+    /// Lengths, if the batch is padded.
+    pub lengths: Option<Vec<usize>>,
+}
+
+/// How far one tensor is off.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// The tensor.
+    pub name: String,
+    /// `‖got − expected‖ / ‖expected‖`, or `‖got‖` where nothing but zero is expected; infinite when something is not
+    /// finite.
+    pub error: f64,
+    /// What it may be.
+    pub bound: f64,
+}
+
+impl Check {
+    /// Whether it is within its bound. NaN is not.
+    pub fn passes(&self) -> bool {
+        self.error <= self.bound
+    }
+}
+
+impl Case {
+    /// Reads a case file.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::new(TensorFile::open(path)?)
+    }
+
+    /// Takes a case from a file that was read.
+    pub fn new(file: TensorFile) -> Result<Self> {
+        let failed = |why: String| Error::File { path: file.path.clone(), why };
+        let json = file.metadata.get("config").ok_or_else(|| {
+            failed("has no metadata key `config`, which a case file needs to say what layer it holds".to_string())
+        })?;
+        let config: CaseConfig = serde_json::from_str(json)
+            .map_err(|error| failed(format!("its metadata `config` does not describe a layer: {error}")))?;
+        let cell: Cell = config.cell.parse()?;
+        if config.proj_size != 0 {
+            return Err(Error::unsupported(format!("a projection (`proj_size` {})", config.proj_size), cell));
+        }
+        let rnn = RnnConfig::new(cell, config.input_size, config.hidden_size)
+            .layers(config.num_layers)
+            .bidirectional(config.bidirectional)
+            .bias(config.bias);
+        rnn.check()?;
+        let shape = BatchShape::new(config.steps, config.batch);
+        shape.check()?;
+        if let Some(lengths) = &config.lengths {
+            shape.check_lengths(lengths)?;
+        }
+        Ok(Self { file, config: rnn, shape, lengths: config.lengths })
+    }
+
+    /// Shape of x, y and of a state.
+    fn shapes(&self) -> [Vec<usize>; 3] {
+        let (steps, batch, config) = (self.shape.steps, self.shape.batch, &self.config);
+        [
+            vec![steps, batch, config.input],
+            vec![steps, batch, config.outputs()],
+            vec![config.layers * config.directions(), batch, config.hidden],
+        ]
+    }
+
+    /// Values of an input of the case.
+    pub fn input(&self, name: &str) -> Result<&[f32]> {
+        let [x, y, state] = self.shapes();
+        let shape = match name {
+            "x" => x,
+            "dy" => y,
+            _ => state,
+        };
+        Ok(&self.file.tensor(name, &shape)?.values)
+    }
+
+    /// The case's weights on `device`, with PyTorch's names.
+    pub fn parameters(&self, device: &Device) -> Result<Parameters> {
+        let table = tensors(&self.config, "");
+        let params = Parameters::new(device, table.clone())?;
+        for (name, shape) in table {
+            params.set(&name, &shape, &self.file.tensor(&name, &shape)?.values)?;
+        }
+        Ok(params)
+    }
+
+    /// Runs the case forward and backward on `device`, with a strategy or the one that is chosen there, and compares
+    /// every output, state and gradient.
+    pub async fn run(&self, device: &Device, strategy: Option<&str>) -> Result<Vec<Check>> {
+        let options = Options { strategy, lengths: self.lengths.is_some() };
+        let rnn = Rnn::new(device, self.config, self.shape, Mode::Train, options)?;
+        let params = self.parameters(device)?;
+        let given = |name: &str| device.upload(name, self.input(name)?);
+        let has_c = self.config.cell.has_c();
+        let cell_only = |name: &str| if has_c { given(name).map(Some) } else { Ok(None) };
+        let [x, y, state] = self.shapes();
+        let empty = |name: &str, shape: &[usize]| device.alloc(name, shape.iter().product());
+        let cell_empty = |name: &str| if has_c { empty(name, &state).map(Some) } else { Ok(None) };
+        let io = Io {
+            x: given("x")?,
+            y: empty("y", &y)?,
+            h0: Some(given("h0")?),
+            c0: cell_only("c0")?,
+            hn: Some(empty("hn", &state)?),
+            cn: cell_empty("cn")?,
+        };
+        let gradients = Gradients {
+            dy: Some(given("dy")?),
+            dhn: Some(given("dhn")?),
+            dcn: cell_only("dcn")?,
+            dx: Some(empty("dx", &x)?),
+            dh0: Some(empty("dh0", &state)?),
+            dc0: cell_empty("dc0")?,
+        };
+        let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
+        if let Some(lengths) = &self.lengths {
+            bound.set_lengths(lengths)?;
+        }
+        device.run(|recorder| {
+            bound.forward.record(recorder)?;
+            bound.backward.record(recorder)
+        })?;
+
+        let mut checks = Vec::new();
+        let states = [("hn", io.hn), ("cn", io.cn)];
+        let state_gradients = [("dh0", gradients.dh0), ("dc0", gradients.dc0)];
+        let mut all: Vec<(String, Vec<usize>, Buffer, f64)> = vec![("y".to_string(), y, io.y, OUTPUT_BOUND)];
+        all.extend(states.into_iter().filter_map(|(name, buffer)| {
+            Some((name.to_string(), state.clone(), buffer?, OUTPUT_BOUND))
+        }));
+        all.extend(gradients.dx.map(|dx| ("dx".to_string(), x, dx, GRADIENT_BOUND)));
+        all.extend(state_gradients.into_iter().filter_map(|(name, buffer)| {
+            Some((name.to_string(), state.clone(), buffer?, GRADIENT_BOUND))
+        }));
+        for (name, shape) in tensors(&self.config, "") {
+            let gradient = params.gradient(&name)?;
+            all.push((format!("grad.{name}"), shape, gradient, GRADIENT_BOUND));
+        }
+        for (name, shape, buffer, bound) in all {
+            let expected = &self.file.tensor(&name, &shape)?.values;
+            let got = device.download_f64(&buffer).await?;
+            checks.push(Check { name, error: relative_error(&got, expected), bound });
+        }
+        Ok(checks)
+    }
+}
+
+/// `‖got − expected‖ / ‖expected‖`.
+fn relative_error(got: &[f64], expected: &[f32]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut got.iter().zip(expected).map(|(&got, &want)| got - f64::from(want)));
+    let size = norm(&mut expected.iter().map(|&want| f64::from(want)));
+    let error = if size > 0.0 { difference / size } else { difference };
+    if error.is_nan() { f64::INFINITY } else { error }
+}

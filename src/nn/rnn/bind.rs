@@ -1,0 +1,144 @@
+//! Binding a planned layer to parameters and to the caller's buffers.
+
+use super::{Rnn, backward, forward};
+use crate::device::{Buffer, DType, Device};
+use crate::error::{Error, Result};
+use crate::kernel::Program;
+use crate::nn::params::Parameters;
+use crate::plan::{Memory, Mode, Reserve, Workspace};
+
+/// What a layer reads and writes. All f32 on the plan's device; the states' first axis is layer-major, PyTorch's.
+#[derive(Clone, Debug)]
+pub struct Io {
+    /// Input `[T, B, I]`. Padding is never looked at.
+    pub x: Buffer,
+    /// Output `[T, B, D·H]`, zero past a sequence's end.
+    pub y: Buffer,
+    /// Initial h `[L·D, B, H]`; zero when there is none.
+    pub h0: Option<Buffer>,
+    /// Initial c `[L·D, B, H]`, for LSTM; zero when there is none.
+    pub c0: Option<Buffer>,
+    /// Where the final h of each sequence goes, `[L·D, B, H]`.
+    pub hn: Option<Buffer>,
+    /// Where the final c goes, for LSTM.
+    pub cn: Option<Buffer>,
+}
+
+impl Io {
+    /// Input and output alone.
+    pub fn new(x: &Buffer, y: &Buffer) -> Self {
+        Self { x: x.clone(), y: y.clone(), h0: None, c0: None, hn: None, cn: None }
+    }
+}
+
+/// Gradients that backward reads and writes; those of the parameters go to [`Parameters::gradients`], overwritten.
+#[derive(Clone, Debug, Default)]
+pub struct Gradients {
+    /// Gradient of y `[T, B, D·H]`, if anything depends on y. Padding is never looked at.
+    pub dy: Option<Buffer>,
+    /// Gradient of the final h, if anything depends on it.
+    pub dhn: Option<Buffer>,
+    /// Gradient of the final c.
+    pub dcn: Option<Buffer>,
+    /// Where the gradient of x goes, `[T, B, I]`, zero in padding.
+    pub dx: Option<Buffer>,
+    /// Where the gradient of the initial h goes.
+    pub dh0: Option<Buffer>,
+    /// Where the gradient of the initial c goes.
+    pub dc0: Option<Buffer>,
+}
+
+/// A layer bound to its buffers: programs to record as often as one likes. Recording allocates and uploads nothing.
+pub struct Bound {
+    /// x to y and final states.
+    pub forward: Program,
+    /// Gradients of everything; empty unless the plan is for training.
+    pub backward: Program,
+    rnn: Rnn,
+    workspace: Workspace,
+    memory: Memory,
+}
+
+impl Rnn {
+    /// Binds the layer: parameters (their names after `prefix`), the caller's buffers, and memory that
+    /// [`reserve`](Self::reserve) and [`workspace`](Self::workspace) gave.
+    pub fn bind(
+        &self,
+        params: &Parameters,
+        prefix: &str,
+        io: &Io,
+        gradients: &Gradients,
+        reserve: &Reserve,
+        workspace: &Workspace,
+    ) -> Result<Bound> {
+        self.check_parameters(params, prefix)?;
+        self.check_io(io, gradients)?;
+        let forward = forward::build(self, params, prefix, io, reserve, workspace)?;
+        let backward = match self.mode {
+            Mode::Train => backward::build(self, params, prefix, io, gradients, reserve, workspace)?,
+            Mode::Infer => Program::default(),
+        };
+        let held = reserve.memory();
+        let memory = Memory { reserve: held.reserve, workspace: held.workspace + workspace.bytes() };
+        let bound = Bound { forward, backward, rnn: self.clone(), workspace: workspace.clone(), memory };
+        bound.write_lengths(&vec![self.shape.steps; self.shape.batch])?;
+        Ok(bound)
+    }
+
+    fn check_io(&self, io: &Io, gradients: &Gradients) -> Result<()> {
+        let (steps, batch) = (self.shape.steps, self.shape.batch);
+        let x = [steps, batch, self.config.input];
+        let y = [steps, batch, self.config.outputs()];
+        let state = [self.config.layers * self.config.directions(), batch, self.config.hidden];
+        let check = |name: &str, buffer: Option<&Buffer>, shape: &[usize]| match buffer {
+            Some(buffer) => buffer.check(name, &self.device, shape, DType::Float),
+            None => Ok(()),
+        };
+        check("x", Some(&io.x), &x)?;
+        check("y", Some(&io.y), &y)?;
+        check("dy", gradients.dy.as_ref(), &y)?;
+        check("dx", gradients.dx.as_ref(), &x)?;
+        for (name, buffer) in [("h0", &io.h0), ("hn", &io.hn), ("dhn", &gradients.dhn), ("dh0", &gradients.dh0)] {
+            check(name, buffer.as_ref(), &state)?;
+        }
+        for (name, buffer) in [("c0", &io.c0), ("cn", &io.cn), ("dcn", &gradients.dcn), ("dc0", &gradients.dc0)] {
+            if buffer.is_some() && !self.config.cell.has_c() {
+                return Err(Error::unsupported(format!("a cell state (`{name}`)"), self.config.cell));
+            }
+            check(name, buffer.as_ref(), &state)?;
+        }
+        Ok(())
+    }
+}
+
+impl Bound {
+    /// The planned layer.
+    pub fn rnn(&self) -> &Rnn {
+        &self.rnn
+    }
+
+    /// Bytes as allocated; equal to [`Rnn::memory`].
+    pub fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    /// Sets each sequence's length. A length of 0 or above T is an error that names the sequence. The plan must have
+    /// been made with [`Options::lengths`](super::Options::lengths). Uploads: never between recording and submitting.
+    pub fn set_lengths(&self, lengths: &[usize]) -> Result<()> {
+        self.rnn.shape.check_lengths(lengths)?;
+        if !self.rnn.lengths && lengths.iter().any(|&length| length != self.rnn.shape.steps) {
+            return Err(Error::invalid("lengths of their own", "asked for when the layer is planned", "not asked for"));
+        }
+        self.write_lengths(lengths)
+    }
+
+    fn write_lengths(&self, lengths: &[usize]) -> Result<()> {
+        let lengths: Vec<u32> = lengths.iter().map(|&length| length as u32).collect();
+        self.rnn.device.write_u32(&self.workspace.lengths, &lengths)
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.rnn.device
+    }
+}

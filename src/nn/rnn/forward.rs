@@ -1,0 +1,284 @@
+//! The forward program of a layer stack.
+
+use std::ops::Range;
+
+use super::{Io, Piece, Rnn, Source};
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::kernel::copy::copy;
+use crate::kernel::gemm::{Gemm, Mapped, Matrix};
+use crate::kernel::recurrent::{Chunk, Weights};
+use crate::kernel::rows::RowMap;
+use crate::kernel::transpose::transpose;
+use crate::kernel::{Op, Program};
+use crate::nn::params::Parameters;
+use crate::plan::{Reserve, Workspace, overlap, reversed, windows};
+
+pub(super) fn build(
+    rnn: &Rnn,
+    params: &Parameters,
+    prefix: &str,
+    io: &Io,
+    reserve: &Reserve,
+    workspace: &Workspace,
+) -> Result<Program> {
+    let mut program = Program::default();
+    for layer in 0..rnn.config.layers {
+        let chunks = rnn.layer_chunks(layer, reserve, workspace);
+        let weights = rnn.weights(params, prefix, layer, workspace)?;
+        let input = rnn.input_weights(params, prefix, layer, workspace, &mut program)?;
+        rnn.pack_recurrent(&weights, &mut program)?;
+        let bias = if rnn.config.bias { Some(rnn.tensor(params, prefix, "bias_ih", layer, false)?) } else { None };
+        let source = rnn.source(layer, io, reserve)?;
+
+        program.push(rnn.state_in(layer, io.h0.as_ref(), &chunks[0].h)?);
+        if let Some(c) = &chunks[0].c {
+            program.push(rnn.state_in(layer, io.c0.as_ref(), c)?);
+        }
+        for (index, chunk) in chunks.iter().enumerate() {
+            if index > 0 {
+                rnn.hand_over(&chunks[index - 1], chunk, &mut program)?;
+            }
+            project(rnn, &source, chunk, &input, bias.as_ref(), &mut program)?;
+            program.push(rnn.strategy.forward(&rnn.device, chunk, &weights)?);
+        }
+        // Without a reserve the states of this layer may be overwritten by the next but one, so they leave now.
+        if let Some(last) = chunks.last() {
+            if let Some(hn) = &io.hn {
+                program.push(rnn.state_out(layer, &last.h, last.steps, hn)?);
+            }
+            if let (Some(cn), Some(c)) = (&io.cn, &last.c) {
+                program.push(rnn.state_out(layer, c, last.steps, cn)?);
+            }
+        }
+        if layer + 1 == rnn.config.layers {
+            output(rnn, &chunks, &io.y, &mut program)?;
+        }
+    }
+    Ok(program)
+}
+
+/// `saved[.., 0..G] = source·W_ihᵀ + b_ih` for a chunk, all directions, all its steps.
+fn project(
+    rnn: &Rnn,
+    source: &Source,
+    chunk: &Chunk,
+    weights: &Matrix,
+    bias: Option<&Matrix>,
+    program: &mut Program,
+) -> Result<()> {
+    let (directions, slots) = (rnn.config.directions(), rnn.config.cell.saved() * rnn.config.hidden);
+    let saved = Matrix { buffer: chunk.saved.clone(), offset: 0, row: directions * slots, column: 1, direction: slots };
+    let mut first = true;
+    rnn.each_piece(source, chunk, |rows, (mapped, map)| {
+        let gemm = Gemm {
+            directions: 0..directions,
+            bias: if first { bias.cloned() } else { None },
+            accumulate: !first,
+            mapped: if mapped { Mapped::A } else { Mapped::No },
+            rows: map,
+            split: source.split,
+            ..Gemm::plain(
+                chunk.steps * chunk.batch,
+                rnn.config.cell.gates() * rnn.config.hidden,
+                source.width,
+                rows,
+                weights.clone(),
+                saved.clone(),
+            )
+        };
+        first = false;
+        gemm.add_to(&rnn.device, program)
+    })
+}
+
+/// States in step order to `y` in time order.
+fn output(rnn: &Rnn, chunks: &[Chunk], y: &Buffer, program: &mut Program) -> Result<()> {
+    let row = rnn.shape.batch * rnn.config.outputs();
+    for window in windows(&rnn.device, rnn.shape.steps, row)? {
+        let y = y.slice(window.start * row..window.end * row)?;
+        for chunk in chunks {
+            if rnn.may_share(&rnn.steps_of(chunk), &window) {
+                program.push(chunk.output(&rnn.device, &y, window.start, window.len())?);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Rnn {
+    /// A layer's chunks with their buffers.
+    pub(super) fn layer_chunks(&self, layer: usize, reserve: &Reserve, workspace: &Workspace) -> Vec<Chunk> {
+        let bind = |(steps, buffers): (&Range<usize>, &crate::plan::ChunkBuffers)| Chunk {
+            cell: self.config.cell,
+            hidden: self.config.hidden,
+            directions: self.config.directions(),
+            batch: self.shape.batch,
+            first_step: steps.start,
+            steps: steps.len(),
+            lengths: workspace.lengths.clone(),
+            saved: buffers.saved.clone(),
+            h: buffers.h.clone(),
+            c: buffers.c.clone(),
+        };
+        self.chunks.iter().zip(reserve.layer(layer)).map(bind).collect()
+    }
+
+    pub(super) fn steps_of(&self, chunk: &Chunk) -> Range<usize> {
+        chunk.first_step..chunk.first_step + chunk.steps
+    }
+
+    /// Recurrent weights of a layer.
+    pub(super) fn weights(
+        &self,
+        params: &Parameters,
+        prefix: &str,
+        layer: usize,
+        workspace: &Workspace,
+    ) -> Result<Weights> {
+        let bias = |stem| self.tensor(params, prefix, stem, layer, false);
+        Ok(Weights {
+            w_hh: self.tensor(params, prefix, "weight_hh", layer, false)?,
+            b_hh: if self.config.bias { Some(bias("bias_hh")?) } else { None },
+            workspace: workspace.recurrent.clone(),
+        })
+    }
+
+    /// `W_ihᵀ [I, G·H]` of each direction: packed on a GPU, by strides on the CPU.
+    fn input_weights(
+        &self,
+        params: &Parameters,
+        prefix: &str,
+        layer: usize,
+        workspace: &Workspace,
+        program: &mut Program,
+    ) -> Result<Matrix> {
+        let w = self.tensor(params, prefix, "weight_ih", layer, false)?;
+        let Some(gpu) = self.device.gpu() else { return Ok(w.transposed()) };
+        let (gates, inputs) = (self.config.cell.gates() * self.config.hidden, self.config.layer_input(layer));
+        let packed =
+            Matrix { direction: inputs * gates, ..Matrix::dense(&workspace.packed_input, gates) };
+        program.push(transpose(gpu, self.config.directions(), gates, inputs, &w, &packed)?);
+        Ok(packed)
+    }
+
+    /// Packs `W_hhᵀ` and `b_hh` for a GPU's steps. The CPU packs for itself.
+    fn pack_recurrent(&self, weights: &Weights, program: &mut Program) -> Result<()> {
+        let Some(gpu) = self.device.gpu() else { return Ok(()) };
+        let (hidden, directions) = (self.config.hidden, self.config.directions());
+        let gates = self.config.cell.gates() * hidden;
+        let packed = Matrix { direction: (hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
+        program.push(transpose(gpu, directions, gates, hidden, &weights.w_hh, &packed)?);
+        if let Some(b_hh) = &weights.b_hh {
+            let row = Matrix { offset: hidden * gates, ..packed };
+            program.push(copy(&self.device, directions, 1, gates, Some(b_hh), &row)?);
+        }
+        Ok(())
+    }
+
+    /// What a layer reads.
+    pub(super) fn source(&self, layer: usize, io: &Io, reserve: &Reserve) -> Result<Source> {
+        let (batch, width) = (self.shape.batch, self.config.layer_input(layer));
+        if layer == 0 {
+            let row = batch * width;
+            let piece = |range: Range<usize>| {
+                Ok(Piece { buffer: io.x.slice(range.start * row..range.end * row)?, range, offset: 0 })
+            };
+            let pieces = windows(&self.device, self.shape.steps, row)?.into_iter().map(piece);
+            return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width });
+        }
+        let below = reserve.layer(layer - 1);
+        let piece = |(range, buffers): (&Range<usize>, &crate::plan::ChunkBuffers)| Piece {
+            range: range.clone(),
+            buffer: buffers.h.clone(),
+            // Slot 0 holds the state before the chunk.
+            offset: batch * width,
+        };
+        let pieces = self.chunks.iter().zip(below).map(piece).collect();
+        Ok(Source { pieces, width, split: self.config.hidden })
+    }
+
+    /// Calls `work` with each piece of the source that a chunk's rows may be in, as a matrix `[rows, width]`, and the
+    /// map from the chunk's rows to the piece's when they are not simply the same.
+    pub(super) fn each_piece(
+        &self,
+        source: &Source,
+        chunk: &Chunk,
+        mut work: impl FnMut(Matrix, (bool, Option<RowMap>)) -> Result<()>,
+    ) -> Result<()> {
+        let steps = self.steps_of(chunk);
+        let batch = self.shape.batch;
+        // x in padding must not be looked at; states in padding are harmless, their gradients are zero.
+        let padded_input = self.lengths && source.split == source.width && self.config.directions() == 1;
+        for piece in &source.pieces {
+            let rows = |offset| Matrix { offset, ..Matrix::dense(&piece.buffer, source.width) };
+            let covers = piece.range.start <= steps.start && steps.end <= piece.range.end;
+            if self.config.directions() == 1 && covers && !padded_input {
+                let skipped = (steps.start - piece.range.start) * batch * source.width;
+                return work(rows(piece.offset + skipped), (false, None));
+            }
+            if self.may_share(&steps, &piece.range) {
+                let map = self.row_map(chunk, &piece.range);
+                work(rows(piece.offset), (true, Some(map)))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn row_map(&self, chunk: &Chunk, window: &Range<usize>) -> RowMap {
+        RowMap {
+            lengths: chunk.lengths.clone(),
+            batch: self.shape.batch,
+            first_step: chunk.first_step,
+            window_first: window.start * self.shape.batch,
+            window_rows: window.len() * self.shape.batch,
+        }
+    }
+
+    /// Whether steps of a chunk may lie in a window of the other order, in any direction.
+    pub(super) fn may_share(&self, steps: &Range<usize>, window: &Range<usize>) -> bool {
+        let backwards = self.config.bidirectional
+            && (self.lengths || overlap(&reversed(steps, self.shape.steps), window));
+        overlap(steps, window) || backwards
+    }
+
+    /// The caller's state `[L·D, B, H]` (or zero) into slot 0 of `to [slots, B, D, H]`.
+    pub(super) fn state_in(&self, layer: usize, from: Option<&Buffer>, to: &Buffer) -> Result<Op> {
+        let from = from.map(|buffer| self.caller_state(layer, buffer));
+        let (batch, hidden) = (self.shape.batch, self.config.hidden);
+        copy(&self.device, self.config.directions(), batch, hidden, from.as_ref(), &self.slot(to, 0))
+    }
+
+    /// Slot `slot` of `from` into the caller's state.
+    pub(super) fn state_out(&self, layer: usize, from: &Buffer, slot: usize, to: &Buffer) -> Result<Op> {
+        let (batch, hidden) = (self.shape.batch, self.config.hidden);
+        let to = self.caller_state(layer, to);
+        copy(&self.device, self.config.directions(), batch, hidden, Some(&self.slot(from, slot)), &to)
+    }
+
+    fn caller_state(&self, layer: usize, buffer: &Buffer) -> Matrix {
+        let one = self.shape.batch * self.config.hidden;
+        let offset = layer * self.config.directions() * one;
+        Matrix { offset, direction: one, ..Matrix::dense(buffer, self.config.hidden) }
+    }
+
+    fn slot(&self, buffer: &Buffer, slot: usize) -> Matrix {
+        let width = self.config.outputs();
+        let offset = slot * self.shape.batch * width;
+        Matrix { offset, direction: self.config.hidden, ..Matrix::dense(buffer, width) }
+    }
+
+    /// The states after a chunk become the states before the next.
+    fn hand_over(&self, from: &Chunk, to: &Chunk, program: &mut Program) -> Result<()> {
+        let state = self.shape.batch * self.config.outputs();
+        let pass = |device: &Device, from_buffer: &Buffer, to_buffer: &Buffer| {
+            let last = Matrix { offset: from.steps * state, ..Matrix::dense(from_buffer, state) };
+            copy(device, 1, 1, state, Some(&last), &Matrix::dense(to_buffer, state))
+        };
+        program.push(pass(&self.device, &from.h, &to.h)?);
+        if let (Some(from), Some(to)) = (&from.c, &to.c) {
+            program.push(pass(&self.device, from, to)?);
+        }
+        Ok(())
+    }
+}

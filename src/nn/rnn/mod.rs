@@ -1,0 +1,172 @@
+//! [`Rnn`]: a recurrent layer, layers × directions, planned for one shape and bound to an app's buffers.
+//!
+//! ```text
+//! RnnConfig + BatchShape ── Rnn::new ──► Rnn (immutable: strategy, chunks, sizes)
+//!                                         │ allocate
+//!                     Parameters, Io ── bind ──► Bound ── forward.record, backward.record
+//! ```
+//!
+//! Rows are kept in step order inside (see [`kernel::rows`](crate::kernel::rows)); inputs and outputs are in time order.
+
+mod backward;
+mod bind;
+mod forward;
+
+use std::ops::Range;
+
+pub use bind::{Bound, Gradients, Io};
+
+use crate::config::{BatchShape, RnnConfig};
+use crate::device::{Buffer, Device};
+use crate::error::{Error, Result};
+use crate::kernel::gemm::Matrix;
+use crate::nn::params::Parameters;
+use crate::plan::{self, Layout, Memory, Mode, Reserve, Strategy, Workspace};
+
+/// Choices that are not part of the layer's mathematics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options<'a> {
+    /// Run this strategy or fail. Default: the first that fits.
+    pub strategy: Option<&'a str>,
+    /// Sequences have lengths of their own, set by [`Bound::set_lengths`]. Default: all are T steps long.
+    pub lengths: bool,
+}
+
+/// A recurrent layer planned for one shape on one device. Immutable; see [`Rnn::bind`].
+#[derive(Clone)]
+pub struct Rnn {
+    device: Device,
+    config: RnnConfig,
+    shape: BatchShape,
+    mode: Mode,
+    lengths: bool,
+    strategy: &'static dyn Strategy,
+    chunks: Vec<Range<usize>>,
+    layout: Layout,
+}
+
+/// PyTorch's names and shapes of a recurrent layer's tensors, in PyTorch's order, after `prefix`.
+///
+/// `weight_ih_l{k} [G·H, I]`, `weight_hh_l{k} [G·H, H]`, `bias_ih_l{k} [G·H]`, `bias_hh_l{k} [G·H]`, the reverse
+/// direction's with the suffix `_reverse`.
+pub fn tensors(config: &RnnConfig, prefix: &str) -> Vec<(String, Vec<usize>)> {
+    let gates = config.cell.gates() * config.hidden;
+    let mut all = Vec::new();
+    for layer in 0..config.layers {
+        for direction in 0..config.directions() {
+            let mut add = |stem, shape| all.push((name(prefix, stem, layer, direction), shape));
+            add("weight_ih", vec![gates, config.layer_input(layer)]);
+            add("weight_hh", vec![gates, config.hidden]);
+            if config.bias {
+                add("bias_ih", vec![gates]);
+                add("bias_hh", vec![gates]);
+            }
+        }
+    }
+    all
+}
+
+fn name(prefix: &str, stem: &str, layer: usize, direction: usize) -> String {
+    let suffix = if direction == 1 { "_reverse" } else { "" };
+    format!("{prefix}{stem}_l{layer}{suffix}")
+}
+
+impl Rnn {
+    /// Plans `config` for `shape`. Sizes beyond the device's limits, or a strategy that does not fit, are errors.
+    pub fn new(
+        device: &Device,
+        config: RnnConfig,
+        shape: BatchShape,
+        mode: Mode,
+        options: Options<'_>,
+    ) -> Result<Self> {
+        config.check()?;
+        shape.check()?;
+        let strategy = plan::choose(device, &config, shape, options.strategy)?;
+        let chunks = plan::chunks(device, &config, shape)?;
+        let layout = Layout::new(device, &config, shape, mode, &chunks)?;
+        let (device, lengths) = (device.clone(), options.lengths);
+        Ok(Self { device, config, shape, mode, lengths, strategy, chunks, layout })
+    }
+
+    /// The layer.
+    pub fn config(&self) -> &RnnConfig {
+        &self.config
+    }
+
+    /// The shape it is planned for.
+    pub fn shape(&self) -> BatchShape {
+        self.shape
+    }
+
+    /// The strategy that runs it.
+    pub fn strategy(&self) -> &'static str {
+        self.strategy.name()
+    }
+
+    /// Chunks of steps that it is split into; one unless a binding would be too large.
+    pub fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Bytes that [`reserve`](Self::reserve) and [`workspace`](Self::workspace) will allocate.
+    pub fn memory(&self) -> Memory {
+        self.layout.memory(self.device.float_bytes())
+    }
+
+    /// Allocates what forward keeps for backward.
+    pub fn reserve(&self) -> Result<Reserve> {
+        Reserve::new(&self.device, &self.layout)
+    }
+
+    /// Allocates scratch.
+    pub fn workspace(&self) -> Result<Workspace> {
+        Workspace::new(&self.device, &self.layout)
+    }
+
+    /// A tensor of a layer, its directions at a stride.
+    fn tensor(&self, params: &Parameters, prefix: &str, stem: &str, layer: usize, gradient: bool) -> Result<Matrix> {
+        let first = params.entry(&name(prefix, stem, layer, 0))?;
+        let last = params.entry(&name(prefix, stem, layer, self.config.directions() - 1))?;
+        let all = if gradient { params.gradients() } else { params.values() };
+        let buffer = all.slice(first.offset..last.offset + last.len())?;
+        let row = first.shape.get(1).copied().unwrap_or(1);
+        Ok(Matrix { buffer, offset: 0, row, column: 1, direction: last.offset - first.offset })
+    }
+
+    /// An error unless `params` holds this layer's tensors after `prefix`, in the shapes it needs, on this device.
+    fn check_parameters(&self, params: &Parameters, prefix: &str) -> Result<()> {
+        if !params.device().same(&self.device) {
+            return Err(Error::WrongDevice {
+                what: "the parameters".to_string(),
+                expected: self.device.name(),
+                got: params.device().name(),
+            });
+        }
+        for (name, shape) in tensors(&self.config, prefix) {
+            let entry = params.entry(&name)?;
+            if entry.shape != shape {
+                return Err(Error::shape(name, &shape, &entry.shape));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a layer's rows are made from: x in windows of times, or the states of the layer below in its chunks.
+struct Source {
+    pieces: Vec<Piece>,
+    /// Width of a row.
+    width: usize,
+    /// Columns from here on belong to direction 1 of the layer below.
+    split: usize,
+}
+
+/// A bound part of a source.
+struct Piece {
+    /// Times, or steps, that it holds.
+    range: Range<usize>,
+    buffer: Buffer,
+    /// Elements before its first row.
+    offset: usize,
+}

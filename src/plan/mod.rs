@@ -1,0 +1,9 @@
+//! How a recurrent layer is run: which strategy, in which chunks of steps, with how much memory.
+
+mod memory;
+mod split;
+mod strategy;
+
+pub use memory::{ChunkBuffers, Layout, Memory, Mode, Reserve, Workspace};
+pub use split::{chunks, overlap, reversed, windows};
+pub use strategy::{STRATEGIES, Strategy, Why, choose};

@@ -1,0 +1,118 @@
+//! Strategies: ways to run the recurrence of one layer. All do the same work on the same buffers and pass the same
+//! tests; each says whether it can run a shape on a device.
+
+use crate::config::{BatchShape, RnnConfig};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::kernel::Op;
+use crate::kernel::recurrent::{Chunk, Gradients, Weights};
+
+/// Why a strategy can't run, as a clause.
+pub type Why = String;
+
+/// A way to run the recurrence.
+pub trait Strategy: Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Whether it can run this layer on this device.
+    fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape) -> std::result::Result<(), Why>;
+
+    /// Why one would take it, as a clause.
+    fn because(&self) -> &'static str;
+
+    /// The steps of a chunk forward.
+    fn forward(&self, device: &Device, chunk: &Chunk, weights: &Weights) -> Result<Op>;
+
+    /// The steps of a chunk backward.
+    fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &Gradients) -> Result<Op>;
+}
+
+/// One fused dispatch a time step. Fits every GPU and every size.
+struct Stepwise;
+
+/// All steps in native code, on the CPU executor's threads.
+struct Native;
+
+/// Every strategy, in order of preference.
+pub const STRATEGIES: &[&dyn Strategy] = &[&Stepwise, &Native];
+
+impl Strategy for Stepwise {
+    fn name(&self) -> &'static str {
+        "stepwise"
+    }
+
+    fn fits(&self, device: &Device, _: &RnnConfig, _: BatchShape) -> std::result::Result<(), Why> {
+        match device.gpu() {
+            Some(_) => Ok(()),
+            None => Err("it dispatches GPU kernels, and this is the CPU executor".to_string()),
+        }
+    }
+
+    fn because(&self) -> &'static str {
+        "it runs every size on every GPU"
+    }
+
+    fn forward(&self, device: &Device, chunk: &Chunk, weights: &Weights) -> Result<Op> {
+        chunk.forward(device, weights)
+    }
+
+    fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+        chunk.backward(device, weights, gradients)
+    }
+}
+
+impl Strategy for Native {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn fits(&self, device: &Device, _: &RnnConfig, _: BatchShape) -> std::result::Result<(), Why> {
+        match device.gpu() {
+            None => Ok(()),
+            Some(_) => Err("it is the CPU executor's, and this is a GPU device".to_string()),
+        }
+    }
+
+    fn because(&self) -> &'static str {
+        "it is the CPU executor's own"
+    }
+
+    fn forward(&self, device: &Device, chunk: &Chunk, weights: &Weights) -> Result<Op> {
+        chunk.forward(device, weights)
+    }
+
+    fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+        chunk.backward(device, weights, gradients)
+    }
+}
+
+/// The forced strategy, or the first that fits. A forced one that does not fit is an error, never replaced.
+pub fn choose(
+    device: &Device,
+    config: &RnnConfig,
+    shape: BatchShape,
+    forced: Option<&str>,
+) -> Result<&'static dyn Strategy> {
+    if let Some(name) = forced {
+        let found = STRATEGIES.iter().find(|strategy| strategy.name() == name).ok_or_else(|| {
+            let names: Vec<_> = STRATEGIES.iter().map(|strategy| strategy.name()).collect();
+            Error::invalid("the strategy", names.join(" or "), format!("`{name}`"))
+        })?;
+        found
+            .fits(device, config, shape)
+            .map_err(|why| Error::Strategy { strategy: name.to_string(), why })?;
+        log::debug!("strategy {name}: it was asked for");
+        return Ok(*found);
+    }
+    for strategy in STRATEGIES {
+        match strategy.fits(device, config, shape) {
+            Ok(()) => {
+                log::debug!("strategy {}: {}", strategy.name(), strategy.because());
+                return Ok(*strategy);
+            }
+            Err(why) => log::debug!("not strategy {}: {why}", strategy.name()),
+        }
+    }
+    Err(Error::Strategy { strategy: "auto".to_string(), why: format!("none fits {}", device.name()) })
+}
