@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod nn;
 pub mod plan;
 pub mod shader;
+pub mod train;
 
 pub use cell::{Cell, CellRow};
 pub use config::{BatchShape, RnnConfig};

@@ -159,8 +159,8 @@ pub struct Part<'a, S> {
     owned: PhantomData<&'a mut [S]>,
 }
 
-// SAFETY: a part is a `&'a mut` to its own rows and no others: `Partition::parts` makes one for each task of a partition,
-// and no two tasks of a partition share a (direction, sequence). Sending it is sending those `&mut S`.
+// SAFETY: a part is a `&'a mut` to its own rows and no others: `Partition::parts` makes one for each task of a
+// partition, and no two of its tasks share a (direction, sequence). Sending it is sending those `&mut S`.
 unsafe impl<S: Send> Send for Part<'_, S> {}
 
 impl<S> Part<'_, S> {

@@ -90,6 +90,12 @@ impl Device {
         }
     }
 
+    /// Opens one of the adapters that [`gpu::adapters`] lists.
+    pub async fn open_adapter(adapter: &gpu::AdapterReport) -> Result<Self> {
+        let why = "it was picked from the list of adapters".to_string();
+        Ok(Self { executor: Executor::Gpu(adapter.open().await?), why })
+    }
+
     /// A hardware GPU if there is one, else the native CPU executor; [`why`](Self::why) says which and why.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn auto() -> Result<Self> {

@@ -1,6 +1,8 @@
 //! [`Recorder`]: what work is recorded into. On a GPU one compute pass of a command encoder, the app's own or one made
 //! here; on the CPU the work is done as it is recorded.
 
+use std::time::Instant;
+
 use super::open::{Device, Executor};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Timestamps, ready};
@@ -58,7 +60,7 @@ pub struct Timing {
     pub wall_ms: f64,
     /// Time on the GPU from timestamps, milliseconds, where the adapter has them.
     pub gpu_ms: Option<f64>,
-    /// The host's recording alone, milliseconds; on the CPU the work itself.
+    /// What the host spent on recording and encoding, milliseconds; nothing on the CPU, which records nothing.
     pub record_ms: f64,
     /// Dispatches (on the CPU: calls).
     pub dispatches: usize,
@@ -69,7 +71,7 @@ impl Device {
     pub fn run(&self, work: impl FnOnce(&mut Recorder<'_>) -> Result<()>) -> Result<()> {
         match self.executor() {
             Executor::Cpu { .. } => work(&mut Recorder::cpu()),
-            Executor::Gpu(gpu) => submit(gpu, |encoder| work(&mut Recorder::new(encoder))),
+            Executor::Gpu(gpu) => submit(gpu, |encoder| work(&mut Recorder::new(encoder))).map(drop),
         }
     }
 
@@ -89,18 +91,15 @@ impl Device {
             Some(gpu) if gpu.capabilities().timestamps => Some(Timestamps::new(gpu)?),
             _ => None,
         };
-        let start = std::time::Instant::now();
-        let ms = |from: std::time::Instant| from.elapsed().as_secs_f64() * 1e3;
-        let mut record_ms = 0.0;
+        let start = Instant::now();
         let mut dispatches = 0;
         let record = |mut recorder: Recorder<'_>| -> Result<()> {
             work(&mut recorder)?;
-            record_ms = ms(start);
             dispatches = recorder.dispatches();
             Ok(())
         };
-        match self.executor() {
-            Executor::Cpu { .. } => record(Recorder::cpu())?,
+        let record_ms = match self.executor() {
+            Executor::Cpu { .. } => record(Recorder::cpu()).map(|()| 0.0)?,
             Executor::Gpu(gpu) => submit(gpu, |encoder| {
                 record(Recorder::pass(encoder, timestamps.as_ref()))?;
                 if let Some(timestamps) = &timestamps {
@@ -108,27 +107,35 @@ impl Device {
                 }
                 Ok(())
             })?,
-        }
+        };
         self.wait()?;
-        let wall_ms = ms(start);
+        let wall_ms = milliseconds(start);
         let gpu_ms = timestamps.map(|timestamps| pollster::block_on(timestamps.milliseconds())).transpose()?;
         Ok(Timing { wall_ms, gpu_ms, record_ms, dispatches })
     }
 }
 
-/// Records with `work` into a fresh encoder and submits it; what the device refuses becomes an error.
-fn submit(gpu: &Gpu, work: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>) -> Result<()> {
+/// Records with `work` into a fresh encoder and submits it; what the device refuses becomes an error. The result is
+/// what recording and encoding took, in milliseconds.
+fn submit(gpu: &Gpu, work: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>) -> Result<f64> {
     let invalid = gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
     let memory = gpu.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let start = Instant::now();
     let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-rnn") });
     let recorded = work(&mut encoder);
+    let commands = encoder.finish();
+    let took = milliseconds(start);
     if recorded.is_ok() {
-        gpu.queue().submit([encoder.finish()]);
+        gpu.queue().submit([commands]);
     }
     let refused = [ready(memory.pop()), ready(invalid.pop())].into_iter().flatten().flatten().next();
     recorded?;
     match refused {
         Some(error) => Err(gpu.failed("was taking work", error)),
-        None => Ok(()),
+        None => Ok(took),
     }
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
 }

@@ -19,6 +19,15 @@ pub struct AdapterReport {
     pub capabilities: Capabilities,
     /// Why this engine can't use it, if it can't.
     pub unusable: Option<String>,
+    #[serde(skip)]
+    adapter: wgpu::Adapter,
+}
+
+impl AdapterReport {
+    /// Opens it.
+    pub(crate) async fn open(&self) -> Result<Gpu> {
+        open(self.adapter.clone()).await
+    }
 }
 
 fn instance() -> wgpu::Instance {
@@ -69,6 +78,7 @@ pub async fn adapters() -> Vec<AdapterReport> {
             backend: format!("{:?}", info.backend),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
             unusable: unusable(adapter),
+            adapter: adapter.clone(),
         }
     };
     list().await.iter().map(report).collect()

@@ -2,10 +2,16 @@
 
 pub mod column_sum;
 pub mod copy;
+pub mod cross_entropy;
+pub mod embedding;
 pub mod gemm;
+pub mod mse;
+pub mod norm;
 mod op;
+pub mod optimizer;
 pub mod recurrent;
 pub mod rows;
+pub mod total;
 pub mod transpose;
 
 pub use op::{Op, Program};
@@ -22,4 +28,13 @@ pub const ALL: &[&Kernel] = &[
     &recurrent::BACKWARD,
     &recurrent::OUTPUT,
     &recurrent::UPSTREAM,
+    &total::KERNEL,
+    &mse::KERNEL,
+    &cross_entropy::COUNT,
+    &cross_entropy::KERNEL,
+    &embedding::GATHER,
+    &embedding::SCATTER,
+    &norm::KERNEL,
+    &optimizer::ADVANCE,
+    &optimizer::UPDATE,
 ];

@@ -1,6 +1,14 @@
 //! Layers with parameters: what a model is built of.
 
+mod embedding;
+mod init;
+mod linear;
+mod loss;
 mod params;
 pub mod rnn;
 
+pub use embedding::Embedding;
+pub use init::{Init, Layer, Recurrent};
+pub use linear::Linear;
+pub use loss::Loss;
 pub use params::{Entry, Parameters};

@@ -1,8 +1,22 @@
-//! What the tests share: the devices they run on.
+//! What the tests share: the devices they run on, layers with random data, and how far two results are apart.
 
-#![allow(dead_code, reason = "each test binary uses what it needs")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses what it needs")]
+
+mod layer;
+
+pub use layer::{Layer, Running};
+
+use std::collections::BTreeMap;
 
 use wgpu_rnn::{Device, DeviceKind};
+
+/// Tensors by name.
+pub type Tensors = BTreeMap<String, Vec<f64>>;
+
+/// Largest `‖got − want‖ / ‖want‖` of outputs and states in f32.
+pub const OUTPUT_BOUND: f64 = 1e-5;
+/// The same of gradients.
+pub const GRADIENT_BOUND: f64 = 1e-4;
 
 /// A GPU: hardware if there is one, else a software adapter. Without either the test fails; it is never skipped.
 pub fn gpu() -> Device {
@@ -15,4 +29,84 @@ pub fn gpu() -> Device {
 /// Every executor that has to agree: the oracle, the CPU in f32, and a GPU.
 pub fn devices() -> Vec<Device> {
     vec![Device::oracle().expect("oracle"), Device::cpu().expect("CPU"), gpu()]
+}
+
+/// A wgpu device of the test's own, as an app has one: a hardware adapter if there is one, else a software one, with
+/// the limits that `limits` makes of the adapter's.
+pub fn wgpu_device(limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    adapters.sort_by_key(|adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu);
+    let adapter = adapters.first().expect("the shader tests need a Vulkan adapter: run `cargo xtask driver`");
+    let descriptor = wgpu::DeviceDescriptor { required_limits: limits(adapter.limits()), ..Default::default() };
+    pollster::block_on(adapter.request_device(&descriptor)).expect("a device with these limits")
+}
+
+/// WebGPU's default limits with bindings of at most `bytes`.
+pub fn small_bindings(bytes: u64) -> Device {
+    let limits = |_| wgpu::Limits { max_storage_buffer_binding_size: bytes, ..wgpu::Limits::defaults() };
+    let (device, queue) = wgpu_device(limits);
+    Device::from_wgpu(device, queue)
+}
+
+/// `‖got − want‖ / ‖want‖`, or `‖got‖` where nothing but zero is wanted; infinite when something is not finite.
+pub fn relative_error(got: &[f64], want: &[f64]) -> f64 {
+    assert_eq!(got.len(), want.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut got.iter().zip(want).map(|(got, want)| got - want));
+    let size = norm(&mut want.iter().copied());
+    let error = if size > 0.0 { difference / size } else { difference };
+    if error.is_finite() { error } else { f64::INFINITY }
+}
+
+/// Fails, naming `what` and every tensor of `got` that is further from `want` than its bound: `output` for y and the
+/// states, `gradient` for everything else.
+#[track_caller]
+pub fn assert_close(what: &str, got: &Tensors, want: &Tensors, output: f64, gradient: f64) {
+    assert!(got.keys().eq(want.keys()), "{what}: {:?} against {:?}", got.keys(), want.keys());
+    let far = got.iter().filter_map(|(name, got)| {
+        let bound = if ["y", "hn", "cn"].contains(&name.as_str()) { output } else { gradient };
+        let error = relative_error(got, &want[name]);
+        (error > bound).then(|| format!("{name} is off by {error:.3e}, at most {bound:.0e}"))
+    });
+    let far: Vec<String> = far.collect();
+    assert!(far.is_empty(), "{what}: {}", far.join("; "));
+}
+
+/// Fails unless every tensor of both has the same bits.
+#[track_caller]
+pub fn assert_same_bits(what: &str, got: &Tensors, want: &Tensors) {
+    assert!(got.keys().eq(want.keys()), "{what}: {:?} against {:?}", got.keys(), want.keys());
+    for (name, got) in got {
+        let differs = got.iter().zip(&want[name]).position(|(got, want)| got.to_bits() != want.to_bits());
+        if let Some(at) = differs {
+            panic!("{what}: `{name}`[{at}] is {:e}, expected the bits of {:e}", got[at], want[name][at]);
+        }
+        assert_eq!(got.len(), want[name].len(), "{what}: `{name}`");
+    }
+}
+
+/// Numbers in −1..1 from a seed, the same on every platform; each an f32, so that every device sees the same values.
+pub struct Random(u64);
+
+impl Random {
+    /// Seeded.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number (splitmix64).
+    pub fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        f64::from(((z >> 40) as f32) / (1u64 << 23) as f32 - 1.0)
+    }
+
+    /// `count` numbers in ±`bound`.
+    pub fn values(&mut self, count: usize, bound: f64) -> Vec<f64> {
+        (0..count).map(|_| f64::from((self.next() * bound) as f32)).collect()
+    }
 }

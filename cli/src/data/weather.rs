@@ -10,7 +10,8 @@ use super::series::{Columns, Series};
 use super::table::{Cells, Column, Table};
 use anyhow::{Context, Result, bail, ensure};
 
-const NAME: &str = "weather-nyc-2013.csv";
+/// Name of the bundled series.
+pub const NAME: &str = "weather-nyc-2013.csv";
 const BUNDLED: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/weather-nyc-2013.csv"));
 
 /// The column to forecast.

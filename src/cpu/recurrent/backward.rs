@@ -12,8 +12,8 @@ use crate::error::Result;
 /// The buffers of [`backward`]; shapes and order are in the [module](super)'s table.
 #[derive(Debug)]
 pub struct Backward<'a, S> {
-    /// In: the values saved by forward. Out: gradients of the pre-activations, zero at padded steps: slots `0..G` on the
-    /// input side, the cell's `hidden_slots` on the recurrent side.
+    /// In: the values saved by forward. Out: gradients of the pre-activations, zero at padded steps: slots `0..G` on
+    /// the input side, the cell's `hidden_slots` on the recurrent side.
     pub saved: &'a mut [S],
     /// The states of forward.
     pub h: &'a [S],

@@ -1,0 +1,195 @@
+//! `wgpu-rnn compare`: RNN, GRU and LSTM on the same real data, at equal hidden size and at equal parameter count.
+
+mod claims;
+mod model;
+mod task;
+mod train;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail};
+use wgpu_rnn::{Cell, Device, DeviceKind, RnnConfig};
+
+use crate::report;
+use crate::results::{DeviceUsed, Forecast, Results, Run};
+use crate::stop;
+use model::Model;
+use task::Task;
+
+/// Arguments of `compare`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
+    #[arg(long, default_value = "auto")]
+    device: DeviceKind,
+    /// Forecast a column of this CSV file instead of the bundled weather.
+    #[arg(long, requires = "column", conflicts_with = "text")]
+    csv: Option<PathBuf>,
+    /// The column to forecast.
+    #[arg(long, requires = "csv")]
+    column: Option<String>,
+    /// Model this text file character by character instead.
+    #[arg(long)]
+    text: Option<PathBuf>,
+    /// Train for this many seconds in all, by the clock, instead of a fixed number of steps. Results then depend on how
+    /// fast the device is.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Folder for the report.
+    #[arg(long, default_value = "report")]
+    out: PathBuf,
+    /// Seed of weights and batches.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// The cells compared, the reference for equal sizes last.
+const CELLS: [Cell; 3] = [Cell::RnnTanh, Cell::Gru, Cell::Lstm];
+
+/// One network to train.
+struct Contender {
+    config: RnnConfig,
+    group: &'static str,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let budget = match args.seconds {
+        Some(seconds) if !(seconds > 0.0 && seconds.is_finite()) => {
+            bail!("--seconds must be a positive number, got {seconds}")
+        }
+        Some(seconds) => Some(Duration::from_secs_f64(seconds)),
+        None => None,
+    };
+    let task = Task::load(args.csv.as_deref().zip(args.column.as_deref()), args.text.as_deref())?;
+    let device = crate::open(args.device)?;
+    stop::listen()?;
+    println!("device: {}", crate::describe(&device));
+    println!("data: {}", task.describe());
+    for note in task.notes() {
+        println!("  {note}");
+    }
+
+    let mut trained = Vec::new();
+    let contenders = contenders(&task);
+    let share = budget.map(|budget| budget / contenders.len() as u32);
+    for (index, contender) in contenders.iter().enumerate() {
+        let mut model = Model::new(&device, &task, contender.config, args.seed)?;
+        let progress = train::Progress::new(index, contenders.len(), contender.config, contender.group);
+        let learned = train::train(&mut model, &task, args.seed, share, &progress)?;
+        if stop::asked() {
+            bail!("interrupted; nothing was written");
+        }
+        trained.push((model, learned));
+    }
+    let results = gather(args, &device, &task, &contenders, trained)?;
+    report::write(&results, &args.out)?;
+    print!("{}", report::summary(&results));
+    println!("report: {}", args.out.join("index.html").display());
+    Ok(())
+}
+
+/// Six networks: three cells at the LSTM's hidden size, three at (about) the LSTM's parameter count.
+fn contenders(task: &Task) -> Vec<Contender> {
+    let (input, hidden) = (task.width(), task.hidden());
+    let wanted = Cell::Lstm.parameters(input, hidden, true);
+    let equal_hidden = CELLS.map(|cell| Contender {
+        config: RnnConfig::new(cell, input, hidden),
+        group: "equal hidden size",
+    });
+    let equal_parameters = CELLS.map(|cell| {
+        let off = |&hidden: &usize| cell.parameters(input, hidden, true).abs_diff(wanted);
+        let hidden = (1..=4 * hidden).min_by_key(off).unwrap_or(hidden);
+        Contender { config: RnnConfig::new(cell, input, hidden), group: "equal parameters" }
+    });
+    equal_hidden.into_iter().chain(equal_parameters).collect()
+}
+
+/// Times every model side by side, forecasts with its best weights, and brings everything together.
+fn gather(
+    args: &Args,
+    device: &Device,
+    task: &Task,
+    contenders: &[Contender],
+    mut trained: Vec<(Model, train::Learned)>,
+) -> anyhow::Result<Results> {
+    let mut predictions = Vec::new();
+    for ((model, learned), contender) in trained.iter_mut().zip(contenders) {
+        model.restore(&learned.best)?;
+        if let Some(values) = task.forecast(model)? {
+            let name = format!("{}, {}", contender.config.cell.title(), contender.group);
+            predictions.push((name, values));
+        }
+    }
+    let timings = train::time_side_by_side(&trained.iter().map(|(model, _)| model).collect::<Vec<_>>())?;
+    let runs: Vec<Run> = trained
+        .iter()
+        .zip(contenders)
+        .zip(timings)
+        .map(|(((model, learned), contender), (forward_ms, step_ms))| {
+            let config = &contender.config;
+            let (input, hidden, gates) = (config.input, config.hidden, config.cell.gates());
+            let (allocated, predicted) = model.memory();
+            Run {
+                cell: config.cell.title().to_string(),
+                group: contender.group.to_string(),
+                hidden,
+                gates,
+                parameters: model.layer_parameters(),
+                formula: format!("{gates}·({hidden}·{input} + {hidden}·{hidden} + 2·{hidden})"),
+                parameters_by_formula: config.parameters(),
+                model_parameters: model.parameters().count(),
+                weight_bytes: model.layer_parameters() as u64 * device.float_bytes(),
+                reserve_bytes: allocated.reserve,
+                reserve_predicted: predicted.reserve,
+                workspace_bytes: allocated.workspace,
+                workspace_predicted: predicted.workspace,
+                forward_ms,
+                step_ms,
+                sequences_per_second: task.batch() as f64 / (step_ms.median * 1e-3),
+                training_steps: learned.steps,
+                curve: learned.curve.clone(),
+                validation_error: learned.best_error,
+                stopped: learned.stopped.clone(),
+            }
+        })
+        .collect();
+    let claims = claims::weigh(&runs, task.error_name());
+    let forecast = task.forecast_truth().map(|(label, times, truth, naive)| Forecast {
+        label,
+        times,
+        truth,
+        naive,
+        predictions,
+    });
+    Ok(Results {
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        date: today().context("the system clock is before 1970")?,
+        command: std::iter::once("wgpu-rnn".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" "),
+        device: DeviceUsed {
+            name: device.name(),
+            kind: device.kind_name().to_string(),
+            backend: device.backend(),
+            why: device.why().to_string(),
+        },
+        data: task.used(),
+        seed: args.seed,
+        batch: task.batch(),
+        steps: task.steps(),
+        input: task.width(),
+        error_name: task.error_name().to_string(),
+        error_unit: task.error_unit(),
+        naive_name: task.naive_name().to_string(),
+        naive_error: task.naive_error(),
+        runs,
+        claims,
+        forecast,
+    })
+}
+
+/// Today's date in UTC, `YYYY-MM-DD`.
+fn today() -> anyhow::Result<String> {
+    let hours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs() / 3600;
+    let label = crate::data::calendar::Hour(hours as i64).label();
+    Ok(label.chars().take(10).collect())
+}

@@ -1,0 +1,250 @@
+//! The network that is compared: [embedding →] one recurrent layer → linear head, with loss and optimiser, bound once.
+
+use wgpu_rnn::kernel::Program;
+use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
+use wgpu_rnn::nn::{Embedding, Init, Layer, Linear, Loss, Parameters, Recurrent};
+use wgpu_rnn::plan::{Memory, Mode};
+use wgpu_rnn::train::{Optimizer, OptimizerConfig, Schedule};
+use wgpu_rnn::{BatchShape, Buffer, Device, Error, Recorder, Result, RnnConfig};
+
+use super::task::Task;
+
+/// Largest norm of all gradients together.
+const CLIP: f64 = 1.0;
+
+/// A network bound to its buffers: one set of programs for training, one for prediction.
+pub struct Model {
+    device: Device,
+    config: RnnConfig,
+    params: Parameters,
+    inputs: Inputs,
+    outputs: Buffer,
+    training: Pass,
+    prediction: Pass,
+    optimizer: Optimizer,
+}
+
+/// What a batch is uploaded into.
+enum Inputs {
+    Series { x: Buffer, target: Buffer },
+    Tokens { x: Buffer, target: Buffer },
+}
+
+/// Programs of one mode.
+struct Pass {
+    before: Program,
+    layer: Bound,
+    after: Program,
+    loss: Loss,
+    /// Gradients, from the head down.
+    head_backward: Program,
+    embedding_backward: Program,
+}
+
+impl Model {
+    pub fn new(device: &Device, task: &Task, config: RnnConfig, seed: u64) -> Result<Self> {
+        let shape = BatchShape::new(task.steps(), task.batch());
+        let symbols = task.symbols();
+        let head = Linear { inputs: config.hidden, outputs: symbols.unwrap_or(1), bias: true };
+        let embedding = symbols.map(|entries| Embedding { entries, width: config.input });
+        let mut table = tensors(&config, "rnn.");
+        table.extend(head.parameters("head."));
+        table.extend(embedding.iter().flat_map(|embedding| embedding.parameters("embedding.")));
+        let params = Parameters::new(device, table)?;
+        let init = Init { recurrent: Recurrent::Orthogonal, forget_bias: Some(1.0), ..Init::new(seed) };
+        init.apply(&params, "rnn.", Layer::Rnn(&config))?;
+        init.apply(&params, "head.", Layer::Linear(&head))?;
+        if let Some(embedding) = &embedding {
+            init.apply(&params, "embedding.", Layer::Embedding(embedding))?;
+        }
+
+        let rows = shape.rows();
+        let inputs = match symbols {
+            None => Inputs::Series {
+                x: device.alloc("x", rows * config.input)?,
+                target: device.alloc("target", shape.batch)?,
+            },
+            Some(_) => Inputs::Tokens {
+                x: device.alloc_u32("characters", rows)?,
+                target: device.alloc_u32("next characters", rows)?,
+            },
+        };
+        let outputs = device.alloc("outputs", head.outputs * if symbols.is_some() { rows } else { shape.batch })?;
+        let parts = Parts { device, config, shape, params: &params, head, embedding, inputs: &inputs, outputs: &outputs };
+        let training = parts.pass(Mode::Train)?;
+        let prediction = parts.pass(Mode::Infer)?;
+        let schedule = Schedule::Cosine { steps: task.training_steps() as u32, floor: 0.05 };
+        let rule = OptimizerConfig::adam(task.learning_rate()).clip_norm(Some(CLIP)).schedule(schedule);
+        let optimizer = Optimizer::new(&params, rule)?;
+        Ok(Self { device: device.clone(), config, params, inputs, outputs, training, prediction, optimizer })
+    }
+
+    pub fn parameters(&self) -> &Parameters {
+        &self.params
+    }
+
+    /// Parameters of the recurrent layer, counted from its tensors.
+    pub fn layer_parameters(&self) -> usize {
+        let names = tensors(&self.config, "rnn.");
+        let entries = self.params.entries().iter();
+        entries.filter(|entry| names.iter().any(|(name, _)| *name == entry.name)).map(|entry| entry.len()).sum()
+    }
+
+    /// Memory of the recurrent layer in training: allocated, predicted.
+    pub fn memory(&self) -> (Memory, Memory) {
+        (self.training.layer.memory(), self.training.layer.rnn().memory())
+    }
+
+    pub fn feed_series(&mut self, x: &[f32], y: &[f32]) -> anyhow::Result<()> {
+        if let Inputs::Series { x: to, target } = &self.inputs {
+            self.device.write(to, x)?;
+            self.device.write(target, y)?;
+        }
+        Ok(())
+    }
+
+    pub fn feed_tokens(&mut self, x: &[u32], y: &[u32]) -> anyhow::Result<()> {
+        if let Inputs::Tokens { x: to, target } = &self.inputs {
+            self.device.write_u32(to, x)?;
+            self.device.write_u32(target, y)?;
+        }
+        Ok(())
+    }
+
+    /// One training step on the batch that was fed: forward, loss, backward, clip, update. Nothing is read back.
+    pub fn step(&mut self) -> Result<()> {
+        self.device.run(|recorder| self.record_step(recorder))
+    }
+
+    fn record_step(&self, recorder: &mut Recorder<'_>) -> Result<()> {
+        self.training.record_forward(recorder)?;
+        self.training.loss.record(recorder)?;
+        self.training.head_backward.record(recorder)?;
+        self.training.layer.backward.record(recorder)?;
+        self.training.embedding_backward.record(recorder)?;
+        self.optimizer.record(recorder)
+    }
+
+    /// The last step's loss; an error when it, or the gradient's norm, is not finite.
+    pub fn checked_loss(&self, step: usize) -> Result<f64> {
+        let loss = self.training.loss.read_value()?;
+        let norm = self.optimizer.read_state()?.gradient_norm;
+        for (what, got) in [("the loss", loss), ("the norm of the gradients", norm)] {
+            if !got.is_finite() {
+                return Err(Error::NonFinite { what: what.to_string(), step: step as u64, got });
+            }
+        }
+        Ok(loss)
+    }
+
+    /// The outputs for the batch that was fed.
+    pub fn predict(&self) -> Result<Vec<f32>> {
+        self.device.run(|recorder| self.prediction.record_forward(recorder))?;
+        self.device.read(&self.outputs)
+    }
+
+    /// The loss of the batch that was fed, without training.
+    pub fn validation_loss(&self) -> Result<f64> {
+        self.device.run(|recorder| {
+            self.prediction.record_forward(recorder)?;
+            self.prediction.loss.record(recorder)
+        })?;
+        self.prediction.loss.read_value()
+    }
+
+    /// All parameters.
+    pub fn snapshot(&self) -> Result<Vec<f32>> {
+        self.device.read(self.params.values())
+    }
+
+    /// Parameters from a snapshot.
+    pub fn restore(&self, snapshot: &[f32]) -> Result<()> {
+        self.device.write(self.params.values(), snapshot)
+    }
+
+    /// Milliseconds of a forward pass: the GPU's own time where it is known.
+    pub fn time_forward(&self) -> Result<f64> {
+        let timing = self.device.time(|recorder| self.prediction.record_forward(recorder))?;
+        Ok(timing.gpu_ms.unwrap_or(timing.wall_ms))
+    }
+
+    /// Milliseconds of a training step.
+    pub fn time_step(&self) -> Result<f64> {
+        let timing = self.device.time(|recorder| self.record_step(recorder))?;
+        Ok(timing.gpu_ms.unwrap_or(timing.wall_ms))
+    }
+}
+
+impl Pass {
+    fn record_forward(&self, recorder: &mut Recorder<'_>) -> Result<()> {
+        self.before.record(recorder)?;
+        self.layer.forward.record(recorder)?;
+        self.after.record(recorder)
+    }
+}
+
+/// What both passes are made of.
+struct Parts<'a> {
+    device: &'a Device,
+    config: RnnConfig,
+    shape: BatchShape,
+    params: &'a Parameters,
+    head: Linear,
+    embedding: Option<Embedding>,
+    inputs: &'a Inputs,
+    outputs: &'a Buffer,
+}
+
+impl Parts<'_> {
+    fn pass(&self, mode: Mode) -> Result<Pass> {
+        let Self { device, config, shape, params, head, .. } = self;
+        let rnn = Rnn::new(device, *config, *shape, mode, Options::default())?;
+        let (rows, train) = (shape.rows(), mode == Mode::Train);
+        let gradient = |name: &str, like: &Buffer| if train { device.alloc(name, like.len()).map(Some) } else { Ok(None) };
+
+        let mut before = Program::default();
+        let x = match self.inputs {
+            Inputs::Series { x, .. } => x.clone(),
+            Inputs::Tokens { .. } => device.alloc("embedded", rows * config.input)?,
+        };
+        let y = device.alloc("y", rows * config.hidden)?;
+        let mut io = Io::new(&x, &y);
+        let mut gradients = Gradients::default();
+        // A series is forecast from the last state alone, a text at every step.
+        let (features, feature_rows) = match self.inputs {
+            Inputs::Series { .. } => {
+                let hn = device.alloc("final state", shape.batch * config.hidden)?;
+                io.hn = Some(hn.clone());
+                gradients.dhn = gradient("gradient of the final state", &hn)?;
+                (hn, shape.batch)
+            }
+            Inputs::Tokens { .. } => {
+                gradients.dy = gradient("gradient of y", &y)?;
+                gradients.dx = gradient("gradient of the embedded", &x)?;
+                (y, rows)
+            }
+        };
+        let after = head.bind(params, "head.", feature_rows, &features, self.outputs)?;
+        let d_outputs = gradient("gradient of the outputs", self.outputs)?;
+        let loss = match self.inputs {
+            Inputs::Series { target, .. } => Loss::mse(device, self.outputs, target, d_outputs.as_ref())?,
+            Inputs::Tokens { target, .. } => {
+                Loss::cross_entropy(device, rows, head.outputs, self.outputs, target, d_outputs.as_ref())?
+            }
+        };
+        let mut head_backward = Program::default();
+        let mut embedding_backward = Program::default();
+        if let Some(d_outputs) = &d_outputs {
+            let d_features = gradients.dhn.as_ref().or(gradients.dy.as_ref());
+            head_backward = head.backward(params, "head.", feature_rows, &features, d_outputs, d_features)?;
+        }
+        if let (Some(embedding), Inputs::Tokens { x: tokens, .. }) = (&self.embedding, self.inputs) {
+            before = embedding.bind(params, "embedding.", tokens, &x)?;
+            if let Some(dx) = &gradients.dx {
+                embedding_backward = embedding.backward(params, "embedding.", tokens, dx)?;
+            }
+        }
+        let layer = rnn.bind(params, "rnn.", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
+        Ok(Pass { before, layer, after, loss, head_backward, embedding_backward })
+    }
+}

@@ -1,0 +1,253 @@
+//! What is learnt: a forecast of a series, or the next character of a text.
+
+use std::path::Path;
+
+use rand_chacha::ChaCha8Rng;
+
+use super::model::Model;
+use crate::data::text::{self, Corpus};
+use crate::data::windows;
+use crate::data::{series, weather};
+use crate::results::DataUsed;
+
+/// A task with its data.
+pub enum Task {
+    /// The value of a column some rows ahead.
+    Series(windows::Task),
+    /// The next character.
+    Text(Corpus),
+}
+
+/// Hours (or rows) that a forecast looks back on, and how far ahead it is.
+const SERIES: windows::Shape = windows::Shape { steps: 72, horizon: 24, batch: 64 };
+/// Characters of a sequence, sequences of a batch, most symbols.
+const TEXT: text::Shape = text::Shape { steps: 64, batch: 32, symbols: 256 };
+/// Width of a character's embedding.
+const EMBEDDING: usize = 32;
+/// Validation batches of a text that are looked at.
+const TEXT_VALIDATION: usize = 24;
+/// Windows of the forecast that is drawn.
+const DRAWN: usize = 240;
+
+impl Task {
+    /// The bundled weather, a column of a CSV file, or a text.
+    pub fn load(csv: Option<(&Path, &str)>, text: Option<&Path>) -> anyhow::Result<Self> {
+        match (csv, text) {
+            (_, Some(path)) => Ok(Self::Text(text::load_text(path, TEXT)?)),
+            (Some((path, column)), None) => {
+                Ok(Self::Series(windows::Task::new(series::load_csv(path, column)?, SERIES)?))
+            }
+            (None, None) => Ok(Self::Series(windows::Task::new(weather::load()?, SERIES)?)),
+        }
+    }
+
+    /// Steps T.
+    pub fn steps(&self) -> usize {
+        match self {
+            Self::Series(_) => SERIES.steps,
+            Self::Text(_) => TEXT.steps,
+        }
+    }
+
+    /// Batch B.
+    pub fn batch(&self) -> usize {
+        match self {
+            Self::Series(_) => SERIES.batch,
+            Self::Text(_) => TEXT.batch,
+        }
+    }
+
+    /// Input size I of the recurrent layer.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Series(task) => task.inputs(),
+            Self::Text(_) => EMBEDDING,
+        }
+    }
+
+    /// Hidden size of the LSTM that the others are compared with.
+    pub fn hidden(&self) -> usize {
+        match self {
+            Self::Series(_) => 32,
+            Self::Text(_) => 64,
+        }
+    }
+
+    /// Symbols of a text; none for a series.
+    pub fn symbols(&self) -> Option<usize> {
+        match self {
+            Self::Series(_) => None,
+            Self::Text(corpus) => Some(corpus.symbols.len()),
+        }
+    }
+
+    /// Training steps of a run without a time limit.
+    pub fn training_steps(&self) -> usize {
+        match self {
+            Self::Series(_) => 400,
+            Self::Text(_) => 600,
+        }
+    }
+
+    /// Steps between points of the curve.
+    pub fn point_every(&self) -> usize {
+        match self {
+            Self::Series(_) => 25,
+            Self::Text(_) => 60,
+        }
+    }
+
+    pub fn learning_rate(&self) -> f64 {
+        match self {
+            Self::Series(_) => 1e-3,
+            Self::Text(_) => 6e-3,
+        }
+    }
+
+    pub fn describe(&self) -> String {
+        let used = self.used();
+        format!("{}: {} ({} training, {} validation)", used.name, used.task, used.train, used.validation)
+    }
+
+    pub fn notes(&self) -> &[String] {
+        match self {
+            Self::Series(task) => &task.series.notes,
+            Self::Text(corpus) => &corpus.notes,
+        }
+    }
+
+    /// The data, for the report.
+    pub fn used(&self) -> DataUsed {
+        let notes = self.notes().to_vec();
+        match self {
+            Self::Series(task) => DataUsed {
+                name: task.series.name.clone(),
+                task: format!(
+                    "`{}` {} rows ahead from the last {} rows of {} inputs",
+                    self.target(),
+                    SERIES.horizon,
+                    SERIES.steps,
+                    task.inputs()
+                ),
+                notes,
+                train: task.train.len(),
+                validation: task.valid.len(),
+            },
+            Self::Text(corpus) => DataUsed {
+                name: corpus.name.clone(),
+                task: format!("the next of {} characters from those before it", corpus.symbols.len()),
+                notes,
+                train: corpus.train.len(),
+                validation: corpus.valid.len(),
+            },
+        }
+    }
+
+    fn target(&self) -> &str {
+        match self {
+            Self::Series(task) => &task.series.columns[task.series.target],
+            Self::Text(_) => "character",
+        }
+    }
+
+    pub fn error_name(&self) -> &'static str {
+        match self {
+            Self::Series(_) => "mean absolute error",
+            Self::Text(_) => "bits per character",
+        }
+    }
+
+    pub fn error_unit(&self) -> String {
+        match self {
+            Self::Series(task) if task.series.name == weather::NAME => "°F".to_string(),
+            Self::Series(_) => String::new(),
+            Self::Text(_) => "bits".to_string(),
+        }
+    }
+
+    pub fn naive_name(&self) -> &'static str {
+        match self {
+            Self::Series(_) => "the value stays as it is now",
+            Self::Text(_) => "characters by their frequency",
+        }
+    }
+
+    pub fn naive_error(&self) -> f64 {
+        match self {
+            Self::Series(task) => task.naive_error(),
+            Self::Text(corpus) => corpus.unigram_bits,
+        }
+    }
+
+    /// Uploads a random training batch.
+    pub fn feed(&self, model: &mut Model, rng: &mut ChaCha8Rng) -> anyhow::Result<()> {
+        match self {
+            Self::Series(task) => {
+                let starts = task.random_starts(rng, SERIES.batch);
+                let (mut x, mut y) = (Vec::new(), Vec::new());
+                task.batch(&starts, &mut x, &mut y);
+                model.feed_series(&x, &y)
+            }
+            Self::Text(corpus) => {
+                let (mut x, mut y) = (Vec::new(), Vec::new());
+                corpus.batch(rng, &mut x, &mut y);
+                model.feed_tokens(&x, &y)
+            }
+        }
+    }
+
+    /// The validation error with the model's present weights.
+    pub fn validate(&self, model: &mut Model) -> anyhow::Result<f64> {
+        match self {
+            Self::Series(task) => {
+                let outputs = predict(task, model, &task.valid)?;
+                Ok(task.error(&task.valid, &outputs))
+            }
+            Self::Text(corpus) => {
+                let batches = corpus.validation_batches().min(TEXT_VALIDATION);
+                let mut nats = 0.0;
+                for index in 0..batches {
+                    let (mut x, mut y) = (Vec::new(), Vec::new());
+                    corpus.validation_batch(index, &mut x, &mut y);
+                    model.feed_tokens(&x, &y)?;
+                    nats += model.validation_loss()?;
+                }
+                Ok(nats / batches as f64 / std::f64::consts::LN_2)
+            }
+        }
+    }
+
+    /// The forecast that is drawn, in the series' unit.
+    pub fn forecast(&self, model: &mut Model) -> anyhow::Result<Option<Vec<f32>>> {
+        let Self::Series(task) = self else { return Ok(None) };
+        let starts = task.stretch(DRAWN);
+        let outputs = predict(task, model, starts)?;
+        let values = starts.iter().zip(outputs).map(|(&start, output)| task.unstandardise(start, output));
+        Ok(Some(values.collect()))
+    }
+
+    /// Axis label, times, truth and naive forecast of what is drawn.
+    pub fn forecast_truth(&self) -> Option<(String, Vec<String>, Vec<f32>, Vec<f32>)> {
+        let Self::Series(task) = self else { return None };
+        let starts = task.stretch(DRAWN);
+        let unit = self.error_unit();
+        let label = if unit.is_empty() { self.target().to_string() } else { format!("{} ({unit})", self.target()) };
+        let times = starts.iter().map(|&start| task.time(start).to_string()).collect();
+        let each = |of: &dyn Fn(usize) -> f32| starts.iter().map(|&start| of(start)).collect();
+        Some((label, times, each(&|start| task.truth(start)), each(&|start| task.naive(start))))
+    }
+}
+
+/// The model's output for each window, in batches; the last batch is filled up with its first window.
+fn predict(task: &windows::Task, model: &mut Model, starts: &[usize]) -> anyhow::Result<Vec<f32>> {
+    let (mut x, mut y) = (Vec::new(), Vec::new());
+    let mut outputs = Vec::with_capacity(starts.len());
+    for part in starts.chunks(SERIES.batch) {
+        let mut batch = part.to_vec();
+        batch.resize(SERIES.batch, part[0]);
+        task.batch(&batch, &mut x, &mut y);
+        model.feed_series(&x, &y)?;
+        outputs.extend_from_slice(&model.predict()?[..part.len()]);
+    }
+    Ok(outputs)
+}

@@ -1,0 +1,56 @@
+// One step of what an optimiser keeps beside its moments: learning rate of the step, clip scale, and
+// 1 − β₁ᵗ and 1 − β₂ᵗ by c ← β·c + (1 − β), which loses nothing where 1 − βᵗ would cancel. A norm that is not finite
+// holds everything where it is and is counted. One invocation; slots of `state` come from the host.
+
+struct Advance {
+    rate: f32, max_norm: f32, warmup: u32, steps: u32,
+    beta1: f32, rest1: f32, beta2: f32, rest2: f32, // rest: 1 − β
+    factor: f32, // DECAY 1, 2: log2 of the factor; 3: the floor
+    pad_0: u32, pad_1: u32, pad_2: u32,
+}
+
+@group(0) @binding(0) var<uniform> u: Advance;
+@group(0) @binding(1) var<storage, read_write> state: array<f32>;
+@group(0) @binding(2) var<storage, read_write> counters: array<u32>;
+
+// cos²(πx/2) for x in [0, 1]: Taylor's series of the sine below π/4, exact to f32. (WGSL's own cos may be off by 2⁻¹¹.)
+fn half_cosine(x: f32) -> f32 {
+    let a = 1.5707963267948966 * min(x, 1.0 - x);
+    let z = a * a;
+    let sine = a * (1.0 + z * (-1.0 / 6.0 + z * (1.0 / 120.0 + z * (-1.0 / 5040.0 + z / 362880.0))));
+    return select(sine * sine, 1.0 - sine * sine, x < 0.5);
+}
+
+fn learning_rate(step: u32) -> f32 {
+    if step < u.warmup {
+        return u.rate * (f32(step + 1u) / f32(u.warmup));
+    }
+    let after = step - u.warmup;
+    if DECAY == 1u {
+        return u.rate * exp2(f32(after / u.steps) * u.factor);
+    } else if DECAY == 2u {
+        return u.rate * exp2(f32(after) * u.factor);
+    } else if DECAY == 3u {
+        let left = half_cosine(f32(min(after, u.steps)) / f32(u.steps));
+        return u.rate * (u.factor + (1.0 - u.factor) * left);
+    }
+    return u.rate;
+}
+
+@compute @workgroup_size(1)
+fn main() {
+    let norm = state[NORM];
+    // By its bits: compilers may take it for granted that floats are finite.
+    if (bitcast<u32>(norm) & 0x7f800000u) == 0x7f800000u {
+        state[APPLY] = 0.0;
+        counters[SKIPPED] += 1u;
+        return;
+    }
+    let step = counters[STEP];
+    counters[STEP] = step + 1u;
+    state[APPLY] = 1.0;
+    state[RATE] = learning_rate(step);
+    state[CLIP] = select(1.0, min(1.0, u.max_norm / (norm + 1e-6)), CLIPS == 1u);
+    state[CORRECTION_1] = u.beta1 * state[CORRECTION_1] + u.rest1;
+    state[CORRECTION_2] = u.beta2 * state[CORRECTION_2] + u.rest2;
+}

@@ -1,0 +1,214 @@
+//! Softmax cross-entropy over rows and its gradient, as `torch.nn.CrossEntropyLoss`: with `p = softmax(logits[r])`
+//! and the label `t[r]`, `L = −Σ_r log p[t[r]] / n` in nats and `dlogits[r] = (p − onehot(t[r])) / n`, where n is how
+//! many rows have a label. The others, those of [`IGNORE`], add nothing and have zero gradient; so does a label beyond
+//! the classes, which [`check_labels`] finds on the host. When no row has a label the loss is 0 (PyTorch: NaN).
+//!
+//! | buffer | shape | role |
+//! |---|---|---|
+//! | `logits` | `[rows, classes]` | read |
+//! | `labels` | `[rows]`, u32 | read |
+//! | `count` | `[1]`: n, at least 1 | written by the first kernel, read by the others |
+//! | `dlogits` | `[rows, classes]` | written, unless only the loss is asked for |
+//! | `parts` | a sum for each workgroup | written, then summed into the loss |
+
+use bytemuck::{Pod, Zeroable};
+
+use super::op::{Launch, Op, Program, Target, cpu_op};
+use super::total::{self, Mode};
+use crate::cpu::scalar::Scalar;
+use crate::cpu::threads::{Pool, for_each};
+use crate::device::{Buffer, DType, Device, Element};
+use crate::error::{Error, Result, at_least_one};
+use crate::gpu::{BindingKind::*, Gpu};
+use crate::shader::{Binding, Kernel, fragments};
+
+/// The label of a row that does not count, such as padding.
+pub const IGNORE: u32 = u32::MAX;
+
+/// Rows that count.
+pub static COUNT: Kernel = Kernel {
+    name: "cross_entropy_count",
+    fragments: fragments!["lib/reduce.wgsl", "loss/count.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "labels", kind: Read },
+        Binding { name: "count", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+/// The loss and gradient of each row.
+pub static KERNEL: Kernel = Kernel {
+    name: "cross_entropy",
+    fragments: fragments!["lib/reduce.wgsl", "loss/cross_entropy.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "logits", kind: Read },
+        Binding { name: "labels", kind: Read },
+        Binding { name: "count", kind: Read },
+        Binding { name: "dlogits", kind: ReadWrite },
+        Binding { name: "parts", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Uniform {
+    rows: u32,
+    classes: u32,
+    first_part: u32,
+    pad: u32,
+}
+
+/// An error naming the first label that is neither a class nor [`IGNORE`].
+pub fn check_labels(classes: usize, labels: &[u32]) -> Result<()> {
+    match labels.iter().position(|&label| label != IGNORE && label as usize >= classes) {
+        None => Ok(()),
+        Some(row) => {
+            let expected = format!("below {classes}, the number of classes, or IGNORE");
+            Err(Error::invalid(format!("label {row}"), expected, labels[row]))
+        }
+    }
+}
+
+/// Appends the loss of `logits [labels.len(), classes]` to `program`: `loss [1]`, and `dlogits` if it is there.
+pub fn cross_entropy(
+    device: &Device,
+    classes: usize,
+    [logits, labels, loss]: [&Buffer; 3],
+    dlogits: Option<&Buffer>,
+    program: &mut Program,
+) -> Result<()> {
+    let shape = [at_least_one("the number of labels", labels.len())?, at_least_one("the number of classes", classes)?];
+    labels.check("the labels", device, &shape[..1], DType::U32)?;
+    logits.check("the logits", device, &shape, DType::Float)?;
+    loss.check("the loss", device, &[1], DType::Float)?;
+    if let Some(dlogits) = dlogits {
+        dlogits.check("the gradient of the logits", device, &shape, DType::Float)?;
+    }
+    match device.target() {
+        Target::Gpu(gpu) => on_gpu(gpu, device, classes, [logits, labels, loss], dlogits, program),
+        Target::Cpu(pool, precision) => {
+            let (buffers, dlogits) = ([logits, labels, loss].map(Buffer::clone), dlogits.cloned());
+            program.push(cpu_op!(precision, "cross_entropy", on_cpu(pool, classes, buffers, dlogits)));
+            Ok(())
+        }
+    }
+}
+
+fn on_gpu(
+    gpu: &Gpu,
+    device: &Device,
+    classes: usize,
+    [logits, labels, loss]: [&Buffer; 3],
+    dlogits: Option<&Buffer>,
+    program: &mut Program,
+) -> Result<()> {
+    let caps = gpu.capabilities();
+    let rows = labels.len();
+    let pieces: Vec<_> = total::pieces(caps, rows, classes).collect();
+    let groups = |rows: usize| total::groups(caps, rows);
+    let parts = device.alloc("partial sums of a loss", pieces.iter().map(|piece| groups(piece.len())).sum())?;
+    let count = device.alloc("rows that count", 1)?;
+    let [nothing, _] = device.nothing()?;
+    let uniform = Uniform { rows: rows as u32, classes: classes as u32, first_part: 0, pad: 0 };
+    program.push(Op::gpu(
+        gpu,
+        &Launch {
+            kernel: &COUNT,
+            cell: None,
+            consts: vec![("LANES", total::lanes(caps, rows))],
+            uniform: bytemuck::bytes_of(&uniform),
+            buffers: &[labels, &count],
+            groups: [1, 1, 1],
+            steps: None,
+        },
+    )?);
+    let mut first_part = 0;
+    for piece in pieces {
+        let groups = groups(piece.len());
+        let uniform = Uniform { rows: piece.len() as u32, first_part: first_part as u32, ..uniform };
+        let elements = piece.start * classes..piece.end * classes;
+        let piece_of_gradient = dlogits.map(|dlogits| dlogits.slice(elements.clone())).transpose()?;
+        program.push(Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &KERNEL,
+                cell: None,
+                // A row takes three passes of its lanes and two reductions: no more lanes than classes.
+                consts: vec![
+                    ("LANES", total::lanes(caps, classes.min(64))),
+                    ("GRADIENT", u32::from(dlogits.is_some())),
+                ],
+                uniform: bytemuck::bytes_of(&uniform),
+                buffers: &[
+                    &logits.slice(elements)?,
+                    &labels.slice(piece)?,
+                    &count,
+                    piece_of_gradient.as_ref().unwrap_or(&nothing),
+                    &parts,
+                ],
+                groups: [groups as u32, 1, 1],
+                steps: None,
+            },
+        )?);
+        first_part += groups;
+    }
+    program.push(total::total(gpu, device, &parts, &Mode::MeanOver(&count), loss, 0)?);
+    Ok(())
+}
+
+/// Rows of one sum of losses, whatever the number of threads.
+const BLOCK: usize = 64;
+
+fn on_cpu<S: Scalar + Element>(
+    pool: &Pool,
+    classes: &usize,
+    [logits, labels, loss]: &[Buffer; 3],
+    dlogits: &Option<Buffer>,
+) -> Result<()> {
+    let classes = *classes;
+    let (logits, labels) = (logits.read::<S>()?, labels.read::<u32>()?);
+    let mut dlogits = dlogits.as_ref().map(|dlogits| dlogits.write::<S>()).transpose()?;
+    let count = labels.iter().filter(|&&label| (label as usize) < classes).count().max(1) as f64;
+    let mut sums = vec![0.0; labels.len().div_ceil(BLOCK)];
+    let mut gradients: Vec<Option<&mut [S]>> = match &mut dlogits {
+        Some(dlogits) => dlogits.chunks_mut(BLOCK * classes).map(Some).collect(),
+        None => sums.iter().map(|_| None).collect(),
+    };
+    let blocks = sums.iter_mut().zip(labels.chunks(BLOCK)).zip(logits.chunks(BLOCK * classes)).zip(&mut gradients);
+    pool.run(|| {
+        for_each(pool.threads(), blocks.collect(), |(((sum, labels), logits), gradient)| {
+            *sum = block(labels, logits, gradient.as_deref_mut(), classes, 1.0 / count);
+        });
+    });
+    loss.write::<S>()?[0] = S::from_f64(sums.iter().sum::<f64>() / count);
+    Ok(())
+}
+
+/// The sum of the losses of some rows; writes their gradients.
+fn block<S: Scalar>(labels: &[u32], logits: &[S], mut gradient: Option<&mut [S]>, classes: usize, scale: f64) -> f64 {
+    let mut powers = vec![S::ZERO; classes];
+    let mut losses = 0.0;
+    for (row, (&label, logits)) in labels.iter().zip(logits.chunks_exact(classes)).enumerate() {
+        let label = label as usize;
+        let gradient = gradient.as_deref_mut().map(|gradient| &mut gradient[row * classes..][..classes]);
+        if label >= classes {
+            if let Some(gradient) = gradient {
+                gradient.fill(S::ZERO);
+            }
+            continue;
+        }
+        let most = logits.iter().fold(logits[0], |most, &logit| most.max(logit));
+        powers.iter_mut().zip(logits).for_each(|(power, &logit)| *power = (logit - most).exp());
+        let sum: S = powers.iter().copied().sum();
+        losses += (sum.ln() - (logits[label] - most)).to_f64();
+        if let Some(gradient) = gradient {
+            let scale = S::from_f64(scale);
+            gradient.iter_mut().zip(&powers).for_each(|(gradient, &power)| *gradient = power / sum * scale);
+            gradient[label] = (powers[label] / sum - S::ONE) * scale;
+        }
+    }
+    losses
+}

@@ -1,0 +1,154 @@
+//! Rows of a table by token, as `torch.nn.Embedding`: `y[r] = weight[token[r]]`, and backward
+//! `dweight[v] = Σ dy[r]` over the rows r whose token is v, in row order and with every entry written. A token beyond
+//! the table, which [`check_tokens`] finds on the host, reads as zeros and has no gradient.
+//!
+//! | buffer | shape | role |
+//! |---|---|---|
+//! | `weight` | `[entries, width]` | read by forward |
+//! | `tokens` | `[rows]`, u32 | read |
+//! | `y` | `[rows, width]` | written by forward |
+//! | `dy` | `[rows, width]` | read by backward |
+//! | `dweight` | `[entries, width]` | written by backward |
+
+use bytemuck::{Pod, Zeroable};
+
+use super::op::{Launch, Op, Target, Tile, cpu_op, linear_groups};
+use crate::cpu::scalar::Scalar;
+use crate::device::{Buffer, DType, Device, Element};
+use crate::error::{Error, Result, at_least_one};
+use crate::gpu::BindingKind::*;
+use crate::shader::{Binding, Kernel, fragments};
+
+/// Forward.
+pub static GATHER: Kernel = Kernel {
+    name: "embedding_gather",
+    fragments: fragments!["embed/gather.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "weight", kind: Read },
+        Binding { name: "tokens", kind: Read },
+        Binding { name: "y", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+/// Backward.
+pub static SCATTER: Kernel = Kernel {
+    name: "embedding_scatter",
+    fragments: fragments!["embed/scatter.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "tokens", kind: Read },
+        Binding { name: "dy", kind: Read },
+        Binding { name: "dweight", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Uniform {
+    rows: u32,
+    width: u32,
+    entries: u32,
+    pad: u32,
+}
+
+/// An error naming the first token that is not in a table of `entries`.
+pub fn check_tokens(entries: usize, tokens: &[u32]) -> Result<()> {
+    match tokens.iter().position(|&token| token as usize >= entries) {
+        None => Ok(()),
+        Some(row) => {
+            let expected = format!("below {entries}, the entries of the table");
+            Err(Error::invalid(format!("token {row}"), expected, tokens[row]))
+        }
+    }
+}
+
+fn check(device: &Device, [entries, width]: [usize; 2], weight: &Buffer, tokens: &Buffer, y: &Buffer) -> Result<()> {
+    at_least_one("the entries of an embedding", entries)?;
+    at_least_one("the width of an embedding", width)?;
+    at_least_one("the number of tokens", tokens.len())?;
+    weight.check("the embedding's weight", device, &[entries, width], DType::Float)?;
+    tokens.check("the tokens", device, &[tokens.len()], DType::U32)?;
+    y.check("the embedding's output", device, &[tokens.len(), width], DType::Float)
+}
+
+/// `y[r] = weight[token[r]]`.
+pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffer, y: &Buffer) -> Result<Op> {
+    check(device, size, weight, tokens, y)?;
+    let [entries, width] = size;
+    match device.target() {
+        Target::Gpu(gpu) => {
+            let uniform = Uniform { rows: tokens.len() as u32, width: width as u32, entries: entries as u32, pad: 0 };
+            let lanes = Tile::elements(gpu.capabilities());
+            Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: &GATHER,
+                    cell: None,
+                    consts: vec![("LANES", lanes)],
+                    uniform: bytemuck::bytes_of(&uniform),
+                    buffers: &[weight, tokens, y],
+                    groups: [linear_groups(gpu, tokens.len() * width, lanes), 1, 1],
+                    steps: None,
+                },
+            )
+        }
+        Target::Cpu(_, precision) => {
+            let buffers = [weight.clone(), tokens.clone(), y.clone()];
+            Ok(cpu_op!(precision, "embedding_gather", gather_on_cpu(width, buffers)))
+        }
+    }
+}
+
+/// `dweight[v] = Σ dy[r]` over the rows whose token is v.
+pub fn scatter(device: &Device, size: [usize; 2], tokens: &Buffer, dy: &Buffer, dweight: &Buffer) -> Result<Op> {
+    check(device, size, dweight, tokens, dy)?;
+    let [entries, width] = size;
+    match device.target() {
+        Target::Gpu(gpu) => {
+            let uniform = Uniform { rows: tokens.len() as u32, width: width as u32, entries: entries as u32, pad: 0 };
+            let lanes = Tile::elements(gpu.capabilities()).min(width.next_power_of_two().max(8) as u32);
+            let groups = entries.min(gpu.capabilities().max_workgroups as usize);
+            Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: &SCATTER,
+                    cell: None,
+                    consts: vec![("LANES", lanes)],
+                    uniform: bytemuck::bytes_of(&uniform),
+                    buffers: &[tokens, dy, dweight],
+                    groups: [width.div_ceil(lanes as usize) as u32, groups as u32, 1],
+                    steps: None,
+                },
+            )
+        }
+        Target::Cpu(_, precision) => {
+            let buffers = [tokens.clone(), dy.clone(), dweight.clone()];
+            Ok(cpu_op!(precision, "embedding_scatter", scatter_on_cpu(width, buffers)))
+        }
+    }
+}
+
+fn gather_on_cpu<S: Scalar + Element>(width: &usize, [weight, tokens, y]: &[Buffer; 3]) -> Result<()> {
+    let (weight, tokens, mut y) = (weight.read::<S>()?, tokens.read::<u32>()?, y.write::<S>()?);
+    for (y, &token) in y.chunks_exact_mut(*width).zip(&tokens[..]) {
+        match weight.chunks_exact(*width).nth(token as usize) {
+            Some(entry) => y.copy_from_slice(entry),
+            None => y.fill(S::ZERO),
+        }
+    }
+    Ok(())
+}
+
+fn scatter_on_cpu<S: Scalar + Element>(width: &usize, [tokens, dy, dweight]: &[Buffer; 3]) -> Result<()> {
+    let (tokens, dy, mut dweight) = (tokens.read::<u32>()?, dy.read::<S>()?, dweight.write::<S>()?);
+    dweight.fill(S::ZERO);
+    for (dy, &token) in dy.chunks_exact(*width).zip(&tokens[..]) {
+        if let Some(entry) = dweight.chunks_exact_mut(*width).nth(token as usize) {
+            entry.iter_mut().zip(dy).for_each(|(sum, &dy)| *sum += dy);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! The Euclidean norm of a flat buffer, `√Σ g²`: the global norm of all gradients, as `torch.nn.utils.get_total_norm`.
+//! On a GPU squares are summed in f32, so that a norm beyond 1.8e19 is infinite; NaN and infinity in the input come
+//! through.
+//!
+//! | buffer | shape | role |
+//! |---|---|---|
+//! | `gradients` | `[n]` | read |
+//! | `parts` | a sum for each workgroup | written, then summed |
+
+use bytemuck::{Pod, Zeroable};
+
+use super::op::{Launch, Op, Program, Target, cpu_op};
+use super::total::{self, Mode};
+use crate::cpu::scalar::Scalar;
+use crate::cpu::threads::{Pool, for_each};
+use crate::device::{Buffer, Device, Element};
+use crate::error::Result;
+use crate::gpu::BindingKind::*;
+use crate::shader::{Binding, Kernel, fragments};
+
+/// The kernel's files and buffer table.
+pub static KERNEL: Kernel = Kernel {
+    name: "norm",
+    fragments: fragments!["lib/reduce.wgsl", "optim/norm.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "gradients", kind: Read },
+        Binding { name: "parts", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Uniform {
+    count: u32,
+    first_part: u32,
+    pad: [u32; 2],
+}
+
+/// Appends `to[at] = √Σ gradients²` to `program`.
+pub fn norm(device: &Device, gradients: &Buffer, to: &Buffer, at: usize, program: &mut Program) -> Result<()> {
+    let gpu = match device.target() {
+        Target::Gpu(gpu) => gpu,
+        Target::Cpu(pool, precision) => {
+            let (gradients, to) = (gradients.clone(), to.clone());
+            program.push(cpu_op!(precision, "norm", on_cpu(pool, gradients, to, at)));
+            return Ok(());
+        }
+    };
+    let caps = gpu.capabilities();
+    let lanes = total::lanes(caps, gradients.len());
+    let groups = |count: usize| total::groups(caps, count.div_ceil(lanes as usize));
+    let pieces: Vec<_> = total::pieces(caps, gradients.len(), 1).collect();
+    let parts = device.alloc("partial sums of a norm", pieces.iter().map(|piece| groups(piece.len())).sum())?;
+    let mut first_part = 0;
+    for piece in pieces {
+        let groups = groups(piece.len());
+        let uniform = Uniform { count: piece.len() as u32, first_part: first_part as u32, pad: [0; 2] };
+        program.push(Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &KERNEL,
+                cell: None,
+                consts: vec![("LANES", lanes)],
+                uniform: bytemuck::bytes_of(&uniform),
+                buffers: &[&gradients.slice(piece)?, &parts],
+                groups: [groups as u32, 1, 1],
+                steps: None,
+            },
+        )?);
+        first_part += groups;
+    }
+    program.push(total::total(gpu, device, &parts, &Mode::Root, to, at)?);
+    Ok(())
+}
+
+/// Elements of one sum, whatever the number of threads.
+const BLOCK: usize = 1 << 14;
+
+fn on_cpu<S: Scalar + Element>(pool: &Pool, gradients: &Buffer, to: &Buffer, at: &usize) -> Result<()> {
+    let gradients = gradients.read::<S>()?;
+    let mut sums = vec![0.0; gradients.len().div_ceil(BLOCK)];
+    let blocks = sums.iter_mut().zip(gradients.chunks(BLOCK)).collect();
+    pool.run(|| {
+        for_each(pool.threads(), blocks, |(sum, block): (&mut f64, &[S])| *sum = total::sum_of(block, |g| g * g))
+    });
+    to.write::<S>()?[*at] = S::from_f64(sums.iter().sum::<f64>().sqrt());
+    Ok(())
+}

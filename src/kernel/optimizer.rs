@@ -1,0 +1,394 @@
+//! Optimisers whose whole state is on the device: nothing is uploaded and nothing is read back from step to step.
+//!
+//! With g the gradient times the clip scale `min(1, max_norm / (norm + 1e-6))` (`torch.nn.utils.clip_grad_norm_`), λ
+//! the weight decay, η the learning rate of the step, and θ the parameters, as in `torch.optim`:
+//!
+//! | rule | step |
+//! |---|---|
+//! | `SGD` | `g ← g + λθ`; `b ← μb + g`; `g ← b`, with Nesterov `g + μb`; `θ ← θ − ηg` |
+//! | `Adam` | `g ← g + λθ`; `m ← β₁m + (1−β₁)g`; `v ← β₂v + (1−β₂)g²`; `θ ← θ − η/c₁ · m / (√v/√c₂ + ε)` |
+//! | `AdamW` | `θ ← θ − ηλθ`; then as Adam without λ |
+//!
+//! (Kingma and Ba, arXiv:1412.6980; Loshchilov and Hutter, arXiv:1711.05101.) `c = 1 − βᵗ` is kept by `c ← βc + (1−β)`.
+//! When the norm of the gradients is not finite, parameters, moments and step stay as they are, and it is counted.
+//!
+//! | buffer | shape | role |
+//! |---|---|---|
+//! | `state` | `[SLOTS]`, see [`slot`] | the norm is read and the rest written by `advance`, read by `update` |
+//! | `counters` | `[2]`, u32: steps made, steps skipped | counted up by `advance` |
+//! | `gradients` | `[n]` | read |
+//! | `values` | `[n]`: the parameters | in place |
+//! | `first`, `second` | `[n]`: b or m, and v | in place; zeros before the first step |
+
+use bytemuck::{Pod, Zeroable};
+
+use super::op::{Launch, Op, Program, Target, Tile, cpu_op, linear_groups};
+use super::total::pieces;
+use crate::cpu::scalar::Scalar;
+use crate::cpu::threads::{Pool, for_each};
+use crate::device::{Buffer, Device, Element};
+use crate::error::Result;
+use crate::gpu::BindingKind::*;
+use crate::shader::{Binding, Kernel, fragments};
+
+/// Learning rate, clip scale, bias corrections and step count.
+pub static ADVANCE: Kernel = Kernel {
+    name: "optimizer_advance",
+    fragments: fragments!["optim/advance.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "state", kind: ReadWrite },
+        Binding { name: "counters", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<AdvanceUniform>(),
+};
+
+/// Parameters and moments.
+pub static UPDATE: Kernel = Kernel {
+    name: "optimizer_update",
+    fragments: fragments!["optim/update.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "state", kind: Read },
+        Binding { name: "gradients", kind: Read },
+        Binding { name: "values", kind: ReadWrite },
+        Binding { name: "first", kind: ReadWrite },
+        Binding { name: "second", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<UpdateUniform>(),
+};
+
+/// Places in the state buffer.
+pub mod slot {
+    /// Learning rate of the last step.
+    pub const RATE: usize = 0;
+    /// What gradients are multiplied by.
+    pub const CLIP: usize = 1;
+    /// Norm of the gradients, before clipping.
+    pub const NORM: usize = 2;
+    /// `1 − β₁ᵗ`.
+    pub const CORRECTION_1: usize = 3;
+    /// `1 − β₂ᵗ`.
+    pub const CORRECTION_2: usize = 4;
+    /// 1 when the norm is finite, else 0.
+    pub const APPLY: usize = 5;
+    /// How many there are.
+    pub const SLOTS: usize = 6;
+    /// Among the counters: steps made.
+    pub const STEP: usize = 0;
+    /// Among the counters: steps not made, for a norm that was not finite.
+    pub const SKIPPED: usize = 1;
+    /// How many counters there are.
+    pub const COUNTERS: usize = 2;
+}
+
+/// The rule by which parameters move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Stochastic gradient descent; the momentum is `betas[0]`.
+    Sgd {
+        /// Whether the momentum looks ahead.
+        nesterov: bool,
+    },
+    /// Adam, weight decay in the gradient.
+    Adam,
+    /// Adam, weight decay apart from the gradient.
+    AdamW,
+}
+
+/// How the learning rate falls, in steps counted from the end of the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decay {
+    /// Not at all.
+    Constant,
+    /// By `factor` every `steps`.
+    Step,
+    /// By `factor` a step.
+    Exponential,
+    /// Along half a cosine to the share `factor` at `steps`.
+    Cosine,
+}
+
+/// A learning-rate schedule, as plain numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScheduleParams {
+    /// Learning rate at the end of the warm-up.
+    pub rate: f64,
+    /// Steps of the warm-up: step s has the share `(s + 1) / warmup`.
+    pub warmup: u32,
+    /// How it falls.
+    pub decay: Decay,
+    /// Steps of the decay, at least 1.
+    pub steps: u32,
+    /// Factor or floor of the decay.
+    pub factor: f64,
+}
+
+/// What an optimiser is called with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules {
+    /// The rule.
+    pub rule: Rule,
+    /// β₁ and β₂; μ and nothing for SGD.
+    pub betas: [f64; 2],
+    /// ε.
+    pub epsilon: f64,
+    /// λ.
+    pub weight_decay: f64,
+    /// Largest norm that the gradients keep.
+    pub max_norm: Option<f64>,
+    /// The learning rate.
+    pub schedule: ScheduleParams,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct AdvanceUniform {
+    rate: f32,
+    max_norm: f32,
+    warmup: u32,
+    steps: u32,
+    betas: [f32; 4],
+    factor: f32,
+    pad: [f32; 3],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct UpdateUniform {
+    count: u32,
+    pad: u32,
+    betas: [f32; 4],
+    epsilon: f32,
+    weight_decay: f32,
+}
+
+impl ScheduleParams {
+    /// The learning rate of a step; 0 is the first. The same closed form as `shaders/optim/advance.wgsl`.
+    pub fn learning_rate(&self, step: u32) -> f64 {
+        if step < self.warmup {
+            return self.rate * (f64::from(step) + 1.0) / f64::from(self.warmup);
+        }
+        let (after, steps) = (step - self.warmup, self.steps.max(1));
+        self.rate
+            * match self.decay {
+                Decay::Constant => 1.0,
+                Decay::Step => self.factor.powf(f64::from(after / steps)),
+                Decay::Exponential => self.factor.powf(f64::from(after)),
+                Decay::Cosine => {
+                    let done = f64::from(after.min(steps)) / f64::from(steps);
+                    self.factor + (1.0 - self.factor) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+                }
+            }
+    }
+}
+
+impl Rules {
+    /// Whether there is a first and a second moment.
+    pub fn moments(&self) -> [bool; 2] {
+        let sgd = matches!(self.rule, Rule::Sgd { .. });
+        [!sgd || self.betas[0] != 0.0, !sgd]
+    }
+
+    /// β₁, 1 − β₁, β₂, 1 − β₂, each rounded by itself: 1 − β of a rounded β would be off by more.
+    fn betas(&self) -> [f64; 4] {
+        let [beta1, beta2] = self.betas;
+        [beta1, 1.0 - beta1, beta2, 1.0 - beta2]
+    }
+
+    /// Counts the step and sets the state for it, from the norm in the state.
+    pub fn advance(&self, device: &Device, state: &Buffer, counters: &Buffer) -> Result<Op> {
+        let gpu = match device.target() {
+            Target::Gpu(gpu) => gpu,
+            Target::Cpu(_, precision) => {
+                let (rules, state, counters) = (*self, state.clone(), counters.clone());
+                return Ok(cpu_op!(precision, "optimizer_advance", advance_on_cpu(rules, state, counters)));
+            }
+        };
+        let schedule = &self.schedule;
+        let (decay, factor) = match schedule.decay {
+            Decay::Constant => (0, 0.0),
+            Decay::Step => (1, schedule.factor.log2()),
+            Decay::Exponential => (2, schedule.factor.log2()),
+            Decay::Cosine => (3, schedule.factor),
+        };
+        let uniform = AdvanceUniform {
+            rate: schedule.rate as f32,
+            max_norm: self.max_norm.unwrap_or(0.0) as f32,
+            warmup: schedule.warmup,
+            steps: schedule.steps.max(1),
+            betas: self.betas().map(|beta| beta as f32),
+            factor: factor as f32,
+            pad: [0.0; 3],
+        };
+        let mut consts = slots();
+        consts.extend([("STEP", slot::STEP as u32), ("SKIPPED", slot::SKIPPED as u32)]);
+        consts.extend([("DECAY", decay), ("CLIPS", u32::from(self.max_norm.is_some()))]);
+        Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &ADVANCE,
+                cell: None,
+                consts,
+                uniform: bytemuck::bytes_of(&uniform),
+                buffers: &[state, counters],
+                groups: [1, 1, 1],
+                steps: None,
+            },
+        )
+    }
+
+    /// Appends the step of all `values` to `program`; `moments` are those that [`moments`](Self::moments) asks for.
+    pub fn update(
+        &self,
+        device: &Device,
+        state: &Buffer,
+        [gradients, values]: [&Buffer; 2],
+        moments: [Option<&Buffer>; 2],
+        program: &mut Program,
+    ) -> Result<()> {
+        let gpu = match device.target() {
+            Target::Gpu(gpu) => gpu,
+            Target::Cpu(pool, precision) => {
+                let buffers = [state, gradients, values].map(Buffer::clone);
+                let (rules, moments) = (*self, moments.map(|moment| moment.cloned()));
+                program.push(cpu_op!(precision, "optimizer_update", update_on_cpu(pool, rules, buffers, moments)));
+                return Ok(());
+            }
+        };
+        let nothing = device.nothing()?;
+        let lanes = Tile::elements(gpu.capabilities());
+        let (rule, nesterov) = match self.rule {
+            Rule::Sgd { nesterov } => (0, nesterov),
+            Rule::Adam => (1, false),
+            Rule::AdamW => (2, false),
+        };
+        let mut consts = slots();
+        consts.extend([("LANES", lanes), ("RULE", rule)]);
+        consts.extend([("MOMENTUM", u32::from(self.moments()[0])), ("NESTEROV", u32::from(nesterov))]);
+        for piece in pieces(gpu.capabilities(), values.len(), 1) {
+            let uniform = UpdateUniform {
+                count: piece.len() as u32,
+                pad: 0,
+                betas: self.betas().map(|beta| beta as f32),
+                epsilon: self.epsilon as f32,
+                weight_decay: self.weight_decay as f32,
+            };
+            let [first, second] = moments.map(|moment| moment.map(|moment| moment.slice(piece.clone())));
+            let (first, second) = (first.transpose()?, second.transpose()?);
+            program.push(Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: &UPDATE,
+                    cell: None,
+                    consts: consts.clone(),
+                    uniform: bytemuck::bytes_of(&uniform),
+                    buffers: &[
+                        state,
+                        &gradients.slice(piece.clone())?,
+                        &values.slice(piece.clone())?,
+                        first.as_ref().unwrap_or(&nothing[0]),
+                        second.as_ref().unwrap_or(&nothing[1]),
+                    ],
+                    groups: [linear_groups(gpu, piece.len(), lanes), 1, 1],
+                    steps: None,
+                },
+            )?);
+        }
+        Ok(())
+    }
+}
+
+fn slots() -> Vec<(&'static str, u32)> {
+    let all = [
+        ("RATE", slot::RATE),
+        ("CLIP", slot::CLIP),
+        ("NORM", slot::NORM),
+        ("CORRECTION_1", slot::CORRECTION_1),
+        ("CORRECTION_2", slot::CORRECTION_2),
+        ("APPLY", slot::APPLY),
+    ];
+    all.map(|(name, at)| (name, at as u32)).to_vec()
+}
+
+fn advance_on_cpu<S: Scalar + Element>(rules: &Rules, state: &Buffer, counters: &Buffer) -> Result<()> {
+    let (mut state, mut counters) = (state.write::<S>()?, counters.write::<u32>()?);
+    let norm = state[slot::NORM].to_f64();
+    state[slot::APPLY] = if norm.is_finite() { S::ONE } else { S::ZERO };
+    if !norm.is_finite() {
+        counters[slot::SKIPPED] = counters[slot::SKIPPED].wrapping_add(1);
+        return Ok(());
+    }
+    state[slot::RATE] = S::from_f64(rules.schedule.learning_rate(counters[slot::STEP]));
+    state[slot::CLIP] = S::from_f64(rules.max_norm.map_or(1.0, |max_norm| (max_norm / (norm + 1e-6)).min(1.0)));
+    let [beta1, rest1, beta2, rest2] = rules.betas();
+    for (at, beta, rest) in [(slot::CORRECTION_1, beta1, rest1), (slot::CORRECTION_2, beta2, rest2)] {
+        state[at] = S::from_f64(beta * state[at].to_f64() + rest);
+    }
+    counters[slot::STEP] = counters[slot::STEP].wrapping_add(1);
+    Ok(())
+}
+
+/// Elements that a thread takes at a time.
+const BLOCK: usize = 1 << 14;
+
+/// Values, gradients and moments of one block.
+type Block<'a, S> = (&'a mut [S], &'a [S], Option<&'a mut [S]>, Option<&'a mut [S]>);
+
+fn blocks<S>(all: Option<&mut [S]>) -> impl Iterator<Item = &mut [S]> {
+    all.into_iter().flat_map(|all| all.chunks_mut(BLOCK))
+}
+
+fn update_on_cpu<S: Scalar + Element>(
+    pool: &Pool,
+    rules: &Rules,
+    [state, gradients, values]: &[Buffer; 3],
+    moments: &[Option<Buffer>; 2],
+) -> Result<()> {
+    let (state, gradients, mut values) = (state.read::<S>()?, gradients.read::<S>()?, values.write::<S>()?);
+    if state[slot::APPLY] == S::ZERO {
+        return Ok(());
+    }
+    let mut first = moments[0].as_ref().map(|first| first.write::<S>()).transpose()?;
+    let mut second = moments[1].as_ref().map(|second| second.write::<S>()).transpose()?;
+    let mut first = blocks(first.as_deref_mut());
+    let mut second = blocks(second.as_deref_mut());
+    let items = values
+        .chunks_mut(BLOCK)
+        .zip(gradients.chunks(BLOCK))
+        .map(|(values, gradients)| (values, gradients, first.next(), second.next()))
+        .collect();
+    let [beta1, rest1, beta2, rest2] = rules.betas().map(S::from_f64);
+    let (epsilon, decay) = (S::from_f64(rules.epsilon), S::from_f64(rules.weight_decay));
+    let (rate, clip, correction_2) = (state[slot::RATE], state[slot::CLIP], state[slot::CORRECTION_2].sqrt());
+    let adam_rate = rate / state[slot::CORRECTION_1];
+    let work = |(values, gradients, first, second): Block<'_, S>| {
+        let pairs = values.iter_mut().zip(gradients.iter().map(|&gradient| gradient * clip));
+        match (rules.rule, first, second) {
+            (Rule::Sgd { nesterov }, Some(velocity), _) => {
+                for ((value, gradient), velocity) in pairs.zip(velocity) {
+                    let gradient = gradient + decay * *value;
+                    *velocity = beta1 * *velocity + gradient;
+                    let along = if nesterov { gradient + beta1 * *velocity } else { *velocity };
+                    *value -= rate * along;
+                }
+            }
+            (Rule::Sgd { .. }, None, _) => {
+                pairs.for_each(|(value, gradient)| *value -= rate * (gradient + decay * *value));
+            }
+            (Rule::Adam | Rule::AdamW, Some(first), Some(second)) => {
+                let apart = rules.rule == Rule::AdamW;
+                let (shrink, decay) = if apart { (S::ONE - rate * decay, S::ZERO) } else { (S::ONE, decay) };
+                for ((value, gradient), (m, v)) in pairs.zip(first.iter_mut().zip(second)) {
+                    let gradient = gradient + decay * *value;
+                    *m = beta1 * *m + rest1 * gradient;
+                    *v = beta2 * *v + rest2 * gradient * gradient;
+                    *value = shrink * *value - adam_rate * *m / (v.sqrt() / correction_2 + epsilon);
+                }
+            }
+            (Rule::Adam | Rule::AdamW, ..) => {}
+        }
+    };
+    pool.run(|| for_each(pool.threads(), items, work));
+    Ok(())
+}

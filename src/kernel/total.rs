@@ -1,0 +1,118 @@
+//! What losses and norms end with: one number out of the partial sums that workgroups left. Two stages of fixed size,
+//! so that the same inputs give the same bits.
+//!
+//! | buffer | shape | role |
+//! |---|---|---|
+//! | `parts` | `[n]` | read |
+//! | `count` | `[1]` | read by a mean over what was counted |
+//! | `result` | any | written at one place |
+
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::op::{Launch, Op};
+use crate::cpu::scalar::Scalar;
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::gpu::{AdapterKind, BindingKind::*, Capabilities, Gpu};
+use crate::shader::{Binding, Kernel, fragments};
+
+/// The kernel's files and buffer table.
+pub static KERNEL: Kernel = Kernel {
+    name: "total",
+    fragments: fragments!["lib/reduce.wgsl", "loss/total.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "parts", kind: Read },
+        Binding { name: "count", kind: Read },
+        Binding { name: "result", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Uniform {
+    parts: u32,
+    at: u32,
+    scale: f32,
+    pad: u32,
+}
+
+/// What is made of the sum.
+pub(super) enum Mode<'a> {
+    /// `scale · Σ`.
+    Scaled(f64),
+    /// `Σ / count[0]`.
+    MeanOver(&'a Buffer),
+    /// `√Σ`.
+    Root,
+}
+
+/// Writes `result[at]`.
+pub(super) fn total(
+    gpu: &Gpu,
+    device: &Device,
+    parts: &Buffer,
+    mode: &Mode<'_>,
+    result: &Buffer,
+    at: usize,
+) -> Result<Op> {
+    let [nothing, _] = device.nothing()?;
+    let (scale, count, mode) = match mode {
+        Mode::Scaled(scale) => (*scale as f32, &nothing, 0),
+        Mode::MeanOver(count) => (1.0, *count, 1),
+        Mode::Root => (1.0, &nothing, 2),
+    };
+    let uniform = Uniform { parts: parts.len() as u32, at: at as u32, scale, pad: 0 };
+    Op::gpu(
+        gpu,
+        &Launch {
+            kernel: &KERNEL,
+            cell: None,
+            consts: vec![("LANES", lanes(gpu.capabilities(), usize::MAX)), ("MODE", mode)],
+            uniform: bytemuck::bytes_of(&uniform),
+            buffers: &[parts, count, result],
+            groups: [1, 1, 1],
+            steps: None,
+        },
+    )
+}
+
+/// Lanes of a workgroup that reduces `elements`, a power of two.
+pub(super) fn lanes(caps: &Capabilities, elements: usize) -> u32 {
+    let most = match caps.kind {
+        AdapterKind::Software => 32,
+        AdapterKind::Gpu => 256,
+    };
+    elements.clamp(8, most).next_power_of_two() as u32
+}
+
+/// Workgroups that leave a partial sum each.
+pub(super) fn groups(caps: &Capabilities, work: usize) -> usize {
+    let most = match caps.kind {
+        AdapterKind::Software => 32,
+        AdapterKind::Gpu => 1024,
+    };
+    work.clamp(1, most)
+}
+
+/// Ranges of `count` items of `width` elements, such that a range fits one binding and starts where one may start.
+pub(super) fn pieces(caps: &Capabilities, count: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
+    // 64 elements are 256 bytes, the largest alignment there is. Indices stay far below 2³².
+    let most = (caps.max_binding / 4).min(1 << 30) as usize / width.max(1);
+    let step = (most / 64 * 64).max(64);
+    (0..count).step_by(step).map(move |first| first..(first + step).min(count))
+}
+
+/// `Σ f(x)` in f64, in eight sums side by side so that a processor's vectors can take them.
+pub(super) fn sum_of<S: Scalar>(values: &[S], f: impl Fn(f64) -> f64) -> f64 {
+    let mut sums = [0.0; 8];
+    let chunks = values.chunks_exact(8);
+    let rest: f64 = chunks.remainder().iter().map(|&x| f(x.to_f64())).sum();
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, &x)| *sum += f(x.to_f64()));
+    }
+    sums.iter().sum::<f64>() + rest
+}

@@ -1,0 +1,48 @@
+//! [`Embedding`]: a row of a table for each token.
+
+use crate::device::Buffer;
+use crate::error::Result;
+use crate::kernel::Program;
+use crate::kernel::embedding::{gather, scatter};
+use crate::nn::linear::check_tensors;
+use crate::nn::params::Parameters;
+
+/// `torch.nn.Embedding`: `weight [entries, width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Embedding {
+    /// Tokens there are.
+    pub entries: usize,
+    /// Width of y.
+    pub width: usize,
+}
+
+impl Embedding {
+    /// `entries` rows of `width`.
+    pub const fn new(entries: usize, width: usize) -> Self {
+        Self { entries, width }
+    }
+
+    /// Name and shape of its tensor, after `prefix`.
+    pub fn parameters(&self, prefix: &str) -> Vec<(String, Vec<usize>)> {
+        vec![(format!("{prefix}weight"), vec![self.entries, self.width])]
+    }
+
+    /// Forward: `y [rows, width]` from `tokens [rows]`. Tokens are to be checked with
+    /// [`check_tokens`](crate::kernel::embedding::check_tokens) before they are uploaded.
+    pub fn bind(&self, params: &Parameters, prefix: &str, tokens: &Buffer, y: &Buffer) -> Result<Program> {
+        check_tensors(params, &self.parameters(prefix))?;
+        let weight = params.value(&format!("{prefix}weight"))?;
+        let mut program = Program::default();
+        program.push(gather(params.device(), [self.entries, self.width], &weight, tokens, y)?);
+        Ok(program)
+    }
+
+    /// Backward: the gradient of the weight, overwritten, from `dy [rows, width]`.
+    pub fn backward(&self, params: &Parameters, prefix: &str, tokens: &Buffer, dy: &Buffer) -> Result<Program> {
+        check_tensors(params, &self.parameters(prefix))?;
+        let dweight = params.gradient(&format!("{prefix}weight"))?;
+        let mut program = Program::default();
+        program.push(scatter(params.device(), [self.entries, self.width], tokens, dy, &dweight)?);
+        Ok(program)
+    }
+}

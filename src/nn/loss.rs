@@ -1,0 +1,72 @@
+//! [`Loss`]: what a model is trained to make small, with the gradient it starts backward with.
+
+use crate::device::{Buffer, DType, Device, Recorder};
+use crate::error::Result;
+use crate::kernel::Program;
+use crate::kernel::cross_entropy::cross_entropy;
+use crate::kernel::mse::mse;
+
+/// A loss bound to its buffers.
+pub struct Loss {
+    device: Device,
+    program: Program,
+    value: Buffer,
+}
+
+impl Loss {
+    /// Mean squared error of `y` against `target`, of any one shape, as `torch.nn.MSELoss`. The gradient goes to `dy`;
+    /// without it only the loss is computed, as validation wants.
+    pub fn mse(device: &Device, y: &Buffer, target: &Buffer, dy: Option<&Buffer>) -> Result<Self> {
+        Self::new(device, |value, program| mse(device, y, target, dy, value, program))
+    }
+
+    /// Softmax cross-entropy in nats of `logits [rows, classes]` against the classes `targets [rows]`, as
+    /// `torch.nn.CrossEntropyLoss`: the mean over rows whose target is not
+    /// [`IGNORE`](crate::kernel::cross_entropy::IGNORE). The gradient goes to `dlogits`; without it only the loss is
+    /// computed. Targets are to be checked with [`check_labels`](crate::kernel::cross_entropy::check_labels) before they
+    /// are uploaded.
+    pub fn cross_entropy(
+        device: &Device,
+        rows: usize,
+        classes: usize,
+        logits: &Buffer,
+        targets: &Buffer,
+        dlogits: Option<&Buffer>,
+    ) -> Result<Self> {
+        targets.check("the targets", device, &[rows], DType::U32)?;
+        Self::new(device, |value, program| cross_entropy(device, classes, [logits, targets, value], dlogits, program))
+    }
+
+    fn new(device: &Device, build: impl FnOnce(&Buffer, &mut Program) -> Result<()>) -> Result<Self> {
+        let value = device.alloc("loss", 1)?;
+        let mut program = Program::default();
+        build(&value, &mut program)?;
+        Ok(Self { device: device.clone(), program, value })
+    }
+
+    /// Loss and gradient.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Records it.
+    pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
+        self.program.record(recorder)
+    }
+
+    /// Where the loss is, one element.
+    pub fn buffer(&self) -> &Buffer {
+        &self.value
+    }
+
+    /// Reads the loss, after everything submitted so far.
+    pub async fn value(&self) -> Result<f64> {
+        Ok(self.device.download_f64(&self.value).await?.first().copied().unwrap_or(f64::NAN))
+    }
+
+    /// [`value`](Self::value), blocking.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_value(&self) -> Result<f64> {
+        pollster::block_on(self.value())
+    }
+}

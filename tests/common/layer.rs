@@ -1,0 +1,191 @@
+//! One layer with random data: run it on a device, get every tensor back by name.
+
+use wgpu_rnn::nn::Parameters;
+use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
+use wgpu_rnn::plan::Mode;
+use wgpu_rnn::{BatchShape, Buffer, Device, Result, RnnConfig};
+
+use super::{Random, Tensors};
+
+/// A layer, a batch and everything that goes in, under PyTorch's names: `x`, `h0`, `c0`, `dy`, `dhn`, `dcn` and the
+/// weights. Those of the former but `x` may be absent.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The layer.
+    pub config: RnnConfig,
+    /// The batch.
+    pub shape: BatchShape,
+    /// Lengths, if it is padded.
+    pub lengths: Option<Vec<usize>>,
+    /// What goes in.
+    pub given: Tensors,
+}
+
+/// A layer that is bound to buffers on a device.
+pub struct Running {
+    /// The device.
+    pub device: Device,
+    /// Its programs.
+    pub bound: Bound,
+    /// Its weights.
+    pub params: Parameters,
+    /// What goes in, by name.
+    pub inputs: Vec<(String, Buffer)>,
+    /// What comes out, by name.
+    pub outputs: Vec<(String, Buffer)>,
+}
+
+impl Layer {
+    /// Seeded random weights as PyTorch initialises them, ±1/√H, and everything else in ±1.
+    pub fn random(config: RnnConfig, steps: usize, batch: usize, seed: u64) -> Self {
+        let shape = BatchShape::new(steps, batch);
+        let mut random = Random::new(seed);
+        let mut given = Tensors::new();
+        for (name, shape) in tensors(&config, "") {
+            given.insert(name, random.values(shape.iter().product(), 1.0 / (config.hidden as f64).sqrt()));
+        }
+        for (name, len) in Self::sizes(&config, shape) {
+            given.insert(name.to_string(), random.values(len, 1.0));
+        }
+        Self { config, shape, lengths: None, given }
+    }
+
+    /// Names and elements of what goes in besides the weights.
+    fn sizes(config: &RnnConfig, shape: BatchShape) -> Vec<(&'static str, usize)> {
+        let [x, y] = [config.input, config.outputs()].map(|width| shape.rows() * width);
+        let state = config.layers * shape.batch * config.outputs();
+        let mut sizes = vec![("x", x), ("dy", y), ("h0", state), ("dhn", state)];
+        if config.cell.has_c() {
+            sizes.extend([("c0", state), ("dcn", state)]);
+        }
+        sizes
+    }
+
+    /// With these lengths.
+    pub fn lengths(mut self, lengths: &[usize]) -> Self {
+        self.lengths = Some(lengths.to_vec());
+        self
+    }
+
+    /// Without these inputs.
+    pub fn without(mut self, names: &[&str]) -> Self {
+        self.given.retain(|name, _| !names.contains(&name.as_str()));
+        self
+    }
+
+    /// With every input whose name starts with `prefix` multiplied.
+    pub fn scaled(mut self, prefix: &str, by: f64) -> Self {
+        for (_, values) in self.given.iter_mut().filter(|(name, _)| name.starts_with(prefix)) {
+            values.iter_mut().for_each(|value| *value = f64::from((*value * by) as f32));
+        }
+        self
+    }
+
+    /// Plans it.
+    pub fn plan(&self, device: &Device, mode: Mode) -> Result<Rnn> {
+        let options = Options { strategy: None, lengths: self.lengths.is_some() };
+        Rnn::new(device, self.config, self.shape, mode, options)
+    }
+
+    /// Plans, allocates, uploads and binds it.
+    pub fn bind(&self, device: &Device, mode: Mode) -> Result<Running> {
+        let table = tensors(&self.config, "");
+        let params = Parameters::new(device, table.clone())?;
+        for (name, shape) in &table {
+            params.set_f64(name, shape, &self.given[name])?;
+        }
+        let upload = |name: &str| {
+            let Some(values) = self.given.get(name) else { return Ok(None) };
+            let buffer = device.alloc(name, values.len())?;
+            device.write_f64(&buffer, values)?;
+            Result::Ok(Some(buffer))
+        };
+        let config = &self.config;
+        let state = config.layers * self.shape.batch * config.outputs();
+        let room = |name: &str, len: usize| device.alloc(name, len).map(Some);
+        let cell = |name: &str| if config.cell.has_c() { room(name, state) } else { Ok(None) };
+        let x = upload("x")?.expect("x");
+        let io = Io {
+            h0: upload("h0")?,
+            c0: upload("c0")?,
+            hn: room("hn", state)?,
+            cn: cell("cn")?,
+            ..Io::new(&x, &device.alloc("y", self.shape.rows() * config.outputs())?)
+        };
+        let gradients = match mode {
+            Mode::Infer => Gradients::default(),
+            Mode::Train => Gradients {
+                dy: upload("dy")?,
+                dhn: upload("dhn")?,
+                dcn: upload("dcn")?,
+                dx: room("dx", x.len())?,
+                dh0: room("dh0", state)?,
+                dc0: cell("dc0")?,
+            },
+        };
+        let rnn = self.plan(device, mode)?;
+        let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
+        if let Some(lengths) = &self.lengths {
+            bound.set_lengths(lengths)?;
+        }
+        let named = |name: &str, buffer: Option<Buffer>| buffer.map(|buffer| (name.to_string(), buffer));
+        let Gradients { dy, dhn, dcn, dx, dh0, dc0 } = gradients;
+        let inputs = [("x", Some(x)), ("h0", io.h0), ("c0", io.c0), ("dy", dy), ("dhn", dhn), ("dcn", dcn)];
+        let mut inputs: Vec<_> = inputs.into_iter().filter_map(|(name, buffer)| named(name, buffer)).collect();
+        let outputs = [("y", Some(io.y)), ("hn", io.hn), ("cn", io.cn), ("dx", dx), ("dh0", dh0), ("dc0", dc0)];
+        let mut outputs: Vec<_> = outputs.into_iter().filter_map(|(name, buffer)| named(name, buffer)).collect();
+        for (name, _) in table {
+            if mode == Mode::Train {
+                outputs.push((format!("grad.{name}"), params.gradient(&name)?));
+            }
+            inputs.push((name.clone(), params.value(&name)?));
+        }
+        Ok(Running { device: device.clone(), bound, params, inputs, outputs })
+    }
+
+    /// Runs it forward and backward.
+    pub fn try_run(&self, device: &Device) -> Result<Tensors> {
+        let running = self.bind(device, Mode::Train)?;
+        running.run()?;
+        running.read()
+    }
+
+    /// Runs it forward and backward: outputs, final states and every gradient.
+    #[track_caller]
+    pub fn run(&self, device: &Device) -> Tensors {
+        self.try_run(device).unwrap_or_else(|error| panic!("{} on {device:?}: {error}", self.describe()))
+    }
+
+    /// The layer in a line.
+    pub fn describe(&self) -> String {
+        let Self { config: c, shape: s, lengths, .. } = self;
+        let (d, l, bias) = (c.directions(), c.layers, if c.bias { "" } else { ", no bias" });
+        format!("{} T{} B{} I{} H{} L{l} D{d}{bias}, lengths {lengths:?}", c.cell, s.steps, s.batch, c.input, c.hidden)
+    }
+}
+
+impl Running {
+    /// Records everything once, and submits it.
+    pub fn run(&self) -> Result<()> {
+        self.device.run(|recorder| {
+            self.bound.forward.record(recorder)?;
+            self.bound.backward.record(recorder)
+        })
+    }
+
+    /// Everything that comes out.
+    pub fn read(&self) -> Result<Tensors> {
+        self.outputs.iter().map(|(name, buffer)| Ok((name.clone(), self.device.read_f64(buffer)?))).collect()
+    }
+
+    /// Buffer of an input or output.
+    pub fn buffer(&self, name: &str) -> &Buffer {
+        let mut all = self.inputs.iter().chain(&self.outputs);
+        &all.find(|(found, _)| found == name).unwrap_or_else(|| panic!("no tensor `{name}`")).1
+    }
+
+    /// Sets an input.
+    pub fn write(&self, name: &str, values: &[f64]) -> Result<()> {
+        self.device.write_f64(self.buffer(name), values)
+    }
+}

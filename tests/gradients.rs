@@ -1,0 +1,123 @@
+//! The f64 reference against central finite differences of itself: every gradient that backward gives, for every cell.
+
+mod common;
+
+use common::{Layer, Running, Tensors, relative_error};
+use wgpu_rnn::plan::Mode;
+use wgpu_rnn::{Cell, Device, RnnConfig};
+
+/// Half the distance between the two points of a difference. Its square and 1e-16 over it are both far below the bound.
+const STEP: f64 = 1e-5;
+const BOUND: f64 = 1e-7;
+
+/// The loss whose gradient `dy`, `dhn` and `dcn` are.
+fn loss(layer: &Layer, out: &Tensors) -> f64 {
+    let pairs = [("y", "dy"), ("hn", "dhn"), ("cn", "dcn")];
+    let both = pairs.iter().filter_map(|(out_name, given)| Some((out.get(*out_name)?, layer.given.get(*given)?)));
+    both.flat_map(|(values, weights)| values.iter().zip(weights)).map(|(value, weight)| value * weight).sum()
+}
+
+fn loss_with(layer: &Layer, running: &Running, name: &str, values: &[f64]) -> f64 {
+    running.write(name, values).expect("a write");
+    running.device.run(|recorder| running.bound.forward.record(recorder)).expect("forward");
+    loss(layer, &running.read().expect("outputs"))
+}
+
+/// Finite differences of the loss for every element of an input.
+fn differences(layer: &Layer, running: &Running, name: &str) -> Vec<f64> {
+    let given = &layer.given[name];
+    let mut values = given.clone();
+    let mut slope = |at: usize| {
+        values[at] = given[at] + STEP;
+        let above = loss_with(layer, running, name, &values);
+        values[at] = given[at] - STEP;
+        let below = loss_with(layer, running, name, &values);
+        values[at] = given[at];
+        (above - below) / (2.0 * STEP)
+    };
+    let slopes = (0..given.len()).map(&mut slope).collect();
+    running.write(name, given).expect("a write");
+    slopes
+}
+
+/// Checks every gradient of a layer; returns how many tensors those are.
+fn check(layer: &Layer) -> usize {
+    let oracle = Device::oracle().expect("oracle");
+    let got = layer.run(&oracle);
+    let running = layer.bind(&oracle, Mode::Infer).expect("a plan");
+    let upstream = ["dy", "dhn", "dcn"];
+    let names: Vec<&String> = layer.given.keys().filter(|name| !upstream.contains(&name.as_str())).collect();
+    for name in &names {
+        let state = ["x", "h0", "c0"].contains(&name.as_str());
+        let gradient = if state { format!("d{name}") } else { format!("grad.{name}") };
+        let error = relative_error(&got[&gradient], &differences(layer, &running, name));
+        assert!(error <= BOUND, "{}: `{gradient}` is off by {error:.3e}", layer.describe());
+    }
+    names.len()
+}
+
+fn each_cell(configure: impl Fn(RnnConfig) -> RnnConfig, lengths: Option<&[usize]>) {
+    for &cell in Cell::ALL {
+        let config = configure(RnnConfig::new(cell, 2, 3));
+        let mut layer = Layer::random(config, 4, 3, 1);
+        layer.lengths = lengths.map(<[usize]>::to_vec);
+        // x, h0, for LSTM c0, and of each layer and direction two weights and two biases.
+        let weights = config.layers * config.directions() * if config.bias { 4 } else { 2 };
+        assert_eq!(check(&layer), 2 + usize::from(cell.has_c()) + weights);
+    }
+}
+
+#[test]
+fn one_layer() {
+    each_cell(|config| config, None);
+}
+
+#[test]
+fn one_layer_without_biases() {
+    each_cell(|config| config.bias(false), None);
+}
+
+#[test]
+fn lengths() {
+    each_cell(|config| config, Some(&[2, 4, 1]));
+}
+
+#[test]
+fn two_directions() {
+    each_cell(|config| config.bidirectional(true), None);
+}
+
+#[test]
+fn two_directions_with_lengths() {
+    each_cell(|config| config.bidirectional(true), Some(&[3, 1, 4]));
+}
+
+#[test]
+fn three_layers() {
+    each_cell(|config| config.layers(3), None);
+}
+
+#[test]
+fn two_layers_two_directions_lengths_no_biases() {
+    each_cell(|config| config.layers(2).bidirectional(true).bias(false), Some(&[4, 2, 3]));
+}
+
+#[test]
+fn two_layers_two_directions_lengths() {
+    each_cell(|config| config.layers(2).bidirectional(true), Some(&[1, 4, 3]));
+}
+
+/// What nobody asked for is zero, not absent: gradients of one upstream gradient at a time.
+#[test]
+fn each_upstream_gradient_alone() {
+    for &cell in Cell::ALL {
+        for kept in ["dy", "dhn", "dcn"] {
+            if kept == "dcn" && !cell.has_c() {
+                continue;
+            }
+            let dropped: Vec<&str> = ["dy", "dhn", "dcn"].into_iter().filter(|&name| name != kept).collect();
+            let config = RnnConfig::new(cell, 2, 3).layers(2).bidirectional(true);
+            check(&Layer::random(config, 3, 2, 2).lengths(&[3, 2]).without(&dropped));
+        }
+    }
+}
