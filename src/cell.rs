@@ -1,7 +1,8 @@
 //! The table of recurrent cells.
 //!
-//! A cell is one row here, one shader `shaders/cell/<stem>.wgsl` and one CPU file `src/cpu/cell/<stem>.rs`; nothing
-//! else in the crate names one. [`for_each_cell`] hands the rows to whoever needs one item a cell.
+//! A cell is one row here, its equations `docs/equations/<stem>.md`, one shader `shaders/cell/<stem>.wgsl` and one CPU
+//! file `src/cpu/cell/<stem>.rs`; nothing else in the crate names one. [`for_each_cell`] hands the rows to whoever needs
+//! one item a cell.
 
 use std::str::FromStr;
 
@@ -25,12 +26,28 @@ macro_rules! for_each_cell {
 }
 pub(crate) use for_each_cell;
 
+/// A file of `docs/equations/`, for rustdoc.
+macro_rules! equations {
+    ($stem:ident) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/equations/", stringify!($stem), ".md"))
+    };
+}
+
 macro_rules! declare {
     ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, name: $name:literal, title: $title:literal, gates: $gates:literal,
         saved: $saved:literal, hidden_slots: $slots:expr, states: $states:literal })*) => {
-        /// A recurrent cell.
+        /// A recurrent cell. Each variant's documentation has its equations, forward and backward.
+        ///
+        #[doc = equations!(notation)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Cell { $($(#[$doc])* $id,)* }
+        pub enum Cell {
+            $(
+                $(#[$doc])*
+                ///
+                #[doc = equations!($stem)]
+                $id,
+            )*
+        }
 
         impl Cell {
             /// Every cell, in table order.

@@ -86,7 +86,8 @@ fn five_steps_are_pytorchs() {
             };
             for t in 0..5 {
                 let (a, b) = ([1.0, 2.0, 0.5, -1.0], [0.1, 0.2, -0.3, f64::from(t) * 0.5]);
-                let gradient: Vec<f64> = read().iter().zip(a.iter().zip(b)).map(|(p, (a, b))| 2.0 * a * p + b).collect();
+                let gradient: Vec<f64> =
+                    read().iter().zip(a.iter().zip(b)).map(|(p, (a, b))| 2.0 * a * p + b).collect();
                 device.write_f64(&params.gradient("a").unwrap(), &gradient[..3]).unwrap();
                 device.write_f64(&params.gradient("b").unwrap(), &gradient[3..]).unwrap();
                 device.run(|recorder| optimizer.record(recorder)).unwrap();
@@ -149,7 +150,7 @@ fn gradients_that_are_not_finite_are_skipped() {
                 let params = Parameters::new(&device, [("p".to_string(), vec![300])]).unwrap();
                 let optimizer = Optimizer::new(&params, OptimizerConfig::adam(0.1).clip_norm(Some(1.0))).unwrap();
                 let mut gradient: Vec<f32> = (0..300).map(|i| (i as f32).sin()).collect();
-                let mut step = |gradient: &[f32]| {
+                let step = |gradient: &[f32]| {
                     device.write(&params.gradient("p").unwrap(), gradient).unwrap();
                     device.run(|recorder| optimizer.record(recorder)).unwrap();
                     optimizer.read_state().unwrap()
@@ -183,9 +184,7 @@ fn bias_corrections_do_not_drift() {
         let optimizer = Optimizer::new(&params, OptimizerConfig::adam(1e-3)).unwrap();
         for steps in [1, 2, 10, 100, 2000] {
             let done = optimizer.read_state().unwrap().step;
-            device
-                .run(|recorder| (done..steps).try_for_each(|_| optimizer.record(recorder)))
-                .unwrap();
+            device.run(|recorder| (done..steps).try_for_each(|_| optimizer.record(recorder))).unwrap();
             let state = device.read_f64(optimizer.progress()[0]).unwrap();
             for (got, beta) in [(state[3], 0.9f64), (state[4], 0.999)] {
                 let want = 1.0 - beta.powi(steps as i32);
@@ -252,10 +251,7 @@ fn strange_configurations_are_errors() {
             adam.schedule(Schedule::Exponential { factor: 0.0 }),
             "the factor of a schedule must be above 0 and at most 1, got 0",
         ),
-        (
-            adam.schedule(Schedule::Cosine { steps: 0, floor: 0.0 }),
-            "the steps of a schedule must be at least 1, got 0",
-        ),
+        (adam.schedule(Schedule::Cosine { steps: 0, floor: 0.0 }), "the steps of a schedule must be at least 1, got 0"),
     ] {
         assert_eq!(Optimizer::new(&params, config).map(drop).unwrap_err().to_string(), message);
     }

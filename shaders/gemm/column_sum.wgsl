@@ -11,19 +11,25 @@ struct ColumnSum {
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>;
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
     let column = group.x * LANES + lane;
     if column >= u.columns {
         return;
     }
-    let last = min((group.y + 1u) * u.part_rows, u.rows);
-    var sum = 0.0;
-    for (var row = group.y * u.part_rows; row < last; row++) {
-        sum += matrix[u.offset + row * u.row + column];
+    for (var part = group.y; part * u.part_rows < u.rows; part += groups.y) {
+        let last = min((part + 1u) * u.part_rows, u.rows);
+        var sum = 0.0;
+        for (var row = part * u.part_rows; row < last; row++) {
+            sum += matrix[u.offset + row * u.row + column];
+        }
+        let at = u.to_offset + part * u.to_row + column;
+        if u.accumulate != 0u {
+            sum += sums[at];
+        }
+        sums[at] = sum;
     }
-    let at = u.to_offset + group.y * u.to_row + column;
-    if u.accumulate != 0u {
-        sum += sums[at];
-    }
-    sums[at] = sum;
 }

@@ -133,9 +133,7 @@ impl Buffer {
             expected: device.name(),
             got: "a wgpu device".to_string(),
         })?;
-        if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
-            return Err(Error::invalid("the app's buffer", "created with STORAGE usage", format!("{:?}", buffer.usage())));
-        }
+        expect_usage(buffer, wgpu::BufferUsages::STORAGE, "the app's buffer")?;
         let alignment = u64::from(gpu.capabilities().offset_alignment);
         if offset % alignment != 0 {
             return Err(Error::invalid("the offset of the app's buffer", format!("a multiple of {alignment}"), offset));
@@ -274,7 +272,7 @@ impl Device {
         match &buffer.storage {
             Storage::F64(_) => buffer.write::<f64>()?.iter_mut().zip(values).for_each(|(to, &v)| *to = f64::from(v)),
             Storage::F32(_) => buffer.write::<f32>()?.copy_from_slice(values),
-            _ => self.write_gpu(buffer, bytemuck::cast_slice(values)),
+            _ => self.write_gpu(buffer, bytemuck::cast_slice(values))?,
         }
         Ok(())
     }
@@ -295,15 +293,17 @@ impl Device {
         buffer.check("the written buffer", self, &[values.len()], DType::U32)?;
         match &buffer.storage {
             Storage::U32(_) => buffer.write::<u32>()?.copy_from_slice(values),
-            _ => self.write_gpu(buffer, bytemuck::cast_slice(values)),
+            _ => self.write_gpu(buffer, bytemuck::cast_slice(values))?,
         }
         Ok(())
     }
 
-    fn write_gpu(&self, buffer: &Buffer, bytes: &[u8]) {
+    fn write_gpu(&self, buffer: &Buffer, bytes: &[u8]) -> Result<()> {
         if let (Some(gpu), Some((target, offset))) = (self.gpu(), buffer.wgpu()) {
+            expect_usage(target, wgpu::BufferUsages::COPY_DST, "a written buffer")?;
             gpu.queue().write_buffer(target, offset, bytes);
         }
+        Ok(())
     }
 
     /// Reads a float buffer to the host, after everything submitted so far.
@@ -336,6 +336,7 @@ impl Device {
     async fn download_gpu<E: bytemuck::Pod>(&self, buffer: &Buffer) -> Result<Vec<E>> {
         match (self.gpu(), buffer.wgpu()) {
             (Some(gpu), Some((source, offset))) if buffer.len > 0 => {
+                expect_usage(source, wgpu::BufferUsages::COPY_SRC, "a read buffer")?;
                 let bytes = gpu.download(source, offset, buffer.bytes()).await?;
                 Ok(bytes.chunks_exact(size_of::<E>()).map(bytemuck::pod_read_unaligned).collect())
             }
@@ -354,4 +355,12 @@ impl Device {
     pub fn read_f64(&self, buffer: &Buffer) -> Result<Vec<f64>> {
         pollster::block_on(self.download_f64(buffer))
     }
+}
+
+/// An error when an app's buffer was not created for a use. Those made here are.
+fn expect_usage(buffer: &wgpu::Buffer, needed: wgpu::BufferUsages, what: &str) -> Result<()> {
+    if buffer.usage().contains(needed) {
+        return Ok(());
+    }
+    Err(Error::invalid(what, format!("created with {needed:?} usage"), format!("{:?}", buffer.usage())))
 }

@@ -125,5 +125,7 @@ pub(crate) async fn open(adapter: wgpu::Adapter) -> Result<Gpu> {
         doing: "was being opened".to_string(),
         why: error.to_string(),
     })?;
+    // wgpu's default is to panic. What matters is caught in error scopes and returned; the rest is logged.
+    device.on_uncaptured_error(std::sync::Arc::new(|error| log::error!("{error}")));
     Ok(Gpu::new(device, queue))
 }

@@ -86,6 +86,7 @@ impl ColumnSum {
                     accumulate: u32::from(self.accumulate),
                 };
                 let lanes = Tile::elements(gpu.capabilities());
+                let most = gpu.capabilities().max_workgroups as usize;
                 Op::gpu(
                     gpu,
                     &Launch {
@@ -96,7 +97,7 @@ impl ColumnSum {
                         buffers: &[&self.from.buffer, &self.to.buffer],
                         groups: [
                             self.columns.div_ceil(lanes as usize) as u32,
-                            self.rows.div_ceil(self.part_rows) as u32,
+                            self.rows.div_ceil(self.part_rows).min(most) as u32,
                             1,
                         ],
                         steps: None,

@@ -17,6 +17,7 @@ pub mod transpose;
 pub use op::{Op, Program};
 
 use crate::shader::Kernel;
+use optimizer::slot;
 
 /// Every kernel, for the test that composes and validates them all.
 pub const ALL: &[&Kernel] = &[
@@ -37,4 +38,30 @@ pub const ALL: &[&Kernel] = &[
     &norm::KERNEL,
     &optimizer::ADVANCE,
     &optimizer::UPDATE,
+];
+
+/// Every constant that a kernel's WGSL may name, and the values that it is ever composed with: lanes and register tiles
+/// of all device classes, switches, and places in the optimisers' state. For the test that composes them all.
+pub const CONSTANTS: &[(&str, &[u32])] = &[
+    ("LANES", &[8, 16, 32, 64, 128, 256]),
+    ("RB", &[1, 2, 4, 8]),
+    ("RM", &[1, 2, 4, 8]),
+    ("RN", &[2, 8]),
+    ("MAPPED", &[0, 1, 2, 3]),
+    ("FROM_SOURCE", &[0, 1]),
+    ("GRADIENT", &[0, 1]),
+    ("MODE", &[0, 1, 2]),
+    ("DECAY", &[0, 1, 2, 3]),
+    ("CLIPS", &[0, 1]),
+    ("RULE", &[0, 1, 2]),
+    ("MOMENTUM", &[0, 1]),
+    ("NESTEROV", &[0, 1]),
+    ("RATE", &[slot::RATE as u32]),
+    ("CLIP", &[slot::CLIP as u32]),
+    ("NORM", &[slot::NORM as u32]),
+    ("CORRECTION_1", &[slot::CORRECTION_1 as u32]),
+    ("CORRECTION_2", &[slot::CORRECTION_2 as u32]),
+    ("APPLY", &[slot::APPLY as u32]),
+    ("STEP", &[slot::STEP as u32]),
+    ("SKIPPED", &[slot::SKIPPED as u32]),
 ];

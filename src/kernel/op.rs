@@ -18,7 +18,7 @@ pub struct Op {
 type CpuWork = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 enum Work {
-    Gpu { compiled: Arc<Compiled>, bind_group: wgpu::BindGroup, groups: [u32; 3], steps: Option<Steps> },
+    Gpu { spec: Spec, compiled: Arc<Compiled>, bind_group: wgpu::BindGroup, groups: [u32; 3], steps: Option<Steps> },
     Cpu(CpuWork),
 }
 
@@ -91,9 +91,9 @@ pub(crate) fn linear_groups(gpu: &Gpu, elements: usize, lanes: u32) -> u32 {
     // A software adapter gains nothing from more groups than it has threads, and pays for each.
     let most = match caps.kind {
         AdapterKind::Software => 256,
-        AdapterKind::Gpu => caps.max_workgroups.min(8192),
+        AdapterKind::Gpu => 8192,
     };
-    (elements.div_ceil(lanes as usize).max(1)).min(most as usize) as u32
+    (elements.div_ceil(lanes as usize).max(1)).min(caps.max_workgroups.min(most) as usize) as u32
 }
 
 impl Op {
@@ -139,7 +139,7 @@ impl Op {
             entries: &entries,
         });
         let steps = launch.steps.map(|count| Steps { count, stride });
-        Ok(Self { name: kernel.name, work: Work::Gpu { compiled, bind_group, groups: launch.groups, steps } })
+        Ok(Self { name: kernel.name, work: Work::Gpu { spec, compiled, bind_group, groups: launch.groups, steps } })
     }
 
     /// Native work.
@@ -150,6 +150,14 @@ impl Op {
     /// The kernel's name.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// What its shader is composed of; none for native work.
+    pub fn spec(&self) -> Option<&Spec> {
+        match &self.work {
+            Work::Gpu { spec, .. } => Some(spec),
+            Work::Cpu(_) => None,
+        }
     }
 
     /// Dispatches it makes (on the CPU: one call).
@@ -165,7 +173,7 @@ impl Op {
         recorder.count(self.dispatches());
         match &self.work {
             Work::Cpu(work) => work(),
-            Work::Gpu { compiled, bind_group, groups: [x, y, z], steps } => {
+            Work::Gpu { compiled, bind_group, groups: [x, y, z], steps, .. } => {
                 let pass = recorder.gpu_pass()?;
                 pass.set_pipeline(&compiled.pipeline);
                 match steps {

@@ -50,7 +50,7 @@ pub struct Layout {
     pub inner: usize,
     /// Output gradient of one chunk in step order, where the whole does not fit a binding.
     pub upstream: usize,
-    /// Lengths, `[B]`, u32.
+    /// Lengths, `[B]`, u32. They belong to a binding, so that plans may share a workspace.
     pub lengths: usize,
 }
 
@@ -152,8 +152,6 @@ pub struct Workspace {
     pub(crate) inner: Buffer,
     /// Output gradient of a chunk in step order.
     pub(crate) upstream: Buffer,
-    /// Lengths.
-    pub(crate) lengths: Buffer,
 }
 
 impl Reserve {
@@ -207,14 +205,13 @@ impl Workspace {
             sums: device.alloc("partial bias gradients", layout.sums)?,
             inner: device.alloc("gradient between layers", layout.inner)?,
             upstream: device.alloc("output gradient of a chunk", layout.upstream)?,
-            lengths: device.alloc_u32("lengths", layout.lengths)?,
         })
     }
 
     /// Bytes as allocated.
     pub fn bytes(&self) -> u64 {
         let [dh, dc] = &self.carry;
-        [&self.packed_input, &self.recurrent, dh, dc, &self.sums, &self.inner, &self.upstream, &self.lengths]
+        [&self.packed_input, &self.recurrent, dh, dc, &self.sums, &self.inner, &self.upstream]
             .iter()
             .map(|buffer| buffer.allocated_bytes())
             .sum()

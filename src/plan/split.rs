@@ -21,7 +21,11 @@ pub fn chunks(device: &Device, config: &RnnConfig, shape: BatchShape) -> Result<
 pub fn windows(device: &Device, steps: usize, row: usize) -> Result<Vec<Range<usize>>> {
     let alignment = device.gpu().map_or(1, |gpu| gpu.capabilities().offset_alignment as usize / 4);
     let unit = alignment / gcd(alignment, row);
-    split(device, steps, "one step of a sequence", unit, |times| times * row)
+    let what = match unit {
+        1 => "one step of a sequence".to_string(),
+        _ => format!("a run of {unit} steps of a sequence, the least that starts where a binding may,"),
+    };
+    split(device, steps, &what, unit, |times| times * row)
 }
 
 /// Cuts `0..steps` into runs of a multiple of `unit` whose `elements` fit a binding.

@@ -84,7 +84,7 @@ impl Task {
     /// Training steps of a run without a time limit.
     pub fn training_steps(&self) -> usize {
         match self {
-            Self::Series(_) => 400,
+            Self::Series(_) => 300,
             Self::Text(_) => 600,
         }
     }
@@ -99,7 +99,7 @@ impl Task {
 
     pub fn learning_rate(&self) -> f64 {
         match self {
-            Self::Series(_) => 1e-3,
+            Self::Series(_) => 2e-3,
             Self::Text(_) => 6e-3,
         }
     }
@@ -122,13 +122,21 @@ impl Task {
         match self {
             Self::Series(task) => DataUsed {
                 name: task.series.name.clone(),
-                task: format!(
-                    "`{}` {} rows ahead from the last {} rows of {} inputs",
-                    self.target(),
-                    SERIES.horizon,
-                    SERIES.steps,
-                    task.inputs()
-                ),
+                task: match task.series.name == weather::NAME {
+                    true => format!(
+                        "the temperature {} hours ahead from the last {} hours of {} inputs",
+                        SERIES.horizon,
+                        SERIES.steps,
+                        task.inputs()
+                    ),
+                    false => format!(
+                        "{} {} rows ahead from the last {} rows of {} inputs",
+                        self.target(),
+                        SERIES.horizon,
+                        SERIES.steps,
+                        task.inputs()
+                    ),
+                },
                 notes,
                 train: task.train.len(),
                 validation: task.valid.len(),
@@ -167,7 +175,7 @@ impl Task {
 
     pub fn naive_name(&self) -> &'static str {
         match self {
-            Self::Series(_) => "the value stays as it is now",
+            Self::Series(_) => "persistence: the value stays as it is now",
             Self::Text(_) => "characters by their frequency",
         }
     }

@@ -2,30 +2,24 @@
 
 use std::ops::Range;
 
-use super::{Gradients, Io, Rnn, Source};
+use super::bind::Binding;
+use super::{Rnn, Source};
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernel::Program;
 use crate::kernel::column_sum::{self, ColumnSum};
 use crate::kernel::gemm::{Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::{self, Chunk};
-use crate::nn::params::Parameters;
-use crate::plan::{Reserve, Workspace, windows};
+use crate::kernel::rows::RowMap;
+use crate::plan::{overlap, windows};
 
-pub(super) fn build(
-    rnn: &Rnn,
-    params: &Parameters,
-    prefix: &str,
-    io: &Io,
-    gradients: &Gradients,
-    reserve: &Reserve,
-    workspace: &Workspace,
-) -> Result<Program> {
+pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
+    let Binding { rnn, gradients, workspace, .. } = *with;
     let mut program = Program::default();
     let [dh, dc] = &workspace.carry;
     for layer in (0..rnn.config.layers).rev() {
-        let chunks = rnn.layer_chunks(layer, reserve, workspace);
-        let weights = rnn.weights(params, prefix, layer, workspace)?;
+        let chunks = with.chunks(layer);
+        let weights = with.weights(layer)?;
         let dy = match layer + 1 == rnn.config.layers {
             true => gradients.dy.as_ref(),
             false => Some(&workspace.inner),
@@ -46,17 +40,17 @@ pub(super) fn build(
         if let Some(dc0) = &gradients.dc0 {
             program.push(rnn.state_out(layer, dc, 0, dc0)?);
         }
-        let source = rnn.source(layer, io, reserve)?;
+        let source = with.source(layer)?;
         for (index, chunk) in chunks.iter().enumerate() {
             let add = index > 0;
-            weight_gradients(rnn, params, prefix, layer, &source, chunk, add, &mut program)?;
+            weight_gradients(with, layer, &source, chunk, add, &mut program)?;
             if rnn.config.bias {
-                bias_gradients(rnn, params, prefix, layer, chunk, &workspace.sums, add, &mut program)?;
+                bias_gradients(with, layer, chunk, add, &mut program)?;
             }
         }
         let dx = if layer > 0 { Some(&workspace.inner) } else { gradients.dx.as_ref() };
         if let Some(dx) = dx {
-            input_gradient(rnn, params, prefix, layer, &chunks, dx, &mut program)?;
+            input_gradient(with, layer, &chunks, dx, &mut program)?;
         }
     }
     Ok(program)
@@ -69,7 +63,7 @@ fn upstream(
     dy: Option<&Buffer>,
     staging: &Buffer,
     program: &mut Program,
-) -> Result<(Option<Buffer>, crate::kernel::rows::RowMap, bool)> {
+) -> Result<(Option<Buffer>, RowMap, bool)> {
     let whole = 0..rnn.shape.steps;
     let row = rnn.shape.batch * rnn.config.outputs();
     let pieces = windows(&rnn.device, rnn.shape.steps, row)?;
@@ -115,21 +109,19 @@ impl Rnn {
 }
 
 /// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before.
-#[expect(clippy::too_many_arguments, reason = "each is one thing the products read or write")]
 fn weight_gradients(
-    rnn: &Rnn,
-    params: &Parameters,
-    prefix: &str,
+    with: &Binding<'_>,
     layer: usize,
     source: &Source,
     chunk: &Chunk,
     add: bool,
     program: &mut Program,
 ) -> Result<()> {
+    let rnn = with.rnn;
     let (hidden, directions) = (rnn.config.hidden, rnn.config.directions());
     let rows = chunk.steps * chunk.batch;
-    let dw_ih = rnn.tensor(params, prefix, "weight_ih", layer, true)?;
-    let dw_hh = rnn.tensor(params, prefix, "weight_hh", layer, true)?;
+    let dw_ih = with.tensor("weight_ih", layer, true)?;
+    let dw_hh = with.tensor("weight_hh", layer, true)?;
     for (gates, slot) in rnn.input_runs() {
         let mut accumulate = add;
         let left = rnn.pre_activations(chunk, slot).transposed();
@@ -160,25 +152,22 @@ fn weight_gradients(
 }
 
 /// `db = Σ over steps and sequences of dG`: partial sums of all slots at once, then each bias from its own slots.
-#[expect(clippy::too_many_arguments, reason = "each is one thing the sums read or write")]
 fn bias_gradients(
-    rnn: &Rnn,
-    params: &Parameters,
-    prefix: &str,
+    with: &Binding<'_>,
     layer: usize,
     chunk: &Chunk,
-    sums: &Buffer,
     add: bool,
     program: &mut Program,
 ) -> Result<()> {
+    let rnn = with.rnn;
     let (hidden, directions) = (rnn.config.hidden, rnn.config.directions());
     let slots = rnn.config.cell.saved() * hidden;
     let (rows, width) = (chunk.steps * chunk.batch, directions * slots);
-    let scratch = Matrix::dense(sums, width);
+    let scratch = Matrix::dense(&with.workspace.sums, width);
     let all = Matrix::dense(&chunk.saved, width);
     program.push(ColumnSum::partial(rows, width, all, scratch.clone()).op(&rnn.device)?);
     for (stem, runs) in [("bias_ih", rnn.input_runs()), ("bias_hh", rnn.hidden_runs())] {
-        let bias = rnn.tensor(params, prefix, stem, layer, true)?;
+        let bias = with.tensor(stem, layer, true)?;
         for direction in 0..directions {
             for (gates, slot) in &runs {
                 let from = Matrix { offset: direction * slots + slot * hidden, ..scratch.clone() };
@@ -195,17 +184,16 @@ fn bias_gradients(
 
 /// `dx = Σ over directions of dG·W_ih`, in time order.
 fn input_gradient(
-    rnn: &Rnn,
-    params: &Parameters,
-    prefix: &str,
+    with: &Binding<'_>,
     layer: usize,
     chunks: &[Chunk],
     dx: &Buffer,
     program: &mut Program,
 ) -> Result<()> {
+    let rnn = with.rnn;
     let (hidden, inputs) = (rnn.config.hidden, rnn.config.layer_input(layer));
     let row = rnn.shape.batch * inputs;
-    let w_ih = rnn.tensor(params, prefix, "weight_ih", layer, false)?;
+    let w_ih = with.tensor("weight_ih", layer, false)?;
     let pieces = windows(&rnn.device, rnn.shape.steps, row)?;
     for direction in 0..rnn.config.directions() {
         for chunk in chunks {
@@ -213,7 +201,7 @@ fn input_gradient(
                 // Direction 0 writes every row once, padding included; direction 1 adds to them.
                 let steps = rnn.steps_of(chunk);
                 let needed = match direction {
-                    0 => crate::plan::overlap(&steps, window),
+                    0 => overlap(&steps, window),
                     _ => rnn.may_share(&steps, window),
                 };
                 if !needed {

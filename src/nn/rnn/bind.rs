@@ -4,6 +4,7 @@ use super::{Rnn, backward, forward};
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
 use crate::kernel::Program;
+use crate::kernel::gemm::Matrix;
 use crate::nn::params::Parameters;
 use crate::plan::{Memory, Mode, Reserve, Workspace};
 
@@ -55,8 +56,28 @@ pub struct Bound {
     /// Gradients of everything; empty unless the plan is for training.
     pub backward: Program,
     rnn: Rnn,
-    workspace: Workspace,
+    lengths: Buffer,
     memory: Memory,
+}
+
+/// What the programs of one binding are built from.
+#[derive(Clone, Copy)]
+pub(super) struct Binding<'a> {
+    pub(super) rnn: &'a Rnn,
+    pub(super) params: &'a Parameters,
+    pub(super) prefix: &'a str,
+    pub(super) io: &'a Io,
+    pub(super) gradients: &'a Gradients,
+    pub(super) reserve: &'a Reserve,
+    pub(super) workspace: &'a Workspace,
+    pub(super) lengths: &'a Buffer,
+}
+
+impl Binding<'_> {
+    /// A tensor of a layer, its directions at a stride; its gradient when asked for.
+    pub(super) fn tensor(&self, stem: &str, layer: usize, gradient: bool) -> Result<Matrix> {
+        self.rnn.tensor(self.params, self.prefix, stem, layer, gradient)
+    }
 }
 
 impl Rnn {
@@ -73,14 +94,17 @@ impl Rnn {
     ) -> Result<Bound> {
         self.check_parameters(params, prefix)?;
         self.check_io(io, gradients)?;
-        let forward = forward::build(self, params, prefix, io, reserve, workspace)?;
+        let lengths = self.device.alloc_u32("lengths", self.layout.lengths)?;
+        let with = Binding { rnn: self, params, prefix, io, gradients, reserve, workspace, lengths: &lengths };
+        let forward = forward::build(&with)?;
         let backward = match self.mode {
-            Mode::Train => backward::build(self, params, prefix, io, gradients, reserve, workspace)?,
+            Mode::Train => backward::build(&with)?,
             Mode::Infer => Program::default(),
         };
         let held = reserve.memory();
-        let memory = Memory { reserve: held.reserve, workspace: held.workspace + workspace.bytes() };
-        let bound = Bound { forward, backward, rnn: self.clone(), workspace: workspace.clone(), memory };
+        let scratch = held.workspace + workspace.bytes() + lengths.allocated_bytes();
+        let memory = Memory { reserve: held.reserve, workspace: scratch };
+        let bound = Bound { forward, backward, rnn: self.clone(), lengths, memory };
         bound.write_lengths(&vec![self.shape.steps; self.shape.batch])?;
         Ok(bound)
     }
@@ -134,7 +158,7 @@ impl Bound {
 
     fn write_lengths(&self, lengths: &[usize]) -> Result<()> {
         let lengths: Vec<u32> = lengths.iter().map(|&length| length as u32).collect();
-        self.rnn.device.write_u32(&self.workspace.lengths, &lengths)
+        self.rnn.device.write_u32(&self.lengths, &lengths)
     }
 
     /// The device.

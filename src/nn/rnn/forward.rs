@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Io, Piece, Rnn, Source};
+use super::bind::Binding;
+use super::{Piece, Rnn, Source};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::copy::copy;
@@ -11,25 +12,18 @@ use crate::kernel::recurrent::{Chunk, Weights};
 use crate::kernel::rows::RowMap;
 use crate::kernel::transpose::transpose;
 use crate::kernel::{Op, Program};
-use crate::nn::params::Parameters;
-use crate::plan::{Reserve, Workspace, overlap, reversed, windows};
+use crate::plan::{ChunkBuffers, overlap, reversed, windows};
 
-pub(super) fn build(
-    rnn: &Rnn,
-    params: &Parameters,
-    prefix: &str,
-    io: &Io,
-    reserve: &Reserve,
-    workspace: &Workspace,
-) -> Result<Program> {
+pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
+    let Binding { rnn, io, .. } = *with;
     let mut program = Program::default();
     for layer in 0..rnn.config.layers {
-        let chunks = rnn.layer_chunks(layer, reserve, workspace);
-        let weights = rnn.weights(params, prefix, layer, workspace)?;
-        let input = rnn.input_weights(params, prefix, layer, workspace, &mut program)?;
+        let chunks = with.chunks(layer);
+        let weights = with.weights(layer)?;
+        let input = with.input_weights(layer, &mut program)?;
         rnn.pack_recurrent(&weights, &mut program)?;
-        let bias = if rnn.config.bias { Some(rnn.tensor(params, prefix, "bias_ih", layer, false)?) } else { None };
-        let source = rnn.source(layer, io, reserve)?;
+        let bias = if rnn.config.bias { Some(with.tensor("bias_ih", layer, false)?) } else { None };
+        let source = with.source(layer)?;
 
         program.push(rnn.state_in(layer, io.h0.as_ref(), &chunks[0].h)?);
         if let Some(c) = &chunks[0].c {
@@ -106,60 +100,71 @@ fn output(rnn: &Rnn, chunks: &[Chunk], y: &Buffer, program: &mut Program) -> Res
     Ok(())
 }
 
-impl Rnn {
+impl Binding<'_> {
     /// A layer's chunks with their buffers.
-    pub(super) fn layer_chunks(&self, layer: usize, reserve: &Reserve, workspace: &Workspace) -> Vec<Chunk> {
-        let bind = |(steps, buffers): (&Range<usize>, &crate::plan::ChunkBuffers)| Chunk {
-            cell: self.config.cell,
-            hidden: self.config.hidden,
-            directions: self.config.directions(),
-            batch: self.shape.batch,
+    pub(super) fn chunks(&self, layer: usize) -> Vec<Chunk> {
+        let rnn = self.rnn;
+        let bind = |(steps, buffers): (&Range<usize>, &ChunkBuffers)| Chunk {
+            cell: rnn.config.cell,
+            hidden: rnn.config.hidden,
+            directions: rnn.config.directions(),
+            batch: rnn.shape.batch,
             first_step: steps.start,
             steps: steps.len(),
-            lengths: workspace.lengths.clone(),
+            lengths: self.lengths.clone(),
             saved: buffers.saved.clone(),
             h: buffers.h.clone(),
             c: buffers.c.clone(),
         };
-        self.chunks.iter().zip(reserve.layer(layer)).map(bind).collect()
-    }
-
-    pub(super) fn steps_of(&self, chunk: &Chunk) -> Range<usize> {
-        chunk.first_step..chunk.first_step + chunk.steps
+        rnn.chunks.iter().zip(self.reserve.layer(layer)).map(bind).collect()
     }
 
     /// Recurrent weights of a layer.
-    pub(super) fn weights(
-        &self,
-        params: &Parameters,
-        prefix: &str,
-        layer: usize,
-        workspace: &Workspace,
-    ) -> Result<Weights> {
-        let bias = |stem| self.tensor(params, prefix, stem, layer, false);
+    pub(super) fn weights(&self, layer: usize) -> Result<Weights> {
         Ok(Weights {
-            w_hh: self.tensor(params, prefix, "weight_hh", layer, false)?,
-            b_hh: if self.config.bias { Some(bias("bias_hh")?) } else { None },
-            workspace: workspace.recurrent.clone(),
+            w_hh: self.tensor("weight_hh", layer, false)?,
+            b_hh: if self.rnn.config.bias { Some(self.tensor("bias_hh", layer, false)?) } else { None },
+            workspace: self.workspace.recurrent.clone(),
         })
     }
 
     /// `W_ihᵀ [I, G·H]` of each direction: packed on a GPU, by strides on the CPU.
-    fn input_weights(
-        &self,
-        params: &Parameters,
-        prefix: &str,
-        layer: usize,
-        workspace: &Workspace,
-        program: &mut Program,
-    ) -> Result<Matrix> {
-        let w = self.tensor(params, prefix, "weight_ih", layer, false)?;
-        let Some(gpu) = self.device.gpu() else { return Ok(w.transposed()) };
-        let (gates, inputs) = (self.config.cell.gates() * self.config.hidden, self.config.layer_input(layer));
-        let packed =
-            Matrix { direction: inputs * gates, ..Matrix::dense(&workspace.packed_input, gates) };
-        program.push(transpose(gpu, self.config.directions(), gates, inputs, &w, &packed)?);
+    fn input_weights(&self, layer: usize, program: &mut Program) -> Result<Matrix> {
+        let config = &self.rnn.config;
+        let w = self.tensor("weight_ih", layer, false)?;
+        let Some(gpu) = self.rnn.device.gpu() else { return Ok(w.transposed()) };
+        let (gates, inputs) = (config.cell.gates() * config.hidden, config.layer_input(layer));
+        let packed = Matrix { direction: inputs * gates, ..Matrix::dense(&self.workspace.packed_input, gates) };
+        program.push(transpose(gpu, config.directions(), gates, inputs, &w, &packed)?);
         Ok(packed)
+    }
+
+    /// What a layer reads.
+    pub(super) fn source(&self, layer: usize) -> Result<Source> {
+        let rnn = self.rnn;
+        let (batch, width) = (rnn.shape.batch, rnn.config.layer_input(layer));
+        if layer == 0 {
+            let row = batch * width;
+            let piece = |range: Range<usize>| {
+                Ok(Piece { buffer: self.io.x.slice(range.start * row..range.end * row)?, range, offset: 0 })
+            };
+            let pieces = windows(&rnn.device, rnn.shape.steps, row)?.into_iter().map(piece);
+            return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width });
+        }
+        let piece = |(range, buffers): (&Range<usize>, &ChunkBuffers)| Piece {
+            range: range.clone(),
+            buffer: buffers.h.clone(),
+            // Slot 0 holds the state before the chunk.
+            offset: batch * width,
+        };
+        let pieces = rnn.chunks.iter().zip(self.reserve.layer(layer - 1)).map(piece).collect();
+        Ok(Source { pieces, width, split: rnn.config.hidden })
+    }
+}
+
+impl Rnn {
+    pub(super) fn steps_of(&self, chunk: &Chunk) -> Range<usize> {
+        chunk.first_step..chunk.first_step + chunk.steps
     }
 
     /// Packs `W_hhᵀ` and `b_hh` for a GPU's steps. The CPU packs for itself.
@@ -174,28 +179,6 @@ impl Rnn {
             program.push(copy(&self.device, directions, 1, gates, Some(b_hh), &row)?);
         }
         Ok(())
-    }
-
-    /// What a layer reads.
-    pub(super) fn source(&self, layer: usize, io: &Io, reserve: &Reserve) -> Result<Source> {
-        let (batch, width) = (self.shape.batch, self.config.layer_input(layer));
-        if layer == 0 {
-            let row = batch * width;
-            let piece = |range: Range<usize>| {
-                Ok(Piece { buffer: io.x.slice(range.start * row..range.end * row)?, range, offset: 0 })
-            };
-            let pieces = windows(&self.device, self.shape.steps, row)?.into_iter().map(piece);
-            return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width });
-        }
-        let below = reserve.layer(layer - 1);
-        let piece = |(range, buffers): (&Range<usize>, &crate::plan::ChunkBuffers)| Piece {
-            range: range.clone(),
-            buffer: buffers.h.clone(),
-            // Slot 0 holds the state before the chunk.
-            offset: batch * width,
-        };
-        let pieces = self.chunks.iter().zip(below).map(piece).collect();
-        Ok(Source { pieces, width, split: self.config.hidden })
     }
 
     /// Calls `work` with each piece of the source that a chunk's rows may be in, as a matrix `[rows, width]`, and the

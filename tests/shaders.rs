@@ -1,0 +1,258 @@
+//! Every kernel with every cell and constant it can be composed with: valid WGSL, the buffers that the host binds,
+//! within the limits that WebGPU guarantees. No GPU is needed but for the last tests, on what is compiled when.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::Layer;
+use wgpu::naga;
+use wgpu_rnn::gpu::BindingKind;
+use wgpu_rnn::kernel::{self, Program};
+use wgpu_rnn::plan::Mode;
+use wgpu_rnn::shader::{Composed, Fragment, Kernel, Spec, compose};
+use wgpu_rnn::{Cell, RnnConfig};
+
+/// What WebGPU guarantees.
+const STORAGE_BUFFERS: usize = 8;
+const WORKGROUP_MEMORY: u32 = 16 << 10;
+const INVOCATIONS: u32 = 256;
+
+/// Whether a kernel's text names a constant.
+fn mentions(kernel: &Kernel, name: &str) -> bool {
+    let word = |c: char| !(c.is_alphanumeric() || c == '_');
+    let code = |line: &'static str| line.split("//").next().unwrap_or_default();
+    kernel.fragments.iter().flat_map(|f| f.source.lines()).flat_map(|line| code(line).split(word)).any(|w| w == name)
+}
+
+/// Everything that a kernel may be composed as: the product of its cells and of the values of its constants.
+fn variants(kernel: &'static Kernel) -> Vec<Spec> {
+    let by_cell = kernel.fragments.iter().any(|fragment| fragment.name == "lib/cell.wgsl");
+    let cells: Vec<Option<Cell>> = if by_cell { Cell::ALL.iter().copied().map(Some).collect() } else { vec![None] };
+    let mut specs: Vec<Spec> = cells.into_iter().map(|cell| Spec { kernel, cell, consts: Vec::new() }).collect();
+    for &(name, values) in kernel::CONSTANTS.iter().filter(|(name, _)| mentions(kernel, name)) {
+        let with = |spec: &Spec, value| {
+            let consts = spec.consts.iter().copied().chain([(name, value)]).collect();
+            Spec { consts, ..spec.clone() }
+        };
+        specs = specs.iter().flat_map(|spec| values.iter().map(move |&value| with(spec, value))).collect();
+    }
+    specs
+}
+
+fn all() -> impl Iterator<Item = Spec> {
+    kernel::ALL.iter().flat_map(|kernel| variants(kernel))
+}
+
+fn describe(spec: &Spec) -> String {
+    format!("{} of {:?} with {:?}", spec.kernel.name, spec.cell, spec.consts)
+}
+
+fn parse(what: &str, composed: &Composed) -> naga::Module {
+    naga::front::wgsl::parse_str(&composed.source).unwrap_or_else(|error| {
+        let line = error.location(&composed.source).map_or(0, |place| place.line_number as usize);
+        panic!("{what}: {}: {}", composed.locate(line), error.emit_to_string(&composed.source))
+    })
+}
+
+#[test]
+fn every_variant_is_valid() {
+    let mut count = 0;
+    for spec in all() {
+        let what = describe(&spec);
+        let composed = compose(&spec);
+        let module = parse(&what, &composed);
+        let flags = naga::valid::ValidationFlags::all();
+        // No capabilities: nothing beyond what every WebGPU implementation has.
+        let mut validator = naga::valid::Validator::new(flags, naga::valid::Capabilities::empty());
+        if let Err(error) = validator.validate(&module) {
+            panic!("{what}: {}", error.emit_to_string(&composed.source));
+        }
+        count += 1;
+    }
+    assert!(count > 3 * kernel::ALL.len(), "only {count} variants");
+}
+
+#[test]
+fn bindings_are_what_the_host_binds() {
+    for spec in all() {
+        let what = describe(&spec);
+        let module = parse(&what, &compose(&spec));
+        let bound = |global: &naga::GlobalVariable| global.binding.is_some();
+        let mut globals: Vec<_> =
+            module.global_variables.iter().map(|(_, global)| global).filter(|g| bound(g)).collect();
+        globals.sort_by_key(|global| global.binding.map(|at| at.binding));
+        let names: Vec<&str> = globals.iter().filter_map(|global| global.name.as_deref()).collect();
+        let wanted: Vec<&str> = spec.kernel.bindings.iter().map(|binding| binding.name).collect();
+        assert_eq!(names, wanted, "{what}");
+        for (index, (global, binding)) in globals.iter().zip(spec.kernel.bindings).enumerate() {
+            let what = format!("{what}: `{}`", binding.name);
+            let at = global.binding.expect("a binding");
+            assert_eq!((at.group, at.binding as usize), (0, index), "{what}");
+            let load = naga::StorageAccess::LOAD;
+            let space = match binding.kind {
+                BindingKind::Read => naga::AddressSpace::Storage { access: load },
+                BindingKind::ReadWrite => naga::AddressSpace::Storage { access: load | naga::StorageAccess::STORE },
+                BindingKind::Uniform | BindingKind::Step => naga::AddressSpace::Uniform,
+            };
+            assert_eq!(global.space, space, "{what}");
+            let size = module.types[global.ty].inner.size(module.to_ctx());
+            match binding.kind {
+                BindingKind::Uniform => assert_eq!(size as usize, spec.kernel.uniform_bytes, "{what}"),
+                BindingKind::Step => assert_eq!(size, 4, "{what}"),
+                // Storage is an array of four-byte numbers, without a fixed length.
+                BindingKind::Read | BindingKind::ReadWrite => match module.types[global.ty].inner {
+                    naga::TypeInner::Array { size: naga::ArraySize::Dynamic, stride: 4, .. } => {}
+                    ref other => panic!("{what} is {other:?}"),
+                },
+            }
+        }
+    }
+}
+
+#[test]
+fn every_variant_keeps_to_the_limits_of_webgpu() {
+    for spec in all() {
+        let what = describe(&spec);
+        let storage =
+            |binding: &&wgpu_rnn::shader::Binding| !matches!(binding.kind, BindingKind::Uniform | BindingKind::Step);
+        assert!(spec.kernel.bindings.iter().filter(storage).count() <= STORAGE_BUFFERS, "{what}");
+        let module = parse(&what, &compose(&spec));
+        let shared = module.global_variables.iter().map(|(_, global)| global);
+        let shared = shared.filter(|global| global.space == naga::AddressSpace::WorkGroup);
+        let memory: u32 = shared.map(|global| module.types[global.ty].inner.size(module.to_ctx())).sum();
+        assert!(memory <= WORKGROUP_MEMORY, "{what}: {memory} bytes of workgroup memory");
+        let [main] = &module.entry_points[..] else { panic!("{what}: {} entry points", module.entry_points.len()) };
+        assert_eq!((main.name.as_str(), main.stage), ("main", naga::ShaderStage::Compute), "{what}");
+        let invocations: u32 = main.workgroup_size.iter().product();
+        assert!((1..=INVOCATIONS).contains(&invocations), "{what}: {invocations} invocations");
+        let lanes = spec.consts.iter().find(|(name, _)| *name == "LANES").map(|(_, value)| *value);
+        assert_eq!(invocations, lanes.unwrap_or(1), "{what}");
+    }
+}
+
+#[test]
+fn every_line_is_traced_to_its_fragment() {
+    for spec in all() {
+        let composed = compose(&spec);
+        let cell = spec.cell.map(wgpu_rnn::shader::cell_fragment);
+        let lines: Vec<&str> = composed.source.lines().collect();
+        let mut traced = 0;
+        for fragment in cell.iter().chain(spec.kernel.fragments) {
+            let first = format!("{}:1", fragment.name);
+            let start =
+                (1..=lines.len()).find(|&line| composed.locate(line) == first).expect("the fragment's first line");
+            for (index, text) in fragment.source.lines().enumerate() {
+                assert_eq!(lines[start - 1 + index], text, "{}", describe(&spec));
+                assert_eq!(composed.locate(start + index), format!("{}:{}", fragment.name, index + 1));
+                traced += 1;
+            }
+        }
+        // What is left is the header.
+        let header = lines.len() - traced;
+        assert!(header >= spec.consts.len() && composed.locate(header).starts_with("header:"), "{}", describe(&spec));
+    }
+}
+
+static PLANTED: Kernel = Kernel {
+    name: "planted",
+    fragments: &[
+        Fragment { name: "lib/good.wgsl", source: "fn good() -> f32 {\n    return 1.0;\n}\n" },
+        Fragment {
+            name: "lib/bad.wgsl",
+            source: "\n// Two lines above the wrong one.\nfn bad() -> f32 { return oops; }",
+        },
+        Fragment { name: "main.wgsl", source: "@compute @workgroup_size(LANES)\nfn main() {}\n" },
+    ],
+    bindings: &[],
+    uniform_bytes: 0,
+};
+
+#[test]
+fn a_planted_error_is_found_in_its_own_file_and_line() {
+    for cell in [None, Some(Cell::Gru)] {
+        let composed = compose(&Spec { kernel: &PLANTED, cell, consts: vec![("LANES", 8), ("OTHER", 3)] });
+        let error = naga::front::wgsl::parse_str(&composed.source).expect_err("a planted error");
+        let line = error.location(&composed.source).expect("a place").line_number as usize;
+        // The cell's file comes first and uses what this kernel does not have: then it is the place.
+        let place = if cell.is_some() { "cell/gru.wgsl:6" } else { "lib/bad.wgsl:3" };
+        assert_eq!(composed.locate(line), place);
+    }
+}
+
+#[test]
+fn cells_and_constants_change_the_text() {
+    let mut texts = BTreeSet::new();
+    let specs: Vec<Spec> = all().collect();
+    for spec in &specs {
+        assert!(texts.insert(compose(spec).source), "{} has the text of another", describe(spec));
+    }
+    assert_eq!(texts.len(), specs.len());
+}
+
+/// What a bound layer launches is among the variants above, with no constant missing and none to spare.
+#[test]
+fn what_is_launched_is_what_is_validated() {
+    let known: Vec<Spec> = all().collect();
+    let sorted = |spec: &Spec| {
+        let consts: BTreeSet<_> = spec.consts.iter().copied().collect();
+        (spec.kernel.name, spec.cell, consts)
+    };
+    let known: Vec<_> = known.iter().map(sorted).collect();
+    let mut launched = BTreeSet::new();
+    for device in [common::gpu(), common::small_bindings(8 << 10)] {
+        for &cell in Cell::ALL {
+            for batch in [1, 2, 5, 9] {
+                let config = RnnConfig::new(cell, 5, 6).layers(2).bidirectional(true);
+                let layer = Layer::random(config, 40, batch, 1).lengths(&vec![30; batch]);
+                let running = layer.bind(&device, Mode::Train).expect("a plan");
+                let ops = [&running.bound.forward, &running.bound.backward].into_iter().flat_map(Program::ops);
+                for op in ops {
+                    let spec = op.spec().expect("a GPU op");
+                    assert!(known.contains(&sorted(spec)), "{} is not validated", describe(spec));
+                    launched.insert(op.name());
+                }
+            }
+        }
+    }
+    let recurrent = ["copy", "transpose", "gemm", "recurrent_forward", "recurrent_backward", "recurrent_output"];
+    let missing: Vec<_> = recurrent.iter().filter(|name| !launched.contains(*name)).collect();
+    assert!(missing.is_empty() && launched.contains("recurrent_upstream"), "{missing:?} not in {launched:?}");
+}
+
+/// The cache tells kernels of one name apart by all that is composed, and a second plan compiles nothing.
+#[test]
+fn pipelines_are_compiled_once() {
+    let device = common::gpu();
+    let gpu = device.gpu().expect("a GPU");
+    let layer = |cell, batch| Layer::random(RnnConfig::new(cell, 4, 8), 3, batch, 1);
+    assert_eq!(gpu.compiled_pipelines(), 0);
+    let one = layer(Cell::Lstm, 1).bind(&device, Mode::Train).expect("a plan");
+    let distinct = |programs: [&Program; 2]| {
+        let specs = programs.into_iter().flat_map(Program::ops).filter_map(|op| op.spec());
+        specs.map(|spec| compose(spec).source).collect::<BTreeSet<_>>()
+    };
+    let first = distinct([&one.bound.forward, &one.bound.backward]);
+    assert_eq!(gpu.compiled_pipelines(), first.len());
+
+    // The same kernels with other register tiles, or of another cell, are other pipelines.
+    let four = layer(Cell::Lstm, 4).bind(&device, Mode::Train).expect("a plan");
+    let second = distinct([&four.bound.forward, &four.bound.backward]);
+    assert!(second.difference(&first).count() >= 2);
+    assert_eq!(gpu.compiled_pipelines(), first.union(&second).count());
+    let other = layer(Cell::Gru, 4).bind(&device, Mode::Train).expect("a plan");
+    let third = distinct([&other.bound.forward, &other.bound.backward]);
+    assert!(third.difference(&second).count() >= 2);
+    let all: BTreeSet<_> = first.iter().chain(&second).chain(&third).collect();
+    assert_eq!(gpu.compiled_pipelines(), all.len());
+
+    // Neither recording, nor recording again, nor another plan of the same kind compiles anything.
+    let compiled = gpu.compiled_pipelines();
+    for running in [&one, &four, &other] {
+        running.run().expect("a run");
+        running.run().expect("a run");
+    }
+    let again = layer(Cell::Gru, 4).bind(&device, Mode::Train).expect("a plan");
+    again.run().expect("a run");
+    assert_eq!(gpu.compiled_pipelines(), compiled);
+}
