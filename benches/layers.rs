@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use wgpu_rnn::nn::{Init, Layer, Parameters};
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
+use wgpu_rnn::nn::{Init, Layer, Parameters};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{BatchShape, Cell, Device, DeviceKind, Result, RnnConfig};
 
@@ -77,7 +77,10 @@ fn sweep(criterion: &mut Criterion) {
 
 /// Parameters and bytes of every point of the hidden-size sweep, as allocated.
 fn table(device: &Device) {
-    println!("{:<6} {:>6} {:>12} {:>12} {:>12} {:>12}", "cell", "hidden", "parameters", "weights B", "reserve B", "work B");
+    println!(
+        "{:<6} {:>6} {:>12} {:>12} {:>12} {:>12}",
+        "cell", "hidden", "parameters", "weights B", "reserve B", "work B"
+    );
     for shape in SWEEPS[0].1 {
         for cell in CELLS {
             let bound = layer(device, cell, shape, Mode::Train).expect("a layer");

@@ -102,7 +102,7 @@ impl Cell {
         self.row().states == 2
     }
 
-    /// Floats kept per unit and step between forward and backward: LSTM 6, GRU 5.
+    /// Floats kept per unit and step between forward and backward, saved values and states: LSTM 6, GRU 5, RNN 2.
     pub const fn reserve(self) -> usize {
         self.row().saved + self.row().states
     }
@@ -126,7 +126,7 @@ impl Cell {
 impl FromStr for Cell {
     type Err = Error;
 
-    /// `lstm`, `gru`, `rnn_tanh` (or `rnn`), `rnn_relu`.
+    /// `lstm`, `gru`, `rnn_tanh` (or `rnn`), `rnn_relu`; anything else is an [`Error::Invalid`] that lists them.
     fn from_str(text: &str) -> Result<Self> {
         let text = if text == "rnn" { "rnn_tanh" } else { text };
         let found = Self::ALL.iter().find(|cell| cell.name() == text);

@@ -3,6 +3,10 @@
 use crate::cell::Cell;
 use crate::error::{Error, Result, at_least_one};
 
+/// The most layers of a stack. Each has names, buffers and programs of its own, so that their number alone must not use up
+/// the machine.
+const MOST_LAYERS: usize = 1024;
+
 /// A recurrent layer as `torch.nn.LSTM`, `GRU` and `RNN` know it: a stack of `layers`, each in one or two directions.
 ///
 /// ```
@@ -72,11 +76,15 @@ impl RnnConfig {
         (0..self.layers).map(|layer| self.directions() * one(layer)).sum()
     }
 
-    /// An error when a size is zero or their product leaves the range of 32-bit indices.
+    /// An error when a size is zero, there are more than 1024 layers, or a product of sizes leaves the range of 32-bit
+    /// indices.
     pub fn check(&self) -> Result<()> {
         at_least_one("the input size", self.input)?;
         at_least_one("the hidden size", self.hidden)?;
         at_least_one("the number of layers", self.layers)?;
+        if self.layers > MOST_LAYERS {
+            return Err(Error::invalid("the number of layers", format!("at most {MOST_LAYERS}"), self.layers));
+        }
         let widest = self.input.max(self.outputs());
         let rows = self.cell.saved().max(self.cell.gates()).saturating_mul(self.hidden).saturating_mul(2);
         fits_u32("one weight matrix", rows.saturating_mul(widest.saturating_add(1)))

@@ -106,7 +106,7 @@ pub enum Error {
         why: String,
     },
     /// A buffer that belongs to another device than the one at work.
-    #[error("{what} is on {got}, expected {expected}")]
+    #[error("{what} must be on {expected}, got {got}")]
     WrongDevice {
         /// The buffer.
         what: String,
@@ -158,28 +158,17 @@ pub enum Error {
 impl Error {
     /// [`Error::Invalid`] from anything that prints.
     pub fn invalid(what: impl ToString, expected: impl ToString, got: impl ToString) -> Self {
-        Self::Invalid {
-            what: what.to_string(),
-            expected: expected.to_string(),
-            got: got.to_string(),
-        }
+        Self::Invalid { what: what.to_string(), expected: expected.to_string(), got: got.to_string() }
     }
 
     /// [`Error::Shape`] from slices.
     pub fn shape(name: impl ToString, expected: &[usize], got: &[usize]) -> Self {
-        Self::Shape {
-            name: name.to_string(),
-            expected: expected.to_vec(),
-            got: got.to_vec(),
-        }
+        Self::Shape { name: name.to_string(), expected: expected.to_vec(), got: got.to_vec() }
     }
 
     /// [`Error::Unsupported`] for a cell.
     pub fn unsupported(option: impl ToString, cell: Cell) -> Self {
-        Self::Unsupported {
-            option: option.to_string(),
-            place: format!("the {} layer", cell.title()),
-        }
+        Self::Unsupported { option: option.to_string(), place: format!("the {} layer", cell.title()) }
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::LazyLock;
 
-use common::{Layer, devices, small_bindings};
+use common::{Layer, assert_same_bits, devices, small_bindings};
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::{Memory, Mode};
@@ -140,7 +140,7 @@ fn more_than_there_is_memory_for_is_a_limit() {
             Rnn::new(device, config, shape, Mode::Train, Options::default())
         };
         let states =
-            plan(RnnConfig::new(Cell::Lstm, 8, 512), 1 << 20, 1 << 10).and_then(|rnn| rnn.reserve().map(|_| ()));
+            plan(RnnConfig::new(Cell::Lstm, 8, 512), 1 << 13, 1 << 17).and_then(|rnn| rnn.reserve().map(|_| ()));
         let weights =
             Parameters::new(device, tensors(&RnnConfig::new(Cell::Lstm, 1 << 14, 1 << 14).layers(1 << 10), ""));
         let buffer = device.alloc("a huge buffer", 1 << 40);
@@ -179,6 +179,41 @@ fn sizes_out_of_range_are_errors() {
     ] {
         let text = plan(config, steps, batch);
         assert!(text.contains("32-bit indices"), "{text}");
+    }
+}
+
+#[test]
+fn buffers_that_overflow_are_errors() {
+    for device in &*DEVICES {
+        for len in [usize::MAX, usize::MAX / 4, usize::MAX / 8] {
+            let error = device.alloc("floats", len).map(|_| ()).expect_err("more than can be counted");
+            assert!(matches!(error, Error::Limit { .. }), "{error:?} on {device:?}");
+            assert!(device.alloc_u32("numbers", len).is_err());
+        }
+        assert_usable(device);
+    }
+}
+
+#[test]
+fn parameters_that_overflow_are_errors() {
+    for device in &*DEVICES {
+        for shape in [vec![usize::MAX, 2], vec![usize::MAX / 2], vec![1 << 40, 1 << 40]] {
+            let made = Parameters::new(device, [("w".to_string(), shape.clone())]);
+            assert!(made.is_err(), "{shape:?}");
+        }
+        assert_usable(device);
+    }
+}
+
+#[test]
+fn more_layers_than_can_be_counted_are_an_error() {
+    for device in &*DEVICES {
+        for layers in [usize::MAX, 1 << 60] {
+            let config = RnnConfig::new(Cell::Lstm, 2, 3).layers(layers);
+            let plan = Rnn::new(device, config, BatchShape::new(2, 2), Mode::Train, Options::default());
+            assert!(plan.is_err(), "{layers} layers were planned");
+        }
+        assert_usable(device);
     }
 }
 
@@ -225,6 +260,31 @@ fn memory_of_another_plan_is_refused_when_it_is_too_small() {
             for (name, result) in [("reserve", reserve), ("workspace", workspace)] {
                 let Err(error) = result else { panic!("the {name} of a plan with {what} was taken on {device:?}") };
                 assert!(error.to_string().contains(name), "{what}: {error}");
+            }
+        }
+    }
+}
+
+/// Plans that don't overlap in time may share a workspace; each keeps its own lengths.
+#[test]
+fn plans_share_a_workspace() {
+    for device in &*DEVICES {
+        for &cell in Cell::ALL {
+            let config = RnnConfig::new(cell, 3, 5).layers(2).bidirectional(true);
+            let long = Layer::random(config, 9, 4, 1).lengths(&[9, 2, 5, 3]);
+            let short = Layer::random(config, 4, 3, 2).lengths(&[1, 4, 2]);
+            let [mut large, mut small] = [&long, &short].map(|layer| layer.bind(device, Mode::Train).expect("a plan"));
+            let workspace = large.bound.rnn().workspace().expect("memory");
+            large.rebind(&workspace).expect("its own size");
+            small.rebind(&workspace).expect("a larger one");
+            large.bound.set_lengths(&[9, 2, 5, 3]).expect("lengths");
+            small.bound.set_lengths(&[1, 4, 2]).expect("lengths");
+            for _ in 0..2 {
+                for (running, layer) in [(&large, &long), (&small, &short)] {
+                    running.run().expect("a run");
+                    let what = format!("{} on {device:?}", layer.describe());
+                    assert_same_bits(&what, &running.read().expect("results"), &layer.run(device));
+                }
             }
         }
     }

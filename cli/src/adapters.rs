@@ -1,9 +1,11 @@
 //! `wgpu-rnn adapters`: every adapter, what it has of what matters here, and which strategies can run on it.
 
 use serde::Serialize;
-use wgpu_rnn::gpu::{AdapterReport, adapters};
+use wgpu_rnn::gpu::{AdapterReport, Capabilities, adapters};
 use wgpu_rnn::plan::STRATEGIES;
 use wgpu_rnn::{BatchShape, Cell, Device, RnnConfig};
+
+use crate::say;
 
 /// Arguments of `adapters`.
 #[derive(clap::Args)]
@@ -13,10 +15,25 @@ pub struct Args {
     json: bool,
 }
 
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum AdapterKind {
+    Gpu,
+    Software,
+    Cpu,
+}
+
 #[derive(Serialize)]
 struct Row {
-    #[serde(flatten)]
-    adapter: AdapterReport,
+    name: String,
+    /// `gpu`, `software` or `cpu`.
+    kind: AdapterKind,
+    backend: String,
+    driver: String,
+    /// Features and limits; none of the CPU executor.
+    capabilities: Option<Capabilities>,
+    /// Why this engine can't use it, if it can't.
+    unusable: Option<String>,
     strategies: Vec<StrategyRow>,
 }
 
@@ -28,22 +45,19 @@ struct StrategyRow {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let rows: Vec<Row> = pollster::block_on(adapters()).into_iter().map(row).collect();
+    let mut rows: Vec<Row> = pollster::block_on(adapters()).into_iter().map(row).collect();
+    let gpus = rows.len();
+    rows.push(cpu()?);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say(serde_json::to_string_pretty(&rows)?)?;
         return Ok(());
     }
-    if rows.is_empty() {
-        println!("No adapter: this machine has no Vulkan, Metal, DX12 or OpenGL driver.");
+    if gpus == 0 {
+        say("No adapter: this machine has no Vulkan, Metal, DX12 or OpenGL driver.")?;
     }
-    for row in &rows {
-        print(row);
-    }
-    let cpu = Device::cpu()?;
-    println!("CPU executor: {}", cpu.backend());
-    print_strategies(&strategies(Ok(&cpu)));
+    rows.iter().try_for_each(print)?;
     let auto = Device::auto()?;
-    println!("`auto` takes {}", crate::describe(&auto));
+    say(format_args!("`auto` takes {}", crate::describe(&auto)))?;
     Ok(())
 }
 
@@ -52,8 +66,33 @@ fn row(adapter: AdapterReport) -> Row {
         Some(why) => Err(why.clone()),
         None => pollster::block_on(Device::open_adapter(&adapter)).map_err(|error| error.to_string()),
     };
-    let strategies = strategies(opened.as_ref().map_err(String::as_str));
-    Row { adapter, strategies }
+    let kind = match adapter.capabilities.kind {
+        wgpu_rnn::gpu::AdapterKind::Gpu => AdapterKind::Gpu,
+        wgpu_rnn::gpu::AdapterKind::Software => AdapterKind::Software,
+    };
+    Row {
+        kind,
+        strategies: strategies(opened.as_ref().map_err(String::as_str)),
+        name: adapter.name,
+        backend: adapter.backend,
+        driver: adapter.driver,
+        capabilities: Some(adapter.capabilities),
+        unusable: adapter.unusable,
+    }
+}
+
+/// The CPU executor, which is always there.
+fn cpu() -> anyhow::Result<Row> {
+    let cpu = Device::cpu()?;
+    Ok(Row {
+        name: cpu.name(),
+        kind: AdapterKind::Cpu,
+        backend: cpu.backend(),
+        driver: "none".to_string(),
+        capabilities: None,
+        unusable: None,
+        strategies: strategies(Ok(&cpu)),
+    })
 }
 
 /// Which strategies run on a device, asked with a small layer; why none does where the device can't be used.
@@ -69,38 +108,40 @@ fn strategies(device: Result<&Device, &str>) -> Vec<StrategyRow> {
     STRATEGIES.iter().map(row).collect()
 }
 
-fn print(row: &Row) {
-    let (adapter, caps) = (&row.adapter, &row.adapter.capabilities);
-    let kind = match caps.kind {
-        wgpu_rnn::gpu::AdapterKind::Gpu => "hardware",
-        wgpu_rnn::gpu::AdapterKind::Software => "software",
-    };
-    let mib = |bytes: u64| bytes / (1 << 20);
-    let yes = |has: bool| if has { "yes" } else { "no" };
-    println!("{} — {kind}, {}, {}", adapter.name, adapter.backend, adapter.driver);
-    println!("  buffer {} MiB, binding {} MiB, storage buffers {}", mib(caps.max_buffer), mib(caps.max_binding), caps.storage_buffers);
-    println!(
-        "  workgroup memory {} KiB, invocations {}, subgroups {} ({}–{} lanes)",
-        caps.workgroup_memory / 1024,
-        caps.workgroup_invocations,
-        yes(caps.subgroups),
-        caps.subgroup_size[0],
-        caps.subgroup_size[1],
-    );
-    println!(
-        "  timestamps {}, f16 {}, cooperative matrices {}",
-        yes(caps.timestamps),
-        yes(caps.f16),
-        yes(caps.cooperative_matrix)
-    );
-    print_strategies(&row.strategies);
-}
-
-fn print_strategies(rows: &[StrategyRow]) {
-    for StrategyRow { name, why_not } in rows {
-        match why_not {
-            None => println!("  strategy {name}: yes"),
-            Some(why) => println!("  strategy {name}: no, {why}"),
+fn print(row: &Row) -> std::io::Result<()> {
+    match row.kind {
+        AdapterKind::Cpu => say(format_args!("{} — executor, {}", row.name, row.backend))?,
+        kind => {
+            let kind = if matches!(kind, AdapterKind::Gpu) { "hardware" } else { "software" };
+            say(format_args!("{} — {kind}, {}, {}", row.name, row.backend, row.driver))?;
         }
     }
+    if let Some(caps) = &row.capabilities {
+        let mib = |bytes: u64| bytes / (1 << 20);
+        let yes = |has: bool| if has { "yes" } else { "no" };
+        say(format_args!(
+            "  buffer {} MiB, binding {} MiB, storage buffers {}",
+            mib(caps.max_buffer),
+            mib(caps.max_binding),
+            caps.storage_buffers
+        ))?;
+        say(format_args!(
+            "  workgroup memory {} KiB, invocations {}, subgroups {} ({}–{} lanes)",
+            caps.workgroup_memory / 1024,
+            caps.workgroup_invocations,
+            yes(caps.subgroups),
+            caps.subgroup_size[0],
+            caps.subgroup_size[1],
+        ))?;
+        say(format_args!(
+            "  timestamps {}, f16 {}, cooperative matrices {}",
+            yes(caps.timestamps),
+            yes(caps.f16),
+            yes(caps.cooperative_matrix)
+        ))?;
+    }
+    row.strategies.iter().try_for_each(|StrategyRow { name, why_not }| match why_not {
+        None => say(format_args!("  strategy {name}: yes")),
+        Some(why) => say(format_args!("  strategy {name}: no, {why}")),
+    })
 }

@@ -1,6 +1,7 @@
 //! `wgpu-rnn`: compare, verify and time recurrent networks on your own device.
 //!
-//! Every error is one sentence on standard error. Exit code 1: the work failed; 2: the command line is wrong.
+//! Every error is one sentence on standard error. Exit code 1: the work failed; 2: the command line is wrong; 130: it was
+//! interrupted.
 
 mod adapters;
 mod compare;
@@ -11,6 +12,7 @@ mod stop;
 mod time;
 mod verify;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -43,13 +45,13 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            // clap's first line says what is wrong; the rest is usage, which `--help` gives in full.
-            let text = error.to_string();
-            eprintln!("{}", text.lines().next().unwrap_or("error: the command line is wrong"));
+            // clap's first paragraph says what is wrong; the rest is usage, which `--help` gives in full.
+            complain(error.to_string().split("\n\n").next().unwrap_or("error: the command line is wrong"));
             return ExitCode::from(2);
         }
         Err(help) => {
-            print!("{help}");
+            // A reader that has gone away is no failure.
+            let _ = help.print();
             return ExitCode::SUCCESS;
         }
     };
@@ -62,9 +64,32 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(1)
+            complain(&format!("error: {error:#}"));
+            ExitCode::from(if error.is::<stop::Interrupted>() { 130 } else { 1 })
         }
+    }
+}
+
+/// One line on standard error, whatever line breaks a message brings along.
+fn complain(sentence: &str) {
+    let words: Vec<&str> = sentence.split_whitespace().collect();
+    let _ = writeln!(std::io::stderr(), "{}", words.join(" "));
+}
+
+/// Prints a line. A reader that has gone away (`| head`) is no reason to fail: the work goes on.
+fn say(line: impl std::fmt::Display) -> std::io::Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// A size on the command line.
+fn size(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1".to_string()),
+        Ok(size) => Ok(size),
+        Err(_) => Err("expected a whole number of at least 1".to_string()),
     }
 }
 

@@ -3,11 +3,24 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
+static HELD: AtomicBool = AtomicBool::new(false);
+
+/// What ends a run that was interrupted.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted; nothing was written")
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 /// From here on an interrupt is remembered instead of ending the program; a second one ends it.
 pub fn listen() -> anyhow::Result<()> {
     ctrlc::set_handler(|| {
-        if ASKED.swap(true, Ordering::SeqCst) {
+        if ASKED.swap(true, Ordering::SeqCst) && !HELD.load(Ordering::SeqCst) {
             std::process::exit(130);
         }
     })?;
@@ -17,4 +30,17 @@ pub fn listen() -> anyhow::Result<()> {
 /// Whether an interrupt has come.
 pub fn asked() -> bool {
     ASKED.load(Ordering::SeqCst)
+}
+
+/// [`Interrupted`] when an interrupt has come.
+pub fn check() -> Result<(), Interrupted> {
+    if asked() { Err(Interrupted) } else { Ok(()) }
+}
+
+/// Does `work` to its end, which must be near, whatever interrupts it.
+pub fn hold<T>(work: impl FnOnce() -> T) -> T {
+    HELD.store(true, Ordering::SeqCst);
+    let done = work();
+    HELD.store(false, Ordering::SeqCst);
+    done
 }

@@ -1,10 +1,12 @@
 //! `wgpu-rnn time`: one layer, warmed up and timed.
 
 use serde::Serialize;
-use wgpu_rnn::nn::{Init, Layer, Parameters};
 use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
+use wgpu_rnn::nn::{Init, Layer, Parameters};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Cell, DeviceKind, RnnConfig, Timing};
+use wgpu_rnn::{BatchShape, Buffer, Cell, Device, DeviceKind, RnnConfig, Timing};
+
+use crate::say;
 
 /// Arguments of `time`.
 #[derive(clap::Args)]
@@ -13,19 +15,19 @@ pub struct Args {
     #[arg(long)]
     cell: Cell,
     /// Steps T.
-    #[arg(long)]
+    #[arg(long, value_parser = crate::size)]
     steps: usize,
     /// Batch B.
-    #[arg(long)]
+    #[arg(long, value_parser = crate::size)]
     batch: usize,
     /// Input size I.
-    #[arg(long)]
+    #[arg(long, value_parser = crate::size)]
     input: usize,
     /// Hidden size H.
-    #[arg(long)]
+    #[arg(long, value_parser = crate::size)]
     hidden: usize,
     /// Layers L.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value = "1", value_parser = crate::size)]
     layers: usize,
     /// Two directions.
     #[arg(long)]
@@ -40,7 +42,7 @@ pub struct Args {
     #[arg(long)]
     strategy: Option<String>,
     /// Timed runs after the warm-up.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value = "20", value_parser = crate::size)]
     runs: usize,
     /// Print one JSON object instead of text.
     #[arg(long)]
@@ -87,12 +89,8 @@ struct Report {
 const WARM_UP: usize = 2;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    if args.runs == 0 {
-        anyhow::bail!("the number of runs must be at least 1, got 0");
-    }
-    let config = RnnConfig::new(args.cell, args.input, args.hidden)
-        .layers(args.layers)
-        .bidirectional(args.bidirectional);
+    let config =
+        RnnConfig::new(args.cell, args.input, args.hidden).layers(args.layers).bidirectional(args.bidirectional);
     config.check()?;
     let shape = BatchShape::new(args.steps, args.batch);
     shape.check()?;
@@ -103,14 +101,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let options = Options { strategy: args.strategy.as_deref(), lengths: false };
     let rnn = Rnn::new(&device, config, shape, mode, options)?;
+    // Each buffer alone might still be granted where all together end the process.
+    device.check_memory("the layer with its inputs, outputs and gradients", bytes(&rnn))?;
     let params = Parameters::new(&device, tensors(&config, ""))?;
     Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
 
-    let values = |name: &str, len: usize| {
-        // Any bounded values do; these repeat after a prime number of them.
-        let wave: Vec<f32> = (0..len).map(|i| ((i % 251) as f32 / 125.0) - 1.0).collect();
-        device.upload(name, &wave)
-    };
+    let values = |name: &str, len: usize| waves(&device, name, len);
     let outputs = shape.rows() * config.outputs();
     let x = values("x", shape.rows() * args.input)?;
     let io = Io::new(&x, &device.alloc("y", outputs)?);
@@ -159,23 +155,45 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         max_ms: wall[wall.len() - 1],
         gpu_median_ms: gpu.map(|gpu| median(&sorted(gpu.into_iter()))),
         dispatches,
-        record_us_per_step: median(&record) * 1e3 / dispatches as f64,
+        record_us_per_step: median(&record) * 1e3 / args.steps as f64,
         reserve_bytes: memory.reserve,
         workspace_bytes: memory.workspace,
         weight_bytes: params.count() as u64 * device.float_bytes(),
         parameters: params.count(),
     };
     match args.json {
-        true => println!("{}", serde_json::to_string(&report)?),
-        false => print(&report),
+        true => say(serde_json::to_string(&report)?)?,
+        false => print(&report)?,
     }
     Ok(())
 }
 
-fn print(report: &Report) {
-    println!("{} ({}, {}), strategy {}", report.device, report.device_kind, report.backend, report.strategy);
-    println!(
-        "{} T={} B={} I={} H={} L={} D={} {:?}: {} parameters",
+/// Bytes that timing `rnn` takes, what fills its parameters included.
+fn bytes(rnn: &Rnn) -> u64 {
+    let (config, rows, memory) = (rnn.config(), rnn.shape().rows(), rnn.memory());
+    let sequences = rows.saturating_mul(2 * (config.input + config.outputs()));
+    let floats = sequences.saturating_add(config.parameters().saturating_mul(4));
+    (floats as u64).saturating_mul(4).saturating_add(memory.reserve).saturating_add(memory.workspace)
+}
+
+/// A buffer of bounded values, which repeat after a prime number of them. Written in pieces, so that the host never holds
+/// all of it twice.
+fn waves(device: &Device, name: &str, len: usize) -> wgpu_rnn::Result<Buffer> {
+    let buffer = device.alloc(name, len)?;
+    let wave: Vec<f32> = (0..len.min(251 << 12)).map(|i| ((i % 251) as f32 / 125.0) - 1.0).collect();
+    for first in (0..len).step_by(wave.len().max(1)) {
+        let piece = wave.len().min(len - first);
+        device.write(&buffer.slice(first..first + piece)?, &wave[..piece])?;
+        device.run(|_| Ok(()))?;
+        device.wait()?;
+    }
+    Ok(buffer)
+}
+
+fn print(report: &Report) -> std::io::Result<()> {
+    say(format_args!("{} ({}, {}), strategy {}", report.device, report.device_kind, report.backend, report.strategy))?;
+    say(format_args!(
+        "{} T={} B={} I={} H={} L={} D={} {}: {} parameters",
         report.cell,
         report.steps,
         report.batch,
@@ -183,22 +201,25 @@ fn print(report: &Report) {
         report.hidden,
         report.layers,
         1 + usize::from(report.bidirectional),
-        report.mode,
+        if matches!(report.mode, TimedMode::Train) { "train" } else { "forward" },
         report.parameters,
-    );
-    println!(
+    ))?;
+    say(format_args!(
         "wall clock {:.3} ms median of {} ({:.3} to {:.3})",
         report.median_ms, report.runs, report.min_ms, report.max_ms
-    );
+    ))?;
     match report.gpu_median_ms {
-        Some(ms) => println!("GPU timestamps {ms:.3} ms median"),
-        None => println!("GPU timestamps: none on this device"),
+        Some(ms) => say(format_args!("GPU timestamps {ms:.3} ms median"))?,
+        None => say("GPU timestamps: none on this device")?,
     }
-    println!("{} dispatches, {:.2} µs of host recording each", report.dispatches, report.record_us_per_step);
-    println!(
+    say(format_args!(
+        "{} dispatches, {:.2} µs of host recording a time step",
+        report.dispatches, report.record_us_per_step
+    ))?;
+    say(format_args!(
         "reserve {} bytes, workspace {} bytes, weights {} bytes",
         report.reserve_bytes, report.workspace_bytes, report.weight_bytes
-    );
+    ))
 }
 
 /// Ascending.

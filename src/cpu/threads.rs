@@ -235,11 +235,11 @@ mod tests {
         let mut parts = partition.parts(&mut buffer, 3);
         assert_eq!(parts.len(), 2);
         assert_eq!(parts[0].row(1, 1), [15, 16, 17]);
-        assert_eq!(parts[1].row(0, 1), []);
-        assert_eq!(parts[1].row(2, 2), []);
+        assert_eq!(parts[1].row(0, 1), [0u32; 0]);
+        assert_eq!(parts[1].row(2, 2), [0u32; 0]);
         let (from, to) = parts[1].step(0, 2);
         assert_eq!((from, &*to), (&[6, 7, 8][..], &[18, 19, 20][..]));
-        assert_eq!(parts[1].step(1, 2).1, []);
+        assert_eq!(parts[1].step(1, 2).1, [0u32; 0]);
     }
 
     #[test]

@@ -110,7 +110,8 @@ impl Buffer {
         }
     }
 
-    /// Elements `range` of this buffer, sharing its memory.
+    /// Elements `range` of this buffer, sharing its memory; an error when they reach beyond it. To be bound on a GPU a
+    /// slice must start on the device's storage alignment, 64 elements by default.
     pub fn slice(&self, range: Range<usize>) -> Result<Self> {
         if range.start > range.end || range.end > self.len {
             return Err(Error::invalid("a slice", format!("within 0..{}", self.len), format!("{range:?}")));
@@ -135,11 +136,12 @@ impl Buffer {
         })?;
         expect_usage(buffer, wgpu::BufferUsages::STORAGE, "the app's buffer")?;
         let alignment = u64::from(gpu.capabilities().offset_alignment);
-        if offset % alignment != 0 {
+        if !offset.is_multiple_of(alignment) {
             return Err(Error::invalid("the offset of the app's buffer", format!("a multiple of {alignment}"), offset));
         }
-        if offset + elements as u64 * 4 > buffer.size() {
-            let expected = format!("at least {} bytes", offset + elements as u64 * 4);
+        let needed = (elements as u64).saturating_mul(4).saturating_add(offset);
+        if needed > buffer.size() {
+            let expected = format!("at least {needed} bytes");
             return Err(Error::invalid("the app's buffer", expected, format!("{} bytes", buffer.size())));
         }
         Ok(Self { storage: Storage::Gpu(buffer.clone()), offset: (offset / 4) as usize, len: elements, dtype })
@@ -248,12 +250,13 @@ impl Device {
     }
 
     fn alloc_gpu(&self, gpu: &Gpu, label: &str, elements: usize) -> Result<wgpu::Buffer> {
-        self.check_memory(label, elements as u64 * 4)?;
-        gpu.allocate(label, elements as u64 * 4, wgpu::BufferUsages::empty())
+        let bytes = (elements as u64).saturating_mul(4);
+        self.check_memory(label, bytes)?;
+        gpu.allocate(label, bytes, wgpu::BufferUsages::empty())
     }
 
     fn alloc_cpu<E: Element>(&self, label: &str, elements: usize) -> Result<Arc<RwLock<Vec<E>>>> {
-        self.check_memory(label, elements as u64 * size_of::<E>() as u64)?;
+        self.check_memory(label, (elements as u64).saturating_mul(size_of::<E>() as u64))?;
         let mut values = Vec::new();
         values.try_reserve_exact(elements).map_err(|_| Error::Limit {
             what: label.to_string(),
@@ -265,7 +268,7 @@ impl Device {
         Ok(Arc::new(RwLock::new(values)))
     }
 
-    /// Writes all of `buffer`. On a GPU the write lands before the next submit: never call it between recording and
+    /// Writes all of `buffer`; an error when it is of another length, type or device. On a GPU the write lands before the next submit: never call it between recording and
     /// submitting.
     pub fn write(&self, buffer: &Buffer, values: &[f32]) -> Result<()> {
         buffer.check("the written buffer", self, &[values.len()], DType::Float)?;
@@ -288,7 +291,7 @@ impl Device {
         self.write(buffer, &rounded)
     }
 
-    /// Writes all of a u32 `buffer`.
+    /// Writes all of a u32 `buffer`; like [`write`](Self::write), never between recording and submitting.
     pub fn write_u32(&self, buffer: &Buffer, values: &[u32]) -> Result<()> {
         buffer.check("the written buffer", self, &[values.len()], DType::U32)?;
         match &buffer.storage {
@@ -306,7 +309,7 @@ impl Device {
         Ok(())
     }
 
-    /// Reads a float buffer to the host, after everything submitted so far.
+    /// Reads a float buffer to the host, after everything submitted so far; an error when it is of another type or device.
     pub async fn download(&self, buffer: &Buffer) -> Result<Vec<f32>> {
         buffer.check("the read buffer", self, &[buffer.len], DType::Float)?;
         match &buffer.storage {

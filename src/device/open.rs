@@ -69,7 +69,8 @@ impl std::fmt::Debug for Device {
 }
 
 impl Device {
-    /// Opens a device. Never a software adapter unless it is asked for.
+    /// Opens a device. Never a software adapter unless it is asked for. [`Error::NoDevice`] when there is none of the kind,
+    /// [`Error::Device`] when the one there is can't be opened.
     pub async fn open(kind: DeviceKind) -> Result<Self> {
         let of = |executor, why: &str| Self { executor, why: why.to_string() };
         match kind {
@@ -125,6 +126,12 @@ impl Device {
     /// [`useful_limits`](gpu::Capabilities::useful_limits) for what gives it more room.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self { executor: Executor::Gpu(Gpu::new(device, queue)), why: "the app gave it".to_string() }
+    }
+
+    /// [`from_wgpu`](Self::from_wgpu), treated as an adapter of `kind`, which decides lanes and tiles. Tests run the tiles
+    /// of hardware on a software adapter this way.
+    pub fn from_wgpu_as(device: wgpu::Device, queue: wgpu::Queue, kind: gpu::AdapterKind) -> Self {
+        Self { executor: Executor::Gpu(Gpu::new_as(device, queue, kind)), why: "the app gave it".to_string() }
     }
 
     /// The GPU, if it is one.
@@ -190,8 +197,8 @@ impl Device {
     }
 
     /// An error when `bytes` more can't be had: beyond the memory that is free on this machine, for executors that
-    /// live in it. Catches a size that would otherwise be granted lazily and end the process.
-    pub(crate) fn check_memory(&self, what: &str, bytes: u64) -> Result<()> {
+    /// live in it (the CPU, software adapters); asked from 64 MiB on. Catches a size that would otherwise be granted lazily and end the process.
+    pub fn check_memory(&self, what: &str, bytes: u64) -> Result<()> {
         let in_host_memory = self.kind_name() != "gpu";
         #[cfg(not(target_arch = "wasm32"))]
         if in_host_memory
@@ -199,7 +206,9 @@ impl Device {
             && let Ok(mut system) = sysinfo::System::new()
         {
             system.refresh_memory();
-            let free = system.available_memory();
+            // A container may have less than its machine.
+            let granted = system.cgroup_limits().map(|limits| limits.total_memory.saturating_sub(limits.rss));
+            let free = system.available_memory().min(granted.unwrap_or(u64::MAX));
             if bytes > free {
                 return Err(Error::Limit {
                     what: what.to_string(),

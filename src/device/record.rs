@@ -1,13 +1,15 @@
 //! [`Recorder`]: what work is recorded into. On a GPU one compute pass of a command encoder, the app's own or one made
 //! here; on the CPU the work is done as it is recorded.
 
+#[cfg(not(target_arch = "wasm32"))]
 use std::time::Instant;
 
 use super::open::{Device, Executor};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Timestamps, ready};
 
-/// Takes recorded work. Nothing is submitted, uploaded or allocated through it.
+/// Takes recorded work. Nothing is submitted, uploaded or allocated through it. Drop it before anything else is encoded:
+/// its compute pass ends there.
 pub struct Recorder<'e> {
     pass: Option<wgpu::ComputePass<'e>>,
     dispatches: usize,
@@ -19,7 +21,7 @@ impl<'e> Recorder<'e> {
         Self::pass(encoder, None)
     }
 
-    /// [`new`](Self::new) with timestamps at both ends of the pass.
+    /// [`new`](Self::new) with timestamps at both ends of the pass. [`Timestamps::resolve`] follows the recorder's drop.
     pub fn timed(encoder: &'e mut wgpu::CommandEncoder, timestamps: &Timestamps) -> Self {
         Self::pass(encoder, Some(timestamps))
     }
@@ -30,7 +32,7 @@ impl<'e> Recorder<'e> {
         Self { pass: Some(encoder.begin_compute_pass(&descriptor)), dispatches: 0 }
     }
 
-    /// Does CPU work at once.
+    /// Does CPU work at once. Recording a GPU program into it is an [`Error::WrongDevice`].
     pub fn cpu() -> Self {
         Self { pass: None, dispatches: 0 }
     }
@@ -51,6 +53,19 @@ impl<'e> Recorder<'e> {
     pub(crate) fn count(&mut self, dispatches: usize) {
         self.dispatches += dispatches;
     }
+
+    /// An error when one submit can't take as much as was recorded.
+    fn check(&self, gpu: &Gpu) -> Result<()> {
+        let most = gpu.capabilities().max_dispatches();
+        if self.dispatches > most {
+            return Err(gpu.limit(
+                "the recorded work",
+                format!("{} dispatches", self.dispatches),
+                format!("{most} a submit"),
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// How long recorded work took.
@@ -67,11 +82,19 @@ pub struct Timing {
 }
 
 impl Device {
-    /// Records with `work` and, on a GPU, submits. Does not wait for the GPU.
+    /// Records with `work` and, on a GPU, submits. Does not wait for the GPU. When `work` fails nothing is submitted; what
+    /// the device refuses (validation, memory, too many dispatches) is an error.
     pub fn run(&self, work: impl FnOnce(&mut Recorder<'_>) -> Result<()>) -> Result<()> {
         match self.executor() {
             Executor::Cpu { .. } => work(&mut Recorder::cpu()),
-            Executor::Gpu(gpu) => submit(gpu, |encoder| work(&mut Recorder::new(encoder))).map(drop),
+            Executor::Gpu(gpu) => {
+                let record = |encoder: &mut wgpu::CommandEncoder| {
+                    let mut recorder = Recorder::new(encoder);
+                    work(&mut recorder)?;
+                    recorder.check(gpu)
+                };
+                submit(gpu, record, || ())
+            }
         }
     }
 
@@ -96,18 +119,22 @@ impl Device {
         let record = |mut recorder: Recorder<'_>| -> Result<()> {
             work(&mut recorder)?;
             dispatches = recorder.dispatches();
-            Ok(())
+            self.gpu().map_or(Ok(()), |gpu| recorder.check(gpu))
         };
-        let record_ms = match self.executor() {
-            Executor::Cpu { .. } => record(Recorder::cpu()).map(|()| 0.0)?,
-            Executor::Gpu(gpu) => submit(gpu, |encoder| {
-                record(Recorder::pass(encoder, timestamps.as_ref()))?;
-                if let Some(timestamps) = &timestamps {
-                    timestamps.resolve(encoder);
-                }
-                Ok(())
-            })?,
-        };
+        let mut record_ms = 0.0;
+        match self.executor() {
+            Executor::Cpu { .. } => record(Recorder::cpu())?,
+            Executor::Gpu(gpu) => {
+                let record = |encoder: &mut wgpu::CommandEncoder| {
+                    record(Recorder::pass(encoder, timestamps.as_ref()))?;
+                    if let Some(timestamps) = &timestamps {
+                        timestamps.resolve(encoder);
+                    }
+                    Ok(())
+                };
+                submit(gpu, record, || record_ms = milliseconds(start))?;
+            }
+        }
         self.wait()?;
         let wall_ms = milliseconds(start);
         let gpu_ms = timestamps.map(|timestamps| pollster::block_on(timestamps.milliseconds())).transpose()?;
@@ -115,16 +142,15 @@ impl Device {
     }
 }
 
-/// Records with `work` into a fresh encoder and submits it; what the device refuses becomes an error. The result is
-/// what recording and encoding took, in milliseconds.
-fn submit(gpu: &Gpu, work: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>) -> Result<f64> {
+/// Records with `work` into a fresh encoder, calls `encoded` when that is done, and submits. What the device refuses
+/// becomes an error.
+fn submit(gpu: &Gpu, work: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>, encoded: impl FnOnce()) -> Result<()> {
     let invalid = gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
     let memory = gpu.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-    let start = Instant::now();
     let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-rnn") });
     let recorded = work(&mut encoder);
     let commands = encoder.finish();
-    let took = milliseconds(start);
+    encoded();
     if recorded.is_ok() {
         gpu.queue().submit([commands]);
     }
@@ -132,10 +158,11 @@ fn submit(gpu: &Gpu, work: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>)
     recorded?;
     match refused {
         Some(error) => Err(gpu.failed("was taking work", error)),
-        None => Ok(took),
+        None => Ok(()),
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }

@@ -86,7 +86,8 @@ pub async fn adapters() -> Vec<AdapterReport> {
 
 async fn pick(kind: AdapterKind, wanted: &str) -> Result<wgpu::Adapter> {
     let all = list().await;
-    let names: Vec<String> = all.iter().map(|adapter| adapter.get_info().name).collect();
+    let label = |info: wgpu::AdapterInfo| format!("{} ({:?})", info.name, info.backend);
+    let names: Vec<String> = all.iter().map(|adapter| label(adapter.get_info())).collect();
     let of_kind = |adapter: &wgpu::Adapter| {
         Capabilities::new(&adapter.get_info(), adapter.features(), &adapter.limits()).kind == kind
     };

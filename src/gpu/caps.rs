@@ -58,12 +58,23 @@ impl Capabilities {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             workgroup_invocations: limits.max_compute_invocations_per_workgroup,
             max_workgroups: limits.max_compute_workgroups_per_dimension,
-            offset_alignment: limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment),
+            offset_alignment: limits
+                .min_storage_buffer_offset_alignment
+                .max(limits.min_uniform_buffer_offset_alignment),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             subgroup_size: [info.subgroup_min_size, info.subgroup_max_size],
             cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+        }
+    }
+
+    /// Dispatches that one submit takes. llvmpipe maps memory anew for every dispatch, and Linux allows a process 65,530
+    /// mappings; beyond them it ends the process. Hardware takes any number.
+    pub fn max_dispatches(&self) -> usize {
+        match self.kind {
+            AdapterKind::Software => 50_000,
+            AdapterKind::Gpu => usize::MAX,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::caps::Capabilities;
+use super::caps::{AdapterKind, Capabilities};
 use super::pipelines::Pipelines;
 use crate::error::{Error, Result};
 
@@ -27,7 +27,21 @@ impl Gpu {
     pub fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let info = device.adapter_info();
         let caps = Capabilities::new(&info, device.features(), &device.limits());
-        Self { inner: Arc::new(Inner { device, queue, info, caps, pipelines: Mutex::default(), steps: Mutex::default() }) }
+        Self::with(device, queue, info, caps)
+    }
+
+    /// Adopts a device and treats it as one of `kind`, which decides lanes and tiles: tests run the tiles of hardware on
+    /// a software adapter this way.
+    pub fn new_as(device: wgpu::Device, queue: wgpu::Queue, kind: AdapterKind) -> Self {
+        let info = device.adapter_info();
+        let caps = Capabilities { kind, ..Capabilities::new(&info, device.features(), &device.limits()) };
+        Self::with(device, queue, info, caps)
+    }
+
+    fn with(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo, caps: Capabilities) -> Self {
+        Self {
+            inner: Arc::new(Inner { device, queue, info, caps, pipelines: Mutex::default(), steps: Mutex::default() }),
+        }
     }
 
     /// The wgpu device.
@@ -110,22 +124,29 @@ impl Gpu {
     }
 
     /// The step indices 0, 1, … `count - 1` at the device's dynamic-offset stride, shared by all plans.
-    pub(crate) fn step_table(&self, count: u32) -> wgpu::Buffer {
+    pub(crate) fn step_table(&self, count: u32) -> Result<wgpu::Buffer> {
         let mut table = self.inner.steps.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((held, buffer)) = &*table
             && *held >= count
         {
-            return buffer.clone();
+            return Ok(buffer.clone());
         }
-        let held = count.next_power_of_two();
         let stride = self.inner.caps.offset_alignment as usize;
+        // Offsets are 32 bits wide.
+        let largest = self.inner.caps.max_buffer.min(u64::from(u32::MAX));
+        let most = (largest / stride as u64) as u32;
+        if count > most {
+            let limit = format!("{most}, their indices being {stride} bytes apart in one buffer");
+            return Err(self.limit("the number of steps", count, limit));
+        }
+        let held = count.checked_next_power_of_two().unwrap_or(count).min(most);
         let mut content = vec![0u8; held as usize * stride];
         for (step, slot) in content.chunks_exact_mut(stride).enumerate() {
             slot[..4].copy_from_slice(&(step as u32).to_ne_bytes());
         }
         let buffer = self.baked("steps", &content);
         *table = Some((held, buffer.clone()));
-        buffer
+        Ok(buffer)
     }
 
     /// Copies `bytes` bytes at `offset` of `buffer` to the host.

@@ -94,7 +94,25 @@ impl Case {
         if let Some(lengths) = &config.lengths {
             shape.check_lengths(lengths)?;
         }
-        Ok(Self { file, config: rnn, shape, lengths: config.lengths })
+        let case = Self { file, config: rnn, shape, lengths: config.lengths };
+        case.check_tensors()?;
+        Ok(case)
+    }
+
+    /// An error unless the file holds every tensor in its shape: before anything is allocated for one.
+    fn check_tensors(&self) -> Result<()> {
+        let [x, y, state] = self.shapes();
+        let with_c = |names: [&'static str; 2]| names.into_iter().take(if self.config.cell.has_c() { 2 } else { 1 });
+        let states = with_c(["h0", "c0"]).chain(with_c(["hn", "cn"])).chain(with_c(["dhn", "dcn"]));
+        let states = states.chain(with_c(["dh0", "dc0"])).map(|name| (name, &state));
+        for (name, shape) in [("x", &x), ("dx", &x), ("y", &y), ("dy", &y)].into_iter().chain(states) {
+            self.file.tensor(name, shape)?;
+        }
+        for (name, shape) in tensors(&self.config, "") {
+            self.file.tensor(&name, &shape)?;
+            self.file.tensor(&format!("grad.{name}"), &shape)?;
+        }
+        Ok(())
     }
 
     /// Shape of x, y and of a state.
@@ -169,13 +187,17 @@ impl Case {
         let states = [("hn", io.hn), ("cn", io.cn)];
         let state_gradients = [("dh0", gradients.dh0), ("dc0", gradients.dc0)];
         let mut all: Vec<(String, Vec<usize>, Buffer, f64)> = vec![("y".to_string(), y, io.y, OUTPUT_BOUND)];
-        all.extend(states.into_iter().filter_map(|(name, buffer)| {
-            Some((name.to_string(), state.clone(), buffer?, OUTPUT_BOUND))
-        }));
+        all.extend(
+            states
+                .into_iter()
+                .filter_map(|(name, buffer)| Some((name.to_string(), state.clone(), buffer?, OUTPUT_BOUND))),
+        );
         all.extend(gradients.dx.map(|dx| ("dx".to_string(), x, dx, GRADIENT_BOUND)));
-        all.extend(state_gradients.into_iter().filter_map(|(name, buffer)| {
-            Some((name.to_string(), state.clone(), buffer?, GRADIENT_BOUND))
-        }));
+        all.extend(
+            state_gradients
+                .into_iter()
+                .filter_map(|(name, buffer)| Some((name.to_string(), state.clone(), buffer?, GRADIENT_BOUND))),
+        );
         for (name, shape) in tensors(&self.config, "") {
             let gradient = params.gradient(&name)?;
             all.push((format!("grad.{name}"), shape, gradient, GRADIENT_BOUND));

@@ -1,4 +1,4 @@
-//! Reading safetensors files: f32 and u32 tensors by name, each shape and element type checked where it is used.
+//! Reading safetensors files: f32 tensors by name, each shape and element type checked where it is used.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

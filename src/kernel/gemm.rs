@@ -70,7 +70,11 @@ impl Matrix {
         let last = steps.iter().map(|(count, stride)| count.saturating_sub(1).saturating_mul(*stride));
         let needed = last.fold(self.offset, usize::saturating_add).saturating_add(1);
         if needed > self.buffer.len() {
-            return Err(Error::invalid(format!("`{name}` of a product"), format!("{needed} elements"), self.buffer.len()));
+            return Err(Error::invalid(
+                format!("`{name}` of a product"),
+                format!("{needed} elements"),
+                self.buffer.len(),
+            ));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::cell::Cell;
 use crate::cpu::threads::Pool;
 use crate::device::{Buffer, Device, Executor, Precision, Recorder};
 use crate::error::{Error, Result};
-use crate::gpu::{AdapterKind, BindingKind, Capabilities, Compiled, Gpu};
+use crate::gpu::{AdapterKind, BindingKind, Capabilities, Compiled, Gpu, ready};
 use crate::shader::{Kernel, Spec, compose};
 
 /// One kernel bound to its buffers and sizes. Recording it uploads, allocates and compiles nothing.
@@ -116,7 +116,7 @@ impl Op {
         debug_assert_eq!(launch.uniform.len(), kernel.uniform_bytes, "{}", kernel.name);
         let uniform = gpu.baked("sizes", launch.uniform);
         let stride = gpu.capabilities().offset_alignment;
-        let table = launch.steps.map(|count| gpu.step_table(count));
+        let table = launch.steps.map(|count| gpu.step_table(count)).transpose()?;
         let mut buffers = launch.buffers.iter();
         let mut entries = Vec::with_capacity(kernel.bindings.len());
         for (index, binding) in kernel.bindings.iter().enumerate() {
@@ -133,11 +133,16 @@ impl Op {
             };
             entries.push(wgpu::BindGroupEntry { binding: index as u32, resource });
         }
+        let scope = gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
         let bind_group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(kernel.name),
             layout: &compiled.layout,
             entries: &entries,
         });
+        // Such as a buffer of another wgpu device.
+        if let Some(Some(error)) = ready(scope.pop()) {
+            return Err(gpu.failed(&format!("was binding the buffers of kernel `{}`", kernel.name), error));
+        }
         let steps = launch.steps.map(|count| Steps { count, stride });
         Ok(Self { name: kernel.name, work: Work::Gpu { spec, compiled, bind_group, groups: launch.groups, steps } })
     }
@@ -263,7 +268,7 @@ fn bind<'b>(gpu: &Gpu, kernel: &str, name: &str, buffer: &'b Buffer) -> Result<w
         let limit = format!("{} bytes a binding", caps.max_binding);
         return Err(gpu.limit(format!("`{name}` of kernel `{kernel}`"), format!("{size} bytes"), limit));
     }
-    if offset % u64::from(caps.offset_alignment) != 0 {
+    if !offset.is_multiple_of(u64::from(caps.offset_alignment)) {
         let expected = format!("a multiple of {}", caps.offset_alignment);
         return Err(Error::invalid(format!("the offset of `{name}`"), expected, offset));
     }

@@ -314,10 +314,8 @@ impl Chunk {
     /// the whole of it.
     pub fn upstream(&self, gpu: &Gpu, dy: &Buffer, rows: &RowMap, to: &Buffer) -> Result<Op> {
         let width = self.directions * self.hidden;
-        let uniform = UpstreamUniform {
-            size: [self.steps as u32, width as u32, self.hidden as u32, 0],
-            rows: rows.uniform(),
-        };
+        let uniform =
+            UpstreamUniform { size: [self.steps as u32, width as u32, self.hidden as u32, 0], rows: rows.uniform() };
         let lanes = Tile::elements(gpu.capabilities());
         Op::gpu(
             gpu,
@@ -363,11 +361,9 @@ impl Weights {
         let w = self.w_hh.buffer.read::<S>()?;
         let b = self.b_hh.as_ref().map(|b| Ok((b, b.buffer.read::<S>()?))).transpose()?;
         let gates = layer.gate_width();
-        let w_hh: Vec<&[S]> =
-            (0..layer.directions).map(|d| &w[each(&self.w_hh, d, gates * layer.hidden)]).collect();
-        let b_hh: Option<Vec<&[S]>> = b
-            .as_ref()
-            .map(|(at, values)| (0..layer.directions).map(|d| &values[each(at, d, gates)]).collect());
+        let w_hh: Vec<&[S]> = (0..layer.directions).map(|d| &w[each(&self.w_hh, d, gates * layer.hidden)]).collect();
+        let b_hh: Option<Vec<&[S]>> =
+            b.as_ref().map(|(at, values)| (0..layer.directions).map(|d| &values[each(at, d, gates)]).collect());
         work(&native::Weights { w_hh: &w_hh, b_hh: b_hh.as_deref() })
     }
 }
@@ -378,7 +374,8 @@ fn forward_cpu<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, pool: &Poo
     let (mut saved, mut h) = (chunk.saved.write::<S>()?, chunk.h.write::<S>()?);
     let mut c = chunk.c.as_ref().map(|c| c.write::<S>()).transpose()?;
     let mut workspace = weights.workspace.write::<S>()?;
-    let (saved, h, c, workspace) = (&mut saved[..], &mut h[..], c.as_deref_mut().unwrap_or_default(), &mut workspace[..]);
+    let (saved, h, c, workspace) =
+        (&mut saved[..], &mut h[..], c.as_deref_mut().unwrap_or_default(), &mut workspace[..]);
     weights.native(&layer, |weights| {
         let buffers = native::Forward { saved, h, c, lengths: &lengths };
         pool.run(|| native::forward(pool.threads(), &layer, weights, buffers, workspace))

@@ -21,14 +21,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 /// `to[c, r] = from[r, c]` for `rows × columns` of each direction.
-pub fn transpose(
-    gpu: &Gpu,
-    directions: usize,
-    rows: usize,
-    columns: usize,
-    from: &Matrix,
-    to: &Matrix,
-) -> Result<Op> {
+pub fn transpose(gpu: &Gpu, directions: usize, rows: usize, columns: usize, from: &Matrix, to: &Matrix) -> Result<Op> {
     let lanes = Tile::elements(gpu.capabilities());
     Op::gpu(
         gpu,

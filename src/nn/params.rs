@@ -52,7 +52,8 @@ impl Parameters {
                 return Err(Error::invalid("parameter names", "distinct", format!("`{name}` twice")));
             }
             let entry = Entry { name, shape, offset };
-            let end = entry.len().checked_next_multiple_of(ALIGNMENT).and_then(|len| offset.checked_add(len));
+            let len = entry.shape.iter().try_fold(1usize, |len, &side| len.checked_mul(side));
+            let end = len.and_then(|len| len.checked_next_multiple_of(ALIGNMENT)?.checked_add(offset));
             offset = end.ok_or_else(|| Error::invalid(&entry.name, "addressable", format!("{:?}", entry.shape)))?;
             entries.push(entry);
         }
@@ -96,13 +97,13 @@ impl Parameters {
         })
     }
 
-    /// A tensor's values.
+    /// A tensor's values; an error that lists the names there are when there is none.
     pub fn value(&self, name: &str) -> Result<Buffer> {
         let entry = self.entry(name)?;
         self.values.slice(entry.offset..entry.offset + entry.len())
     }
 
-    /// A tensor's gradient.
+    /// A tensor's gradient; an error when there is none of the name.
     pub fn gradient(&self, name: &str) -> Result<Buffer> {
         let entry = self.entry(name)?;
         self.gradients.slice(entry.offset..entry.offset + entry.len())

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use crate::config::{BatchShape, RnnConfig};
 use crate::cpu::recurrent as native;
-use crate::device::{Buffer, Device};
-use crate::error::Result;
+use crate::device::{Buffer, DType, Device};
+use crate::error::{Error, Result};
 use crate::kernel::column_sum;
 use crate::plan::split::windows;
 
@@ -75,8 +75,7 @@ impl Layout {
         let widest = (0..config.layers).map(|layer| config.layer_input(layer)).max().unwrap_or(0);
         let gates = cell.gates() * hidden;
         let longest = chunks.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
-        let layer =
-            native::Layer { cell, hidden, directions, batch: BatchShape::new(shape.steps, shape.batch) };
+        let layer = native::Layer { cell, hidden, directions, batch: BatchShape::new(shape.steps, shape.batch) };
         let scratch = match train {
             true => layer.forward_workspace_len().max(layer.backward_workspace_len()),
             false => layer.forward_workspace_len(),
@@ -172,6 +171,18 @@ impl Reserve {
         Ok(Self { layers: layout.chunks.iter().map(layer).collect::<Result<_>>()?, mode: layout.mode })
     }
 
+    /// An error unless these are the buffers that `layout` lists, on `device`.
+    pub(crate) fn check(&self, device: &Device, layout: &Layout) -> Result<()> {
+        let len = |chunk: &ChunkBuffers| [chunk.saved.len(), chunk.h.len(), chunk.c.as_ref().map_or(0, Buffer::len)];
+        let held: Vec<Vec<_>> = self.layers.iter().map(|chunks| chunks.iter().map(len).collect()).collect();
+        if self.mode != layout.mode || held != layout.chunks {
+            let got = "that of a plan of another shape or mode";
+            return Err(Error::invalid("the reserve", "what this plan's `reserve` gave", got));
+        }
+        let mut all = self.layers.iter().flatten();
+        all.try_for_each(|chunk| chunk.h.check("the reserve", device, &[chunk.h.len()], DType::Float))
+    }
+
     /// Buffers of a layer's chunks.
     pub fn layer(&self, layer: usize) -> &[ChunkBuffers] {
         &self.layers[layer % self.layers.len()]
@@ -205,6 +216,28 @@ impl Workspace {
             sums: device.alloc("partial bias gradients", layout.sums)?,
             inner: device.alloc("gradient between layers", layout.inner)?,
             upstream: device.alloc("output gradient of a chunk", layout.upstream)?,
+        })
+    }
+
+    /// As much of this as `layout` lists; an error when that is more than there is, or not on `device`.
+    pub(crate) fn fit(&self, device: &Device, layout: &Layout) -> Result<Self> {
+        let fit = |buffer: &Buffer, len: usize| {
+            if len > buffer.len() {
+                let expected = format!("large enough for this plan, {len} elements a buffer");
+                return Err(Error::invalid("the workspace", expected, buffer.len()));
+            }
+            let part = buffer.slice(0..len)?;
+            part.check("the workspace", device, &[len], DType::Float)?;
+            Ok(part)
+        };
+        let [dh, dc] = &self.carry;
+        Ok(Self {
+            packed_input: fit(&self.packed_input, layout.packed_input)?,
+            recurrent: fit(&self.recurrent, layout.recurrent)?,
+            carry: [fit(dh, layout.carry[0])?, fit(dc, layout.carry[1])?],
+            sums: fit(&self.sums, layout.sums)?,
+            inner: fit(&self.inner, layout.inner)?,
+            upstream: fit(&self.upstream, layout.upstream)?,
         })
     }
 

@@ -28,7 +28,7 @@ pub trait Strategy: Sync {
     fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &Gradients) -> Result<Op>;
 }
 
-/// One fused dispatch a time step. Fits every GPU and every size.
+/// One fused dispatch a time step. Fits every hardware GPU and every size.
 struct Stepwise;
 
 /// All steps in native code, on the CPU executor's threads.
@@ -42,11 +42,15 @@ impl Strategy for Stepwise {
         "stepwise"
     }
 
-    fn fits(&self, device: &Device, _: &RnnConfig, _: BatchShape) -> std::result::Result<(), Why> {
-        match device.gpu() {
-            Some(_) => Ok(()),
-            None => Err("it dispatches GPU kernels, and this is the CPU executor".to_string()),
+    fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape) -> std::result::Result<(), Why> {
+        let Some(gpu) = device.gpu() else {
+            return Err("it dispatches GPU kernels, and this is the CPU executor".to_string());
+        };
+        let (dispatches, most) = (shape.steps.saturating_mul(config.layers), gpu.capabilities().max_dispatches());
+        if dispatches > most {
+            return Err(format!("it needs {dispatches} dispatches and more, and this adapter takes {most} a submit"));
         }
+        Ok(())
     }
 
     fn because(&self) -> &'static str {
@@ -99,20 +103,23 @@ pub fn choose(
             let names: Vec<_> = STRATEGIES.iter().map(|strategy| strategy.name()).collect();
             Error::invalid("the strategy", names.join(" or "), format!("`{name}`"))
         })?;
-        found
-            .fits(device, config, shape)
-            .map_err(|why| Error::Strategy { strategy: name.to_string(), why })?;
+        found.fits(device, config, shape).map_err(|why| Error::Strategy { strategy: name.to_string(), why })?;
         log::debug!("strategy {name}: it was asked for");
         return Ok(*found);
     }
+    let mut reasons = Vec::new();
     for strategy in STRATEGIES {
         match strategy.fits(device, config, shape) {
             Ok(()) => {
                 log::debug!("strategy {}: {}", strategy.name(), strategy.because());
                 return Ok(*strategy);
             }
-            Err(why) => log::debug!("not strategy {}: {why}", strategy.name()),
+            Err(why) => {
+                log::debug!("not strategy {}: {why}", strategy.name());
+                reasons.push(format!("`{}` because {why}", strategy.name()));
+            }
         }
     }
-    Err(Error::Strategy { strategy: "auto".to_string(), why: format!("none fits {}", device.name()) })
+    let why = format!("no strategy fits {}, {}", device.name(), reasons.join(", "));
+    Err(Error::Strategy { strategy: "auto".to_string(), why })
 }

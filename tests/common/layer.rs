@@ -2,7 +2,7 @@
 
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
-use wgpu_rnn::plan::Mode;
+use wgpu_rnn::plan::{Mode, Workspace};
 use wgpu_rnn::{BatchShape, Buffer, Device, Result, RnnConfig};
 
 use super::{Random, Tensors};
@@ -29,6 +29,10 @@ pub struct Running {
     pub bound: Bound,
     /// Its weights.
     pub params: Parameters,
+    /// Its buffers.
+    pub io: Io,
+    /// Its gradients.
+    pub gradients: Gradients,
     /// What goes in, by name.
     pub inputs: Vec<(String, Buffer)>,
     /// What comes out, by name.
@@ -129,10 +133,10 @@ impl Layer {
             bound.set_lengths(lengths)?;
         }
         let named = |name: &str, buffer: Option<Buffer>| buffer.map(|buffer| (name.to_string(), buffer));
-        let Gradients { dy, dhn, dcn, dx, dh0, dc0 } = gradients;
-        let inputs = [("x", Some(x)), ("h0", io.h0), ("c0", io.c0), ("dy", dy), ("dhn", dhn), ("dcn", dcn)];
+        let (Io { x, y, h0, c0, hn, cn }, Gradients { dy, dhn, dcn, dx, dh0, dc0 }) = (io.clone(), gradients.clone());
+        let inputs = [("x", Some(x)), ("h0", h0), ("c0", c0), ("dy", dy), ("dhn", dhn), ("dcn", dcn)];
         let mut inputs: Vec<_> = inputs.into_iter().filter_map(|(name, buffer)| named(name, buffer)).collect();
-        let outputs = [("y", Some(io.y)), ("hn", io.hn), ("cn", io.cn), ("dx", dx), ("dh0", dh0), ("dc0", dc0)];
+        let outputs = [("y", Some(y)), ("hn", hn), ("cn", cn), ("dx", dx), ("dh0", dh0), ("dc0", dc0)];
         let mut outputs: Vec<_> = outputs.into_iter().filter_map(|(name, buffer)| named(name, buffer)).collect();
         for (name, _) in table {
             if mode == Mode::Train {
@@ -140,7 +144,7 @@ impl Layer {
             }
             inputs.push((name.clone(), params.value(&name)?));
         }
-        Ok(Running { device: device.clone(), bound, params, inputs, outputs })
+        Ok(Running { device: device.clone(), bound, params, io, gradients, inputs, outputs })
     }
 
     /// Runs it forward and backward.
@@ -171,6 +175,13 @@ impl Running {
             self.bound.forward.record(recorder)?;
             self.bound.backward.record(recorder)
         })
+    }
+
+    /// Binds it anew, with scratch of another's.
+    pub fn rebind(&mut self, workspace: &Workspace) -> Result<()> {
+        let rnn = self.bound.rnn().clone();
+        self.bound = rnn.bind(&self.params, "", &self.io, &self.gradients, &rnn.reserve()?, workspace)?;
+        Ok(())
     }
 
     /// Everything that comes out.

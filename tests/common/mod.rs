@@ -7,7 +7,9 @@ mod layer;
 pub use layer::{Layer, Running};
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::{Device, DeviceKind};
 
 /// Tensors by name.
@@ -26,16 +28,27 @@ pub fn gpu() -> Device {
         .expect("the shader tests need a Vulkan adapter: run `cargo xtask driver`")
 }
 
-/// Every executor that has to agree: the oracle, the CPU in f32, and a GPU.
+/// Every executor that has to agree: the oracle, the CPU in f32, and a GPU with the tiles of software and of hardware.
 pub fn devices() -> Vec<Device> {
-    vec![Device::oracle().expect("oracle"), Device::cpu().expect("CPU"), gpu()]
+    let with_tiles = |kind| {
+        let (device, queue) = wgpu_device(|_| wgpu::Limits::defaults());
+        Device::from_wgpu_as(device, queue, kind)
+    };
+    vec![
+        Device::oracle().expect("oracle"),
+        Device::cpu().expect("CPU"),
+        with_tiles(AdapterKind::Software),
+        with_tiles(AdapterKind::Gpu),
+    ]
 }
 
 /// A wgpu device of the test's own, as an app has one: a hardware adapter if there is one, else a software one, with
 /// the limits that `limits` makes of the adapter's.
 pub fn wgpu_device(limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    // One instance, as an app has: wgpu can't tell devices of two instances apart.
+    static INSTANCE: LazyLock<wgpu::Instance> =
+        LazyLock::new(|| wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle()));
+    let mut adapters = pollster::block_on(INSTANCE.enumerate_adapters(wgpu::Backends::PRIMARY));
     adapters.sort_by_key(|adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu);
     let adapter = adapters.first().expect("the shader tests need a Vulkan adapter: run `cargo xtask driver`");
     let descriptor = wgpu::DeviceDescriptor { required_limits: limits(adapter.limits()), ..Default::default() };

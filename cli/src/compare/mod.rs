@@ -13,9 +13,10 @@ use wgpu_rnn::{Cell, Device, DeviceKind, RnnConfig};
 
 use crate::report;
 use crate::results::{DeviceUsed, Forecast, Results, Run};
-use crate::stop;
+use crate::{say, stop};
 use model::Model;
 use task::Task;
+use train::Plan;
 
 /// Arguments of `compare`.
 #[derive(clap::Args)]
@@ -34,8 +35,8 @@ pub struct Args {
     text: Option<PathBuf>,
     /// Train for this many seconds in all, by the clock, instead of a fixed number of steps. Results then depend on how
     /// fast the device is.
-    #[arg(long)]
-    seconds: Option<f64>,
+    #[arg(long, value_parser = seconds)]
+    seconds: Option<Duration>,
     /// Folder for the report.
     #[arg(long, default_value = "report")]
     out: PathBuf,
@@ -54,49 +55,60 @@ struct Contender {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let budget = match args.seconds {
-        Some(seconds) if !(seconds > 0.0 && seconds.is_finite()) => {
-            bail!("--seconds must be a positive number, got {seconds}")
-        }
-        Some(seconds) => Some(Duration::from_secs_f64(seconds)),
-        None => None,
-    };
+    report::check_writable(&args.out)?;
     let task = Task::load(args.csv.as_deref().zip(args.column.as_deref()), args.text.as_deref())?;
     let device = crate::open(args.device)?;
     stop::listen()?;
-    println!("device: {}", crate::describe(&device));
-    println!("data: {}", task.describe());
-    for note in task.notes() {
-        println!("  {note}");
-    }
+    say(format_args!("device: {}", crate::describe(&device)))?;
+    say(format_args!("data: {}", task.describe()))?;
+    task.notes().iter().try_for_each(|note| say(format_args!("  {note}")))?;
 
     let mut trained = Vec::new();
     let contenders = contenders(&task);
-    let share = budget.map(|budget| budget / contenders.len() as u32);
+    let share = args.seconds.map(|budget| budget / contenders.len() as u32);
     for (index, contender) in contenders.iter().enumerate() {
-        let mut model = Model::new(&device, &task, contender.config, args.seed)?;
+        let fresh = |steps| Model::new(&device, &task, contender.config, args.seed, steps);
+        let plan = match share {
+            None => Plan::of_steps(&task),
+            Some(share) => Plan::of_time(&task, &mut fresh(1)?, args.seed, share)?,
+        };
+        let mut model = fresh(plan.steps)?;
         let progress = train::Progress::new(index, contenders.len(), contender.config, contender.group);
-        let learned = train::train(&mut model, &task, args.seed, share, &progress)?;
-        if stop::asked() {
-            bail!("interrupted; nothing was written");
-        }
+        let learned = train::train(&mut model, &task, args.seed, plan, &progress)?;
         trained.push((model, learned));
     }
     let results = gather(args, &device, &task, &contenders, trained)?;
-    report::write(&results, &args.out)?;
-    print!("{}", report::summary(&results));
-    println!("report: {}", args.out.join("index.html").display());
+    stop::check()?;
+    stop::hold(|| report::write(&results, &args.out))?;
+    say(report::summary(&results).trim_end())?;
+    say(format_args!("report: {}", args.out.join("index.html").display()))?;
+    let stopped = |run: &Run| {
+        let why = run.stopped.as_ref()?;
+        Some(format!("{} H={} ({}): {why}", run.cell, run.hidden, run.group))
+    };
+    let stopped: Vec<String> = results.runs.iter().filter_map(stopped).collect();
+    if !stopped.is_empty() {
+        bail!("training stopped early, and the report has the best weights until then; {}", stopped.join("; "));
+    }
     Ok(())
 }
+
+/// A positive time on the command line.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0);
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.filter(|time| *time < FOREVER).ok_or_else(|| "expected a number of seconds above 0".to_string())
+}
+
+/// No budget is longer: a hundred years.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Six networks: three cells at the LSTM's hidden size, three at (about) the LSTM's parameter count.
 fn contenders(task: &Task) -> Vec<Contender> {
     let (input, hidden) = (task.width(), task.hidden());
     let wanted = Cell::Lstm.parameters(input, hidden, true);
-    let equal_hidden = CELLS.map(|cell| Contender {
-        config: RnnConfig::new(cell, input, hidden),
-        group: "equal hidden size",
-    });
+    let equal_hidden =
+        CELLS.map(|cell| Contender { config: RnnConfig::new(cell, input, hidden), group: "equal hidden size" });
     let equal_parameters = CELLS.map(|cell| {
         let off = |&hidden: &usize| cell.parameters(input, hidden, true).abs_diff(wanted);
         let hidden = (1..=4 * hidden).min_by_key(off).unwrap_or(hidden);
@@ -115,6 +127,7 @@ fn gather(
 ) -> anyhow::Result<Results> {
     let mut predictions = Vec::new();
     for ((model, learned), contender) in trained.iter_mut().zip(contenders) {
+        stop::check()?;
         model.restore(&learned.best)?;
         if let Some(values) = task.forecast(model)? {
             let name = format!("{}, {}", contender.config.cell.title(), contender.group);
@@ -155,13 +168,8 @@ fn gather(
         })
         .collect();
     let claims = claims::weigh(&runs, task.error_name());
-    let forecast = task.forecast_truth().map(|(label, times, truth, naive)| Forecast {
-        label,
-        times,
-        truth,
-        naive,
-        predictions,
-    });
+    let forecast =
+        task.forecast_truth().map(|(label, times, truth, naive)| Forecast { label, times, truth, naive, predictions });
     Ok(Results {
         version: env!("CARGO_PKG_VERSION").to_string(),
         date: today().context("the system clock is before 1970")?,

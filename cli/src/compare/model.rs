@@ -42,7 +42,8 @@ struct Pass {
 }
 
 impl Model {
-    pub fn new(device: &Device, task: &Task, config: RnnConfig, seed: u64) -> Result<Self> {
+    /// A model with fresh weights, whose learning rate falls over `steps` training steps.
+    pub fn new(device: &Device, task: &Task, config: RnnConfig, seed: u64, steps: usize) -> Result<Self> {
         let shape = BatchShape::new(task.steps(), task.batch());
         let symbols = task.symbols();
         let head = Linear { inputs: config.hidden, outputs: symbols.unwrap_or(1), bias: true };
@@ -70,10 +71,12 @@ impl Model {
             },
         };
         let outputs = device.alloc("outputs", head.outputs * if symbols.is_some() { rows } else { shape.batch })?;
-        let parts = Parts { device, config, shape, params: &params, head, embedding, inputs: &inputs, outputs: &outputs };
+        let parts =
+            Parts { device, config, shape, params: &params, head, embedding, inputs: &inputs, outputs: &outputs };
         let training = parts.pass(Mode::Train)?;
         let prediction = parts.pass(Mode::Infer)?;
-        let schedule = Schedule::Cosine { steps: task.training_steps() as u32, floor: 0.05 };
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX).max(1);
+        let schedule = Schedule::Cosine { steps, floor: 0.05 };
         let rule = OptimizerConfig::adam(task.learning_rate()).clip_norm(Some(CLIP)).schedule(schedule);
         let optimizer = Optimizer::new(&params, rule)?;
         Ok(Self { device: device.clone(), config, params, inputs, outputs, training, prediction, optimizer })
@@ -125,16 +128,20 @@ impl Model {
         self.optimizer.record(recorder)
     }
 
-    /// The last step's loss; an error when it, or the gradient's norm, is not finite.
-    pub fn checked_loss(&self, step: usize) -> Result<f64> {
+    /// The loss of the last step; an error when it is not finite, or when the optimiser refused a step because the norm
+    /// of its gradients was not.
+    pub fn checked_loss(&self) -> Result<f64> {
         let loss = self.training.loss.read_value()?;
-        let norm = self.optimizer.read_state()?.gradient_norm;
-        for (what, got) in [("the loss", loss), ("the norm of the gradients", norm)] {
-            if !got.is_finite() {
-                return Err(Error::NonFinite { what: what.to_string(), step: step as u64, got });
-            }
+        let state = self.optimizer.read_state()?;
+        let refused = |what: &str, got: f64| {
+            Err(Error::NonFinite { what: what.to_string(), step: state.step + u64::from(state.skipped > 0), got })
+        };
+        match state.gradient_norm {
+            _ if !loss.is_finite() => refused("the loss", loss),
+            norm if !norm.is_finite() => refused("the norm of the gradients", norm),
+            _ if state.skipped > 0 => refused("the norm of the gradients before", f64::NAN),
+            _ => Ok(loss),
         }
-        Ok(loss)
     }
 
     /// The outputs for the batch that was fed.
@@ -200,7 +207,8 @@ impl Parts<'_> {
         let Self { device, config, shape, params, head, .. } = self;
         let rnn = Rnn::new(device, *config, *shape, mode, Options::default())?;
         let (rows, train) = (shape.rows(), mode == Mode::Train);
-        let gradient = |name: &str, like: &Buffer| if train { device.alloc(name, like.len()).map(Some) } else { Ok(None) };
+        let gradient =
+            |name: &str, like: &Buffer| if train { device.alloc(name, like.len()).map(Some) } else { Ok(None) };
 
         let mut before = Program::default();
         let x = match self.inputs {

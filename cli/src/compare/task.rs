@@ -20,12 +20,10 @@ pub enum Task {
 
 /// Hours (or rows) that a forecast looks back on, and how far ahead it is.
 const SERIES: windows::Shape = windows::Shape { steps: 72, horizon: 24, batch: 64 };
-/// Characters of a sequence, sequences of a batch, most symbols.
-const TEXT: text::Shape = text::Shape { steps: 64, batch: 32, symbols: 256 };
+/// Characters of a sequence, sequences of a batch, most symbols, most validation batches.
+const TEXT: text::Shape = text::Shape { steps: 64, batch: 32, symbols: 256, validation: 24 };
 /// Width of a character's embedding.
 const EMBEDDING: usize = 32;
-/// Validation batches of a text that are looked at.
-const TEXT_VALIDATION: usize = 24;
 /// Windows of the forecast that is drawn.
 const DRAWN: usize = 240;
 
@@ -146,7 +144,7 @@ impl Task {
                 task: format!("the next of {} characters from those before it", corpus.symbols.len()),
                 notes,
                 train: corpus.train.len(),
-                validation: corpus.valid.len(),
+                validation: corpus.judged().len(),
             },
         }
     }
@@ -212,7 +210,7 @@ impl Task {
                 Ok(task.error(&task.valid, &outputs))
             }
             Self::Text(corpus) => {
-                let batches = corpus.validation_batches().min(TEXT_VALIDATION);
+                let batches = corpus.validation_batches();
                 let mut nats = 0.0;
                 for index in 0..batches {
                     let (mut x, mut y) = (Vec::new(), Vec::new());
@@ -220,8 +218,24 @@ impl Task {
                     model.feed_tokens(&x, &y)?;
                     nats += model.validation_loss()?;
                 }
-                Ok(nats / batches as f64 / std::f64::consts::LN_2)
+                Ok(self.in_units(nats / batches as f64))
             }
+        }
+    }
+
+    /// Batches that a validation takes.
+    pub fn validation_batches(&self) -> usize {
+        match self {
+            Self::Series(task) => task.valid.len().div_ceil(SERIES.batch),
+            Self::Text(corpus) => corpus.validation_batches(),
+        }
+    }
+
+    /// A loss in the unit that is reported: bits for a text; for a series it has none.
+    pub fn in_units(&self, loss: f64) -> f64 {
+        match self {
+            Self::Series(_) => loss,
+            Self::Text(_) => loss / std::f64::consts::LN_2,
         }
     }
 

@@ -11,6 +11,7 @@ use wgpu_rnn::RnnConfig;
 use super::model::Model;
 use super::task::Task;
 use crate::results::{Point, Spread};
+use crate::say;
 use crate::stop;
 use crate::time::{median, sorted};
 
@@ -51,52 +52,99 @@ impl Progress {
     fn step(&self) {
         if let Some(bar) = &self.bar {
             bar.inc(1);
+            // By the clock there may be more steps than were expected.
+            bar.set_length(bar.position().max(bar.length().unwrap_or(0)));
         }
     }
 
-    fn point(&self, point: &Point, unit: &str) {
+    fn point(&self, point: &Point, unit: &str) -> std::io::Result<()> {
         let text = format!("loss {:.4}, validation {:.3} {unit}", point.train_loss, point.validation_error);
         match &self.bar {
-            Some(bar) => bar.set_message(text),
-            None => println!("{} step {}: {}", self.name, point.step, text.trim_end()),
+            Some(bar) => bar.set_message(text.trim_end().to_string()),
+            None => say(format_args!("{} step {}: {}", self.name, point.step, text.trim_end()))?,
         }
+        Ok(())
     }
 
-    fn end(&self, learned: &Learned) {
+    fn end(&self, learned: &Learned) -> std::io::Result<()> {
         if let Some(bar) = &self.bar {
-            bar.finish();
+            bar.abandon();
         }
-        if let Some(why) = &learned.stopped {
-            println!("{} stopped: {why}", self.name);
+        match &learned.stopped {
+            Some(why) => say(format_args!("{} stopped: {why}", self.name)),
+            None => Ok(()),
         }
     }
 }
 
-/// Trains for the task's steps, or for `limit` by the clock. Every model of a task sees the same batches. A loss or
-/// gradient that is not finite ends training; the best weights until then are kept.
-pub fn train(
-    model: &mut Model,
-    task: &Task,
-    seed: u64,
-    limit: Option<Duration>,
-    progress: &Progress,
-) -> anyhow::Result<Learned> {
+/// How long a training is.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Training steps; by the clock, about as many as it is likely to allow. The learning rate falls over these.
+    pub steps: usize,
+    /// Steps between points of the curve.
+    point_every: usize,
+    /// When the last step must be done, by the clock.
+    deadline: Option<Instant>,
+}
+
+/// Most points of a curve by the clock, besides its first.
+const MOST_POINTS: f64 = 16.0;
+/// Share of the time that validation may take, by the clock.
+const VALIDATION_SHARE: f64 = 0.25;
+
+impl Plan {
+    /// The task's own number of steps.
+    pub fn of_steps(task: &Task) -> Self {
+        Self { steps: task.training_steps(), point_every: task.point_every(), deadline: None }
+    }
+
+    /// As much as `limit` from now on allows, judged by a few steps of `probe`, whose weights this spoils.
+    pub fn of_time(task: &Task, probe: &mut Model, seed: u64, limit: Duration) -> anyhow::Result<Self> {
+        let start = Instant::now();
+        task.feed(probe, &mut ChaCha8Rng::seed_from_u64(seed))?;
+        let mut fastest = |work: fn(&Model) -> wgpu_rnn::Result<f64>| -> anyhow::Result<f64> {
+            let mut least = f64::INFINITY;
+            for _ in 0..3 {
+                let start = Instant::now();
+                task.feed(probe, &mut ChaCha8Rng::seed_from_u64(seed))?;
+                work(probe)?;
+                least = least.min(start.elapsed().as_secs_f64());
+            }
+            Ok(least)
+        };
+        let (step, forward) = (fastest(Model::time_step)?, fastest(Model::time_forward)?);
+        let look = forward * task.validation_batches() as f64;
+        let left = limit.saturating_sub(start.elapsed()).as_secs_f64();
+        let points = (VALIDATION_SHARE * left / look).clamp(1.0, MOST_POINTS).floor();
+        let steps = ((left - (points + 1.0) * look) / step).max(1.0) as usize;
+        // The last look comes after the last step.
+        let deadline = start + limit.saturating_sub(Duration::from_secs_f64(look));
+        Ok(Self { steps, point_every: steps.div_ceil(points as usize), deadline: Some(deadline) })
+    }
+
+    fn is_over(&self, steps: usize) -> bool {
+        match self.deadline {
+            Some(deadline) => steps > 0 && Instant::now() >= deadline,
+            None => steps >= self.steps,
+        }
+    }
+}
+
+/// Trains as `plan` says. Every model of a task sees the same batches. A loss or gradient that is not finite ends
+/// training; the best weights until then are kept.
+pub fn train(model: &mut Model, task: &Task, seed: u64, plan: Plan, progress: &Progress) -> anyhow::Result<Learned> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let steps = if limit.is_some() { usize::MAX } else { task.training_steps() };
-    progress.begin(if limit.is_some() { 0 } else { steps });
+    progress.begin(plan.steps);
     let mut learned =
         Learned { steps: 0, curve: Vec::new(), best_error: f64::INFINITY, best: model.snapshot()?, stopped: None };
-    let start = Instant::now();
     loop {
-        let out_of_time = limit.is_some_and(|limit| start.elapsed() >= limit);
-        let last = learned.steps >= steps || out_of_time || stop::asked();
-        if last || learned.steps.is_multiple_of(task.point_every()) {
-            if let Some(why) = look(model, task, seed, &mut learned, progress)? {
-                learned.stopped = Some(why);
-                break;
-            }
+        stop::check()?;
+        let last = plan.is_over(learned.steps);
+        if last || learned.steps.is_multiple_of(plan.point_every) {
+            learned.stopped = look(model, task, seed, &mut learned, progress)?;
         }
-        if last {
+        if last || learned.stopped.is_some() {
             break;
         }
         task.feed(model, &mut rng)?;
@@ -104,7 +152,7 @@ pub fn train(
         learned.steps += 1;
         progress.step();
     }
-    progress.end(&learned);
+    progress.end(&learned)?;
     Ok(learned)
 }
 
@@ -116,27 +164,41 @@ fn look(
     learned: &mut Learned,
     progress: &Progress,
 ) -> anyhow::Result<Option<String>> {
-    let train_loss = match learned.steps {
+    let loss = match learned.steps {
         // Nothing was trained yet: the loss of the batch that will come first.
         0 => {
             task.feed(model, &mut ChaCha8Rng::seed_from_u64(seed))?;
-            model.validation_loss()?
+            finite("the loss", 0, model.validation_loss()?)
         }
-        _ => match model.checked_loss(learned.steps) {
-            Ok(loss) => loss,
-            Err(error @ wgpu_rnn::Error::NonFinite { .. }) => return Ok(Some(error.to_string())),
-            Err(error) => return Err(error.into()),
-        },
+        _ => model.checked_loss(),
     };
-    let validation_error = task.validate(model)?;
-    let point = Point { step: learned.steps, train_loss, validation_error };
-    progress.point(&point, &task.error_unit());
+    let validated = match loss {
+        Ok(loss) => {
+            let error = task.validate(model)?;
+            finite("the validation error", learned.steps, error).map(|error| (loss, error))
+        }
+        Err(error) => Err(error),
+    };
+    let (loss, validation_error) = match validated {
+        Ok(both) => both,
+        Err(error @ wgpu_rnn::Error::NonFinite { .. }) => return Ok(Some(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let point = Point { step: learned.steps, train_loss: task.in_units(loss), validation_error };
+    progress.point(&point, &task.error_unit())?;
     learned.curve.push(point);
     if validation_error < learned.best_error {
         learned.best_error = validation_error;
         learned.best = model.snapshot()?;
     }
     Ok(None)
+}
+
+fn finite(what: &str, step: usize, got: f64) -> wgpu_rnn::Result<f64> {
+    if got.is_finite() {
+        return Ok(got);
+    }
+    Err(wgpu_rnn::Error::NonFinite { what: what.to_string(), step: step as u64, got })
 }
 
 /// Rounds of timing, after one that warms up.
@@ -148,6 +210,7 @@ pub fn time_side_by_side(models: &[&Model]) -> anyhow::Result<Vec<(Spread, Sprea
     let mut times = vec![(Vec::new(), Vec::new()); models.len()];
     for round in 0..=ROUNDS {
         for (model, (forward, step)) in models.iter().zip(&mut times) {
+            stop::check()?;
             let (f, s) = (model.time_forward()?, model.time_step()?);
             if round > 0 {
                 forward.push(f);
@@ -161,4 +224,124 @@ pub fn time_side_by_side(models: &[&Model]) -> anyhow::Result<Vec<(Spread, Sprea
 fn spread(values: Vec<f64>) -> Spread {
     let values = sorted(values.into_iter());
     Spread { median: median(&values), min: values[0], max: values[values.len() - 1], runs: values.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wgpu_rnn::{Cell, Device};
+
+    /// A wave with a slower one on top, hour by hour.
+    fn task() -> Task {
+        with_column(|_| 0.0)
+    }
+
+    fn with_column(other: impl Fn(usize) -> f32) -> Task {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waves.csv");
+        let value = |row: usize| (row as f64 * 0.26).sin() + (row as f64 * 0.05).cos();
+        let rows: String = (0..600).map(|row| format!("{},{}\n", value(row), other(row))).collect();
+        std::fs::write(&path, format!("t,other\n{rows}")).unwrap();
+        Task::load(Some((&path, "t")), None).unwrap()
+    }
+
+    fn model(task: &Task) -> (Model, RnnConfig) {
+        let config = RnnConfig::new(Cell::Gru, task.width(), 8);
+        (Model::new(&Device::cpu().unwrap(), task, config, 1, 50).unwrap(), config)
+    }
+
+    fn plan(steps: usize) -> Plan {
+        Plan { steps, point_every: 10, deadline: None }
+    }
+
+    fn progress(config: RnnConfig) -> Progress {
+        Progress { name: format!("{} H={}", config.cell, config.hidden), bar: None }
+    }
+
+    /// Sets one tensor to one value.
+    fn poison(model: &Model, name: &str, value: f32) {
+        let entry = model.parameters().entry(name).unwrap().clone();
+        let mut all = model.snapshot().unwrap();
+        all[entry.offset..][..entry.len()].fill(value);
+        model.restore(&all).unwrap();
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_end_training_at_once() {
+        let task = task();
+        let (mut model, config) = model(&task);
+        poison(&model, "rnn.weight_hh_l0", f32::NAN);
+        let learned = train(&mut model, &task, 1, plan(50), &progress(config)).unwrap();
+        assert_eq!((learned.steps, learned.curve.len()), (0, 0));
+        let why = "the loss at training step 0 is NaN, expected a finite number";
+        assert_eq!(learned.stopped.as_deref(), Some(why));
+    }
+
+    #[test]
+    fn gradients_that_are_no_numbers_end_training() {
+        // One row is so far from the mean that f32 can't hold the distance. The gates saturate and the loss is finite, but
+        // in the gradient of the weights it meets a zero.
+        let task = with_column(|row| if row == 100 { -3.4e38 } else { 3.4e38 });
+        let (mut model, config) = model(&task);
+        let before = model.snapshot().unwrap();
+        let learned = train(&mut model, &task, 1, plan(50), &progress(config)).unwrap();
+        assert_eq!((learned.steps, learned.curve.len()), (10, 1));
+        let why = "the norm of the gradients at training step 1 is NaN, expected a finite number";
+        assert_eq!(learned.stopped.as_deref(), Some(why));
+        assert_eq!(learned.best, before);
+        assert_eq!(model.snapshot().unwrap(), before, "no step was made");
+    }
+
+    #[test]
+    fn what_was_best_outlives_what_is_not_finite() {
+        let task = task();
+        let (mut model, config) = model(&task);
+        let mut learned = train(&mut model, &task, 1, plan(50), &progress(config)).unwrap();
+        assert_eq!((learned.steps, learned.curve.len(), learned.stopped.clone()), (50, 6, None));
+        let (best, error) = (learned.best.clone(), learned.best_error);
+        assert!(error < learned.curve[0].validation_error);
+
+        poison(&model, "rnn.bias_ih_l0", f32::NAN);
+        model.step().unwrap();
+        learned.steps += 1;
+        let why = look(&mut model, &task, 1, &mut learned, &progress(config)).unwrap();
+        assert_eq!(why.as_deref(), Some("the loss at training step 51 is NaN, expected a finite number"));
+        assert_eq!((&learned.best, learned.best_error, learned.curve.len()), (&best, error, 6));
+
+        model.restore(&best).unwrap();
+        assert_eq!(task.validate(&mut model).unwrap(), error);
+    }
+
+    #[test]
+    fn a_step_that_was_refused_is_found_later() {
+        let task = task();
+        let (mut model, config) = model(&task);
+        let good = model.snapshot().unwrap();
+        train(&mut model, &task, 1, plan(10), &progress(config)).unwrap();
+        poison(&model, "rnn.bias_ih_l0", f32::NAN);
+        model.step().unwrap();
+        model.restore(&good).unwrap();
+        model.step().unwrap();
+        let why = model.checked_loss().unwrap_err().to_string();
+        assert!(why.starts_with("the norm of the gradients before"), "{why}");
+    }
+
+    #[test]
+    fn time_is_planned_and_kept() {
+        let task = task();
+        let (mut probe, config) = model(&task);
+        let start = Instant::now();
+        let plan = Plan::of_time(&task, &mut probe, 1, Duration::from_millis(400)).unwrap();
+        assert!(plan.steps > 1 && plan.point_every <= plan.steps, "{plan:?}");
+        let (mut model, _) = model(&task);
+        let learned = train(&mut model, &task, 1, plan, &progress(config)).unwrap();
+        let took = start.elapsed();
+        assert!(took > Duration::from_millis(300) && took < Duration::from_secs(5), "{took:?}");
+        assert!(learned.steps > 1 && learned.curve.len() > 1);
+        assert_eq!(learned.curve.last().unwrap().step, learned.steps);
+
+        let none = Plan::of_time(&task, &mut model, 1, Duration::from_nanos(1)).unwrap();
+        let learned = train(&mut model, &task, 1, none, &progress(config)).unwrap();
+        assert_eq!((learned.steps, learned.curve.len()), (1, 2));
+    }
 }

@@ -22,6 +22,8 @@ pub struct Shape {
     pub batch: usize,
     /// The most symbols, with the one for all other characters.
     pub symbols: usize,
+    /// The most validation batches that are looked at.
+    pub validation: usize,
 }
 
 /// A text as symbols, split into training and validation.
@@ -35,7 +37,7 @@ pub struct Corpus {
     pub train: Vec<u32>,
     /// The validation part.
     pub valid: Vec<u32>,
-    /// Bits a character that the training part's symbol frequencies need for the validation part.
+    /// Bits a character that the training part's symbol frequencies need for what is [`judged`](Self::judged).
     pub unigram_bits: f64,
     /// What was read and what is known about it, one sentence each.
     pub notes: Vec<String>,
@@ -67,18 +69,21 @@ fn from_text(name: String, text: &str, shape: Shape) -> Result<Corpus> {
     let ids = |part: &[char]| part.iter().map(|symbol| *numbers.get(symbol).unwrap_or(&other)).collect::<Vec<u32>>();
     let (train, valid) = (ids(&characters[..boundary]), ids(&characters[boundary..]));
 
-    let pairs = Pairs::count(&train, symbols.len());
-    let (unigram_bits, bigram_bits) = (pairs.unigram_bits(&valid), pairs.bigram_bits(&valid));
     let mut notes = vec![format!("{} characters read, {} different symbols.", characters.len(), symbols.len())];
     if symbols.contains(&None) {
         let share = |part: &[u32]| part.iter().filter(|&&id| id == other).count();
         let count = share(&train) + share(&valid);
         notes.push(format!("Rare characters that share one symbol: {count}."));
     }
-    notes.push(format!(
+    let pairs = Pairs::count(&train, symbols.len());
+    let mut corpus = Corpus { name, symbols, train, valid, unigram_bits: 0.0, notes, shape };
+    let judged = corpus.judged();
+    let (unigram_bits, bigram_bits) = (pairs.unigram_bits(judged), pairs.bigram_bits(&corpus.valid[..=judged.len()]));
+    corpus.unigram_bits = unigram_bits;
+    corpus.notes.push(format!(
         "Symbol frequencies alone need {unigram_bits:.3} bits a character; with the character before, {bigram_bits:.3}."
     ));
-    Ok(Corpus { name, symbols, train, valid, unigram_bits, notes, shape })
+    Ok(corpus)
 }
 
 /// The characters of the training part by frequency, then by code point, and `None` if some are left over.
@@ -105,9 +110,14 @@ impl Corpus {
         self.stretches(&self.train, &starts, x, y);
     }
 
-    /// How many whole batches of sequences, one after the other, the validation part has.
+    /// How many whole batches of sequences, one after the other, are looked at in the validation part.
     pub fn validation_batches(&self) -> usize {
-        (self.valid.len() - 1) / (self.shape.steps * self.shape.batch)
+        ((self.valid.len() - 1) / (self.shape.steps * self.shape.batch)).min(self.shape.validation)
+    }
+
+    /// The characters that the validation batches ask for.
+    pub fn judged(&self) -> &[u32] {
+        &self.valid[1..=self.validation_batches() * self.shape.steps * self.shape.batch]
     }
 
     /// Validation batch `index`, less than [`Self::validation_batches`]: the next `B` stretches of `T` characters.
@@ -170,7 +180,7 @@ mod tests {
     use super::*;
     use rand_chacha::rand_core::SeedableRng;
 
-    const SHAPE: Shape = Shape { steps: 3, batch: 2, symbols: 256 };
+    const SHAPE: Shape = Shape { steps: 3, batch: 2, symbols: 256, validation: 100 };
 
     fn corpus(text: &str, symbols: usize) -> Corpus {
         from_text("poem.txt".into(), text, Shape { symbols, ..SHAPE }).unwrap()
@@ -238,9 +248,11 @@ mod tests {
 
     #[test]
     fn naive_bits_are_the_cross_entropy() {
-        // 90 letters a, then 5 a and 5 b: b is unseen and shares the symbol "other", seen 0 times.
+        // 90 letters a, then 5 a and 5 b: b is unseen and shares the symbol "other", seen 0 times. One batch of 6
+        // characters fits after the first: 4 a and 2 b.
         let certain = corpus(&("a".repeat(95) + "bbbbb"), 256);
-        let want = -0.5 * (91.0f64 / 92.0).log2() - 0.5 * (1.0f64 / 92.0).log2();
+        assert_eq!(certain.judged(), [0, 0, 0, 0, 1, 1]);
+        let want = -(2.0 / 3.0) * (91.0f64 / 92.0).log2() - (1.0 / 3.0) * (1.0f64 / 92.0).log2();
         assert!((certain.unigram_bits - want).abs() < 1e-12);
         // Alternating letters: one bit each by frequency, almost none when the letter before is known.
         let even = corpus(&"ab".repeat(500), 256);

@@ -78,6 +78,11 @@ impl Task {
         task.scale = task.root_mean_square_change() as f32;
         let target = &task.series.columns[task.series.target];
         ensure!(
+            task.scale.is_finite(),
+            "{}, column `{target}`: expected values whose changes are finite 32-bit numbers, got larger ones",
+            task.series.name
+        );
+        ensure!(
             task.scale > 0.0,
             "{}, column `{target}`: expected values that change, got the same value {} rows later every time",
             task.series.name,

@@ -34,6 +34,17 @@ pub fn write(results: &Results, out: &Path) -> Result<()> {
     replace(&out.join("index.html"), &page)
 }
 
+/// An error unless files can be written into `out`, or into the nearest folder above it that exists. Leaves nothing.
+pub fn check_writable(out: &Path) -> Result<()> {
+    let here = Path::new(".");
+    let existing =
+        out.ancestors().map(|path| if path == Path::new("") { here } else { path }).find(|path| path.exists());
+    let folder = existing.unwrap_or(here);
+    tempfile::tempfile_in(folder)
+        .map(drop)
+        .with_context(|| format!("{}: could not write the report into this folder", out.display()))
+}
+
 /// Puts `content` at `path` in one step.
 fn replace(path: &Path, content: &str) -> Result<()> {
     let attempt = || -> std::io::Result<()> {
@@ -116,6 +127,20 @@ mod tests {
         write(&sample::results(), folder.path()).unwrap();
         let mode = |name: &str| folder.path().join(name).metadata().unwrap().permissions().mode();
         assert_eq!(mode("index.html"), mode("plain"));
+    }
+
+    #[test]
+    fn what_cannot_be_written_to_is_known_before() {
+        let folder = tempfile::tempdir().unwrap();
+        check_writable(folder.path()).unwrap();
+        check_writable(&folder.path().join("deep/report")).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for out in [file.clone(), file.join("report")] {
+            let error = format!("{:#}", check_writable(&out).unwrap_err());
+            assert!(error.starts_with(&format!("{}: could not write", out.display())), "{error}");
+        }
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn method(results: &Results) -> String {
             count(repeats)
         ),
         "Sequences a second follow from the median training step.".to_owned(),
-        "The validation error is the lowest on the curve; the curve’s loss is the mean since its last point."
+        "The validation error is the lowest on the curve; the curve’s loss is that of the batch trained on last."
             .to_owned(),
     ];
     section("method", "How it was measured", "", &list(notes))

@@ -1,4 +1,4 @@
-//! One step of one sequence, forward and backward: one file per cell, listed by the table in [`crate::cell`].
+//! One step of one sequence, forward and backward: one file per cell, listed by the table in [`Cell`].
 //!
 //! Each file has `forward` and `backward` over rows of H elements. They are elementwise; the products with the weights
 //! come before (forward) and after (backward) and are the same for every cell.

@@ -127,8 +127,7 @@ fn weight_gradients(
         let left = rnn.pre_activations(chunk, slot).transposed();
         let to = Matrix { offset: gates.start * hidden * source.width, ..dw_ih.clone() };
         rnn.each_piece(source, chunk, |right, (mapped, map)| {
-            let product =
-                Gemm::plain(gates.len() * hidden, source.width, rows, left.clone(), right, to.clone());
+            let product = Gemm::plain(gates.len() * hidden, source.width, rows, left.clone(), right, to.clone());
             let gemm = Gemm {
                 directions: 0..directions,
                 accumulate,
@@ -152,13 +151,7 @@ fn weight_gradients(
 }
 
 /// `db = Σ over steps and sequences of dG`: partial sums of all slots at once, then each bias from its own slots.
-fn bias_gradients(
-    with: &Binding<'_>,
-    layer: usize,
-    chunk: &Chunk,
-    add: bool,
-    program: &mut Program,
-) -> Result<()> {
+fn bias_gradients(with: &Binding<'_>, layer: usize, chunk: &Chunk, add: bool, program: &mut Program) -> Result<()> {
     let rnn = with.rnn;
     let (hidden, directions) = (rnn.config.hidden, rnn.config.directions());
     let slots = rnn.config.cell.saved() * hidden;
@@ -173,8 +166,7 @@ fn bias_gradients(
                 let from = Matrix { offset: direction * slots + slot * hidden, ..scratch.clone() };
                 let offset = direction * bias.direction + gates.start * hidden;
                 let to = Matrix { offset, row: 0, ..bias.clone() };
-                let total =
-                    ColumnSum::total(column_sum::parts(rows), gates.len() * hidden, from, to, add);
+                let total = ColumnSum::total(column_sum::parts(rows), gates.len() * hidden, from, to, add);
                 program.push(total.op(&rnn.device)?);
             }
         }

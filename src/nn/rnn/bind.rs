@@ -8,7 +8,8 @@ use crate::kernel::gemm::Matrix;
 use crate::nn::params::Parameters;
 use crate::plan::{Memory, Mode, Reserve, Workspace};
 
-/// What a layer reads and writes. All f32 on the plan's device; the states' first axis is layer-major, PyTorch's.
+/// What a layer reads and writes, floats on the plan's device; the states' first axis is layer-major, PyTorch's. A final
+/// state may be the initial one's buffer; nothing else may share memory.
 #[derive(Clone, Debug)]
 pub struct Io {
     /// Input `[T, B, I]`. Padding is never looked at.
@@ -21,7 +22,7 @@ pub struct Io {
     pub c0: Option<Buffer>,
     /// Where the final h of each sequence goes, `[L·D, B, H]`.
     pub hn: Option<Buffer>,
-    /// Where the final c goes, for LSTM.
+    /// Where the final c goes, `[L·D, B, H]`, for LSTM.
     pub cn: Option<Buffer>,
 }
 
@@ -37,15 +38,15 @@ impl Io {
 pub struct Gradients {
     /// Gradient of y `[T, B, D·H]`, if anything depends on y. Padding is never looked at.
     pub dy: Option<Buffer>,
-    /// Gradient of the final h, if anything depends on it.
+    /// Gradient of the final h, `[L·D, B, H]`, if anything depends on it.
     pub dhn: Option<Buffer>,
-    /// Gradient of the final c.
+    /// Gradient of the final c, `[L·D, B, H]`.
     pub dcn: Option<Buffer>,
     /// Where the gradient of x goes, `[T, B, I]`, zero in padding.
     pub dx: Option<Buffer>,
-    /// Where the gradient of the initial h goes.
+    /// Where the gradient of the initial h goes, `[L·D, B, H]`.
     pub dh0: Option<Buffer>,
-    /// Where the gradient of the initial c goes.
+    /// Where the gradient of the initial c goes, `[L·D, B, H]`.
     pub dc0: Option<Buffer>,
 }
 
@@ -53,7 +54,8 @@ pub struct Gradients {
 pub struct Bound {
     /// x to y and final states.
     pub forward: Program,
-    /// Gradients of everything; empty unless the plan is for training.
+    /// Gradients of everything; empty unless the plan is for training. It consumes what forward kept: one forward before
+    /// each, with x, the initial states and the parameters unchanged in between.
     pub backward: Program,
     rnn: Rnn,
     lengths: Buffer,
@@ -82,7 +84,9 @@ impl Binding<'_> {
 
 impl Rnn {
     /// Binds the layer: parameters (their names after `prefix`), the caller's buffers, and memory that
-    /// [`reserve`](Self::reserve) and [`workspace`](Self::workspace) gave.
+    /// [`reserve`](Self::reserve) and [`workspace`](Self::workspace) gave. All lengths start at T. Errors: a tensor that
+    /// is missing, misshapen or on another device, a cell state for a cell without one, a reserve or workspace of another
+    /// plan that does not fit.
     pub fn bind(
         &self,
         params: &Parameters,
@@ -94,6 +98,8 @@ impl Rnn {
     ) -> Result<Bound> {
         self.check_parameters(params, prefix)?;
         self.check_io(io, gradients)?;
+        reserve.check(&self.device, &self.layout)?;
+        let workspace = &workspace.fit(&self.device, &self.layout)?;
         let lengths = self.device.alloc_u32("lengths", self.layout.lengths)?;
         let with = Binding { rnn: self, params, prefix, io, gradients, reserve, workspace, lengths: &lengths };
         let forward = forward::build(&with)?;

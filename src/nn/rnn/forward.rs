@@ -220,8 +220,8 @@ impl Rnn {
 
     /// Whether steps of a chunk may lie in a window of the other order, in any direction.
     pub(super) fn may_share(&self, steps: &Range<usize>, window: &Range<usize>) -> bool {
-        let backwards = self.config.bidirectional
-            && (self.lengths || overlap(&reversed(steps, self.shape.steps), window));
+        let backwards =
+            self.config.bidirectional && (self.lengths || overlap(&reversed(steps, self.shape.steps), window));
         overlap(steps, window) || backwards
     }
 

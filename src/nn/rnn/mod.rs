@@ -114,12 +114,12 @@ impl Rnn {
         self.layout.memory(self.device.float_bytes())
     }
 
-    /// Allocates what forward keeps for backward.
+    /// Allocates what forward keeps for backward. Bindings of one plan may share it as long as no backward is pending.
     pub fn reserve(&self) -> Result<Reserve> {
         Reserve::new(&self.device, &self.layout)
     }
 
-    /// Allocates scratch.
+    /// Allocates scratch, which bindings may share as long as their recordings do not interleave.
     pub fn workspace(&self) -> Result<Workspace> {
         Workspace::new(&self.device, &self.layout)
     }
