@@ -48,7 +48,7 @@ impl Strategy for Stepwise {
         };
         let (dispatches, most) = (shape.steps.saturating_mul(config.layers), gpu.capabilities().max_dispatches());
         if dispatches > most {
-            return Err(format!("it needs {dispatches} dispatches and more, and this adapter takes {most} a submit"));
+            return Err(format!("it needs at least {dispatches} dispatches, and this adapter takes {most} a submit"));
         }
         Ok(())
     }
