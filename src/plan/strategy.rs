@@ -21,11 +21,15 @@ pub trait Strategy: Sync {
     /// Why one would take it, as a clause.
     fn because(&self) -> &'static str;
 
-    /// The steps of a chunk forward.
-    fn forward(&self, device: &Device, chunk: &Chunk, weights: &Weights) -> Result<Op>;
+    /// The steps of a chunk forward; unless a strategy has its own, those of the chunk's executor.
+    fn forward(&self, device: &Device, chunk: &Chunk, weights: &Weights) -> Result<Op> {
+        chunk.forward(device, weights)
+    }
 
     /// The steps of a chunk backward.
-    fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &Gradients) -> Result<Op>;
+    fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+        chunk.backward(device, weights, gradients)
+    }
 }
 
 /// One fused dispatch a time step. Fits every hardware GPU and every size.
@@ -56,14 +60,6 @@ impl Strategy for Stepwise {
     fn because(&self) -> &'static str {
         "it runs every size on every GPU"
     }
-
-    fn forward(&self, device: &Device, chunk: &Chunk, weights: &Weights) -> Result<Op> {
-        chunk.forward(device, weights)
-    }
-
-    fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &Gradients) -> Result<Op> {
-        chunk.backward(device, weights, gradients)
-    }
 }
 
 impl Strategy for Native {
@@ -80,14 +76,6 @@ impl Strategy for Native {
 
     fn because(&self) -> &'static str {
         "it is the CPU executor's own"
-    }
-
-    fn forward(&self, device: &Device, chunk: &Chunk, weights: &Weights) -> Result<Op> {
-        chunk.forward(device, weights)
-    }
-
-    fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &Gradients) -> Result<Op> {
-        chunk.backward(device, weights, gradients)
     }
 }
 

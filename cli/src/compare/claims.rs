@@ -1,5 +1,6 @@
 //! Common claims about GRU and LSTM, each with what was measured here.
 
+use crate::report::{bytes, count};
 use crate::results::{Claim, Run};
 
 /// How near three quarters the parameters must be.
@@ -17,21 +18,22 @@ pub fn weigh(runs: &[Run], error_name: &str) -> Vec<Claim> {
             claim: "GRU has three quarters of LSTM's parameters".to_string(),
             measured: format!(
                 "At hidden size {} GRU has {} parameters and LSTM {}: {ratio:.3} of them.",
-                lstm.hidden, gru.parameters, lstm.parameters
+                lstm.hidden,
+                count(gru.parameters),
+                count(lstm.parameters)
             ),
             ratio,
             held: (ratio - 0.75).abs() <= NEAR,
         });
-        let bytes = |run: &Run| run.weight_bytes + run.reserve_bytes + run.workspace_bytes;
-        let ratio = bytes(gru) as f64 / bytes(lstm) as f64;
+        let memory = |run: &Run| run.weight_bytes + run.reserve_bytes + run.workspace_bytes;
+        let ratio = memory(gru) as f64 / memory(lstm) as f64;
         claims.push(Claim {
             claim: "GRU needs less memory".to_string(),
             measured: format!(
-                "At hidden size {} GRU trains in {} bytes of weights, reserve and workspace and LSTM in {}: {ratio:.3} of \
-                 them.",
+                "At hidden size {} GRU trains in {} of weights, reserve and workspace and LSTM in {}: {ratio:.3} of it.",
                 lstm.hidden,
-                bytes(gru),
-                bytes(lstm)
+                bytes(memory(gru)),
+                bytes(memory(lstm))
             ),
             ratio,
             held: ratio < 1.0,
@@ -57,7 +59,7 @@ pub fn weigh(runs: &[Run], error_name: &str) -> Vec<Claim> {
             claims.push(Claim {
                 claim: format!("GRU is as good on this data, at {group}"),
                 measured: format!(
-                    "GRU reaches a validation {error_name} of {:.3} and LSTM {:.3}: {ratio:.3} of it (up to {AS_GOOD} \
+                    "On validation data ({error_name}) GRU reaches {:.3} and LSTM {:.3}: {ratio:.3} of it (up to {AS_GOOD} \
                      counts as good; one seed).",
                     gru.validation_error, lstm.validation_error
                 ),

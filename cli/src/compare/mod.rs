@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use wgpu_rnn::{Cell, Device, DeviceKind, RnnConfig};
 
 use crate::report;
-use crate::results::{DeviceUsed, Forecast, Results, Run};
+use crate::results::{DeviceUsed, Results, Run};
 use crate::{say, stop};
 use model::Model;
 use task::Task;
@@ -168,8 +168,7 @@ fn gather(
         })
         .collect();
     let claims = claims::weigh(&runs, task.error_name());
-    let forecast =
-        task.forecast_truth().map(|(label, times, truth, naive)| Forecast { label, times, truth, naive, predictions });
+    let forecast = task.drawn(predictions);
     Ok(Results {
         version: env!("CARGO_PKG_VERSION").to_string(),
         date: today().context("the system clock is before 1970")?,

@@ -8,7 +8,7 @@ use super::model::Model;
 use crate::data::text::{self, Corpus};
 use crate::data::windows;
 use crate::data::{series, weather};
-use crate::results::DataUsed;
+use crate::results::{DataUsed, Forecast};
 
 /// A task with its data.
 pub enum Task {
@@ -248,15 +248,19 @@ impl Task {
         Ok(Some(values.collect()))
     }
 
-    /// Axis label, times, truth and naive forecast of what is drawn.
-    pub fn forecast_truth(&self) -> Option<(String, Vec<String>, Vec<f32>, Vec<f32>)> {
+    /// What is drawn: the truth, the naive forecast and each run's.
+    pub fn drawn(&self, predictions: Vec<(String, Vec<f32>)>) -> Option<Forecast> {
         let Self::Series(task) = self else { return None };
         let starts = task.stretch(DRAWN);
         let unit = self.error_unit();
-        let label = if unit.is_empty() { self.target().to_string() } else { format!("{} ({unit})", self.target()) };
-        let times = starts.iter().map(|&start| task.time(start).to_string()).collect();
         let each = |of: &dyn Fn(usize) -> f32| starts.iter().map(|&start| of(start)).collect();
-        Some((label, times, each(&|start| task.truth(start)), each(&|start| task.naive(start))))
+        Some(Forecast {
+            label: if unit.is_empty() { self.target().to_string() } else { format!("{} ({unit})", self.target()) },
+            times: starts.iter().map(|&start| task.time(start).to_string()).collect(),
+            truth: each(&|start| task.truth(start)),
+            naive: each(&|start| task.naive(start)),
+            predictions,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Training a model, with progress, and timing trained models side by side.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -36,7 +36,8 @@ impl Progress {
     pub fn new(index: usize, of: usize, config: RnnConfig, group: &str) -> Self {
         let name = format!("[{}/{of}] {} H={} ({group})", index + 1, config.cell.title(), config.hidden);
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg} {eta}");
+            // Fits 80 columns, and is cut where there are fewer.
+            let style = ProgressStyle::with_template("{prefix} {bar:8} {pos}/{len} {eta} {wide_msg}");
             let bar = ProgressBar::new(0).with_prefix(name.clone());
             if let Ok(style) = style { bar.with_style(style) } else { bar }
         });
@@ -53,15 +54,21 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.inc(1);
             // By the clock there may be more steps than were expected.
-            bar.set_length(bar.position().max(bar.length().unwrap_or(0)));
+            if bar.length().is_some_and(|length| length < bar.position()) {
+                bar.set_length(bar.position());
+            }
         }
     }
 
     fn point(&self, point: &Point, unit: &str) -> std::io::Result<()> {
-        let text = format!("loss {:.4}, validation {:.3} {unit}", point.train_loss, point.validation_error);
+        let Point { step, train_loss, validation_error } = point;
+        let text = match &self.bar {
+            Some(_) => format!("loss {train_loss:.2}, error {validation_error:.2} {unit}"),
+            None => format!("{} step {step}: loss {train_loss:.4}, validation {validation_error:.3} {unit}", self.name),
+        };
         match &self.bar {
             Some(bar) => bar.set_message(text.trim_end().to_string()),
-            None => say(format_args!("{} step {}: {}", self.name, point.step, text.trim_end()))?,
+            None => say(text.trim_end())?,
         }
         Ok(())
     }
@@ -69,6 +76,7 @@ impl Progress {
     fn end(&self, learned: &Learned) -> std::io::Result<()> {
         if let Some(bar) = &self.bar {
             bar.abandon();
+            let _ = writeln!(std::io::stderr());
         }
         match &learned.stopped {
             Some(why) => say(format_args!("{} stopped: {why}", self.name)),

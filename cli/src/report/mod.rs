@@ -18,6 +18,7 @@ mod rows;
 mod sample;
 mod text;
 
+pub use numbers::{bytes, count};
 pub use text::summary;
 
 use crate::results::{Results, Run};

@@ -1,0 +1,161 @@
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{gpu, json, run};
+
+/// `time` with these arguments, separated by spaces.
+fn time(arguments: &str) -> super::Ran {
+    let all: Vec<&str> = ["time"].into_iter().chain(arguments.split_whitespace()).collect();
+    run(&all)
+}
+
+fn report(arguments: &str) -> Value {
+    json(&time(&format!("{arguments} --json --runs 3")).succeeded())
+}
+
+fn number(report: &Value, key: &str) -> f64 {
+    report[key].as_f64().unwrap_or_else(|| panic!("{key} of {report}"))
+}
+
+/// Parameters of a stack by the formula `G·(H·I + H·H + 2·H)` a layer and direction.
+fn parameters(gates: usize, input: usize, hidden: usize, layers: usize, directions: usize) -> usize {
+    let one = |input: usize| gates * (hidden * input + hidden * hidden + 2 * hidden);
+    directions * (one(input) + (layers - 1) * one(directions * hidden))
+}
+
+/// Bytes of the reserve: the saved values and states of each step, and the states before the first.
+fn reserve(saved: usize, states: usize, [steps, batch, hidden, layers, directions]: [usize; 5]) -> usize {
+    layers * directions * batch * hidden * (steps * saved + (steps + 1) * states) * 4
+}
+
+#[test]
+fn json_is_one_object_with_numbers_that_fit() {
+    let cells = [("lstm", "lstm", 4, 4, 2), ("gru", "gru", 3, 4, 1), ("rnn", "rnn_tanh", 1, 1, 1)];
+    for (device, strategy) in [("cpu", "native"), (gpu(), "stepwise")] {
+        for (given, cell, gates, saved, states) in cells {
+            let sizes = "--steps 7 --batch 3 --input 5 --hidden 6 --layers 2 --bidirectional --mode train";
+            let report = report(&format!("--cell {given} {sizes} --device {device}"));
+            assert!(report["device"].as_str().is_some_and(|name| !name.is_empty()));
+            assert_eq!((&report["device_kind"], &report["strategy"]), (&Value::from(device), &Value::from(strategy)));
+            assert_eq!((&report["cell"], &report["mode"]), (&Value::from(cell), &Value::from("train")));
+            assert_eq!(report["parameters"], parameters(gates, 5, 6, 2, 2));
+            assert_eq!(report["weight_bytes"], 4 * parameters(gates, 5, 6, 2, 2));
+            assert_eq!(report["reserve_bytes"], reserve(saved, states, [7, 3, 6, 2, 2]));
+            assert!(number(&report, "workspace_bytes") > 0.0);
+            let [min, median, max] = ["min_ms", "median_ms", "max_ms"].map(|key| number(&report, key));
+            assert!(0.0 < min && min <= median && median <= max, "{report}");
+            assert_eq!(report["runs"], 3);
+            if device == "cpu" {
+                assert!(report["gpu_median_ms"].is_null());
+                assert_eq!(number(&report, "record_us_per_step"), 0.0);
+            } else {
+                assert!(report["gpu_median_ms"].is_null() || number(&report, "gpu_median_ms") > 0.0, "{report}");
+                assert!(number(&report, "record_us_per_step") > 0.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn forward_keeps_no_reserve() {
+    for device in ["cpu", gpu()] {
+        let report =
+            report(&format!("--cell gru --steps 4 --batch 2 --input 3 --hidden 5 --mode forward --device {device}"));
+        assert_eq!((&report["reserve_bytes"], &report["mode"]), (&Value::from(0), &Value::from("forward")));
+        assert_eq!(report["parameters"], parameters(3, 3, 5, 1, 1));
+    }
+}
+
+#[test]
+fn a_gpu_dispatches_once_a_step_and_direction_pair() {
+    let dispatches = |steps: usize, more: &str| {
+        let sizes = format!("--steps {steps} --batch 2 --input 3 --hidden 4 --device {}", gpu());
+        report(&format!("--cell lstm {sizes} {more}"))["dispatches"].as_u64().unwrap()
+    };
+    for more in ["--mode forward", "--mode forward --bidirectional", "--mode forward --layers 3"] {
+        let layers = if more.contains("layers") { 3 } else { 1 };
+        assert_eq!(dispatches(40, more) - dispatches(10, more), layers * 30, "{more}");
+        assert!(dispatches(10, more) < layers * (10 + 12), "{more}");
+    }
+    // Forward and backward.
+    assert_eq!(dispatches(40, "--mode train") - dispatches(10, "--mode train"), 60);
+}
+
+#[test]
+fn text_has_what_json_has() {
+    let sizes = "--cell lstm --steps 5 --batch 2 --input 3 --hidden 4 --mode train";
+    let text = time(&format!("{sizes} --device cpu --strategy native --runs 2")).succeeded();
+    assert!(text.contains("strategy native\n"), "{text}");
+    assert!(text.contains("lstm T=5 B=2 I=3 H=4 L=1 D=1 train: 144 parameters\n"), "{text}");
+    assert!(text.contains("ms median of 2 ("), "{text}");
+    assert!(text.contains("GPU timestamps: none on this device\n"), "{text}");
+    assert!(text.contains(&format!("reserve {} bytes, workspace ", reserve(4, 2, [5, 2, 4, 1, 1]))), "{text}");
+    assert!(text.contains(" dispatches, ") && text.contains("weights 576 bytes"), "{text}");
+}
+
+#[test]
+fn sizes_beyond_the_device_are_one_sentence_at_once() {
+    let usual = [("--steps", "2"), ("--batch", "2"), ("--input", "2"), ("--hidden", "2"), ("--layers", "1")];
+    let huge: [(&[(&str, &str)], &str); 8] = [
+        (&[("--hidden", "1000000")], "one weight matrix needs"),
+        (&[("--hidden", "18446744073709551615")], "one weight matrix needs"),
+        (&[("--input", "4000000000")], "one weight matrix needs"),
+        (&[("--steps", "18446744073709551615")], "steps × batch needs"),
+        (&[("--steps", "4000000000"), ("--batch", "4000000000")], "steps × batch needs"),
+        (&[("--layers", "1000000000")], "the number of layers must be at most 1024, got 1000000000"),
+        (&[("--steps", "100000000"), ("--batch", "32"), ("--hidden", "2048")], ""),
+        (&[("--batch", "1000000000"), ("--hidden", "2048")], ""),
+    ];
+    for device in ["cpu", gpu()] {
+        for mode in ["forward", "train"] {
+            for (sizes, begins) in huge {
+                let value = |(name, usual): (&str, &str)| {
+                    let given = sizes.iter().find(|(given, _)| *given == name);
+                    format!("{name} {}", given.map_or(usual.to_string(), |(_, value)| (*value).to_string()))
+                };
+                let sizes = usual.map(value).join(" ");
+                let ran = time(&format!("--cell lstm {sizes} --mode {mode} --device {device}"));
+                assert!(ran.took < Duration::from_secs(10), "{:?} for {sizes} on {device}", ran.took);
+                let sentence = ran.failed(1);
+                assert!(sentence.starts_with(begins), "{sentence}");
+                let says = ["allows", "at most", "takes"].iter().any(|word| sentence.contains(word));
+                assert!(says, "neither what is needed nor what there is: {sentence}");
+            }
+        }
+    }
+}
+
+/// llvmpipe ends the process when one submit has too many dispatches.
+#[test]
+fn more_steps_than_a_software_adapter_takes_are_refused() {
+    if gpu() != "software" {
+        return;
+    }
+    let steps = |steps: &str, mode: &str| {
+        time(&format!(
+            "--cell rnn --steps {steps} --batch 1 --input 1 --hidden 1 --mode {mode} --device software --runs 1"
+        ))
+    };
+    assert!(
+        steps("100000000", "forward").failed(1).contains("`stepwise` because it needs at least 100000000 dispatches")
+    );
+    assert!(steps("50001", "forward").failed(1).contains("this adapter takes 50000 a submit"));
+    assert!(steps("30000", "train").failed(1).starts_with("the recorded work needs 600"));
+    steps("20000", "forward").succeeded();
+}
+
+#[test]
+fn a_strategy_that_cannot_run_is_refused_with_its_reason() {
+    let sizes = "--cell gru --steps 2 --batch 2 --input 2 --hidden 2 --mode forward";
+    let on = |device: &str, strategy: &str| time(&format!("{sizes} --device {device} --strategy {strategy}"));
+    let native = on(gpu(), "native").failed(1);
+    assert_eq!(native, "strategy `native` can't run here: it is the CPU executor's, and this is a GPU device");
+    let stepwise = on("cpu", "stepwise").failed(1);
+    let why = "it dispatches GPU kernels, and this is the CPU executor";
+    assert_eq!(stepwise, format!("strategy `stepwise` can't run here: {why}"));
+    let unknown = on("cpu", "magic").failed(1);
+    assert!(unknown.starts_with("the strategy must be ") && unknown.ends_with(", got `magic`"), "{unknown}");
+    on("cpu", "native").succeeded();
+    on(gpu(), "stepwise").succeeded();
+}

@@ -1,0 +1,236 @@
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use super::{Ran, gpu, path, run};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
+}
+
+fn fixture(name: &str) -> PathBuf {
+    fixtures().join(format!("{name}.safetensors"))
+}
+
+fn verify(device: &str, cases: &[&Path]) -> Ran {
+    let cases = cases.iter().map(|case| path(case));
+    run(&["verify", "--device", device].into_iter().chain(cases).collect::<Vec<_>>())
+}
+
+/// A case file taken apart.
+struct Parts {
+    tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
+    metadata: Option<HashMap<String, String>>,
+}
+
+impl Parts {
+    fn read(file: &Path) -> Self {
+        let bytes = std::fs::read(file).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let part = |(name, view): (String, TensorView<'_>)| {
+            (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+        };
+        let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter().map(part).collect();
+        Self { tensors, metadata: header.metadata().clone() }
+    }
+
+    fn write(&self, file: &Path) {
+        let views = self
+            .tensors
+            .iter()
+            .map(|(name, (dtype, shape, data))| (name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+        std::fs::write(file, safetensors::serialize(views, self.metadata.clone()).unwrap()).unwrap();
+    }
+
+    fn config(&mut self, change: impl FnOnce(&mut serde_json::Value)) {
+        let metadata = self.metadata.as_mut().unwrap();
+        let mut config = serde_json::from_str(&metadata["config"]).unwrap();
+        change(&mut config);
+        metadata.insert("config".to_string(), config.to_string());
+    }
+}
+
+/// The sentence about a fixture that was changed; it names the file.
+fn changed(name: &str, change: impl FnOnce(&mut Parts)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("case.safetensors");
+    let mut parts = Parts::read(&fixture(name));
+    change(&mut parts);
+    parts.write(&file);
+    let sentence = verify("cpu", &[&file]).failed(1);
+    assert!(sentence.contains(path(&file)), "{sentence}");
+    sentence.replace(path(&file), "FILE")
+}
+
+#[test]
+fn every_fixture_passes_on_every_device() {
+    let all = std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path());
+    let wanted = |file: &PathBuf| {
+        file.extension().is_some_and(|extension| extension == "safetensors") && !path(file).contains("projection")
+    };
+    let mut cases: Vec<PathBuf> = all.filter(wanted).collect();
+    cases.sort();
+    assert!(cases.len() >= 18, "{}", cases.len());
+    let cases: Vec<&Path> = cases.iter().map(PathBuf::as_path).collect();
+    for device in ["cpu", gpu()] {
+        let text = verify(device, &cases).succeeded();
+        assert!(text.starts_with("device: ") && text.ends_with(&format!("{} cases within bounds\n", cases.len())));
+        for case in &cases {
+            let lines = text.lines().skip_while(|line| *line != path(case)).skip(1);
+            let lines: Vec<&str> = lines.take_while(|line| line.starts_with("  ")).collect();
+            let (worst, tensors) = lines.split_last().unwrap();
+            assert!(worst.contains("  worst: ") && worst.contains(" % of its bound"), "{worst}");
+            let names: Vec<&str> = tensors.iter().map(|line| line.split_whitespace().next().unwrap()).collect();
+            for name in ["y", "hn", "dx", "dh0", "grad.weight_ih_l0", "grad.weight_hh_l0"] {
+                assert!(names.contains(&name), "{name} of {}", case.display());
+            }
+            for line in tensors {
+                let gradient = line.trim_start().starts_with('d') || line.contains("grad.");
+                let bound = if gradient { "1e-4" } else { "1e-5" };
+                assert!(line.ends_with(&format!("ok (bound {bound})")), "{line}");
+                let error: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+                assert!(error.is_finite() && error <= bound.parse().unwrap(), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_projection_is_an_option_that_is_not_there_yet() {
+    let sentence = verify("cpu", &[&fixture("lstm_projection")]).failed(1);
+    assert!(
+        sentence.contains("lstm_projection.safetensors: a projection (`proj_size` 4) is not available"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_changed_weight_is_seen_and_what_is_off_is_named() {
+    let sentence = changed("lstm_small", |parts| {
+        let (.., data) = parts.tensors.get_mut("weight_hh_l0").unwrap();
+        data[..4].copy_from_slice(&3.0f32.to_le_bytes());
+    });
+    assert!(sentence.starts_with("too far from the reference: `y` of FILE ("), "{sentence}");
+    assert!(sentence.contains("`grad.weight_ih_l0` of FILE"), "{sentence}");
+}
+
+#[test]
+fn a_changed_expectation_is_the_only_one_named() {
+    let sentence = changed("gru_small", |parts| {
+        let (.., data) = parts.tensors.get_mut("grad.bias_hh_l0").unwrap();
+        data[..4].copy_from_slice(&7.0f32.to_le_bytes());
+    });
+    assert!(sentence.starts_with("too far from the reference: `grad.bias_hh_l0` of FILE ("), "{sentence}");
+    assert!(sentence.ends_with("bound 1e-4)") && !sentence.contains("`y`"), "{sentence}");
+    let nan = changed("gru_small", |parts| {
+        let (.., data) = parts.tensors.get_mut("x").unwrap();
+        data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    assert!(nan.contains("`y` of FILE (inf, bound 1e-5)"), "{nan}");
+}
+
+#[test]
+fn one_bad_case_does_not_hide_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("case.safetensors");
+    let mut parts = Parts::read(&fixture("gru_small"));
+    parts.tensors.get_mut("hn").unwrap().2[..4].copy_from_slice(&7.0f32.to_le_bytes());
+    parts.write(&file);
+    let ran = verify("cpu", &[&file, &fixture("lstm_projection"), &fixture("rnn_tanh_small")]);
+    assert!(ran.out.contains("ABOVE") && ran.out.contains("rnn_tanh_small"), "{}", ran.out);
+    let sentence = ran.failed(1);
+    assert!(sentence.contains("a projection") && sentence.contains("`hn` of "), "{sentence}");
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_named() {
+    let missing = changed("gru_small", |parts| drop(parts.tensors.remove("weight_hh_l0")));
+    assert!(missing.contains("weight_hh_l0") && missing.contains("FILE"), "{missing}");
+    let renamed = changed("gru_small", |parts| {
+        let tensor = parts.tensors.remove("dhn").unwrap();
+        parts.tensors.insert("dh_n".to_string(), tensor);
+    });
+    assert!(renamed.contains("dhn") && renamed.contains("dh_n"), "{renamed}");
+
+    let shape = changed("gru_small", |parts| {
+        let (_, shape, _) = parts.tensors.get_mut("weight_ih_l0").unwrap();
+        shape.reverse();
+    });
+    assert_eq!(shape, "FILE: `weight_ih_l0` must have shape [18, 4], got [4, 18]");
+
+    for (dtype, size) in [(Dtype::F64, 8), (Dtype::I32, 4), (Dtype::F16, 2)] {
+        let sentence = changed("gru_small", |parts| {
+            let (given, shape, data) = parts.tensors.get_mut("y").unwrap();
+            (*given, *data) = (dtype, vec![0; shape.iter().product::<usize>() * size]);
+        });
+        assert!(sentence.starts_with("FILE: ") && sentence.contains("`y`") && sentence.contains("F32"), "{sentence}");
+        assert!(sentence.contains(&format!("{dtype:?}")), "{sentence}");
+    }
+}
+
+#[test]
+fn a_layer_that_makes_no_sense_is_refused() {
+    let none = changed("gru_small", |parts| parts.metadata = None);
+    assert!(none.starts_with("FILE: has no metadata key `config`"), "{none}");
+    let broken = changed("gru_small", |parts| {
+        parts.metadata.as_mut().unwrap().insert("config".to_string(), "{\"cell\":".to_string());
+    });
+    assert!(broken.starts_with("FILE: its metadata `config` does not describe a layer"), "{broken}");
+    let cell = changed("gru_small", |parts| parts.config(|config| config["cell"] = "gruu".into()));
+    assert!(cell.contains("got `gruu`"), "{cell}");
+    let zero = changed("gru_small", |parts| parts.config(|config| config["hidden_size"] = 0.into()));
+    assert_eq!(zero, "FILE: the hidden size must be at least 1, got 0");
+    // Sizes that the file's tensors do not have must not be allocated first.
+    for (key, value) in
+        [("steps", 4_000_000_000u64), ("batch", 400_000_000), ("num_layers", 1_000_000_000), ("hidden_size", 20_000)]
+    {
+        let sentence = changed("gru_small", |parts| parts.config(|config| config[key] = value.into()));
+        assert!(!sentence.contains("memory"), "{sentence}");
+    }
+    let lengths = changed("gru_lengths", |parts| parts.config(|config| config["lengths"][0] = 1000.into()));
+    assert!(lengths.contains("1000"), "{lengths}");
+}
+
+#[test]
+fn files_that_are_no_cases_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("case.safetensors");
+    let whole = std::fs::read(fixture("gru_small")).unwrap();
+    let mut lying = whole.clone();
+    lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    let bad = [
+        Vec::new(),
+        whole[..5].to_vec(),
+        whole[..100].to_vec(),
+        whole[..whole.len() - 4].to_vec(),
+        b"not a safetensors file".to_vec(),
+        b"\x10\0\0\0\0\0\0\0not JSON at all!".to_vec(),
+        lying,
+    ];
+    for bytes in bad {
+        std::fs::write(&file, &bytes).unwrap();
+        let sentence = verify("cpu", &[&file]).failed(1);
+        let begin = format!("{}: is not a whole safetensors file (", path(&file));
+        assert!(sentence.starts_with(&begin), "{sentence}");
+        assert!(sentence.ends_with(&format!(", {} bytes)", bytes.len())), "{sentence}");
+    }
+    let missing = verify("cpu", &[&folder.path().join("none")]).failed(1);
+    assert!(missing.contains("none: can't be read: No such file"), "{missing}");
+    let directory = verify("cpu", &[folder.path()]).failed(1);
+    assert!(directory.contains("can't be read: "), "{directory}");
+}
+
+#[test]
+fn a_strategy_is_taken_or_refused() {
+    let (case, gpu) = (fixture("gru_small"), gpu());
+    let with = |device, strategy| run(&["verify", "--device", device, "--strategy", strategy, path(&case)]);
+    with("cpu", "native").succeeded();
+    with(gpu, "stepwise").succeeded();
+    assert!(with(gpu, "native").failed(1).contains("strategy `native` can't run here: it is the CPU executor's"));
+    assert!(
+        with("cpu", "stepwise").failed(1).contains("strategy `stepwise` can't run here: it dispatches GPU kernels")
+    );
+    assert!(with("cpu", "magic").failed(1).contains("got `magic`"));
+}
