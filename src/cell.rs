@@ -1,7 +1,7 @@
 //! The table of recurrent cells.
 //!
 //! A cell is one row here, its equations `docs/equations/<stem>.md`, one shader `shaders/cell/<stem>.wgsl` and one CPU
-//! file `src/cpu/cell/<stem>.rs`; nothing else in the crate names one. [`for_each_cell`] hands the rows to whoever needs
+//! file `src/cpu/cell/<stem>.rs`; no kernel, plan or strategy names one. [`for_each_cell`] hands the rows to whoever needs
 //! one item a cell.
 
 use std::str::FromStr;

@@ -1,7 +1,8 @@
 //! `wgpu-rnn time`: one layer, warmed up and timed.
 
 use serde::Serialize;
-use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
+use wgpu_rnn::kernel::Op;
+use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Init, Layer, Parameters};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{BatchShape, Buffer, Cell, Device, DeviceKind, RnnConfig, Timing};
@@ -78,6 +79,8 @@ struct Report {
     max_ms: f64,
     gpu_median_ms: Option<f64>,
     dispatches: usize,
+    /// What the host spends on recording and encoding one dispatch of a time-step kernel, measured on those alone; 0 on
+    /// the CPU, which records nothing.
     record_us_per_step: f64,
     reserve_bytes: u64,
     workspace_bytes: u64,
@@ -132,7 +135,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
     let wall = sorted(timings.iter().map(|timing| timing.wall_ms));
     let gpu: Option<Vec<f64>> = timings.iter().map(|timing| timing.gpu_ms).collect();
-    let record = sorted(timings.iter().map(|timing| timing.record_ms));
+    let record_us_per_step = record_us_per_step(&device, &bound)?;
     let dispatches = timings[0].dispatches;
     let memory = bound.memory();
     let report = Report {
@@ -155,7 +158,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         max_ms: wall[wall.len() - 1],
         gpu_median_ms: gpu.map(|gpu| median(&sorted(gpu.into_iter()))),
         dispatches,
-        record_us_per_step: median(&record) * 1e3 / args.steps as f64,
+        record_us_per_step,
         reserve_bytes: memory.reserve,
         workspace_bytes: memory.workspace,
         weight_bytes: params.count() as u64 * device.float_bytes(),
@@ -213,7 +216,7 @@ fn print(report: &Report) -> std::io::Result<()> {
         None => say("GPU timestamps: none on this device")?,
     }
     say(format_args!(
-        "{} dispatches, {:.2} µs of host recording a time step",
+        "{} dispatches, {:.2} µs of host recording a step",
         report.dispatches, report.record_us_per_step
     ))?;
     say(format_args!(
@@ -236,4 +239,16 @@ pub fn median(sorted: &[f64]) -> f64 {
         n if n % 2 == 1 => sorted[n / 2],
         n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
     }
+}
+
+/// Records the time-step kernels alone, a few times over.
+fn record_us_per_step(device: &Device, bound: &Bound) -> anyhow::Result<f64> {
+    let stepped = || bound.forward.ops().iter().chain(bound.backward.ops()).filter(|op| op.is_stepped());
+    let steps: usize = stepped().map(Op::dispatches).sum();
+    if steps == 0 {
+        return Ok(0.0);
+    }
+    let once = || device.time(|recorder| stepped().try_for_each(|op| op.record(recorder)));
+    let timings: Vec<Timing> = (0..5).map(|_| once()).collect::<Result<_, _>>()?;
+    Ok(median(&sorted(timings.iter().map(|timing| timing.record_ms))) * 1e3 / steps as f64)
 }

@@ -29,7 +29,7 @@ pub struct Buffer {
 
 #[derive(Clone)]
 pub(crate) enum Storage {
-    Gpu(wgpu::Buffer),
+    Gpu(wgpu::Buffer, Gpu),
     F32(Arc<RwLock<Vec<f32>>>),
     F64(Arc<RwLock<Vec<f64>>>),
     U32(Arc<RwLock<Vec<u32>>>),
@@ -95,7 +95,7 @@ impl Buffer {
             return 0;
         }
         match &self.storage {
-            Storage::Gpu(buffer) => buffer.size(),
+            Storage::Gpu(buffer, _) => buffer.size(),
             Storage::F32(values) => (values.read_recursive().capacity() * 4) as u64,
             Storage::F64(values) => (values.read_recursive().capacity() * 8) as u64,
             Storage::U32(values) => (values.read_recursive().capacity() * 4) as u64,
@@ -105,7 +105,7 @@ impl Buffer {
     /// The wgpu buffer and this range's offset in bytes, if it is on a GPU.
     pub fn wgpu(&self) -> Option<(&wgpu::Buffer, u64)> {
         match &self.storage {
-            Storage::Gpu(buffer) => Some((buffer, self.offset as u64 * 4)),
+            Storage::Gpu(buffer, _) => Some((buffer, self.offset as u64 * 4)),
             _ => None,
         }
     }
@@ -144,12 +144,17 @@ impl Buffer {
             let expected = format!("at least {needed} bytes");
             return Err(Error::invalid("the app's buffer", expected, format!("{} bytes", buffer.size())));
         }
-        Ok(Self { storage: Storage::Gpu(buffer.clone()), offset: (offset / 4) as usize, len: elements, dtype })
+        Ok(Self {
+            storage: Storage::Gpu(buffer.clone(), gpu.clone()),
+            offset: (offset / 4) as usize,
+            len: elements,
+            dtype,
+        })
     }
 
     fn place(&self) -> &'static str {
         match self.storage {
-            Storage::Gpu(_) => "a GPU",
+            Storage::Gpu(..) => "a GPU",
             Storage::F32(_) => f32::NAME,
             Storage::F64(_) => f64::NAME,
             Storage::U32(_) => u32::NAME,
@@ -176,10 +181,22 @@ impl Buffer {
         Ok(RwLockWriteGuard::map(self.lock::<E>()?.write(), |all| &mut all[range]))
     }
 
-    /// Whether this is memory of `device`.
+    /// Whether both lie in one allocation.
+    pub(crate) fn shares(&self, other: &Self) -> bool {
+        match (&self.storage, &other.storage) {
+            (Storage::Gpu(a, home), Storage::Gpu(b, other)) => home.same(other) && a == b,
+            (Storage::F32(a), Storage::F32(b)) => Arc::ptr_eq(a, b),
+            (Storage::F64(a), Storage::F64(b)) => Arc::ptr_eq(a, b),
+            (Storage::U32(a), Storage::U32(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
+    /// Whether this is memory of `device`, or of a clone of it.
     pub fn is_on(&self, device: &Device) -> bool {
         match (device.executor(), &self.storage) {
-            (Executor::Gpu(_), Storage::Gpu(_)) | (Executor::Cpu { .. }, Storage::U32(_)) => true,
+            (Executor::Gpu(gpu), Storage::Gpu(_, home)) => gpu.same(home),
+            (Executor::Cpu { .. }, Storage::U32(_)) => true,
             (Executor::Cpu { precision, .. }, Storage::F32(_)) => *precision == Precision::F32,
             (Executor::Cpu { precision, .. }, Storage::F64(_)) => *precision == Precision::F64,
             _ => false,
@@ -214,7 +231,7 @@ impl Device {
     /// Zeroed floats. An error when the device can't hold them.
     pub fn alloc(&self, label: &str, elements: usize) -> Result<Buffer> {
         let storage = match self.executor() {
-            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements)?),
+            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements)?, gpu.clone()),
             Executor::Cpu { precision: Precision::F32, .. } => Storage::F32(self.alloc_cpu(label, elements)?),
             Executor::Cpu { precision: Precision::F64, .. } => Storage::F64(self.alloc_cpu(label, elements)?),
         };
@@ -223,13 +240,22 @@ impl Device {
 
     /// Two small buffers to bind where a kernel declares one that a cell or call does not have.
     pub(crate) fn nothing(&self) -> Result<[Buffer; 2]> {
-        Ok([self.alloc("nothing", 4)?, self.alloc("nothing", 4)?])
+        let Some(gpu) = self.gpu() else {
+            return Ok([self.alloc("nothing", 4)?, self.alloc("nothing", 4)?]);
+        };
+        let adopt = |buffer: &wgpu::Buffer| Buffer {
+            storage: Storage::Gpu(buffer.clone(), gpu.clone()),
+            offset: 0,
+            len: 4,
+            dtype: DType::Float,
+        };
+        Ok(gpu.nothing().each_ref().map(adopt))
     }
 
     /// Zeroed u32 values.
     pub fn alloc_u32(&self, label: &str, elements: usize) -> Result<Buffer> {
         let storage = match self.executor() {
-            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements)?),
+            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements)?, gpu.clone()),
             Executor::Cpu { .. } => Storage::U32(self.alloc_cpu(label, elements)?),
         };
         Ok(Buffer { storage, offset: 0, len: elements, dtype: DType::U32 })

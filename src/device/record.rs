@@ -50,6 +50,18 @@ impl<'e> Recorder<'e> {
         })
     }
 
+    /// An error when this records for a GPU.
+    pub(crate) fn expect_cpu(&self) -> Result<()> {
+        match self.pass {
+            None => Ok(()),
+            Some(_) => Err(Error::WrongDevice {
+                what: "the recorder".to_string(),
+                expected: "the CPU executor".to_string(),
+                got: "a GPU".to_string(),
+            }),
+        }
+    }
+
     pub(crate) fn count(&mut self, dispatches: usize) {
         self.dispatches += dispatches;
     }

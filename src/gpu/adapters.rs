@@ -1,5 +1,7 @@
 //! Finding adapters: list them, pick a hardware or a software one, open it.
 
+use std::sync::OnceLock;
+
 use serde::Serialize;
 
 use super::caps::{AdapterKind, Capabilities};
@@ -30,7 +32,13 @@ impl AdapterReport {
     }
 }
 
-fn instance() -> wgpu::Instance {
+/// The one instance of every device that is opened here.
+fn instance() -> &'static wgpu::Instance {
+    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
+    INSTANCE.get_or_init(new_instance)
+}
+
+fn new_instance() -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     // Debug and validation layers are the host's choice (WGPU_DEBUG=1, WGPU_VALIDATION=1), never this crate's default.
     descriptor.flags = wgpu::InstanceFlags::empty();

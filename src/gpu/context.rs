@@ -1,6 +1,6 @@
 //! [`Gpu`]: a wgpu device and queue with the pipelines compiled for it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::caps::{AdapterKind, Capabilities};
@@ -20,6 +20,7 @@ struct Inner {
     caps: Capabilities,
     pipelines: Mutex<Pipelines>,
     steps: Mutex<Option<(u32, wgpu::Buffer)>>,
+    nothing: OnceLock<[wgpu::Buffer; 2]>,
 }
 
 impl Gpu {
@@ -40,7 +41,15 @@ impl Gpu {
 
     fn with(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo, caps: Capabilities) -> Self {
         Self {
-            inner: Arc::new(Inner { device, queue, info, caps, pipelines: Mutex::default(), steps: Mutex::default() }),
+            inner: Arc::new(Inner {
+                device,
+                queue,
+                info,
+                caps,
+                pipelines: Mutex::default(),
+                steps: Mutex::default(),
+                nothing: OnceLock::new(),
+            }),
         }
     }
 
@@ -68,9 +77,9 @@ impl Gpu {
         self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether both are the same wgpu device.
+    /// Whether both are clones of one. (wgpu's own comparison can't tell devices of two instances apart.)
     pub fn same(&self, other: &Self) -> bool {
-        self.inner.device == other.inner.device
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// [`Error::Device`] for this device.
@@ -147,6 +156,21 @@ impl Gpu {
         let buffer = self.baked("steps", &content);
         *table = Some((held, buffer.clone()));
         Ok(buffer)
+    }
+
+    /// Two small buffers, one to read and one to write, that stand in where a kernel declares a binding that a cell or
+    /// call does not have.
+    pub(crate) fn nothing(&self) -> &[wgpu::Buffer; 2] {
+        self.inner.nothing.get_or_init(|| {
+            [0, 1].map(|_| {
+                self.inner.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("wgpu-rnn nothing"),
+                    size: 16,
+                    usage: wgpu::BufferUsages::STORAGE,
+                    mapped_at_creation: false,
+                })
+            })
+        })
     }
 
     /// Copies `bytes` bytes at `offset` of `buffer` to the host.

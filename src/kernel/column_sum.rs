@@ -3,10 +3,10 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::gemm::Matrix;
-use super::op::{Launch, Op, Target, Tile, cpu_op};
+use super::op::{Launch, Op, Target, Tile, cpu_op, distinct};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Device, Element};
-use crate::error::Result;
+use crate::error::{Result, at_least_one};
 use crate::gpu::BindingKind::*;
 use crate::shader::{Binding, Kernel, fragments};
 
@@ -71,8 +71,12 @@ impl ColumnSum {
         Self { rows, columns, part_rows: rows, from, to, accumulate }
     }
 
-    /// The op.
+    /// The op; an error when a matrix does not lie in its buffer, or both share one.
     pub fn op(self, device: &Device) -> Result<Op> {
+        at_least_one("the rows of one sum", self.part_rows)?;
+        self.from.check("the summed matrix", self.rows, self.columns, 1)?;
+        self.to.check("the sums", self.rows.div_ceil(self.part_rows), self.columns, 1)?;
+        distinct("column_sum", &[&self.to.buffer], &[&self.from.buffer])?;
         match device.target() {
             Target::Gpu(gpu) => {
                 let uniform = Uniform {

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::gemm::Matrix;
-use super::op::{Launch, Op, Target, Tile, cpu_op, linear_groups};
+use super::op::{Launch, Op, Target, Tile, cpu_op, distinct, linear_groups};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Device, Element};
 use crate::error::Result;
@@ -59,6 +59,11 @@ pub fn copy(
     from: Option<&Matrix>,
     to: &Matrix,
 ) -> Result<Op> {
+    to.check("the destination", rows, columns, directions)?;
+    if let Some(from) = from {
+        from.check("the source", rows, columns, directions)?;
+        distinct("copy", &[&to.buffer], &[&from.buffer])?;
+    }
     match device.target() {
         Target::Gpu(gpu) => {
             let uniform = Uniform::new(rows, columns, from.unwrap_or(to), to);

@@ -13,7 +13,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::op::{Launch, Op, Program, Target, cpu_op};
+use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
 use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
@@ -87,6 +87,8 @@ pub fn cross_entropy(
     if let Some(dlogits) = dlogits {
         dlogits.check("the gradient of the logits", device, &shape, DType::Float)?;
     }
+    let written: Vec<&Buffer> = dlogits.into_iter().chain([loss]).collect();
+    distinct("cross_entropy", &written, &[logits, labels])?;
     match device.target() {
         Target::Gpu(gpu) => on_gpu(gpu, device, classes, [logits, labels, loss], dlogits, program),
         Target::Cpu(pool, precision) => {

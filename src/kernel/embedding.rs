@@ -12,7 +12,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::op::{Launch, Op, Target, Tile, cpu_op, linear_groups};
+use super::op::{Launch, Op, Target, Tile, cpu_op, distinct, linear_groups};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Error, Result, at_least_one};
@@ -77,6 +77,7 @@ fn check(device: &Device, [entries, width]: [usize; 2], weight: &Buffer, tokens:
 /// `y[r] = weight[token[r]]`.
 pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffer, y: &Buffer) -> Result<Op> {
     check(device, size, weight, tokens, y)?;
+    distinct("gather", &[y], &[weight, tokens])?;
     let [entries, width] = size;
     match device.target() {
         Target::Gpu(gpu) => {
@@ -105,6 +106,7 @@ pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffe
 /// `dweight[v] = Σ dy[r]` over the rows whose token is v.
 pub fn scatter(device: &Device, size: [usize; 2], tokens: &Buffer, dy: &Buffer, dweight: &Buffer) -> Result<Op> {
     check(device, size, dweight, tokens, dy)?;
+    distinct("scatter", &[dweight], &[dy, tokens])?;
     let [entries, width] = size;
     match device.target() {
         Target::Gpu(gpu) => {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::op::{Launch, Op, Program, Target, Tile, cpu_op};
+use super::op::{Launch, Op, Program, Target, Tile, cpu_op, distinct};
 use super::rows::{RowMap, RowsUniform};
 use crate::cpu::gemm::{Mat, MatMut, gemm};
 use crate::cpu::scalar::Scalar;
@@ -65,7 +65,7 @@ impl Matrix {
     }
 
     /// An error unless `rows × columns` of every direction below `directions` lie in the buffer.
-    fn check(&self, name: &str, rows: usize, columns: usize, directions: usize) -> Result<()> {
+    pub(super) fn check(&self, name: &str, rows: usize, columns: usize, directions: usize) -> Result<()> {
         let steps = [(directions, self.direction), (rows, self.row), (columns, self.column)];
         let last = steps.iter().map(|(count, stride)| count.saturating_sub(1).saturating_mul(*stride));
         let needed = last.fold(self.offset, usize::saturating_add).saturating_add(1);
@@ -146,10 +146,11 @@ impl Gemm {
         self.a.check("a", of(Mapped::A, self.m), self.k, self.directions.end)?;
         self.b.check("b", of(Mapped::B, self.k), self.n, self.directions.end)?;
         self.c.check("c", of(Mapped::C, self.m), self.n, self.directions.end)?;
-        match &self.bias {
-            Some(bias) => bias.check("bias", 1, self.n, self.directions.end),
-            None => Ok(()),
+        if let Some(bias) = &self.bias {
+            bias.check("bias", 1, self.n, self.directions.end)?;
         }
+        let bias = self.bias.as_ref().unwrap_or(&self.a);
+        distinct("gemm", &[&self.c.buffer], &[&self.a.buffer, &self.b.buffer, &bias.buffer])
     }
 
     /// Appends the product to `program`; on a GPU in as many dispatches as its rows need.

@@ -9,7 +9,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::op::{Launch, Op, Program, Target, cpu_op};
+use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
 use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, DType, Device, Element};
@@ -56,6 +56,8 @@ pub fn mse(
     if let Some(dy) = dy {
         dy.check("the gradient of the output", device, &[y.len()], DType::Float)?;
     }
+    let written: Vec<&Buffer> = dy.into_iter().chain([loss]).collect();
+    distinct("mse", &written, &[y, goal])?;
     match device.target() {
         Target::Gpu(gpu) => on_gpu(gpu, device, [y, goal, loss], dy, program),
         Target::Cpu(_, precision) => {

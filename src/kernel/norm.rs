@@ -9,11 +9,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::op::{Launch, Op, Program, Target, cpu_op};
+use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
 use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
-use crate::device::{Buffer, Device, Element};
+use crate::device::{Buffer, DType, Device, Element};
 use crate::error::Result;
 use crate::gpu::BindingKind::*;
 use crate::shader::{Binding, Kernel, fragments};
@@ -40,6 +40,9 @@ struct Uniform {
 
 /// Appends `to[at] = √Σ gradients²` to `program`.
 pub fn norm(device: &Device, gradients: &Buffer, to: &Buffer, at: usize, program: &mut Program) -> Result<()> {
+    gradients.check("the gradients", device, &[gradients.len()], DType::Float)?;
+    to.check("the norm's buffer", device, &[to.len().max(at + 1)], DType::Float)?;
+    distinct("norm", &[to], &[gradients])?;
     let gpu = match device.target() {
         Target::Gpu(gpu) => gpu,
         Target::Cpu(pool, precision) => {

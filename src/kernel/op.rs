@@ -165,6 +165,11 @@ impl Op {
         }
     }
 
+    /// Whether it is a time-step kernel, recorded once a step with a moving offset.
+    pub fn is_stepped(&self) -> bool {
+        matches!(&self.work, Work::Gpu { steps: Some(_), .. })
+    }
+
     /// Dispatches it makes (on the CPU: one call).
     pub fn dispatches(&self) -> usize {
         match &self.work {
@@ -177,7 +182,10 @@ impl Op {
     pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
         recorder.count(self.dispatches());
         match &self.work {
-            Work::Cpu(work) => work(),
+            Work::Cpu(work) => {
+                recorder.expect_cpu()?;
+                work()
+            }
             Work::Gpu { compiled, bind_group, groups: [x, y, z], steps, .. } => {
                 let pass = recorder.gpu_pass()?;
                 pass.set_pipeline(&compiled.pipeline);
@@ -236,6 +244,17 @@ macro_rules! cpu_op {
     };
 }
 pub(crate) use cpu_op;
+
+/// An error when something written shares an allocation with another operand: neither executor binds such a pair.
+pub(crate) fn distinct(kernel: &str, written: &[&Buffer], read: &[&Buffer]) -> Result<()> {
+    for (index, one) in written.iter().enumerate() {
+        if written[index + 1..].iter().chain(read).any(|other| one.shares(other)) {
+            let got = "one that another operand lies in too";
+            return Err(Error::invalid(format!("what `{kernel}` writes"), "an allocation of its own", got));
+        }
+    }
+    Ok(())
+}
 
 /// The GPU, or the CPU executor's pool and precision.
 pub(crate) enum Target<'a> {

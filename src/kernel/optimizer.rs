@@ -22,11 +22,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::op::{Launch, Op, Program, Target, Tile, cpu_op, linear_groups};
+use super::op::{Launch, Op, Program, Target, Tile, cpu_op, distinct, linear_groups};
 use super::total::pieces;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
-use crate::device::{Buffer, Device, Element};
+use crate::device::{Buffer, DType, Device, Element};
 use crate::error::Result;
 use crate::gpu::BindingKind::*;
 use crate::shader::{Binding, Kernel, fragments};
@@ -198,6 +198,8 @@ impl Rules {
 
     /// Counts the step and sets the state for it, from the norm in the state.
     pub fn advance(&self, device: &Device, state: &Buffer, counters: &Buffer) -> Result<Op> {
+        state.check("the optimiser's state", device, &[slot::SLOTS], DType::Float)?;
+        counters.check("the optimiser's counters", device, &[slot::COUNTERS], DType::U32)?;
         let gpu = match device.target() {
             Target::Gpu(gpu) => gpu,
             Target::Cpu(_, precision) => {
@@ -247,6 +249,13 @@ impl Rules {
         moments: [Option<&Buffer>; 2],
         program: &mut Program,
     ) -> Result<()> {
+        state.check("the optimiser's state", device, &[slot::SLOTS], DType::Float)?;
+        let mut written = vec![values];
+        written.extend(moments.iter().flatten());
+        for buffer in &written {
+            buffer.check("the parameters or moments", device, &[gradients.len()], DType::Float)?;
+        }
+        distinct("optimizer_update", &written, &[state, gradients])?;
         let gpu = match device.target() {
             Target::Gpu(gpu) => gpu,
             Target::Cpu(pool, precision) => {

@@ -3,7 +3,7 @@
 
 use super::copy::Uniform;
 use super::gemm::Matrix;
-use super::op::{Launch, Op, Tile, linear_groups};
+use super::op::{Launch, Op, Tile, distinct, linear_groups};
 use crate::error::Result;
 use crate::gpu::{BindingKind::*, Gpu};
 use crate::shader::{Binding, Kernel, fragments};
@@ -22,6 +22,9 @@ pub static KERNEL: Kernel = Kernel {
 
 /// `to[c, r] = from[r, c]` for `rows × columns` of each direction.
 pub fn transpose(gpu: &Gpu, directions: usize, rows: usize, columns: usize, from: &Matrix, to: &Matrix) -> Result<Op> {
+    from.check("the matrix", rows, columns, directions)?;
+    to.check("the transposed matrix", columns, rows, directions)?;
+    distinct("transpose", &[&to.buffer], &[&from.buffer])?;
     let lanes = Tile::elements(gpu.capabilities());
     Op::gpu(
         gpu,

@@ -156,7 +156,7 @@ pub struct Workspace {
 impl Reserve {
     /// Allocates what `layout` lists.
     pub fn new(device: &Device, layout: &Layout) -> Result<Self> {
-        let memory = layout.memory(4);
+        let memory = layout.memory(device.float_bytes());
         device.check_memory("the reserve and workspace", memory.reserve + memory.workspace)?;
         let layer = |chunks: &Vec<[usize; 3]>| {
             let chunk = |&[saved, h, c]: &[usize; 3]| {

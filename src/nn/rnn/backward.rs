@@ -70,13 +70,14 @@ fn upstream(
     let (Some(dy), Some(gpu), true) = (dy, rnn.device.gpu(), pieces.len() > 1) else {
         return Ok((dy.cloned(), rnn.row_map(chunk, &whole), false));
     };
+    let staging = staging.slice(0..chunk.steps * row)?;
     for window in pieces {
         if rnn.may_share(&rnn.steps_of(chunk), &window) {
             let part = dy.slice(window.start * row..window.end * row)?;
-            program.push(chunk.upstream(gpu, &part, &rnn.row_map(chunk, &window), staging)?);
+            program.push(chunk.upstream(gpu, &part, &rnn.row_map(chunk, &window), &staging)?);
         }
     }
-    Ok((Some(staging.clone()), rnn.row_map(chunk, &whole), true))
+    Ok((Some(staging), rnn.row_map(chunk, &whole), true))
 }
 
 /// Runs of neighbouring slots: gates and the slot of the first.

@@ -128,6 +128,10 @@ impl Rnn {
     fn tensor(&self, params: &Parameters, prefix: &str, stem: &str, layer: usize, gradient: bool) -> Result<Matrix> {
         let first = params.entry(&name(prefix, stem, layer, 0))?;
         let last = params.entry(&name(prefix, stem, layer, self.config.directions() - 1))?;
+        if last.offset < first.offset {
+            let expected = format!("declared after `{}`", first.name);
+            return Err(Error::invalid(format!("`{}`", last.name), expected, "declared before it"));
+        }
         let all = if gradient { params.gradients() } else { params.values() };
         let buffer = all.slice(first.offset..last.offset + last.len())?;
         let row = first.shape.get(1).copied().unwrap_or(1);

@@ -1,0 +1,137 @@
+//! One time step of a layer backward, and on the CPU all of them.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Chunk, Gradients, StepUniform, Weights};
+use crate::cpu::recurrent as native;
+use crate::cpu::scalar::Scalar;
+use crate::cpu::threads::Pool;
+use crate::device::{Buffer, DType, Device, Element};
+use crate::error::{Error, Result};
+use crate::gpu::{BindingKind::*, Gpu};
+use crate::kernel::op::{Launch, Op, Target, Tile, cpu_op, distinct};
+use crate::kernel::rows::RowsUniform;
+use crate::shader::{Binding, Kernel, fragments};
+
+/// One time step backward.
+pub static KERNEL: Kernel = Kernel {
+    name: "recurrent_backward",
+    fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "lib/rows.wgsl", "recurrent/backward.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "step", kind: Step },
+        Binding { name: "w", kind: Read },
+        Binding { name: "lengths", kind: Read },
+        Binding { name: "h", kind: Read },
+        Binding { name: "c", kind: Read },
+        Binding { name: "dy", kind: Read },
+        Binding { name: "saved", kind: ReadWrite },
+        Binding { name: "dh", kind: ReadWrite },
+        Binding { name: "dc", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<BackwardUniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct BackwardUniform {
+    step: StepUniform,
+    rows: RowsUniform,
+}
+
+impl Chunk {
+    /// All steps backward, last first. Errors: buffers or weights of other sizes, or sharing an allocation.
+    pub fn backward(&self, device: &Device, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+        self.check(device)?;
+        weights.check(self)?;
+        let state = [self.batch, self.directions, self.hidden];
+        for carry in gradients.dc.iter().chain([&gradients.dh]) {
+            carry.check("a carried gradient", device, &state, DType::Float)?;
+        }
+        if self.cell.has_c() && gradients.dc.is_none() {
+            return Err(Error::invalid("the carried gradient of c", "there", "none"));
+        }
+        let mut read = vec![&self.h, &weights.w_hh.buffer, &weights.workspace];
+        if let Some(dy) = &gradients.dy {
+            let rows = if gradients.in_step_order { self.steps * self.batch } else { gradients.rows.window_rows };
+            dy.check("dy", device, &[rows, self.directions * self.hidden], DType::Float)?;
+            read.push(dy);
+        }
+        read.extend(&self.c);
+        let written: Vec<&Buffer> = [&self.saved, &gradients.dh].into_iter().chain(&gradients.dc).collect();
+        distinct("recurrent_backward", &written, &read)?;
+        match device.target() {
+            Target::Gpu(gpu) => self.backward_gpu(device, gpu, weights, gradients),
+            Target::Cpu(pool, precision) => {
+                let (chunk, weights, gradients) = (self.clone(), weights.clone(), gradients.clone());
+                Ok(cpu_op!(precision, "recurrent_backward", backward_cpu(chunk, weights, gradients, pool)))
+            }
+        }
+    }
+
+    fn backward_gpu(&self, device: &Device, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+        let tile = Tile::recurrent(gpu.capabilities(), self.batch);
+        let [nothing, nothing_written] = device.nothing()?;
+        let dy_order = match (&gradients.dy, gradients.in_step_order) {
+            (None, _) => 0,
+            (Some(_), false) => 1,
+            (Some(_), true) => 2,
+        };
+        let uniform = BackwardUniform {
+            step: self.uniform(self.steps, weights.w_hh.direction, dy_order),
+            rows: gradients.rows.uniform(),
+        };
+        // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
+        let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
+        Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &KERNEL,
+                cell: Some(self.cell),
+                consts: vec![("LANES", tile.lanes), ("RB", tile.rows)],
+                uniform: bytemuck::bytes_of(&uniform),
+                buffers: &[
+                    &w,
+                    &self.lengths,
+                    &self.h,
+                    self.c.as_ref().unwrap_or(&nothing),
+                    gradients.dy.as_ref().unwrap_or(&nothing),
+                    &self.saved,
+                    &gradients.dh,
+                    gradients.dc.as_ref().unwrap_or(&nothing_written),
+                ],
+                groups: self.groups(tile),
+                steps: Some(self.steps as u32 + 1),
+            },
+        )
+    }
+}
+
+fn backward_cpu<S: Scalar + Element>(
+    chunk: &Chunk,
+    weights: &Weights,
+    gradients: &Gradients,
+    pool: &Pool,
+) -> Result<()> {
+    let layer = chunk.layer();
+    let lengths = chunk.lengths.read::<u32>()?;
+    let (mut saved, h) = (chunk.saved.write::<S>()?, chunk.h.read::<S>()?);
+    let c = chunk.c.as_ref().map(|c| c.read::<S>()).transpose()?;
+    let dy = gradients.dy.as_ref().map(|dy| dy.read::<S>()).transpose()?;
+    let mut dh = gradients.dh.write::<S>()?;
+    let mut dc = gradients.dc.as_ref().map(|dc| dc.write::<S>()).transpose()?;
+    let mut workspace = weights.workspace.write::<S>()?;
+    let buffers = native::Backward {
+        saved: &mut saved,
+        h: &h,
+        c: c.as_deref().unwrap_or_default(),
+        dy: dy.as_deref(),
+        dh: &mut dh,
+        dc: dc.as_deref_mut().unwrap_or_default(),
+        lengths: &lengths,
+    };
+    let workspace = &mut workspace[..];
+    weights.native(&layer, |weights| {
+        pool.run(|| native::backward(pool.threads(), &layer, weights.w_hh, buffers, workspace))
+    })
+}

@@ -1,0 +1,82 @@
+//! One time step of a layer forward, and on the CPU all of them.
+
+use super::{Chunk, StepUniform, Weights};
+use crate::cpu::recurrent as native;
+use crate::cpu::scalar::Scalar;
+use crate::cpu::threads::Pool;
+use crate::device::{Buffer, Device, Element};
+use crate::error::Result;
+use crate::gpu::{BindingKind::*, Gpu};
+use crate::kernel::op::{Launch, Op, Target, Tile, cpu_op, distinct};
+use crate::shader::{Binding, Kernel, fragments};
+
+/// One time step forward.
+pub static KERNEL: Kernel = Kernel {
+    name: "recurrent_forward",
+    fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "recurrent/forward.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "step", kind: Step },
+        Binding { name: "w", kind: Read },
+        Binding { name: "lengths", kind: Read },
+        Binding { name: "saved", kind: ReadWrite },
+        Binding { name: "h", kind: ReadWrite },
+        Binding { name: "c", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<StepUniform>(),
+};
+
+impl Chunk {
+    /// All steps forward. Errors: buffers or weights of other sizes, or sharing an allocation.
+    pub fn forward(&self, device: &Device, weights: &Weights) -> Result<Op> {
+        self.check(device)?;
+        weights.check(self)?;
+        let written: Vec<&Buffer> = [&self.saved, &self.h].into_iter().chain(&self.c).collect();
+        distinct("recurrent_forward", &written, &[&weights.w_hh.buffer, &weights.workspace])?;
+        match device.target() {
+            Target::Gpu(gpu) => self.forward_gpu(device, gpu, weights),
+            Target::Cpu(pool, precision) => {
+                let (chunk, weights) = (self.clone(), weights.clone());
+                Ok(cpu_op!(precision, "recurrent_forward", forward_cpu(chunk, weights, pool)))
+            }
+        }
+    }
+
+    fn forward_gpu(&self, device: &Device, gpu: &Gpu, weights: &Weights) -> Result<Op> {
+        let tile = Tile::recurrent(gpu.capabilities(), self.batch);
+        let packed = (self.hidden + 1) * self.cell.gates() * self.hidden;
+        let [nothing, _] = device.nothing()?;
+        Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &KERNEL,
+                cell: Some(self.cell),
+                consts: vec![("LANES", tile.lanes), ("RB", tile.rows)],
+                uniform: bytemuck::bytes_of(&self.uniform(self.first_step, packed, u32::from(weights.b_hh.is_some()))),
+                buffers: &[
+                    &weights.workspace,
+                    &self.lengths,
+                    &self.saved,
+                    &self.h,
+                    self.c.as_ref().unwrap_or(&nothing),
+                ],
+                groups: self.groups(tile),
+                steps: Some(self.steps as u32),
+            },
+        )
+    }
+}
+
+fn forward_cpu<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, pool: &Pool) -> Result<()> {
+    let layer = chunk.layer();
+    let lengths = chunk.lengths.read::<u32>()?;
+    let (mut saved, mut h) = (chunk.saved.write::<S>()?, chunk.h.write::<S>()?);
+    let mut c = chunk.c.as_ref().map(|c| c.write::<S>()).transpose()?;
+    let mut workspace = weights.workspace.write::<S>()?;
+    let (saved, h, c, workspace) =
+        (&mut saved[..], &mut h[..], c.as_deref_mut().unwrap_or_default(), &mut workspace[..]);
+    weights.native(&layer, |weights| {
+        let buffers = native::Forward { saved, h, c, lengths: &lengths };
+        pool.run(|| native::forward(pool.threads(), &layer, weights, buffers, workspace))
+    })
+}

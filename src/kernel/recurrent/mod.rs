@@ -1,0 +1,174 @@
+//! The recurrence of one layer over a chunk of steps: forward, backward, and the output in time order.
+//!
+//! | buffer | shape | role |
+//! |---|---|---|
+//! | `w` | forward `[D][H + 1, G·H]`: `W_hhᵀ`, then `b_hh`; backward `[D][G·H, H]`: `W_hh` | read |
+//! | `lengths` | `[B]` | read |
+//! | `saved` | `[steps, B, D, saved, H]` | in place: input projection → saved values → pre-activation gradients |
+//! | `h`, `c` | `[steps + 1, B, D, H]`, slot 0 the states before the chunk | forward writes, backward reads |
+//! | `dy` | `[T, B, D·H]` in time order | read by backward, optional |
+//! | `dh`, `dc` | `[B, D, H]` | in place: gradient of the states after the chunk → before it |
+//!
+//! Forward is one dispatch a step, backward one a step and one more that passes the first step through `W_hh`. The
+//! sequence of one step index after another is one pipeline and one bind group with a moving offset. No buffer aliases
+//! another; none needs zeroing; `saved`, `h` and `c` must reach backward.
+//!
+//! A shader of `shaders/recurrent/`, its host file here and its CPU twin share a stem.
+
+mod backward;
+mod forward;
+mod output;
+mod upstream;
+
+use bytemuck::{Pod, Zeroable};
+
+pub use backward::KERNEL as BACKWARD;
+pub use forward::KERNEL as FORWARD;
+pub use output::KERNEL as OUTPUT;
+pub use upstream::KERNEL as UPSTREAM;
+
+use super::gemm::Matrix;
+use super::op::Tile;
+use super::rows::RowMap;
+use crate::cell::Cell;
+use crate::config::BatchShape;
+use crate::cpu::recurrent as native;
+use crate::cpu::scalar::Scalar;
+use crate::device::{Buffer, DType, Device, Element};
+use crate::error::{Error, Result};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct StepUniform {
+    batch: u32,
+    hidden: u32,
+    directions: u32,
+    /// Forward: the chunk's first step. Backward: the chunk's steps.
+    steps: u32,
+    w_direction: u32,
+    /// Forward: whether there is a bias. Backward: the order of the output gradient (0 none, 1 time, 2 step).
+    flag: u32,
+    pad: [u32; 2],
+}
+
+/// A chunk of steps of one layer and its buffers.
+#[derive(Clone)]
+pub struct Chunk {
+    /// The cell.
+    pub cell: Cell,
+    /// H.
+    pub hidden: usize,
+    /// D.
+    pub directions: usize,
+    /// B.
+    pub batch: usize,
+    /// First step of the chunk.
+    pub first_step: usize,
+    /// Steps of the chunk.
+    pub steps: usize,
+    /// `[B]`.
+    pub lengths: Buffer,
+    /// `[steps, B, D, saved, H]`.
+    pub saved: Buffer,
+    /// `[steps + 1, B, D, H]`.
+    pub h: Buffer,
+    /// The same, for cells that have it.
+    pub c: Option<Buffer>,
+}
+
+/// Recurrent weights, as each executor reads them.
+#[derive(Clone)]
+pub struct Weights {
+    /// `W_hh [G·H, H]` of each direction.
+    pub w_hh: Matrix,
+    /// `b_hh [G·H]` of each direction.
+    pub b_hh: Option<Matrix>,
+    /// GPU: `[D][H + 1, G·H]`, packed anew before each forward. CPU: scratch.
+    pub workspace: Buffer,
+}
+
+/// Gradients around a chunk.
+#[derive(Clone)]
+pub struct Gradients {
+    /// Gradient of the output, if anything depends on it.
+    pub dy: Option<Buffer>,
+    /// Whether it is this chunk's in step order ([`Chunk::upstream`]) rather than in time order. Only on GPUs.
+    pub in_step_order: bool,
+    /// Which rows of `dy` are bound.
+    pub rows: RowMap,
+    /// Gradient of the final h in, of the first h out: `[B, D·H]`.
+    pub dh: Buffer,
+    /// The same for c.
+    pub dc: Option<Buffer>,
+}
+
+impl Chunk {
+    fn layer(&self) -> native::Layer {
+        let batch = BatchShape::new(self.steps, self.batch);
+        native::Layer { cell: self.cell, hidden: self.hidden, directions: self.directions, batch }
+    }
+
+    fn groups(&self, tile: Tile) -> [u32; 3] {
+        let units = self.hidden.div_ceil(tile.lanes as usize) as u32;
+        [units, self.batch.div_ceil(tile.rows as usize) as u32, self.directions as u32]
+    }
+
+    fn uniform(&self, steps: usize, w_direction: usize, flag: u32) -> StepUniform {
+        StepUniform {
+            batch: self.batch as u32,
+            hidden: self.hidden as u32,
+            directions: self.directions as u32,
+            steps: steps as u32,
+            w_direction: w_direction as u32,
+            flag,
+            pad: [0; 2],
+        }
+    }
+
+    /// An error unless the chunk's buffers are of its sizes, on `device`.
+    fn check(&self, device: &Device) -> Result<()> {
+        let state = [self.batch, self.directions, self.hidden];
+        let states = [&[self.steps + 1], &state[..]].concat();
+        let saved = [self.steps, self.batch, self.directions, self.cell.saved(), self.hidden];
+        self.lengths.check("lengths", device, &[self.batch], DType::U32)?;
+        self.saved.check("the saved gates", device, &saved, DType::Float)?;
+        self.h.check("the hidden states", device, &states, DType::Float)?;
+        match &self.c {
+            Some(c) => c.check("the cell states", device, &states, DType::Float),
+            None if self.cell.has_c() => Err(Error::invalid("the cell states", "there", "none")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Weights {
+    /// An error unless each matrix holds the weights of `chunk`'s layer.
+    fn check(&self, chunk: &Chunk) -> Result<()> {
+        let gates = chunk.cell.gates() * chunk.hidden;
+        self.w_hh.check("weight_hh", gates, chunk.hidden, chunk.directions)?;
+        match &self.b_hh {
+            // A bias is one row.
+            Some(bias) => Matrix { row: 0, ..bias.clone() }.check("bias_hh", 1, gates, chunk.directions),
+            None => Ok(()),
+        }
+    }
+
+    /// The weights and biases of each direction, as the native executor takes them.
+    fn native<S: Scalar + Element, R>(
+        &self,
+        layer: &native::Layer,
+        work: impl FnOnce(&native::Weights<'_, S>) -> Result<R>,
+    ) -> Result<R> {
+        let each = |matrix: &Matrix, direction: usize, len: usize| {
+            let first = matrix.offset + direction * matrix.direction;
+            first..first + len
+        };
+        let w = self.w_hh.buffer.read::<S>()?;
+        let b = self.b_hh.as_ref().map(|b| Ok((b, b.buffer.read::<S>()?))).transpose()?;
+        let gates = layer.gate_width();
+        let w_hh: Vec<&[S]> = (0..layer.directions).map(|d| &w[each(&self.w_hh, d, gates * layer.hidden)]).collect();
+        let b_hh: Option<Vec<&[S]>> =
+            b.as_ref().map(|(at, values)| (0..layer.directions).map(|d| &values[each(at, d, gates)]).collect());
+        work(&native::Weights { w_hh: &w_hh, b_hh: b_hh.as_deref() })
+    }
+}

@@ -1,0 +1,98 @@
+//! States in step order to the output in time order.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Chunk;
+use crate::cpu::scalar::Scalar;
+use crate::device::{Buffer, DType, Device, Element};
+use crate::error::Result;
+use crate::gpu::BindingKind::*;
+use crate::kernel::op::{Launch, Op, Target, Tile, cpu_op, distinct, linear_groups};
+use crate::kernel::rows::other_side;
+use crate::shader::{Binding, Kernel, fragments};
+
+/// States in step order to output in time order.
+pub static KERNEL: Kernel = Kernel {
+    name: "recurrent_output",
+    fragments: fragments!["recurrent/output.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "h", kind: Read },
+        Binding { name: "lengths", kind: Read },
+        Binding { name: "y", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<OutputUniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct OutputUniform {
+    batch: u32,
+    hidden: u32,
+    directions: u32,
+    first_step: u32,
+    steps: u32,
+    first_time: u32,
+    times: u32,
+    pad: u32,
+}
+
+impl Chunk {
+    /// Writes `y`, which holds `times` times from `first_time` on, where their steps are in this chunk.
+    pub fn output(&self, device: &Device, y: &Buffer, first_time: usize, times: usize) -> Result<Op> {
+        self.check(device)?;
+        y.check("y", device, &[times, self.batch, self.directions * self.hidden], DType::Float)?;
+        distinct("recurrent_output", &[y], &[&self.h, &self.lengths])?;
+        match device.target() {
+            Target::Gpu(gpu) => {
+                let uniform = OutputUniform {
+                    batch: self.batch as u32,
+                    hidden: self.hidden as u32,
+                    directions: self.directions as u32,
+                    first_step: self.first_step as u32,
+                    steps: self.steps as u32,
+                    first_time: first_time as u32,
+                    times: times as u32,
+                    pad: 0,
+                };
+                let lanes = Tile::elements(gpu.capabilities());
+                let elements = times * self.batch * self.directions * self.hidden;
+                Op::gpu(
+                    gpu,
+                    &Launch {
+                        kernel: &KERNEL,
+                        cell: None,
+                        consts: vec![("LANES", lanes)],
+                        uniform: bytemuck::bytes_of(&uniform),
+                        buffers: &[&self.h, &self.lengths, y],
+                        groups: [linear_groups(gpu, elements, lanes), 1, 1],
+                        steps: None,
+                    },
+                )
+            }
+            Target::Cpu(_, precision) => {
+                let (chunk, y) = (self.clone(), y.clone());
+                Ok(cpu_op!(precision, "recurrent_output", output_cpu(chunk, y)))
+            }
+        }
+    }
+}
+
+/// Twin of `recurrent/output.wgsl` over all times.
+fn output_cpu<S: Scalar + Element>(chunk: &Chunk, y: &Buffer) -> Result<()> {
+    let (h, lengths, mut y) = (chunk.h.read::<S>()?, chunk.lengths.read::<u32>()?, y.write::<S>()?);
+    for (row, y) in y.chunks_exact_mut(chunk.directions * chunk.hidden).enumerate() {
+        let (time, sequence) = (row / chunk.batch, row % chunk.batch);
+        let length = lengths[sequence] as usize;
+        for (direction, y) in y.chunks_exact_mut(chunk.hidden).enumerate() {
+            if time >= length {
+                y.fill(S::ZERO);
+                continue;
+            }
+            let step = other_side(time, length, direction == 1);
+            let state = ((step + 1) * chunk.batch + sequence) * chunk.directions + direction;
+            y.copy_from_slice(&h[state * chunk.hidden..][..chunk.hidden]);
+        }
+    }
+    Ok(())
+}

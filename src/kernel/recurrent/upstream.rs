@@ -1,0 +1,54 @@
+//! Output gradient in time order to step order, where the whole does not fit a binding.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Chunk;
+use crate::device::Buffer;
+use crate::error::Result;
+use crate::gpu::{BindingKind::*, Gpu};
+use crate::kernel::op::{Launch, Op, Tile, linear_groups};
+use crate::kernel::rows::{RowMap, RowsUniform};
+use crate::shader::{Binding, Kernel, fragments};
+
+/// Output gradient in time order to step order.
+pub static KERNEL: Kernel = Kernel {
+    name: "recurrent_upstream",
+    fragments: fragments!["lib/rows.wgsl", "recurrent/upstream.wgsl"],
+    bindings: &[
+        Binding { name: "u", kind: Uniform },
+        Binding { name: "dy", kind: Read },
+        Binding { name: "lengths", kind: Read },
+        Binding { name: "upstream", kind: ReadWrite },
+    ],
+    uniform_bytes: size_of::<UpstreamUniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct UpstreamUniform {
+    size: [u32; 4],
+    rows: RowsUniform,
+}
+
+impl Chunk {
+    /// Brings the bound window of `dy` into `to [steps, B, D, H]` in step order. Only GPUs have bindings too small for
+    /// the whole of it.
+    pub fn upstream(&self, gpu: &Gpu, dy: &Buffer, rows: &RowMap, to: &Buffer) -> Result<Op> {
+        let width = self.directions * self.hidden;
+        let uniform =
+            UpstreamUniform { size: [self.steps as u32, width as u32, self.hidden as u32, 0], rows: rows.uniform() };
+        let lanes = Tile::elements(gpu.capabilities());
+        Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &KERNEL,
+                cell: None,
+                consts: vec![("LANES", lanes)],
+                uniform: bytemuck::bytes_of(&uniform),
+                buffers: &[dy, &self.lengths, to],
+                groups: [linear_groups(gpu, self.steps * self.batch * width, lanes), 1, 1],
+                steps: None,
+            },
+        )
+    }
+}
