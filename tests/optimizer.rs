@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Random, devices, gpu, relative_error, small_bindings};
+use common::{Random, devices, gpu, relative_error, small_bindings, tiled};
 use wgpu_rnn::Device;
+use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::train::{Optimizer, OptimizerConfig, Schedule};
 
@@ -210,7 +211,13 @@ fn many_steps(device: &Device, config: OptimizerConfig, size: usize) -> (Vec<f64
 #[test]
 fn every_device_and_size_agrees_with_the_oracle() {
     let oracle = Device::oracle().unwrap();
-    let all = [Device::cpu().unwrap(), Device::cpu_with_threads(1).unwrap(), gpu(), small_bindings(1 << 16)];
+    let all = [
+        Device::cpu().unwrap(),
+        Device::cpu_with_threads(1).unwrap(),
+        gpu(),
+        tiled(AdapterKind::Gpu),
+        small_bindings(1 << 16),
+    ];
     let configs = [
         OptimizerConfig::sgd(0.1).weight_decay(0.1),
         OptimizerConfig::sgd(0.1).momentum(0.9).nesterov(true),

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Random, devices, gpu, relative_error, small_bindings};
-use wgpu_rnn::gpu::BindingKind;
+use common::{Random, devices, gpu, relative_error, small_bindings, tiled};
+use wgpu_rnn::gpu::{AdapterKind, BindingKind};
 use wgpu_rnn::kernel::cross_entropy::{IGNORE, check_labels};
 use wgpu_rnn::kernel::embedding::check_tokens;
 use wgpu_rnn::kernel::{ALL, Program};
@@ -103,7 +103,13 @@ fn cross_entropy_holds_for_extreme_logits_and_labels() {
 #[test]
 fn losses_agree_with_the_oracle_at_every_size() {
     let oracle = Device::oracle().unwrap();
-    let all = [Device::cpu().unwrap(), Device::cpu_with_threads(1).unwrap(), gpu(), small_bindings(1 << 16)];
+    let all = [
+        Device::cpu().unwrap(),
+        Device::cpu_with_threads(1).unwrap(),
+        gpu(),
+        tiled(AdapterKind::Gpu),
+        small_bindings(1 << 16),
+    ];
     let mut random = Random::new(1);
     for size in [1, 2, 31, 32, 33, 255, 257, 1023, 100_001] {
         let (y, target) = (random.values(size, 2.0), random.values(size, 2.0));
@@ -214,7 +220,7 @@ fn gradients_are_finite_differences() {
 #[test]
 fn layers_agree_with_the_oracle_at_every_size() {
     let oracle = Device::oracle().unwrap();
-    let all = [Device::cpu().unwrap(), gpu()];
+    let all = [Device::cpu().unwrap(), gpu(), tiled(AdapterKind::Gpu)];
     for (size, bias) in [
         ([1, 1, 1, 1], true),
         ([1, 3, 5, 2], false),

@@ -192,6 +192,11 @@ impl Buffer {
         }
     }
 
+    /// Whether an element belongs to both.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.shares(other) && self.offset < other.offset + other.len && other.offset < self.offset + self.len
+    }
+
     /// Whether this is memory of `device`, or of a clone of it.
     pub fn is_on(&self, device: &Device) -> bool {
         match (device.executor(), &self.storage) {

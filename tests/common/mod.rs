@@ -30,16 +30,14 @@ pub fn gpu() -> Device {
 
 /// Every executor that has to agree: the oracle, the CPU in f32, and a GPU with the tiles of software and of hardware.
 pub fn devices() -> Vec<Device> {
-    let with_tiles = |kind| {
-        let (device, queue) = wgpu_device(|_| wgpu::Limits::defaults());
-        Device::from_wgpu_as(device, queue, kind)
-    };
-    vec![
-        Device::oracle().expect("oracle"),
-        Device::cpu().expect("CPU"),
-        with_tiles(AdapterKind::Software),
-        with_tiles(AdapterKind::Gpu),
-    ]
+    let (oracle, cpu) = (Device::oracle().expect("oracle"), Device::cpu().expect("CPU"));
+    vec![oracle, cpu, tiled(AdapterKind::Software), tiled(AdapterKind::Gpu)]
+}
+
+/// A GPU with WebGPU's default limits and the lanes and tiles of a class, whatever it is.
+pub fn tiled(kind: AdapterKind) -> Device {
+    let (device, queue) = wgpu_device(|_| wgpu::Limits::defaults());
+    Device::from_wgpu_as(device, queue, kind)
 }
 
 /// A wgpu device of the test's own, as an app has one: a hardware adapter if there is one, else a software one, with

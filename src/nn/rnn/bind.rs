@@ -9,7 +9,8 @@ use crate::nn::params::Parameters;
 use crate::plan::{Memory, Mode, Reserve, Workspace};
 
 /// What a layer reads and writes, floats on the plan's device; the states' first axis is layer-major, PyTorch's. A final
-/// state may be the initial one's buffer; nothing else may share memory.
+/// state may be the initial one's buffer, and y its own gradient;
+/// nothing else that is written may overlap another buffer.
 #[derive(Clone, Debug)]
 pub struct Io {
     /// Input `[T, B, I]`. Padding is never looked at.
@@ -137,8 +138,43 @@ impl Rnn {
             }
             check(name, buffer.as_ref(), &state)?;
         }
-        Ok(())
+        check_overlaps(io, gradients)
     }
+}
+
+/// An error when a buffer that is written overlaps another. A final state may take the initial one's place, and the
+/// gradient of an initial state that of the final one: each layer's is read before it is written. y may be its own
+/// gradient, as it is for half its square.
+fn check_overlaps(io: &Io, gradients: &Gradients) -> Result<()> {
+    let (x, y) = (Some(&io.x), Some(&io.y));
+    let read = [
+        ("x", x),
+        ("h0", io.h0.as_ref()),
+        ("c0", io.c0.as_ref()),
+        ("dy", gradients.dy.as_ref()),
+        ("dhn", gradients.dhn.as_ref()),
+        ("dcn", gradients.dcn.as_ref()),
+    ];
+    let written = [
+        ("y", y, "dy"),
+        ("hn", io.hn.as_ref(), "h0"),
+        ("cn", io.cn.as_ref(), "c0"),
+        ("dx", gradients.dx.as_ref(), ""),
+        ("dh0", gradients.dh0.as_ref(), "dhn"),
+        ("dc0", gradients.dc0.as_ref(), "dcn"),
+    ];
+    for (index, (name, buffer, may)) in written.iter().enumerate() {
+        let others = written[index + 1..].iter().map(|(name, buffer, _)| (*name, *buffer));
+        for (other, with) in others.chain(read) {
+            if let (Some(one), Some(two)) = (buffer, with)
+                && other != *may
+                && one.overlaps(two)
+            {
+                return Err(Error::invalid(format!("`{name}`"), "memory of its own", format!("that of `{other}`")));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Bound {

@@ -1,0 +1,106 @@
+//! What is handed to a kernel is checked when its op is made: sizes, devices, shared allocations. Nothing hangs, and
+//! nothing reaches a shader that would leave its buffers.
+
+mod common;
+
+use common::{devices, wgpu_device};
+use wgpu_rnn::kernel::column_sum::ColumnSum;
+use wgpu_rnn::kernel::copy::copy;
+use wgpu_rnn::kernel::gemm::Matrix;
+use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
+use wgpu_rnn::nn::{Linear, Loss, Parameters};
+use wgpu_rnn::plan::Mode;
+use wgpu_rnn::{BatchShape, Cell, Device, DeviceKind, Recorder, Result, RnnConfig};
+
+#[track_caller]
+fn text<T>(result: Result<T>) -> String {
+    result.map(|_| ()).expect_err("an error").to_string()
+}
+
+#[test]
+fn operands_that_share_an_allocation_are_errors() {
+    for device in devices() {
+        let [y, target] = [(); 2].map(|()| device.alloc("values", 128).expect("memory"));
+        let why = text(Loss::mse(&device, &y, &target, Some(&y)));
+        assert_eq!(why, "what `mse` writes must be an allocation of its own, got one that another operand lies in too");
+
+        let linear = Linear { inputs: 1, outputs: 1, bias: true };
+        let params = Parameters::new(&device, linear.parameters("")).expect("memory");
+        let [x, y] = [0..64, 64..128].map(|half| target.slice(half).expect("a half"));
+        let why = text(linear.bind(&params, "", 64, &x, &y));
+        assert!(why.starts_with("what `gemm` writes must be an allocation of its own"), "{why} on {device:?}");
+
+        let config = RnnConfig::new(Cell::Gru, 2, 2);
+        let rnn = Rnn::new(&device, config, BatchShape::new(8, 4), Mode::Train, Options::default()).expect("a plan");
+        let params = Parameters::new(&device, tensors(&config, "")).expect("memory");
+        let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
+        let bind = |io: &Io, gradients: &Gradients| rnn.bind(&params, "", io, gradients, &reserve, &workspace);
+        let none = Gradients::default();
+        assert_eq!(text(bind(&Io::new(&x, &x), &none)), "`y` must be memory of its own, got that of `x`");
+        let state = device.alloc("a state", 8).expect("memory");
+        let (own, dx) = (Io::new(&x, &y), Gradients { dx: Some(x.clone()), ..Gradients::default() });
+        assert_eq!(text(bind(&own, &dx)), "`dx` must be memory of its own, got that of `x`");
+        let streaming = Io { h0: Some(state.clone()), hn: Some(state), ..own };
+        bind(&streaming, &none).expect("a final state may take the initial one's place");
+    }
+}
+
+#[test]
+fn sizes_beyond_a_buffer_are_errors() {
+    for device in devices() {
+        let [small, other] = [(); 2].map(|()| device.alloc("values", 64).expect("memory"));
+        let (from, to) = (Matrix::dense(&small, 8), Matrix::dense(&other, 8));
+        assert!(text(copy(&device, 1, 1 << 20, 256, Some(&from), &to)).contains("of a product must be"));
+        assert!(copy(&device, 1, 8, 8, Some(&from), &to).is_ok());
+        let sum =
+            |rows, part_rows| ColumnSum { part_rows, ..ColumnSum::total(rows, 8, from.clone(), to.clone(), false) };
+        assert!(text(sum(100, 100).op(&device)).contains("must be"));
+        assert_eq!(text(sum(8, 0).op(&device)), "the rows of one sum must be at least 1, got 0");
+        assert!(sum(8, 8).op(&device).is_ok());
+    }
+}
+
+#[test]
+fn devices_do_not_take_each_others_buffers() {
+    let open = || {
+        let (device, queue) = wgpu_device(|_| wgpu::Limits::defaults());
+        Device::from_wgpu(device, queue)
+    };
+    let software = || pollster::block_on(Device::open(DeviceKind::Software));
+    let mut pairs = vec![[open(), open()]];
+    pairs.extend(software().ok().zip(software().ok()).map(|(one, other)| [one, other]));
+    for [one, other] in pairs {
+        assert!(one.same(&one.clone()) && !one.same(&other));
+        let theirs = other.upload("theirs", &[1.0, 2.0]).expect("memory");
+        assert!(text(one.write(&theirs, &[3.0, 4.0])).starts_with("`the written buffer` must be on "));
+        assert!(text(one.read(&theirs)).starts_with("`the read buffer` must be on "));
+        assert_eq!(other.read(&theirs).expect("their own"), [1.0, 2.0]);
+    }
+}
+
+#[test]
+fn recorders_take_only_programs_of_their_own_executor() {
+    let cpu = Device::cpu().expect("CPU");
+    let [y, target] = [(); 2].map(|()| cpu.alloc("values", 4).expect("memory"));
+    let loss = Loss::mse(&cpu, &y, &target, None).expect("a loss");
+    let (device, _queue) = wgpu_device(|_| wgpu::Limits::defaults());
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let why = text(loss.record(&mut Recorder::new(&mut encoder)));
+    assert_eq!(why, "the recorder must be on the CPU executor, got a GPU");
+    loss.record(&mut Recorder::cpu()).expect("its own");
+}
+
+#[test]
+fn a_reverse_tensor_declared_first_is_an_error_that_names_it() {
+    let device = Device::cpu().expect("CPU");
+    let config = RnnConfig::new(Cell::RnnTanh, 3, 2).bidirectional(true);
+    let mut table = tensors(&config, "");
+    table.rotate_left(4);
+    let params = Parameters::new(&device, table).expect("memory");
+    let rnn = Rnn::new(&device, config, BatchShape::new(4, 2), Mode::Infer, Options::default()).expect("a plan");
+    let [x, y] = [4 * 2 * 3, 4 * 2 * 4].map(|len| device.alloc("values", len).expect("memory"));
+    let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
+    let bound = rnn.bind(&params, "", &Io::new(&x, &y), &Gradients::default(), &reserve, &workspace);
+    let why = text(bound);
+    assert!(why.contains("_l0_reverse` must be declared after `"), "{why}");
+}
