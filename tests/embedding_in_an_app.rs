@@ -7,6 +7,7 @@ use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, Tensors, relative_error, wgpu_
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, tensors};
 use wgpu_rnn::plan::Mode;
+use wgpu_rnn::train::{Optimizer, OptimizerConfig};
 use wgpu_rnn::{Buffer, Cell, DType, Device, Error, Recorder, RnnConfig};
 
 const USUAL: wgpu::BufferUsages =
@@ -355,4 +356,27 @@ fn buffers_of_another_wgpu_device_are_errors() {
     let values = vec![0.0; good.io.x.len()];
     assert!(stranger.write(&good.io.x, &values).is_err() && stranger.read(&good.io.x).is_err());
     good.run().expect("the right ones still work");
+}
+
+#[test]
+fn training_steps_read_nothing_back() {
+    let engine = common::gpu();
+    let gpu = engine.gpu().expect("a GPU");
+    let layer = layer(Cell::Lstm).bind(&engine, Mode::Train).expect("a layer");
+    let optimizer = Optimizer::new(&layer.params, OptimizerConfig::adam(1e-3).clip_norm(Some(1.0))).expect("Adam");
+    let before = engine.read(layer.params.values()).expect("parameters");
+    let counts = || (gpu.downloads(), gpu.compiled_pipelines());
+    let at_first = counts();
+    for _ in 0..10 {
+        let step = engine.run(|recorder| {
+            layer.bound.forward.record(recorder)?;
+            layer.bound.backward.record(recorder)?;
+            optimizer.record(recorder)
+        });
+        step.expect("a training step");
+    }
+    assert_eq!(counts(), at_first, "downloads and compiled pipelines");
+    assert_eq!(optimizer.read_state().expect("the state").step, 10);
+    assert_ne!(engine.read(layer.params.values()).expect("parameters"), before);
+    assert!(gpu.downloads() > at_first.0, "downloads are counted");
 }

@@ -1,5 +1,6 @@
 //! [`Gpu`]: a wgpu device and queue with the pipelines compiled for it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -21,6 +22,7 @@ struct Inner {
     pipelines: Mutex<Pipelines>,
     steps: Mutex<Option<(u32, wgpu::Buffer)>>,
     nothing: OnceLock<[wgpu::Buffer; 2]>,
+    downloads: AtomicUsize,
 }
 
 impl Gpu {
@@ -49,6 +51,7 @@ impl Gpu {
                 pipelines: Mutex::default(),
                 steps: Mutex::default(),
                 nothing: OnceLock::new(),
+                downloads: AtomicUsize::new(0),
             }),
         }
     }
@@ -173,8 +176,14 @@ impl Gpu {
         })
     }
 
+    /// Read-backs so far: what a training loop should do seldom.
+    pub fn downloads(&self) -> usize {
+        self.inner.downloads.load(Ordering::Relaxed)
+    }
+
     /// Copies `bytes` bytes at `offset` of `buffer` to the host.
     pub async fn download(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        self.inner.downloads.fetch_add(1, Ordering::Relaxed);
         let staging = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("wgpu-rnn download"),
             size: bytes.max(4),

@@ -63,11 +63,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     say(format_args!("data: {}", task.describe()))?;
     task.notes().iter().try_for_each(|note| say(format_args!("  {note}")))?;
 
-    let mut trained = Vec::new();
+    let mut trained: Vec<(Model, train::Learned)> = Vec::new();
     let contenders = contenders(&task);
-    let share = args.seconds.map(|budget| budget / contenders.len() as u32);
+    // At equal parameters one network is the same as at equal hidden size; what it learnt there counts for both.
+    let twin = |index: usize| contenders[..index].iter().position(|one| one.config == contenders[index].config);
+    let distinct = (0..contenders.len()).filter(|&index| twin(index).is_none()).count();
+    let share = args.seconds.map(|budget| budget / distinct as u32);
     for (index, contender) in contenders.iter().enumerate() {
         let fresh = |steps| Model::new(&device, &task, contender.config, args.seed, steps);
+        if let Some(twin) = twin(index) {
+            let learned = trained[twin].1.clone();
+            say(format_args!("[{}/{}] is the same network as [{}]", index + 1, contenders.len(), twin + 1))?;
+            trained.push((fresh(learned.steps.max(1))?, learned));
+            continue;
+        }
         let plan = match share {
             None => Plan::of_steps(&task),
             Some(share) => Plan::of_time(&task, &mut fresh(1)?, args.seed, share)?,

@@ -16,6 +16,7 @@ use crate::stop;
 use crate::time::{median, sorted};
 
 /// What training gave.
+#[derive(Clone)]
 pub struct Learned {
     pub steps: usize,
     pub curve: Vec<Point>,
