@@ -102,6 +102,11 @@ impl Cell {
         self.row().states == 2
     }
 
+    /// State vectors: 1 (h) or 2 (h and c).
+    pub const fn states(self) -> usize {
+        self.row().states
+    }
+
     /// Floats kept per unit and step between forward and backward, saved values and states: LSTM 6, GRU 5, RNN 2.
     pub const fn reserve(self) -> usize {
         self.row().saved + self.row().states

@@ -2,7 +2,6 @@
 
 mod common;
 
-use wgpu_rnn::gpu::BindingKind;
 use wgpu_rnn::shader::{Binding, Fragment, Kernel, Spec, compose};
 
 /// Largest absolute error, about three units in the last place at 1.
@@ -31,7 +30,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 ",
         },
     ],
-    bindings: &[Binding { name: "x", kind: BindingKind::Read }, Binding { name: "y", kind: BindingKind::ReadWrite }],
+    bindings: &[Binding::read("x"), Binding::read_write("y")],
     uniform_bytes: 0,
 };
 
@@ -41,7 +40,7 @@ fn on_the_gpu(inputs: &[f32]) -> Vec<[f32; 2]> {
     let gpu = engine.gpu().expect("a GPU");
     let (device, queue) = (gpu.device(), gpu.queue());
     let lanes = 64;
-    let composed = compose(&Spec { kernel: &BOTH, cell: None, consts: vec![("LANES", lanes)] });
+    let composed = compose(&Spec { kernel: &BOTH, cell: None, consts: vec![("LANES", lanes)], halves: vec![] });
     let source = wgpu::ShaderSource::Wgsl(composed.source.into());
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

@@ -104,3 +104,25 @@ fn a_reverse_tensor_declared_first_is_an_error_that_names_it() {
     let why = text(bound);
     assert!(why.contains("_l0_reverse` must be declared after `"), "{why}");
 }
+
+/// Floats stored as f16: rounded to nearest on the way in, widened on the way out, in whole words.
+#[test]
+fn half_buffers_round_and_widen() {
+    let device = common::gpu();
+    if !device.gpu().is_some_and(|gpu| gpu.capabilities().f16) {
+        assert!(device.alloc_half("halves", 4).is_err());
+        return;
+    }
+    let values = [1.0, -0.333_333_34, 65504.0, 1e-7, 70000.0];
+    let buffer = device.alloc_half("halves", values.len()).expect("a buffer");
+    assert_eq!((buffer.bytes(), buffer.allocated_bytes(), buffer.dtype()), (12, 12, wgpu_rnn::DType::Half));
+    device.write(&buffer, &values).expect("a write");
+    let got = device.read(&buffer).expect("a read");
+    assert_eq!(got, [1.0, -0.333_251_95, 65504.0, 1.192_092_9e-7, f32::INFINITY]);
+    let part = buffer.slice(2..4).expect("a slice");
+    device.write(&part, &[2.0, 3.0]).expect("a write of whole words");
+    assert_eq!(device.read(&buffer).expect("a read")[1..], [-0.333_251_95, 2.0, 3.0, f32::INFINITY]);
+    // Words can't be cut.
+    assert!(device.write(&buffer.slice(0..1).expect("a slice"), &[0.0]).is_err());
+    assert!(device.read(&buffer.slice(1..3).expect("a slice")).is_err());
+}

@@ -29,7 +29,11 @@ fn mentions(kernel: &Kernel, name: &str) -> bool {
 fn variants(kernel: &'static Kernel) -> Vec<Spec> {
     let by_cell = kernel.fragments.iter().any(|fragment| fragment.name == "lib/cell.wgsl");
     let cells: Vec<Option<Cell>> = if by_cell { Cell::ALL.iter().copied().map(Some).collect() } else { vec![None] };
-    let mut specs: Vec<Spec> = cells.into_iter().map(|cell| Spec { kernel, cell, consts: Vec::new() }).collect();
+    // Everything stored as f32, all that may be as f16, and the first of it alone.
+    let halves: Vec<_> = kernel.bindings.iter().filter(|binding| binding.or_half).map(|binding| binding.name).collect();
+    let stored: BTreeSet<&[&'static str]> = [&halves[..0], &halves[..], &halves[..halves.len().min(1)]].into();
+    let of = |cell| stored.iter().map(move |halves| Spec { kernel, cell, consts: Vec::new(), halves: halves.to_vec() });
+    let mut specs: Vec<Spec> = cells.into_iter().flat_map(of).collect();
     for &(name, values) in kernel::CONSTANTS.iter().filter(|(name, _)| mentions(kernel, name)) {
         let with = |spec: &Spec, value| {
             let consts = spec.consts.iter().copied().chain([(name, value)]).collect();
@@ -45,7 +49,7 @@ fn all() -> impl Iterator<Item = Spec> {
 }
 
 fn describe(spec: &Spec) -> String {
-    format!("{} of {:?} with {:?}", spec.kernel.name, spec.cell, spec.consts)
+    format!("{} of {:?} with {:?}, f16 {:?}", spec.kernel.name, spec.cell, spec.consts, spec.halves)
 }
 
 fn parse(what: &str, composed: &Composed) -> naga::Module {
@@ -63,8 +67,12 @@ fn every_variant_is_valid() {
         let composed = compose(&spec);
         let module = parse(&what, &composed);
         let flags = naga::valid::ValidationFlags::all();
-        // No capabilities: nothing beyond what every WebGPU implementation has.
-        let mut validator = naga::valid::Validator::new(flags, naga::valid::Capabilities::empty());
+        // Nothing beyond what every WebGPU implementation has, except f16 where it is asked for.
+        let capabilities = match spec.halves.is_empty() {
+            true => naga::valid::Capabilities::empty(),
+            false => naga::valid::Capabilities::SHADER_FLOAT16,
+        };
+        let mut validator = naga::valid::Validator::new(flags, capabilities);
         if let Err(error) = validator.validate(&module) {
             panic!("{what}: {}", error.emit_to_string(&composed.source));
         }
@@ -100,9 +108,10 @@ fn bindings_are_what_the_host_binds() {
             match binding.kind {
                 BindingKind::Uniform => assert_eq!(size as usize, spec.kernel.uniform_bytes, "{what}"),
                 BindingKind::Step => assert_eq!(size, 4, "{what}"),
-                // Storage is an array of four-byte numbers, without a fixed length.
+                // Storage is an array of numbers, of two bytes where they are f16, without a fixed length.
                 BindingKind::Read | BindingKind::ReadWrite => match module.types[global.ty].inner {
-                    naga::TypeInner::Array { size: naga::ArraySize::Dynamic, stride: 4, .. } => {}
+                    naga::TypeInner::Array { size: naga::ArraySize::Dynamic, stride, .. }
+                        if stride == if spec.halves.contains(&binding.name) { 2 } else { 4 } => {}
                     ref other => panic!("{what} is {other:?}"),
                 },
             }
@@ -171,7 +180,8 @@ static PLANTED: Kernel = Kernel {
 #[test]
 fn a_planted_error_is_found_in_its_own_file_and_line() {
     for cell in [None, Some(Cell::Gru)] {
-        let composed = compose(&Spec { kernel: &PLANTED, cell, consts: vec![("LANES", 8), ("OTHER", 3)] });
+        let composed =
+            compose(&Spec { kernel: &PLANTED, cell, consts: vec![("LANES", 8), ("OTHER", 3)], halves: vec![] });
         let error = naga::front::wgsl::parse_str(&composed.source).expect_err("a planted error");
         let line = error.location(&composed.source).expect("a place").line_number as usize;
         // The cell's file comes first and uses what this kernel does not have: then it is the place.

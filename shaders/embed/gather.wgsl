@@ -5,7 +5,7 @@ struct Gather { rows: u32, width: u32, entries: u32, pad: u32 }
 @group(0) @binding(0) var<uniform> u: Gather;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> tokens: array<u32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<y_t>;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -15,6 +15,6 @@ fn main(
     for (var i = id.x; i < u.rows * u.width; i += groups.x * LANES) {
         let token = tokens[i / u.width];
         let value = weight[min(token, u.entries - 1u) * u.width + i % u.width];
-        y[i] = select(0.0, value, token < u.entries);
+        y[i] = y_t(select(0.0, value, token < u.entries));
     }
 }

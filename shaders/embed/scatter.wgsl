@@ -5,7 +5,7 @@ struct Scatter { rows: u32, width: u32, entries: u32, pad: u32 }
 
 @group(0) @binding(0) var<uniform> u: Scatter;
 @group(0) @binding(1) var<storage, read> tokens: array<u32>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
+@group(0) @binding(2) var<storage, read> dy: array<dy_t>;
 @group(0) @binding(3) var<storage, read_write> dweight: array<f32>;
 
 @compute @workgroup_size(LANES)
@@ -22,7 +22,7 @@ fn main(
         var sum = 0.0;
         for (var row = 0u; row < u.rows; row++) {
             if tokens[row] == entry {
-                sum += dy[row * u.width + column];
+                sum += f32(dy[row * u.width + column]);
             }
         }
         dweight[entry * u.width + column] = sum;

@@ -7,7 +7,7 @@ struct ColumnSum {
 }
 
 @group(0) @binding(0) var<uniform> u: ColumnSum;
-@group(0) @binding(1) var<storage, read> matrix: array<f32>;
+@group(0) @binding(1) var<storage, read> matrix: array<matrix_t>;
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>;
 
 @compute @workgroup_size(LANES)
@@ -24,7 +24,7 @@ fn main(
         let last = min((part + 1u) * u.part_rows, u.rows);
         var sum = 0.0;
         for (var row = part * u.part_rows; row < last; row++) {
-            sum += matrix[u.offset + row * u.row + column];
+            sum += f32(matrix[u.offset + row * u.row + column]);
         }
         let at = u.to_offset + part * u.to_row + column;
         if u.accumulate != 0u {

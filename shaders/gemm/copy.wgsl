@@ -6,8 +6,8 @@ struct Copy {
 }
 
 @group(0) @binding(0) var<uniform> u: Copy;
-@group(0) @binding(1) var<storage, read> source: array<f32>;
-@group(0) @binding(2) var<storage, read_write> destination: array<f32>;
+@group(0) @binding(1) var<storage, read> source: array<source_t>;
+@group(0) @binding(2) var<storage, read_write> destination: array<destination_t>;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -19,8 +19,8 @@ fn main(
         let column = i % u.columns;
         var value = 0.0;
         if FROM_SOURCE == 1u {
-            value = source[u.from_offset + id.z * u.from_direction + row * u.from_row + column];
+            value = f32(source[u.from_offset + id.z * u.from_direction + row * u.from_row + column]);
         }
-        destination[u.to_offset + id.z * u.to_direction + row * u.to_row + column] = value;
+        destination[u.to_offset + id.z * u.to_direction + row * u.to_row + column] = destination_t(value);
     }
 }

@@ -15,11 +15,11 @@ struct Gemm {
 }
 
 @group(0) @binding(0) var<uniform> u: Gemm;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<a_t>;
+@group(0) @binding(2) var<storage, read> b: array<b_t>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> lengths: array<u32>;
-@group(0) @binding(5) var<storage, read_write> c: array<f32>;
+@group(0) @binding(5) var<storage, read_write> c: array<c_t>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -55,22 +55,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let row_other = row_without_padding(u.rows, k, direction != 1u);
             for (var j = 0u; j < RN; j++) {
                 let row = select(row_other, row_same, columns[j] < u.split);
-                let value = b[b_base + min(row, u.rows.window_rows - 1u) * u.b_row + columns[j]];
+                let value = f32(b[b_base + min(row, u.rows.window_rows - 1u) * u.b_row + columns[j]]);
                 right[j] = select(value, 0.0, row == NOWHERE);
             }
         } else {
             for (var j = 0u; j < RN; j++) {
-                right[j] = b[b_base + k * u.b_row + columns[j]];
+                right[j] = f32(b[b_base + k * u.b_row + columns[j]]);
             }
         }
         for (var i = 0u; i < RM; i++) {
             var left: f32;
             if MAPPED == 1u {
                 let row = select(other[i], same[i], k < u.split);
-                let value = a[a_base + min(row, u.rows.window_rows - 1u) * u.a_row + k * u.a_column];
+                let value = f32(a[a_base + min(row, u.rows.window_rows - 1u) * u.a_row + k * u.a_column]);
                 left = select(value, 0.0, row == NOWHERE);
             } else {
-                left = a[a_base + same[i] * u.a_row + k * u.a_column];
+                left = f32(a[a_base + same[i] * u.a_row + k * u.a_column]);
             }
             for (var j = 0u; j < RN; j++) {
                 sums[i][j] = fma(left, right[j], sums[i][j]);
@@ -98,9 +98,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 }
                 let at = c_base + row * u.c_row + column;
                 if u.accumulate != 0u {
-                    value += c[at];
+                    value += f32(c[at]);
                 }
-                c[at] = value;
+                c[at] = c_t(value);
             }
         }
     }

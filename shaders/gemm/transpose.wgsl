@@ -7,7 +7,7 @@ struct Transpose {
 
 @group(0) @binding(0) var<uniform> u: Transpose;
 @group(0) @binding(1) var<storage, read> matrix: array<f32>;
-@group(0) @binding(2) var<storage, read_write> transposed: array<f32>;
+@group(0) @binding(2) var<storage, read_write> transposed: array<transposed_t>;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -20,6 +20,6 @@ fn main(
         // Stores are contiguous over lanes.
         let row = i % u.rows;
         let column = i / u.rows;
-        transposed[destination + column * u.to_row + row] = matrix[source + row * u.from_row + column];
+        transposed[destination + column * u.to_row + row] = transposed_t(matrix[source + row * u.from_row + column]);
     }
 }

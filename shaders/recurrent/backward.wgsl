@@ -18,12 +18,12 @@ struct Step {
 
 @group(0) @binding(0) var<uniform> u: Recurrent;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> w: array<f32>;            // [D][G·H, H]: W_hh
+@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][G·H, H]: W_hh
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;      // [B]
-@group(0) @binding(4) var<storage, read> h: array<f32>;            // [steps + 1, B, D, H]
-@group(0) @binding(5) var<storage, read> c: array<f32>;            // the same, for cells that have it
-@group(0) @binding(6) var<storage, read> dy: array<f32>;           // [T, B, D·H] in time order, or of the chunk in step order
-@group(0) @binding(7) var<storage, read_write> saved: array<f32>;  // [steps, B, D, SAVED, H]
+@group(0) @binding(4) var<storage, read> h: array<h_t>;            // [steps + 1, B, D, H]
+@group(0) @binding(5) var<storage, read> c: array<c_t>;            // the same, for cells that have it
+@group(0) @binding(6) var<storage, read> dy: array<dy_t>;           // [T, B, D·H] in time order, or of the chunk in step order
+@group(0) @binding(7) var<storage, read_write> saved: array<saved_t>;  // [steps, B, D, SAVED, H]
 @group(0) @binding(8) var<storage, read_write> dh: array<f32>;     // [B, D, H], carried from dispatch to dispatch
 @group(0) @binding(9) var<storage, read_write> dc: array<f32>;     // the same
 
@@ -48,9 +48,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let slots = HIDDEN_SLOTS;
             let slot = slots[g] * u.hidden;
             for (var j = 0u; j < u.hidden; j++) {
-                let weight = w[weights + (g * u.hidden + j) * u.hidden];
+                let weight = f32(w[weights + (g * u.hidden + j) * u.hidden]);
                 for (var i = 0u; i < RB; i++) {
-                    sums[i] = fma(saved[rows[i] + slot + j], weight, sums[i]);
+                    sums[i] = fma(f32(saved[rows[i] + slot + j]), weight, sums[i]);
                 }
             }
         }
@@ -75,34 +75,34 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if u.rows.first_step + later - 1u >= lengths[sequence] {
             // Padding: gradients of the final state wait for the sequence's own last step.
             for (var s = 0u; s < SAVED; s++) {
-                saved[slots + s * u.hidden] = 0.0;
+                saved[slots + s * u.hidden] = saved_t(0.0);
             }
             dh[carry] = dh_now;
             continue;
         }
         if u.dy_order == 2u {
-            dh_now += dy[state];
+            dh_now += f32(dy[state]);
         } else if u.dy_order == 1u {
             let row = row_without_padding(u.rows, m, direction == 1u);
             if row != NOWHERE {
-                dh_now += dy[row * width + direction * u.hidden + unit];
+                dh_now += f32(dy[row * width + direction * u.hidden + unit]);
             }
         }
         var values: array<f32, SAVED>;
         for (var s = 0u; s < SAVED; s++) {
-            values[s] = saved[slots + s * u.hidden];
+            values[s] = f32(saved[slots + s * u.hidden]);
         }
         var c_before = 0.0;
         var c_after = 0.0;
         var dc_now = 0.0;
         if HAS_C {
-            c_before = c[state];
-            c_after = c[state + u.batch * width];
+            c_before = f32(c[state]);
+            c_after = f32(c[state + u.batch * width]);
             dc_now = dc[carry];
         }
-        let done = cell_backward(values, h[state], c_before, c_after, dh_now, dc_now);
+        let done = cell_backward(values, f32(h[state]), c_before, c_after, dh_now, dc_now);
         for (var s = 0u; s < SAVED; s++) {
-            saved[slots + s * u.hidden] = done.saved[s];
+            saved[slots + s * u.hidden] = saved_t(done.saved[s]);
         }
         dh[carry] = done.dh;
         if HAS_C {

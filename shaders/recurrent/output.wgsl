@@ -7,9 +7,9 @@ struct Output {
 }
 
 @group(0) @binding(0) var<uniform> u: Output;
-@group(0) @binding(1) var<storage, read> h: array<f32>;            // [steps + 1, B, D, H]
+@group(0) @binding(1) var<storage, read> h: array<h_t>;            // [steps + 1, B, D, H]
 @group(0) @binding(2) var<storage, read> lengths: array<u32>;      // [B]
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;      // [times, B, D·H]
+@group(0) @binding(3) var<storage, read_write> y: array<y_t>;      // [times, B, D·H]
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -28,8 +28,8 @@ fn main(
         }
         let local = step - u.first_step;
         if local < u.steps {
-            let state = h[((local + 1u) * u.batch + sequence) * width + column];
-            y[i] = select(0.0, state, time < length);
+            let state = f32(h[((local + 1u) * u.batch + sequence) * width + column]);
+            y[i] = y_t(select(0.0, state, time < length));
         }
     }
 }

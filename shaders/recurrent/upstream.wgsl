@@ -7,9 +7,9 @@ struct Upstream {
 }
 
 @group(0) @binding(0) var<uniform> u: Upstream;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;               // [window, B, D·H]
+@group(0) @binding(1) var<storage, read> dy: array<dy_t>;              // [window, B, D·H]
 @group(0) @binding(2) var<storage, read> lengths: array<u32>;          // [B]
-@group(0) @binding(3) var<storage, read_write> upstream: array<f32>;   // [steps, B, D, H]
+@group(0) @binding(3) var<storage, read_write> upstream: array<upstream_t>; // [steps, B, D, H]
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -20,7 +20,7 @@ fn main(
         let column = i % u.width;
         let row = row_without_padding(u.rows, i / u.width, column >= u.hidden);
         if row != NOWHERE {
-            upstream[i] = dy[row * u.width + column];
+            upstream[i] = upstream_t(dy[row * u.width + column]);
         }
     }
 }

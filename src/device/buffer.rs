@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{MappedRwLockReadGuard, MappedRwLockWriteGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::open::{Device, Executor, Precision};
+use super::open::{Device, Executor, NativeFloat};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 
@@ -14,17 +14,30 @@ use crate::gpu::Gpu;
 pub enum DType {
     /// The device's float: f32, or f64 on the oracle.
     Float,
+    /// f16, on GPUs that have it; the host sees f32.
+    Half,
     /// u32: tokens, lengths, classes.
     U32,
+}
+
+impl DType {
+    /// For messages.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Float => "float",
+            Self::Half => "f16",
+            Self::U32 => "u32",
+        }
+    }
 }
 
 /// A range of memory on a device. Clones and slices share the memory.
 #[derive(Clone)]
 pub struct Buffer {
-    storage: Storage,
-    offset: usize,
-    len: usize,
-    dtype: DType,
+    pub(super) storage: Storage,
+    pub(super) offset: usize,
+    pub(super) len: usize,
+    pub(super) dtype: DType,
 }
 
 #[derive(Clone)]
@@ -80,13 +93,18 @@ impl Buffer {
         self.dtype
     }
 
-    /// Bytes on the device.
+    /// Bytes on the device, a multiple of 4.
     pub fn bytes(&self) -> u64 {
-        let size = match self.storage {
-            Storage::F64(_) => 8,
+        (self.len as u64 * self.element_bytes()).next_multiple_of(4)
+    }
+
+    /// Bytes of an element.
+    pub fn element_bytes(&self) -> u64 {
+        match (&self.storage, self.dtype) {
+            (Storage::F64(_), _) => 8,
+            (_, DType::Half) => 2,
             _ => 4,
-        };
-        self.len as u64 * size
+        }
     }
 
     /// Bytes of the whole allocation behind this range, as the device made it; none for an empty one.
@@ -105,13 +123,13 @@ impl Buffer {
     /// The wgpu buffer and this range's offset in bytes, if it is on a GPU.
     pub fn wgpu(&self) -> Option<(&wgpu::Buffer, u64)> {
         match &self.storage {
-            Storage::Gpu(buffer, _) => Some((buffer, self.offset as u64 * 4)),
+            Storage::Gpu(buffer, _) => Some((buffer, self.offset as u64 * self.element_bytes())),
             _ => None,
         }
     }
 
     /// Elements `range` of this buffer, sharing its memory; an error when they reach beyond it. To be bound on a GPU a
-    /// slice must start on the device's storage alignment, 64 elements by default.
+    /// slice must start on the device's storage alignment, 256 bytes by default.
     pub fn slice(&self, range: Range<usize>) -> Result<Self> {
         if range.start > range.end || range.end > self.len {
             return Err(Error::invalid("a slice", format!("within 0..{}", self.len), format!("{range:?}")));
@@ -119,7 +137,7 @@ impl Buffer {
         Ok(Self { offset: self.offset + range.start, len: range.len(), ..self.clone() })
     }
 
-    /// Adopts `elements` f32 (or u32) values of an app's own buffer, from `offset` bytes on. The buffer needs
+    /// Adopts `elements` f32 (or f16, or u32) values of an app's own buffer, from `offset` bytes on. The buffer needs
     /// `STORAGE` usage (and `COPY_SRC`, `COPY_DST` where it is read or written through this crate); the offset must
     /// keep the device's storage alignment.
     pub fn from_wgpu(
@@ -139,14 +157,15 @@ impl Buffer {
         if !offset.is_multiple_of(alignment) {
             return Err(Error::invalid("the offset of the app's buffer", format!("a multiple of {alignment}"), offset));
         }
-        let needed = (elements as u64).saturating_mul(4).saturating_add(offset);
+        let size = if dtype == DType::Half { 2 } else { 4 };
+        let needed = (elements as u64).saturating_mul(size).next_multiple_of(4).saturating_add(offset);
         if needed > buffer.size() {
             let expected = format!("at least {needed} bytes");
             return Err(Error::invalid("the app's buffer", expected, format!("{} bytes", buffer.size())));
         }
         Ok(Self {
             storage: Storage::Gpu(buffer.clone(), gpu.clone()),
-            offset: (offset / 4) as usize,
+            offset: (offset / size) as usize,
             len: elements,
             dtype,
         })
@@ -202,8 +221,8 @@ impl Buffer {
         match (device.executor(), &self.storage) {
             (Executor::Gpu(gpu), Storage::Gpu(_, home)) => gpu.same(home),
             (Executor::Cpu { .. }, Storage::U32(_)) => true,
-            (Executor::Cpu { precision, .. }, Storage::F32(_)) => *precision == Precision::F32,
-            (Executor::Cpu { precision, .. }, Storage::F64(_)) => *precision == Precision::F64,
+            (Executor::Cpu { precision, .. }, Storage::F32(_)) => *precision == NativeFloat::F32,
+            (Executor::Cpu { precision, .. }, Storage::F64(_)) => *precision == NativeFloat::F64,
             _ => false,
         }
     }
@@ -218,17 +237,19 @@ impl Buffer {
             });
         }
         if self.dtype != dtype {
-            let name_of = |dtype| if dtype == DType::Float { "float" } else { "u32" };
-            return Err(Error::DType {
-                name: name.to_string(),
-                expected: name_of(dtype).to_string(),
-                got: name_of(self.dtype).to_string(),
-            });
+            let (expected, got) = (dtype.name().to_string(), self.dtype.name().to_string());
+            return Err(Error::DType { name: name.to_string(), expected, got });
         }
         if self.len != shape.iter().product::<usize>() {
             return Err(Error::shape(name, shape, &[self.len]));
         }
         Ok(())
+    }
+
+    /// [`check`](Self::check) of floats that may be stored as f16.
+    pub(crate) fn check_floats(&self, name: &str, device: &Device, shape: &[usize]) -> Result<()> {
+        let dtype = if self.dtype == DType::Half { DType::Half } else { DType::Float };
+        self.check(name, device, shape, dtype)
     }
 }
 
@@ -236,9 +257,9 @@ impl Device {
     /// Zeroed floats. An error when the device can't hold them.
     pub fn alloc(&self, label: &str, elements: usize) -> Result<Buffer> {
         let storage = match self.executor() {
-            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements)?, gpu.clone()),
-            Executor::Cpu { precision: Precision::F32, .. } => Storage::F32(self.alloc_cpu(label, elements)?),
-            Executor::Cpu { precision: Precision::F64, .. } => Storage::F64(self.alloc_cpu(label, elements)?),
+            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements, 4)?, gpu.clone()),
+            Executor::Cpu { precision: NativeFloat::F32, .. } => Storage::F32(self.alloc_cpu(label, elements)?),
+            Executor::Cpu { precision: NativeFloat::F64, .. } => Storage::F64(self.alloc_cpu(label, elements)?),
         };
         Ok(Buffer { storage, offset: 0, len: elements, dtype: DType::Float })
     }
@@ -260,10 +281,24 @@ impl Device {
     /// Zeroed u32 values.
     pub fn alloc_u32(&self, label: &str, elements: usize) -> Result<Buffer> {
         let storage = match self.executor() {
-            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements)?, gpu.clone()),
+            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements, 4)?, gpu.clone()),
             Executor::Cpu { .. } => Storage::U32(self.alloc_cpu(label, elements)?),
         };
         Ok(Buffer { storage, offset: 0, len: elements, dtype: DType::U32 })
+    }
+
+    /// Zeroed f16 values; the host writes and reads them as f32. [`Error::Unsupported`] on a device without f16 (the CPU
+    /// executor, GPUs without `SHADER_F16`).
+    pub fn alloc_half(&self, label: &str, elements: usize) -> Result<Buffer> {
+        match self.gpu() {
+            Some(gpu) if gpu.capabilities().f16 => Ok(Buffer {
+                storage: Storage::Gpu(self.alloc_gpu(gpu, label, elements, 2)?, gpu.clone()),
+                offset: 0,
+                len: elements,
+                dtype: DType::Half,
+            }),
+            _ => Err(Error::Unsupported { option: "half precision".to_string(), place: self.name() }),
+        }
     }
 
     /// `values` as a new float buffer.
@@ -280,8 +315,8 @@ impl Device {
         Ok(buffer)
     }
 
-    fn alloc_gpu(&self, gpu: &Gpu, label: &str, elements: usize) -> Result<wgpu::Buffer> {
-        let bytes = (elements as u64).saturating_mul(4);
+    fn alloc_gpu(&self, gpu: &Gpu, label: &str, elements: usize, size: u64) -> Result<wgpu::Buffer> {
+        let bytes = (elements as u64).saturating_mul(size).saturating_add(3) & !3;
         self.check_memory(label, bytes)?;
         gpu.allocate(label, bytes, wgpu::BufferUsages::empty())
     }
@@ -298,101 +333,10 @@ impl Device {
         values.resize(elements, E::zeroed());
         Ok(Arc::new(RwLock::new(values)))
     }
-
-    /// Writes all of `buffer`; an error when it is of another length, type or device. On a GPU the write lands before the next submit: never call it between recording and
-    /// submitting.
-    pub fn write(&self, buffer: &Buffer, values: &[f32]) -> Result<()> {
-        buffer.check("the written buffer", self, &[values.len()], DType::Float)?;
-        match &buffer.storage {
-            Storage::F64(_) => buffer.write::<f64>()?.iter_mut().zip(values).for_each(|(to, &v)| *to = f64::from(v)),
-            Storage::F32(_) => buffer.write::<f32>()?.copy_from_slice(values),
-            _ => self.write_gpu(buffer, bytemuck::cast_slice(values))?,
-        }
-        Ok(())
-    }
-
-    /// [`write`](Self::write) from f64; rounds except on the oracle.
-    pub fn write_f64(&self, buffer: &Buffer, values: &[f64]) -> Result<()> {
-        if let Storage::F64(_) = &buffer.storage {
-            buffer.check("the written buffer", self, &[values.len()], DType::Float)?;
-            buffer.write::<f64>()?.copy_from_slice(values);
-            return Ok(());
-        }
-        let rounded: Vec<f32> = values.iter().map(|&v| v as f32).collect();
-        self.write(buffer, &rounded)
-    }
-
-    /// Writes all of a u32 `buffer`; like [`write`](Self::write), never between recording and submitting.
-    pub fn write_u32(&self, buffer: &Buffer, values: &[u32]) -> Result<()> {
-        buffer.check("the written buffer", self, &[values.len()], DType::U32)?;
-        match &buffer.storage {
-            Storage::U32(_) => buffer.write::<u32>()?.copy_from_slice(values),
-            _ => self.write_gpu(buffer, bytemuck::cast_slice(values))?,
-        }
-        Ok(())
-    }
-
-    fn write_gpu(&self, buffer: &Buffer, bytes: &[u8]) -> Result<()> {
-        if let (Some(gpu), Some((target, offset))) = (self.gpu(), buffer.wgpu()) {
-            expect_usage(target, wgpu::BufferUsages::COPY_DST, "a written buffer")?;
-            gpu.queue().write_buffer(target, offset, bytes);
-        }
-        Ok(())
-    }
-
-    /// Reads a float buffer to the host, after everything submitted so far; an error when it is of another type or device.
-    pub async fn download(&self, buffer: &Buffer) -> Result<Vec<f32>> {
-        buffer.check("the read buffer", self, &[buffer.len], DType::Float)?;
-        match &buffer.storage {
-            Storage::F64(_) => Ok(buffer.read::<f64>()?.iter().map(|&v| v as f32).collect()),
-            Storage::F32(_) => Ok(buffer.read::<f32>()?.to_vec()),
-            _ => self.download_gpu(buffer).await,
-        }
-    }
-
-    /// [`download`](Self::download) without rounding on the oracle.
-    pub async fn download_f64(&self, buffer: &Buffer) -> Result<Vec<f64>> {
-        match &buffer.storage {
-            Storage::F64(_) => Ok(buffer.read::<f64>()?.to_vec()),
-            _ => Ok(self.download(buffer).await?.into_iter().map(f64::from).collect()),
-        }
-    }
-
-    /// Reads a u32 buffer to the host.
-    pub async fn download_u32(&self, buffer: &Buffer) -> Result<Vec<u32>> {
-        buffer.check("the read buffer", self, &[buffer.len], DType::U32)?;
-        match &buffer.storage {
-            Storage::U32(_) => Ok(buffer.read::<u32>()?.to_vec()),
-            _ => self.download_gpu(buffer).await,
-        }
-    }
-
-    async fn download_gpu<E: bytemuck::Pod>(&self, buffer: &Buffer) -> Result<Vec<E>> {
-        match (self.gpu(), buffer.wgpu()) {
-            (Some(gpu), Some((source, offset))) if buffer.len > 0 => {
-                expect_usage(source, wgpu::BufferUsages::COPY_SRC, "a read buffer")?;
-                let bytes = gpu.download(source, offset, buffer.bytes()).await?;
-                Ok(bytes.chunks_exact(size_of::<E>()).map(bytemuck::pod_read_unaligned).collect())
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// [`download`](Self::download), blocking.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn read(&self, buffer: &Buffer) -> Result<Vec<f32>> {
-        pollster::block_on(self.download(buffer))
-    }
-
-    /// [`download_f64`](Self::download_f64), blocking.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn read_f64(&self, buffer: &Buffer) -> Result<Vec<f64>> {
-        pollster::block_on(self.download_f64(buffer))
-    }
 }
 
 /// An error when an app's buffer was not created for a use. Those made here are.
-fn expect_usage(buffer: &wgpu::Buffer, needed: wgpu::BufferUsages, what: &str) -> Result<()> {
+pub(super) fn expect_usage(buffer: &wgpu::Buffer, needed: wgpu::BufferUsages, what: &str) -> Result<()> {
     if buffer.usage().contains(needed) {
         return Ok(());
     }

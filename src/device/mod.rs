@@ -3,9 +3,10 @@
 mod buffer;
 mod open;
 mod record;
+mod transfer;
 
 pub(crate) use buffer::Element;
 pub use buffer::{Buffer, DType};
 pub use open::{Device, DeviceKind};
-pub(crate) use open::{Executor, Precision};
+pub(crate) use open::{Executor, NativeFloat};
 pub use record::{Recorder, Timing};

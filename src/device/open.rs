@@ -35,7 +35,7 @@ impl std::str::FromStr for DeviceKind {
 
 /// Element type of the CPU executor's tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Precision {
+pub(crate) enum NativeFloat {
     F32,
     F64,
 }
@@ -44,7 +44,7 @@ pub(crate) enum Precision {
 #[derive(Clone)]
 pub(crate) enum Executor {
     Gpu(Gpu),
-    Cpu { pool: Arc<Pool>, precision: Precision },
+    Cpu { pool: Arc<Pool>, precision: NativeFloat },
 }
 
 /// A GPU or the CPU executor. Cheap to clone; clones are the same device.
@@ -80,12 +80,12 @@ impl Device {
             DeviceKind::Software => {
                 Ok(of(Executor::Gpu(gpu::open(gpu::software().await?).await?), "a software adapter was asked for"))
             }
-            DeviceKind::Cpu => Ok(of(cpu(Threads::default(), Precision::F32)?, "the CPU executor was asked for")),
+            DeviceKind::Cpu => Ok(of(cpu(Threads::default(), NativeFloat::F32)?, "the CPU executor was asked for")),
             DeviceKind::Auto => match gpu::hardware().await {
                 Ok(adapter) => Ok(of(Executor::Gpu(gpu::open(adapter).await?), "it is the best hardware GPU here")),
                 Err(error) => {
                     let why = format!("{error}, so the native CPU executor runs");
-                    Ok(of(cpu(Threads::default(), Precision::F32)?, &why))
+                    Ok(of(cpu(Threads::default(), NativeFloat::F32)?, &why))
                 }
             },
         }
@@ -106,19 +106,19 @@ impl Device {
     /// The native CPU executor in f32, on as many threads as the machine has.
     pub fn cpu() -> Result<Self> {
         let why = "the CPU executor was asked for".to_string();
-        Ok(Self { executor: cpu(Threads::default(), Precision::F32)?, why })
+        Ok(Self { executor: cpu(Threads::default(), NativeFloat::F32)?, why })
     }
 
     /// The native CPU executor in f32 on `threads` threads (at least 1).
     pub fn cpu_with_threads(threads: usize) -> Result<Self> {
         let why = format!("the CPU executor on {threads} threads was asked for");
-        Ok(Self { executor: cpu(Threads::new(threads)?, Precision::F32)?, why })
+        Ok(Self { executor: cpu(Threads::new(threads)?, NativeFloat::F32)?, why })
     }
 
     /// The native CPU executor in f64: the reference that everything else is measured against.
     pub fn oracle() -> Result<Self> {
         let why = "the f64 reference was asked for".to_string();
-        Ok(Self { executor: cpu(Threads::default(), Precision::F64)?, why })
+        Ok(Self { executor: cpu(Threads::default(), NativeFloat::F64)?, why })
     }
 
     /// Adopts an app's device and queue. Nothing is required of it beyond WebGPU's default limits; see
@@ -155,8 +155,8 @@ impl Device {
     pub fn name(&self) -> String {
         match &self.executor {
             Executor::Gpu(gpu) => gpu.info().name.clone(),
-            Executor::Cpu { precision: Precision::F32, .. } => "CPU".to_string(),
-            Executor::Cpu { precision: Precision::F64, .. } => "CPU (f64)".to_string(),
+            Executor::Cpu { precision: NativeFloat::F32, .. } => "CPU".to_string(),
+            Executor::Cpu { precision: NativeFloat::F64, .. } => "CPU (f64)".to_string(),
         }
     }
 
@@ -182,7 +182,7 @@ impl Device {
     /// Bytes of a float: 8 on the oracle, else 4.
     pub fn float_bytes(&self) -> u64 {
         match &self.executor {
-            Executor::Cpu { precision: Precision::F64, .. } => 8,
+            Executor::Cpu { precision: NativeFloat::F64, .. } => 8,
             _ => 4,
         }
     }
@@ -223,6 +223,6 @@ impl Device {
     }
 }
 
-fn cpu(threads: Threads, precision: Precision) -> Result<Executor> {
+fn cpu(threads: Threads, precision: NativeFloat) -> Result<Executor> {
     Ok(Executor::Cpu { pool: Arc::new(Pool::new(threads)?), precision })
 }

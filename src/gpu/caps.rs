@@ -80,7 +80,7 @@ impl Capabilities {
 
     /// The features this engine makes use of, to be intersected with the adapter's. None is required.
     pub fn useful_features() -> wgpu::Features {
-        wgpu::Features::TIMESTAMP_QUERY
+        wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16
     }
 
     /// The limits a host should request to give this engine room: WebGPU's defaults with the adapter's own buffer and

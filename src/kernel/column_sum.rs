@@ -7,18 +7,13 @@ use super::op::{Launch, Op, Target, Tile, cpu_op, distinct};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Device, Element};
 use crate::error::{Result, at_least_one};
-use crate::gpu::BindingKind::*;
 use crate::shader::{Binding, Kernel, fragments};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "column_sum",
     fragments: fragments!["gemm/column_sum.wgsl"],
-    bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "matrix", kind: Read },
-        Binding { name: "sums", kind: ReadWrite },
-    ],
+    bindings: &[Binding::uniform("u"), Binding::read("matrix").or_half(), Binding::read_write("sums")],
     uniform_bytes: size_of::<Uniform>(),
 };
 

@@ -7,18 +7,13 @@ use super::op::{Launch, Op, Target, Tile, cpu_op, distinct, linear_groups};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Device, Element};
 use crate::error::Result;
-use crate::gpu::BindingKind::*;
 use crate::shader::{Binding, Kernel, fragments};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "copy",
     fragments: fragments!["gemm/copy.wgsl"],
-    bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "source", kind: Read },
-        Binding { name: "destination", kind: ReadWrite },
-    ],
+    bindings: &[Binding::uniform("u"), Binding::read("source").or_half(), Binding::read_write("destination").or_half()],
     uniform_bytes: size_of::<Uniform>(),
 };
 

@@ -19,7 +19,7 @@ use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Error, Result, at_least_one};
-use crate::gpu::{BindingKind::*, Gpu};
+use crate::gpu::Gpu;
 use crate::shader::{Binding, Kernel, fragments};
 
 /// The label of a row that does not count, such as padding.
@@ -29,11 +29,7 @@ pub const IGNORE: u32 = u32::MAX;
 pub static COUNT: Kernel = Kernel {
     name: "cross_entropy_count",
     fragments: fragments!["lib/reduce.wgsl", "loss/count.wgsl"],
-    bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "labels", kind: Read },
-        Binding { name: "count", kind: ReadWrite },
-    ],
+    bindings: &[Binding::uniform("u"), Binding::read("labels"), Binding::read_write("count")],
     uniform_bytes: size_of::<Uniform>(),
 };
 
@@ -42,12 +38,12 @@ pub static KERNEL: Kernel = Kernel {
     name: "cross_entropy",
     fragments: fragments!["lib/reduce.wgsl", "loss/cross_entropy.wgsl"],
     bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "logits", kind: Read },
-        Binding { name: "labels", kind: Read },
-        Binding { name: "count", kind: Read },
-        Binding { name: "dlogits", kind: ReadWrite },
-        Binding { name: "parts", kind: ReadWrite },
+        Binding::uniform("u"),
+        Binding::read("logits"),
+        Binding::read("labels"),
+        Binding::read("count"),
+        Binding::read_write("dlogits"),
+        Binding::read_write("parts"),
     ],
     uniform_bytes: size_of::<Uniform>(),
 };

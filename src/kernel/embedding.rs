@@ -16,7 +16,6 @@ use super::op::{Launch, Op, Target, Tile, cpu_op, distinct, linear_groups};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Error, Result, at_least_one};
-use crate::gpu::BindingKind::*;
 use crate::shader::{Binding, Kernel, fragments};
 
 /// Forward.
@@ -24,10 +23,10 @@ pub static GATHER: Kernel = Kernel {
     name: "embedding_gather",
     fragments: fragments!["embed/gather.wgsl"],
     bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "weight", kind: Read },
-        Binding { name: "tokens", kind: Read },
-        Binding { name: "y", kind: ReadWrite },
+        Binding::uniform("u"),
+        Binding::read("weight"),
+        Binding::read("tokens"),
+        Binding::read_write("y").or_half(),
     ],
     uniform_bytes: size_of::<Uniform>(),
 };
@@ -37,10 +36,10 @@ pub static SCATTER: Kernel = Kernel {
     name: "embedding_scatter",
     fragments: fragments!["embed/scatter.wgsl"],
     bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "tokens", kind: Read },
-        Binding { name: "dy", kind: Read },
-        Binding { name: "dweight", kind: ReadWrite },
+        Binding::uniform("u"),
+        Binding::read("tokens"),
+        Binding::read("dy").or_half(),
+        Binding::read_write("dweight"),
     ],
     uniform_bytes: size_of::<Uniform>(),
 };
@@ -71,7 +70,7 @@ fn check(device: &Device, [entries, width]: [usize; 2], weight: &Buffer, tokens:
     at_least_one("the number of tokens", tokens.len())?;
     weight.check("the embedding's weight", device, &[entries, width], DType::Float)?;
     tokens.check("the tokens", device, &[tokens.len()], DType::U32)?;
-    y.check("the embedding's output", device, &[tokens.len(), width], DType::Float)
+    y.check_floats("the embedding's output", device, &[tokens.len(), width])
 }
 
 /// `y[r] = weight[token[r]]`.

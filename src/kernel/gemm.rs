@@ -20,7 +20,7 @@ use crate::cpu::scalar::Scalar;
 use crate::cpu::threads;
 use crate::device::{Buffer, Device, Element};
 use crate::error::{Error, Result};
-use crate::gpu::{BindingKind::*, Gpu};
+use crate::gpu::Gpu;
 use crate::shader::{Binding, Kernel, fragments};
 
 /// The kernel's files and buffer table.
@@ -28,12 +28,12 @@ pub static KERNEL: Kernel = Kernel {
     name: "gemm",
     fragments: fragments!["lib/rows.wgsl", "gemm/gemm.wgsl"],
     bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "a", kind: Read },
-        Binding { name: "b", kind: Read },
-        Binding { name: "bias", kind: Read },
-        Binding { name: "lengths", kind: Read },
-        Binding { name: "c", kind: ReadWrite },
+        Binding::uniform("u"),
+        Binding::read("a").or_half(),
+        Binding::read("b").or_half(),
+        Binding::read("bias"),
+        Binding::read("lengths"),
+        Binding::read_write("c").or_half(),
     ],
     uniform_bytes: size_of::<Uniform>(),
 };

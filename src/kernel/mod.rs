@@ -49,6 +49,7 @@ pub const CONSTANTS: &[(&str, &[u32])] = &[
     ("RN", &[2, 8]),
     ("MAPPED", &[0, 1, 2, 3]),
     ("FROM_SOURCE", &[0, 1]),
+    ("CARRIED", &[0, 1]),
     ("GRADIENT", &[0, 1]),
     ("MODE", &[0, 1, 2]),
     ("DECAY", &[0, 1, 2, 3]),

@@ -14,7 +14,7 @@ use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Result, at_least_one};
-use crate::gpu::{BindingKind::*, Gpu};
+use crate::gpu::Gpu;
 use crate::shader::{Binding, Kernel, fragments};
 
 /// The kernel's files and buffer table.
@@ -22,11 +22,11 @@ pub static KERNEL: Kernel = Kernel {
     name: "mse",
     fragments: fragments!["lib/reduce.wgsl", "loss/mse.wgsl"],
     bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "y", kind: Read },
-        Binding { name: "goal", kind: Read },
-        Binding { name: "dy", kind: ReadWrite },
-        Binding { name: "parts", kind: ReadWrite },
+        Binding::uniform("u"),
+        Binding::read("y"),
+        Binding::read("goal"),
+        Binding::read_write("dy"),
+        Binding::read_write("parts"),
     ],
     uniform_bytes: size_of::<Uniform>(),
 };

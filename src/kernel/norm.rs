@@ -15,18 +15,13 @@ use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::Result;
-use crate::gpu::BindingKind::*;
 use crate::shader::{Binding, Kernel, fragments};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "norm",
     fragments: fragments!["lib/reduce.wgsl", "optim/norm.wgsl"],
-    bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "gradients", kind: Read },
-        Binding { name: "parts", kind: ReadWrite },
-    ],
+    bindings: &[Binding::uniform("u"), Binding::read("gradients"), Binding::read_write("parts")],
     uniform_bytes: size_of::<Uniform>(),
 };
 

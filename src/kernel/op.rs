@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::cell::Cell;
 use crate::cpu::threads::Pool;
-use crate::device::{Buffer, Device, Executor, Precision, Recorder};
+use crate::device::{Buffer, DType, Device, Executor, NativeFloat, Recorder};
 use crate::error::{Error, Result};
 use crate::gpu::{AdapterKind, BindingKind, Capabilities, Compiled, Gpu, ready};
-use crate::shader::{Kernel, Spec, compose};
+use crate::shader::{Binding, Kernel, Spec, compose};
 
 /// One kernel bound to its buffers and sizes. Recording it uploads, allocates and compiles nothing.
 pub struct Op {
@@ -100,7 +100,8 @@ impl Op {
     /// Compiles (or finds) the pipeline and binds the buffers.
     pub(crate) fn gpu(gpu: &Gpu, launch: &Launch<'_>) -> Result<Self> {
         let kernel = launch.kernel;
-        let spec = Spec { kernel, cell: launch.cell, consts: launch.consts.clone() };
+        let halves = halves(kernel, launch.buffers)?;
+        let spec = Spec { kernel, cell: launch.cell, consts: launch.consts.clone(), halves };
         let composed = compose(&spec);
         let kinds: Vec<BindingKind> = kernel.bindings.iter().map(|binding| binding.kind).collect();
         let compiled = gpu.pipeline(kernel.name, &composed.source, &kinds).map_err(|(line, why)| Error::Shader {
@@ -238,8 +239,8 @@ impl Program {
 macro_rules! cpu_op {
     ($precision:expr, $name:literal, $work:ident($($arg:ident),*)) => {
         match $precision {
-            $crate::device::Precision::F32 => $crate::kernel::Op::cpu($name, move || $work::<f32>($(&$arg),*)),
-            $crate::device::Precision::F64 => $crate::kernel::Op::cpu($name, move || $work::<f64>($(&$arg),*)),
+            $crate::device::NativeFloat::F32 => $crate::kernel::Op::cpu($name, move || $work::<f32>($(&$arg),*)),
+            $crate::device::NativeFloat::F64 => $crate::kernel::Op::cpu($name, move || $work::<f64>($(&$arg),*)),
         }
     };
 }
@@ -259,7 +260,7 @@ pub(crate) fn distinct(kernel: &str, written: &[&Buffer], read: &[&Buffer]) -> R
 /// The GPU, or the CPU executor's pool and precision.
 pub(crate) enum Target<'a> {
     Gpu(&'a Gpu),
-    Cpu(Arc<Pool>, Precision),
+    Cpu(Arc<Pool>, NativeFloat),
 }
 
 impl Device {
@@ -269,6 +270,21 @@ impl Device {
             Executor::Cpu { pool, precision } => Target::Cpu(pool.clone(), *precision),
         }
     }
+}
+
+/// The bindings whose buffers hold f16; an error when the kernel can't take one there.
+fn halves(kernel: &Kernel, buffers: &[&Buffer]) -> Result<Vec<&'static str>> {
+    let storage = kernel.bindings.iter().filter(|binding| binding.is_storage());
+    let halves = storage.zip(buffers).filter(|(_, buffer)| buffer.dtype() == DType::Half);
+    let check = |(binding, _): (&Binding, _)| match binding.or_half {
+        true => Ok(binding.name),
+        false => Err(Error::DType {
+            name: format!("{}` of kernel `{}", binding.name, kernel.name),
+            expected: "f32".to_string(),
+            got: "f16".to_string(),
+        }),
+    };
+    halves.map(check).collect()
 }
 
 fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindingResource<'_> {

@@ -28,18 +28,13 @@ use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::Result;
-use crate::gpu::BindingKind::*;
 use crate::shader::{Binding, Kernel, fragments};
 
 /// Learning rate, clip scale, bias corrections and step count.
 pub static ADVANCE: Kernel = Kernel {
     name: "optimizer_advance",
     fragments: fragments!["optim/advance.wgsl"],
-    bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "state", kind: ReadWrite },
-        Binding { name: "counters", kind: ReadWrite },
-    ],
+    bindings: &[Binding::uniform("u"), Binding::read_write("state"), Binding::read_write("counters")],
     uniform_bytes: size_of::<AdvanceUniform>(),
 };
 
@@ -48,12 +43,12 @@ pub static UPDATE: Kernel = Kernel {
     name: "optimizer_update",
     fragments: fragments!["optim/update.wgsl"],
     bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "state", kind: Read },
-        Binding { name: "gradients", kind: Read },
-        Binding { name: "values", kind: ReadWrite },
-        Binding { name: "first", kind: ReadWrite },
-        Binding { name: "second", kind: ReadWrite },
+        Binding::uniform("u"),
+        Binding::read("state"),
+        Binding::read("gradients"),
+        Binding::read_write("values"),
+        Binding::read_write("first"),
+        Binding::read_write("second"),
     ],
     uniform_bytes: size_of::<UpdateUniform>(),
 };

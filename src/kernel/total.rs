@@ -15,19 +15,14 @@ use super::op::{Launch, Op};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, Device};
 use crate::error::Result;
-use crate::gpu::{AdapterKind, BindingKind::*, Capabilities, Gpu};
+use crate::gpu::{AdapterKind, Capabilities, Gpu};
 use crate::shader::{Binding, Kernel, fragments};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "total",
     fragments: fragments!["lib/reduce.wgsl", "loss/total.wgsl"],
-    bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "parts", kind: Read },
-        Binding { name: "count", kind: Read },
-        Binding { name: "result", kind: ReadWrite },
-    ],
+    bindings: &[Binding::uniform("u"), Binding::read("parts"), Binding::read("count"), Binding::read_write("result")],
     uniform_bytes: size_of::<Uniform>(),
 };
 

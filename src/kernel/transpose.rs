@@ -5,18 +5,14 @@ use super::copy::Uniform;
 use super::gemm::Matrix;
 use super::op::{Launch, Op, Tile, distinct, linear_groups};
 use crate::error::Result;
-use crate::gpu::{BindingKind::*, Gpu};
+use crate::gpu::Gpu;
 use crate::shader::{Binding, Kernel, fragments};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "transpose",
     fragments: fragments!["gemm/transpose.wgsl"],
-    bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "matrix", kind: Read },
-        Binding { name: "transposed", kind: ReadWrite },
-    ],
+    bindings: &[Binding::uniform("u"), Binding::read("matrix"), Binding::read_write("transposed").or_half()],
     uniform_bytes: size_of::<Uniform>(),
 };
 

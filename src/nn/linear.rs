@@ -1,6 +1,6 @@
 //! [`Linear`]: `y = x·Wᵀ + b` on rows.
 
-use crate::device::{Buffer, DType, Device};
+use crate::device::{Buffer, Device};
 use crate::error::{Error, Result, at_least_one};
 use crate::kernel::Program;
 use crate::kernel::column_sum::{ColumnSum, parts};
@@ -55,8 +55,8 @@ impl Linear {
     pub fn bind(&self, params: &Parameters, prefix: &str, rows: usize, x: &Buffer, y: &Buffer) -> Result<Program> {
         let device = params.device();
         let weight = self.weight(params, prefix, rows)?;
-        x.check("the linear layer's input", device, &[rows, self.inputs], DType::Float)?;
-        y.check("the linear layer's output", device, &[rows, self.outputs], DType::Float)?;
+        x.check_floats("the linear layer's input", device, &[rows, self.inputs])?;
+        y.check_floats("the linear layer's output", device, &[rows, self.outputs])?;
         let mut program = Program::default();
         let weight = Matrix::dense(&weight, self.inputs);
         let weight = match device.gpu() {
@@ -90,12 +90,12 @@ impl Linear {
     ) -> Result<Program> {
         let device = params.device();
         let weight = self.weight(params, prefix, rows)?;
-        x.check("the linear layer's input", device, &[rows, self.inputs], DType::Float)?;
-        dy.check("the gradient of the linear layer's output", device, &[rows, self.outputs], DType::Float)?;
+        x.check_floats("the linear layer's input", device, &[rows, self.inputs])?;
+        dy.check_floats("the gradient of the linear layer's output", device, &[rows, self.outputs])?;
         let mut program = Program::default();
         let dy = Matrix::dense(dy, self.outputs);
         if let Some(dx) = dx {
-            dx.check("the gradient of the linear layer's input", device, &[rows, self.inputs], DType::Float)?;
+            dx.check_floats("the gradient of the linear layer's input", device, &[rows, self.inputs])?;
             let (weight, dx) = (Matrix::dense(&weight, self.inputs), Matrix::dense(dx, self.inputs));
             Gemm::plain(rows, self.inputs, self.outputs, dy.clone(), weight, dx).add_to(device, &mut program)?;
         }

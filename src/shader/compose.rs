@@ -14,6 +14,8 @@ pub struct Spec {
     pub cell: Option<Cell>,
     /// `const NAME: u32 = value;`, tile sizes and switches.
     pub consts: Vec<(&'static str, u32)>,
+    /// Bindings whose floats are stored as f16.
+    pub halves: Vec<&'static str>,
 }
 
 /// Composed WGSL and where each line came from.
@@ -33,6 +35,13 @@ pub fn compose(spec: &Spec) -> Composed {
         // Writing to a String can't fail.
         let _ = writeln!(source, "{text}");
     };
+    if !spec.halves.is_empty() {
+        line(&mut source, format_args!("enable f16;"));
+    }
+    for binding in spec.kernel.bindings.iter().filter(|binding| binding.or_half) {
+        let stored = if spec.halves.contains(&binding.name) { "f16" } else { "f32" };
+        line(&mut source, format_args!("alias {}_t = {stored};", binding.name));
+    }
     for (name, value) in &spec.consts {
         line(&mut source, format_args!("const {name}: u32 = {value}u;"));
     }

@@ -30,6 +30,46 @@ pub struct Binding {
     pub name: &'static str,
     /// How it is bound.
     pub kind: BindingKind,
+    /// Whether its floats may be stored as f16. Its element type in WGSL is then `<name>_t`, f32 or f16 by the buffer
+    /// that is bound: loads convert with `f32(…)`, stores with `<name>_t(…)`.
+    pub or_half: bool,
+}
+
+impl Binding {
+    const fn new(name: &'static str, kind: BindingKind) -> Self {
+        Self { name, kind, or_half: false }
+    }
+
+    /// `var<uniform>`, the sizes.
+    pub const fn uniform(name: &'static str) -> Self {
+        Self::new(name, BindingKind::Uniform)
+    }
+
+    /// `var<uniform>`, the step index.
+    pub const fn step(name: &'static str) -> Self {
+        Self::new(name, BindingKind::Step)
+    }
+
+    /// `var<storage, read>`.
+    pub const fn read(name: &'static str) -> Self {
+        Self::new(name, BindingKind::Read)
+    }
+
+    /// `var<storage, read_write>`.
+    pub const fn read_write(name: &'static str) -> Self {
+        Self::new(name, BindingKind::ReadWrite)
+    }
+
+    /// Whether it is bound to a storage buffer.
+    pub const fn is_storage(&self) -> bool {
+        matches!(self.kind, BindingKind::Read | BindingKind::ReadWrite)
+    }
+
+    /// The same, its floats stored as f32 or f16.
+    pub const fn or_half(mut self) -> Self {
+        self.or_half = true;
+        self
+    }
 }
 
 /// A kernel: entry point `main` in the last of its fragments, bindings `0..` of group 0 in table order.

@@ -8,7 +8,7 @@ use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::Pool;
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Error, Result};
-use crate::gpu::{BindingKind::*, Gpu};
+use crate::gpu::Gpu;
 use crate::kernel::op::{Launch, Op, Target, Tile, cpu_op, distinct};
 use crate::kernel::rows::RowsUniform;
 use crate::shader::{Binding, Kernel, fragments};
@@ -18,16 +18,16 @@ pub static KERNEL: Kernel = Kernel {
     name: "recurrent_backward",
     fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "lib/rows.wgsl", "recurrent/backward.wgsl"],
     bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "step", kind: Step },
-        Binding { name: "w", kind: Read },
-        Binding { name: "lengths", kind: Read },
-        Binding { name: "h", kind: Read },
-        Binding { name: "c", kind: Read },
-        Binding { name: "dy", kind: Read },
-        Binding { name: "saved", kind: ReadWrite },
-        Binding { name: "dh", kind: ReadWrite },
-        Binding { name: "dc", kind: ReadWrite },
+        Binding::uniform("u"),
+        Binding::step("step"),
+        Binding::read("w").or_half(),
+        Binding::read("lengths"),
+        Binding::read("h").or_half(),
+        Binding::read("c").or_half(),
+        Binding::read("dy").or_half(),
+        Binding::read_write("saved").or_half(),
+        Binding::read_write("dh"),
+        Binding::read_write("dc"),
     ],
     uniform_bytes: size_of::<BackwardUniform>(),
 };
@@ -54,7 +54,7 @@ impl Chunk {
         let mut read = vec![&self.h, &weights.w_hh.buffer, &weights.workspace];
         if let Some(dy) = &gradients.dy {
             let rows = if gradients.in_step_order { self.steps * self.batch } else { gradients.rows.window_rows };
-            dy.check("dy", device, &[rows, self.directions * self.hidden], DType::Float)?;
+            dy.check_floats("dy", device, &[rows, self.directions * self.hidden])?;
             read.push(dy);
         }
         read.extend(&self.c);

@@ -6,7 +6,7 @@ use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::Pool;
 use crate::device::{Buffer, Device, Element};
 use crate::error::Result;
-use crate::gpu::{BindingKind::*, Gpu};
+use crate::gpu::Gpu;
 use crate::kernel::op::{Launch, Op, Target, Tile, cpu_op, distinct};
 use crate::shader::{Binding, Kernel, fragments};
 
@@ -15,13 +15,14 @@ pub static KERNEL: Kernel = Kernel {
     name: "recurrent_forward",
     fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "recurrent/forward.wgsl"],
     bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "step", kind: Step },
-        Binding { name: "w", kind: Read },
-        Binding { name: "lengths", kind: Read },
-        Binding { name: "saved", kind: ReadWrite },
-        Binding { name: "h", kind: ReadWrite },
-        Binding { name: "c", kind: ReadWrite },
+        Binding::uniform("u"),
+        Binding::step("step"),
+        Binding::read("w").or_half(),
+        Binding::read("lengths"),
+        Binding::read_write("saved").or_half(),
+        Binding::read_write("h").or_half(),
+        Binding::read_write("c").or_half(),
+        Binding::read_write("carry"),
     ],
     uniform_bytes: size_of::<StepUniform>(),
 };
@@ -31,7 +32,7 @@ impl Chunk {
     pub fn forward(&self, device: &Device, weights: &Weights) -> Result<Op> {
         self.check(device)?;
         weights.check(self)?;
-        let written: Vec<&Buffer> = [&self.saved, &self.h].into_iter().chain(&self.c).collect();
+        let written: Vec<&Buffer> = [&self.saved, &self.h].into_iter().chain(&self.c).chain(&self.carry).collect();
         distinct("recurrent_forward", &written, &[&weights.w_hh.buffer, &weights.workspace])?;
         match device.target() {
             Target::Gpu(gpu) => self.forward_gpu(device, gpu, weights),
@@ -51,7 +52,7 @@ impl Chunk {
             &Launch {
                 kernel: &KERNEL,
                 cell: Some(self.cell),
-                consts: vec![("LANES", tile.lanes), ("RB", tile.rows)],
+                consts: vec![("LANES", tile.lanes), ("RB", tile.rows), ("CARRIED", u32::from(self.carry.is_some()))],
                 uniform: bytemuck::bytes_of(&self.uniform(self.first_step, packed, u32::from(weights.b_hh.is_some()))),
                 buffers: &[
                     &weights.workspace,
@@ -59,6 +60,7 @@ impl Chunk {
                     &self.saved,
                     &self.h,
                     self.c.as_ref().unwrap_or(&nothing),
+                    self.carry.as_ref().unwrap_or(&nothing),
                 ],
                 groups: self.groups(tile),
                 steps: Some(self.steps as u32),

@@ -74,6 +74,9 @@ pub struct Chunk {
     pub h: Buffer,
     /// The same, for cells that have it.
     pub c: Option<Buffer>,
+    /// `[states, B, D, H]`: the state in f32 while steps run, where `saved`, `h` and `c` are stored as f16; none
+    /// otherwise.
+    pub carry: Option<Buffer>,
 }
 
 /// Recurrent weights, as each executor reads them.
@@ -131,10 +134,14 @@ impl Chunk {
         let states = [&[self.steps + 1], &state[..]].concat();
         let saved = [self.steps, self.batch, self.directions, self.cell.saved(), self.hidden];
         self.lengths.check("lengths", device, &[self.batch], DType::U32)?;
-        self.saved.check("the saved gates", device, &saved, DType::Float)?;
-        self.h.check("the hidden states", device, &states, DType::Float)?;
+        self.saved.check_floats("the saved gates", device, &saved)?;
+        self.h.check_floats("the hidden states", device, &states)?;
+        if let Some(carry) = &self.carry {
+            let state = [self.cell.states(), self.batch, self.directions, self.hidden];
+            carry.check("the carried state", device, &state, DType::Float)?;
+        }
         match &self.c {
-            Some(c) => c.check("the cell states", device, &states, DType::Float),
+            Some(c) => c.check_floats("the cell states", device, &states),
             None if self.cell.has_c() => Err(Error::invalid("the cell states", "there", "none")),
             None => Ok(()),
         }

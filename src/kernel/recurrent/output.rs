@@ -4,9 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::Chunk;
 use crate::cpu::scalar::Scalar;
-use crate::device::{Buffer, DType, Device, Element};
+use crate::device::{Buffer, Device, Element};
 use crate::error::Result;
-use crate::gpu::BindingKind::*;
 use crate::kernel::op::{Launch, Op, Target, Tile, cpu_op, distinct, linear_groups};
 use crate::kernel::rows::other_side;
 use crate::shader::{Binding, Kernel, fragments};
@@ -16,10 +15,10 @@ pub static KERNEL: Kernel = Kernel {
     name: "recurrent_output",
     fragments: fragments!["recurrent/output.wgsl"],
     bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "h", kind: Read },
-        Binding { name: "lengths", kind: Read },
-        Binding { name: "y", kind: ReadWrite },
+        Binding::uniform("u"),
+        Binding::read("h").or_half(),
+        Binding::read("lengths"),
+        Binding::read_write("y").or_half(),
     ],
     uniform_bytes: size_of::<OutputUniform>(),
 };
@@ -41,7 +40,7 @@ impl Chunk {
     /// Writes `y`, which holds `times` times from `first_time` on, where their steps are in this chunk.
     pub fn output(&self, device: &Device, y: &Buffer, first_time: usize, times: usize) -> Result<Op> {
         self.check(device)?;
-        y.check("y", device, &[times, self.batch, self.directions * self.hidden], DType::Float)?;
+        y.check_floats("y", device, &[times, self.batch, self.directions * self.hidden])?;
         distinct("recurrent_output", &[y], &[&self.h, &self.lengths])?;
         match device.target() {
             Target::Gpu(gpu) => {

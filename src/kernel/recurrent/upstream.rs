@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::Chunk;
 use crate::device::Buffer;
 use crate::error::Result;
-use crate::gpu::{BindingKind::*, Gpu};
+use crate::gpu::Gpu;
 use crate::kernel::op::{Launch, Op, Tile, linear_groups};
 use crate::kernel::rows::{RowMap, RowsUniform};
 use crate::shader::{Binding, Kernel, fragments};
@@ -15,10 +15,10 @@ pub static KERNEL: Kernel = Kernel {
     name: "recurrent_upstream",
     fragments: fragments!["lib/rows.wgsl", "recurrent/upstream.wgsl"],
     bindings: &[
-        Binding { name: "u", kind: Uniform },
-        Binding { name: "dy", kind: Read },
-        Binding { name: "lengths", kind: Read },
-        Binding { name: "upstream", kind: ReadWrite },
+        Binding::uniform("u"),
+        Binding::read("dy").or_half(),
+        Binding::read("lengths"),
+        Binding::read_write("upstream").or_half(),
     ],
     uniform_bytes: size_of::<UpstreamUniform>(),
 };

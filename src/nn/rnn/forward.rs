@@ -115,6 +115,7 @@ impl Binding<'_> {
             saved: buffers.saved.clone(),
             h: buffers.h.clone(),
             c: buffers.c.clone(),
+            carry: None,
         };
         rnn.chunks.iter().zip(self.reserve.layer(layer)).map(bind).collect()
     }
