@@ -144,6 +144,9 @@
 //! # }
 //! ```
 //!
+//! Where gradients are kept in half precision, [`train::LossScale`] multiplies them, from a [`nn::Loss::scaled_mse`] made
+//! with [`train::Optimizer::scale`] on; finding its size reads nothing back either.
+//!
 //! Whole programs are in the repository's `examples/`.
 //!
 //! # Determinism
@@ -159,7 +162,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`nn`] | [`Parameters`], [`Init`], [`nn::rnn`], [`nn::Linear`], [`nn::Embedding`], [`nn::Loss`] |
-//! | [`train`] | [`train::Optimizer`], [`train::Schedule`] |
+//! | [`train`] | [`train::Optimizer`], [`train::Schedule`], [`train::LossScale`] |
 //! | [`io`] | safetensors files with PyTorch's names, reference cases |
 //! | [`plan`] | how a layer is run: strategies, splitting, memory |
 //! | [`kernel`] | one file a kernel family, on the GPU and on the CPU; [`kernel::Program`], what a plan is recorded as |

@@ -5,6 +5,7 @@ mod common;
 use common::{Random, devices, gpu, relative_error, small_bindings, tiled};
 use wgpu_rnn::Device;
 use wgpu_rnn::gpu::AdapterKind;
+use wgpu_rnn::kernel::optimizer::slot;
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::train::{Optimizer, OptimizerConfig, Schedule};
 
@@ -124,7 +125,7 @@ fn schedules_are_their_closed_forms() {
             let config = OptimizerConfig::sgd(0.125).schedule(schedule).warmup(warmup);
             let optimizer = Optimizer::new(&params, config).unwrap();
             for step in [0, 1, 4, 5, 6, 12, 13, 20, 41, 42, 43, 700, 100_000, 999_000] {
-                device.write_u32(optimizer.progress()[1], &[step, 0]).unwrap();
+                device.write_u32(optimizer.progress()[1], &[step, 0, 0]).unwrap();
                 device.run(|recorder| optimizer.record(recorder)).unwrap();
                 let (got, want) = (optimizer.read_state().unwrap().learning_rate, config.learning_rate(step));
                 let off = (got - want).abs();
@@ -187,7 +188,7 @@ fn bias_corrections_do_not_drift() {
             let done = optimizer.read_state().unwrap().step;
             device.run(|recorder| (done..steps).try_for_each(|_| optimizer.record(recorder))).unwrap();
             let state = device.read_f64(optimizer.progress()[0]).unwrap();
-            for (got, beta) in [(state[3], 0.9f64), (state[4], 0.999)] {
+            for (got, beta) in [(state[slot::CORRECTION_1], 0.9f64), (state[slot::CORRECTION_2], 0.999)] {
                 let want = 1.0 - beta.powi(steps as i32);
                 assert!((got / want - 1.0).abs() < bound(&device, 2e-5), "{steps}, {beta}: {got:e}, expected {want:e}");
             }

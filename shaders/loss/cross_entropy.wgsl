@@ -1,6 +1,7 @@
-// Of each row: −log softmax(logits)[label] and dlogits = (softmax − onehot)/count. A workgroup takes a row, its lanes
-// the classes. A row whose label names no class has zero gradient and adds nothing. The largest logit is taken off
-// before the exponential, so that no sum overflows and the logarithm's argument is at least 1.
+// Of each row: −log softmax(logits)[label] and dlogits = (softmax − onehot)/count, SCALED 1: times scale[0]. A
+// workgroup takes a row, its lanes the classes. A row whose label names no class has zero gradient and adds nothing.
+// The largest logit is taken off before the exponential, so that no sum overflows and the logarithm's argument is at
+// least 1.
 
 struct CrossEntropy { rows: u32, classes: u32, first_part: u32, pad: u32 }
 
@@ -8,8 +9,9 @@ struct CrossEntropy { rows: u32, classes: u32, first_part: u32, pad: u32 }
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read> count: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dlogits: array<f32>;
-@group(0) @binding(5) var<storage, read_write> parts: array<f32>;
+@group(0) @binding(4) var<storage, read> scale: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dlogits: array<f32>;
+@group(0) @binding(6) var<storage, read_write> parts: array<f32>;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -36,10 +38,13 @@ fn main(
         sum = workgroup_sum(lane, sum);
 
         if GRADIENT == 1u {
-            let scale = 1.0 / count[0];
+            var share = 1.0 / count[0];
+            if SCALED == 1u {
+                share *= scale[0];
+            }
             for (var c = lane; c < u.classes; c += LANES) {
                 let probability = exp(logits[base + c] - most) / sum;
-                let gradient = (probability - select(0.0, 1.0, c == label)) * scale;
+                let gradient = (probability - select(0.0, 1.0, c == label)) * share;
                 dlogits[base + c] = select(0.0, gradient, counts);
             }
         }

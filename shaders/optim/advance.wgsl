@@ -1,12 +1,13 @@
-// One step of what an optimiser keeps beside its moments: learning rate of the step, clip scale, and
-// 1 − β₁ᵗ and 1 − β₂ᵗ by c ← β·c + (1 − β), which loses nothing where 1 − βᵗ would cancel. A norm that is not finite
-// holds everything where it is and is counted. One invocation; slots of `state` come from the host.
+// One step of what an optimiser keeps beside its moments: learning rate of the step, what gradients are multiplied by
+// (the clip scale over the loss scale), the next loss scale, and 1 − β₁ᵗ and 1 − β₂ᵗ by c ← β·c + (1 − β), which loses
+// nothing where 1 − βᵗ would cancel. A norm that is not finite holds everything but the loss scale where it is and is
+// counted. One invocation; slots of `state` come from the host.
 
 struct Advance {
     rate: f32, max_norm: f32, warmup: u32, steps: u32,
     beta1: f32, rest1: f32, beta2: f32, rest2: f32, // rest: 1 − β
     factor: f32, // DECAY 1, 2: log2 of the factor; 3: the floor
-    pad_0: u32, pad_1: u32, pad_2: u32,
+    growth: f32, backoff: f32, interval: u32, // of the loss scale
 }
 
 @group(0) @binding(0) var<uniform> u: Advance;
@@ -37,6 +38,12 @@ fn learning_rate(step: u32) -> f32 {
     return u.rate;
 }
 
+// The next step's loss scale.
+fn rescale(by: f32) {
+    state[SCALE] = clamp(state[SCALE] * by, LEAST_SCALE, MOST_SCALE);
+    counters[GOOD] = 0u;
+}
+
 @compute @workgroup_size(1)
 fn main() {
     let norm = state[NORM];
@@ -44,13 +51,24 @@ fn main() {
     if (bitcast<u32>(norm) & 0x7f800000u) == 0x7f800000u {
         state[APPLY] = 0.0;
         counters[SKIPPED] += 1u;
+        if SCALED == 1u {
+            rescale(u.backoff);
+        }
         return;
     }
     let step = counters[STEP];
     counters[STEP] = step + 1u;
     state[APPLY] = 1.0;
     state[RATE] = learning_rate(step);
-    state[CLIP] = select(1.0, min(1.0, u.max_norm / (norm + 1e-6)), CLIPS == 1u);
+    var clip = select(1.0, min(1.0, u.max_norm / (norm + 1e-6)), CLIPS == 1u);
+    if SCALED == 1u {
+        clip *= inverse_of(state[SCALE]);
+        counters[GOOD] += 1u;
+        if counters[GOOD] >= u.interval {
+            rescale(u.growth);
+        }
+    }
+    state[CLIP] = clip;
     state[CORRECTION_1] = u.beta1 * state[CORRECTION_1] + u.rest1;
     state[CORRECTION_2] = u.beta2 * state[CORRECTION_2] + u.rest2;
 }

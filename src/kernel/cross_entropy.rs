@@ -2,18 +2,21 @@
 //! and the label `t[r]`, `L = −Σ_r log p[t[r]] / n` in nats and `dlogits[r] = (p − onehot(t[r])) / n`, where n is how
 //! many rows have a label. The others, those of [`IGNORE`], add nothing and have zero gradient; so does a label beyond
 //! the classes, which [`check_labels`] finds on the host. When no row has a label the loss is 0 (PyTorch: NaN).
+//! With a loss scale the gradient, not the loss, is multiplied by it.
 //!
 //! | buffer | shape | role |
 //! |---|---|---|
 //! | `logits` | `[rows, classes]` | read |
 //! | `labels` | `[rows]`, u32 | read |
 //! | `count` | `[1]`: n, at least 1 | written by the first kernel, read by the others |
+//! | `scale` | `[1]`, the loss scale | read, if there is one |
 //! | `dlogits` | `[rows, classes]` | written, unless only the loss is asked for |
 //! | `parts` | a sum for each workgroup | written, then summed into the loss |
 
 use bytemuck::{Pod, Zeroable};
 
 use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
+use super::scale;
 use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
@@ -42,6 +45,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("logits"),
         Binding::read("labels"),
         Binding::read("count"),
+        Binding::read("scale"),
         Binding::read_write("dlogits"),
         Binding::read_write("parts"),
     ],
@@ -68,12 +72,14 @@ pub fn check_labels(classes: usize, labels: &[u32]) -> Result<()> {
     }
 }
 
-/// Appends the loss of `logits [labels.len(), classes]` to `program`: `loss [1]`, and `dlogits` if it is there.
+/// Appends the loss of `logits [labels.len(), classes]` to `program`: `loss [1]`, and `dlogits` if it is there,
+/// times `scale [1]` if that is.
 pub fn cross_entropy(
     device: &Device,
     classes: usize,
     [logits, labels, loss]: [&Buffer; 3],
     dlogits: Option<&Buffer>,
+    scale: Option<&Buffer>,
     program: &mut Program,
 ) -> Result<()> {
     let shape = [at_least_one("the number of labels", labels.len())?, at_least_one("the number of classes", classes)?];
@@ -83,13 +89,18 @@ pub fn cross_entropy(
     if let Some(dlogits) = dlogits {
         dlogits.check("the gradient of the logits", device, &shape, DType::Float)?;
     }
+    if let Some(scale) = scale {
+        scale.check("the loss scale", device, &[1], DType::Float)?;
+    }
     let written: Vec<&Buffer> = dlogits.into_iter().chain([loss]).collect();
-    distinct("cross_entropy", &written, &[logits, labels])?;
+    let read: Vec<&Buffer> = [logits, labels].into_iter().chain(scale).collect();
+    distinct("cross_entropy", &written, &read)?;
     match device.target() {
-        Target::Gpu(gpu) => on_gpu(gpu, device, classes, [logits, labels, loss], dlogits, program),
+        Target::Gpu(gpu) => on_gpu(gpu, device, classes, [logits, labels, loss], [dlogits, scale], program),
         Target::Cpu(pool, precision) => {
-            let (buffers, dlogits) = ([logits, labels, loss].map(Buffer::clone), dlogits.cloned());
-            program.push(cpu_op!(precision, "cross_entropy", on_cpu(pool, classes, buffers, dlogits)));
+            let buffers = [logits, labels, loss].map(Buffer::clone);
+            let (dlogits, scale) = (dlogits.cloned(), scale.cloned());
+            program.push(cpu_op!(precision, "cross_entropy", on_cpu(pool, classes, buffers, dlogits, scale)));
             Ok(())
         }
     }
@@ -100,7 +111,7 @@ fn on_gpu(
     device: &Device,
     classes: usize,
     [logits, labels, loss]: [&Buffer; 3],
-    dlogits: Option<&Buffer>,
+    [dlogits, scale]: [Option<&Buffer>; 2],
     program: &mut Program,
 ) -> Result<()> {
     let caps = gpu.capabilities();
@@ -109,7 +120,8 @@ fn on_gpu(
     let groups = |rows: usize| total::groups(caps, rows);
     let parts = device.alloc("partial sums of a loss", pieces.iter().map(|piece| groups(piece.len())).sum())?;
     let count = device.alloc("rows that count", 1)?;
-    let [nothing, _] = device.nothing()?;
+    let [no_scale, no_gradient] = device.nothing()?;
+    let scaled = dlogits.is_some() && scale.is_some();
     let uniform = Uniform { rows: rows as u32, classes: classes as u32, first_part: 0, pad: 0 };
     program.push(Op::gpu(
         gpu,
@@ -138,13 +150,15 @@ fn on_gpu(
                 consts: vec![
                     ("LANES", total::lanes(caps, classes.min(64))),
                     ("GRADIENT", u32::from(dlogits.is_some())),
+                    ("SCALED", u32::from(scaled)),
                 ],
                 uniform: bytemuck::bytes_of(&uniform),
                 buffers: &[
                     &logits.slice(elements)?,
                     &labels.slice(piece)?,
                     &count,
-                    piece_of_gradient.as_ref().unwrap_or(&nothing),
+                    scale.unwrap_or(&no_scale),
+                    piece_of_gradient.as_ref().unwrap_or(&no_gradient),
                     &parts,
                 ],
                 groups: [groups as u32, 1, 1],
@@ -165,8 +179,10 @@ fn on_cpu<S: Scalar + Element>(
     classes: &usize,
     [logits, labels, loss]: &[Buffer; 3],
     dlogits: &Option<Buffer>,
+    scale: &Option<Buffer>,
 ) -> Result<()> {
     let classes = *classes;
+    let scale = scale.as_ref().map_or(Ok(1.0), scale::read::<S>)?;
     let (logits, labels) = (logits.read::<S>()?, labels.read::<u32>()?);
     let mut dlogits = dlogits.as_ref().map(|dlogits| dlogits.write::<S>()).transpose()?;
     let count = labels.iter().filter(|&&label| (label as usize) < classes).count().max(1) as f64;
@@ -178,7 +194,7 @@ fn on_cpu<S: Scalar + Element>(
     let blocks = sums.iter_mut().zip(labels.chunks(BLOCK)).zip(logits.chunks(BLOCK * classes)).zip(&mut gradients);
     pool.run(|| {
         for_each(pool.threads(), blocks.collect(), |(((sum, labels), logits), gradient)| {
-            *sum = block(labels, logits, gradient.as_deref_mut(), classes, 1.0 / count);
+            *sum = block(labels, logits, gradient.as_deref_mut(), classes, 1.0 / count * scale);
         });
     });
     loss.write::<S>()?[0] = S::from_f64(sums.iter().sum::<f64>() / count);
@@ -186,7 +202,7 @@ fn on_cpu<S: Scalar + Element>(
 }
 
 /// The sum of the losses of some rows; writes their gradients.
-fn block<S: Scalar>(labels: &[u32], logits: &[S], mut gradient: Option<&mut [S]>, classes: usize, scale: f64) -> f64 {
+fn block<S: Scalar>(labels: &[u32], logits: &[S], mut gradient: Option<&mut [S]>, classes: usize, share: f64) -> f64 {
     let mut powers = vec![S::ZERO; classes];
     let mut losses = 0.0;
     for (row, (&label, logits)) in labels.iter().zip(logits.chunks_exact(classes)).enumerate() {
@@ -203,9 +219,9 @@ fn block<S: Scalar>(labels: &[u32], logits: &[S], mut gradient: Option<&mut [S]>
         let sum: S = powers.iter().copied().sum();
         losses += (sum.ln() - (logits[label] - most)).to_f64();
         if let Some(gradient) = gradient {
-            let scale = S::from_f64(scale);
-            gradient.iter_mut().zip(&powers).for_each(|(gradient, &power)| *gradient = power / sum * scale);
-            gradient[label] = (powers[label] / sum - S::ONE) * scale;
+            let share = S::from_f64(share);
+            gradient.iter_mut().zip(&powers).for_each(|(gradient, &power)| *gradient = power / sum * share);
+            gradient[label] = (powers[label] / sum - S::ONE) * share;
         }
     }
     losses

@@ -11,6 +11,7 @@ mod op;
 pub mod optimizer;
 pub mod recurrent;
 pub mod rows;
+pub mod scale;
 pub mod total;
 pub mod transpose;
 
@@ -51,12 +52,14 @@ pub const CONSTANTS: &[(&str, &[u32])] = &[
     ("FROM_SOURCE", &[0, 1]),
     ("CARRIED", &[0, 1]),
     ("GRADIENT", &[0, 1]),
+    ("SCALED", &[0, 1]),
     ("MODE", &[0, 1, 2]),
     ("DECAY", &[0, 1, 2, 3]),
     ("CLIPS", &[0, 1]),
     ("RULE", &[0, 1, 2]),
     ("MOMENTUM", &[0, 1]),
     ("NESTEROV", &[0, 1]),
+    ("SCALE", &[slot::SCALE as u32]),
     ("RATE", &[slot::RATE as u32]),
     ("CLIP", &[slot::CLIP as u32]),
     ("NORM", &[slot::NORM as u32]),
@@ -65,4 +68,5 @@ pub const CONSTANTS: &[(&str, &[u32])] = &[
     ("APPLY", &[slot::APPLY as u32]),
     ("STEP", &[slot::STEP as u32]),
     ("SKIPPED", &[slot::SKIPPED as u32]),
+    ("GOOD", &[slot::GOOD as u32]),
 ];

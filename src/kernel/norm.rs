@@ -1,15 +1,17 @@
 //! The Euclidean norm of a flat buffer, `√Σ g²`: the global norm of all gradients, as `torch.nn.utils.get_total_norm`.
 //! On a GPU squares are summed in f32, so that a norm beyond 1.8e19 is infinite; NaN and infinity in the input come
-//! through.
+//! through. Of gradients that are multiplied by a loss scale it is the norm without it: `√Σ (g / scale)²`.
 //!
 //! | buffer | shape | role |
 //! |---|---|---|
 //! | `gradients` | `[n]` | read |
+//! | `scale` | `[1]`, the loss scale | read, if there is one |
 //! | `parts` | a sum for each workgroup | written, then summed |
 
 use bytemuck::{Pod, Zeroable};
 
 use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
+use super::scale;
 use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
@@ -20,8 +22,13 @@ use crate::shader::{Binding, Kernel, fragments};
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "norm",
-    fragments: fragments!["lib/reduce.wgsl", "optim/norm.wgsl"],
-    bindings: &[Binding::uniform("u"), Binding::read("gradients"), Binding::read_write("parts")],
+    fragments: fragments!["lib/reduce.wgsl", "lib/scale.wgsl", "optim/norm.wgsl"],
+    bindings: &[
+        Binding::uniform("u"),
+        Binding::read("gradients"),
+        Binding::read("scale"),
+        Binding::read_write("parts"),
+    ],
     uniform_bytes: size_of::<Uniform>(),
 };
 
@@ -33,16 +40,27 @@ struct Uniform {
     pad: [u32; 2],
 }
 
-/// Appends `to[at] = √Σ gradients²` to `program`.
-pub fn norm(device: &Device, gradients: &Buffer, to: &Buffer, at: usize, program: &mut Program) -> Result<()> {
+/// Appends `to[at] = √Σ (gradients / scale)²` to `program`. The scale may lie in the same allocation as `to`, which is
+/// written after it is read.
+pub fn norm(
+    device: &Device,
+    gradients: &Buffer,
+    scale: Option<&Buffer>,
+    to: &Buffer,
+    at: usize,
+    program: &mut Program,
+) -> Result<()> {
     gradients.check("the gradients", device, &[gradients.len()], DType::Float)?;
     to.check("the norm's buffer", device, &[to.len().max(at + 1)], DType::Float)?;
+    if let Some(scale) = scale {
+        scale.check("the loss scale", device, &[1], DType::Float)?;
+    }
     distinct("norm", &[to], &[gradients])?;
     let gpu = match device.target() {
         Target::Gpu(gpu) => gpu,
         Target::Cpu(pool, precision) => {
-            let (gradients, to) = (gradients.clone(), to.clone());
-            program.push(cpu_op!(precision, "norm", on_cpu(pool, gradients, to, at)));
+            let (gradients, scale, to) = (gradients.clone(), scale.cloned(), to.clone());
+            program.push(cpu_op!(precision, "norm", on_cpu(pool, gradients, scale, to, at)));
             return Ok(());
         }
     };
@@ -51,6 +69,7 @@ pub fn norm(device: &Device, gradients: &Buffer, to: &Buffer, at: usize, program
     let groups = |count: usize| total::groups(caps, count.div_ceil(lanes as usize));
     let pieces: Vec<_> = total::pieces(caps, gradients.len(), 1).collect();
     let parts = device.alloc("partial sums of a norm", pieces.iter().map(|piece| groups(piece.len())).sum())?;
+    let [no_scale, _] = device.nothing()?;
     let mut first_part = 0;
     for piece in pieces {
         let groups = groups(piece.len());
@@ -60,9 +79,9 @@ pub fn norm(device: &Device, gradients: &Buffer, to: &Buffer, at: usize, program
             &Launch {
                 kernel: &KERNEL,
                 cell: None,
-                consts: vec![("LANES", lanes)],
+                consts: vec![("LANES", lanes), ("SCALED", u32::from(scale.is_some()))],
                 uniform: bytemuck::bytes_of(&uniform),
-                buffers: &[&gradients.slice(piece)?, &parts],
+                buffers: &[&gradients.slice(piece)?, scale.unwrap_or(&no_scale), &parts],
                 groups: [groups as u32, 1, 1],
                 steps: None,
             },
@@ -76,12 +95,21 @@ pub fn norm(device: &Device, gradients: &Buffer, to: &Buffer, at: usize, program
 /// Elements of one sum, whatever the number of threads.
 const BLOCK: usize = 1 << 14;
 
-fn on_cpu<S: Scalar + Element>(pool: &Pool, gradients: &Buffer, to: &Buffer, at: &usize) -> Result<()> {
+fn on_cpu<S: Scalar + Element>(
+    pool: &Pool,
+    gradients: &Buffer,
+    scale: &Option<Buffer>,
+    to: &Buffer,
+    at: &usize,
+) -> Result<()> {
+    let unscale = 1.0 / scale.as_ref().map_or(Ok(1.0), scale::read::<S>)?;
     let gradients = gradients.read::<S>()?;
     let mut sums = vec![0.0; gradients.len().div_ceil(BLOCK)];
     let blocks = sums.iter_mut().zip(gradients.chunks(BLOCK)).collect();
     pool.run(|| {
-        for_each(pool.threads(), blocks, |(sum, block): (&mut f64, &[S])| *sum = total::sum_of(block, |g| g * g))
+        for_each(pool.threads(), blocks, |(sum, block): (&mut f64, &[S])| {
+            *sum = total::sum_of(block, |g| (g * unscale) * (g * unscale));
+        });
     });
     to.write::<S>()?[*at] = S::from_f64(sums.iter().sum::<f64>().sqrt());
     Ok(())

@@ -1,7 +1,8 @@
 //! Optimisers whose whole state is on the device: nothing is uploaded and nothing is read back from step to step.
 //!
-//! With g the gradient times the clip scale `min(1, max_norm / (norm + 1e-6))` (`torch.nn.utils.clip_grad_norm_`), λ
-//! the weight decay, η the learning rate of the step, and θ the parameters, as in `torch.optim`:
+//! With g the gradient times the clip scale `min(1, max_norm / (norm + 1e-6))` (`torch.nn.utils.clip_grad_norm_`) and
+//! divided by the loss scale, λ the weight decay, η the learning rate of the step, and θ the parameters, as in
+//! `torch.optim`:
 //!
 //! | rule | step |
 //! |---|---|
@@ -11,11 +12,12 @@
 //!
 //! (Kingma and Ba, arXiv:1412.6980; Loshchilov and Hutter, arXiv:1711.05101.) `c = 1 − βᵗ` is kept by `c ← βc + (1−β)`.
 //! When the norm of the gradients is not finite, parameters, moments and step stay as they are, and it is counted.
+//! Only the loss scale moves then, as [`Scaling::next`] says.
 //!
 //! | buffer | shape | role |
 //! |---|---|---|
 //! | `state` | `[SLOTS]`, see [`slot`] | the norm is read and the rest written by `advance`, read by `update` |
-//! | `counters` | `[2]`, u32: steps made, steps skipped | counted up by `advance` |
+//! | `counters` | `[COUNTERS]`, u32: steps made, steps skipped, good steps in a row | counted up by `advance` |
 //! | `gradients` | `[n]` | read |
 //! | `values` | `[n]`: the parameters | in place |
 //! | `first`, `second` | `[n]`: b or m, and v | in place; zeros before the first step |
@@ -23,6 +25,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::op::{Launch, Op, Program, Target, Tile, cpu_op, distinct, linear_groups};
+use super::scale::Scaling;
 use super::total::pieces;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
@@ -30,10 +33,10 @@ use crate::device::{Buffer, DType, Device, Element};
 use crate::error::Result;
 use crate::shader::{Binding, Kernel, fragments};
 
-/// Learning rate, clip scale, bias corrections and step count.
+/// Learning rate, clip scale, loss scale, bias corrections and step count.
 pub static ADVANCE: Kernel = Kernel {
     name: "optimizer_advance",
-    fragments: fragments!["optim/advance.wgsl"],
+    fragments: fragments!["lib/scale.wgsl", "optim/advance.wgsl"],
     bindings: &[Binding::uniform("u"), Binding::read_write("state"), Binding::read_write("counters")],
     uniform_bytes: size_of::<AdvanceUniform>(),
 };
@@ -55,26 +58,30 @@ pub static UPDATE: Kernel = Kernel {
 
 /// Places in the state buffer.
 pub mod slot {
+    /// Loss scale. The first, so that it can be bound by itself.
+    pub const SCALE: usize = 0;
     /// Learning rate of the last step.
-    pub const RATE: usize = 0;
+    pub const RATE: usize = 1;
     /// What gradients are multiplied by.
-    pub const CLIP: usize = 1;
-    /// Norm of the gradients, before clipping.
-    pub const NORM: usize = 2;
+    pub const CLIP: usize = 2;
+    /// Norm of the gradients, before clipping and without the loss scale.
+    pub const NORM: usize = 3;
     /// `1 − β₁ᵗ`.
-    pub const CORRECTION_1: usize = 3;
+    pub const CORRECTION_1: usize = 4;
     /// `1 − β₂ᵗ`.
-    pub const CORRECTION_2: usize = 4;
+    pub const CORRECTION_2: usize = 5;
     /// 1 when the norm is finite, else 0.
-    pub const APPLY: usize = 5;
+    pub const APPLY: usize = 6;
     /// How many there are.
-    pub const SLOTS: usize = 6;
+    pub const SLOTS: usize = 7;
     /// Among the counters: steps made.
     pub const STEP: usize = 0;
     /// Among the counters: steps not made, for a norm that was not finite.
     pub const SKIPPED: usize = 1;
+    /// Among the counters: steps made in a row since the loss scale moved.
+    pub const GOOD: usize = 2;
     /// How many counters there are.
-    pub const COUNTERS: usize = 2;
+    pub const COUNTERS: usize = 3;
 }
 
 /// The rule by which parameters move.
@@ -132,6 +139,8 @@ pub struct Rules {
     pub weight_decay: f64,
     /// Largest norm that the gradients keep.
     pub max_norm: Option<f64>,
+    /// How the loss scale moves, if gradients are multiplied by one.
+    pub scaling: Option<Scaling>,
     /// The learning rate.
     pub schedule: ScheduleParams,
 }
@@ -145,7 +154,9 @@ struct AdvanceUniform {
     steps: u32,
     betas: [f32; 4],
     factor: f32,
-    pad: [f32; 3],
+    growth: f32,
+    backoff: f32,
+    interval: u32,
 }
 
 #[repr(C)]
@@ -209,6 +220,7 @@ impl Rules {
             Decay::Exponential => (2, schedule.factor.log2()),
             Decay::Cosine => (3, schedule.factor),
         };
+        let scaling = self.scaling.unwrap_or(Scaling::FIXED);
         let uniform = AdvanceUniform {
             rate: schedule.rate as f32,
             max_norm: self.max_norm.unwrap_or(0.0) as f32,
@@ -216,11 +228,16 @@ impl Rules {
             steps: schedule.steps.max(1),
             betas: self.betas().map(|beta| beta as f32),
             factor: factor as f32,
-            pad: [0.0; 3],
+            growth: scaling.growth as f32,
+            backoff: scaling.backoff as f32,
+            interval: scaling.interval,
         };
         let mut consts = slots();
-        consts.extend([("STEP", slot::STEP as u32), ("SKIPPED", slot::SKIPPED as u32)]);
-        consts.extend([("DECAY", decay), ("CLIPS", u32::from(self.max_norm.is_some()))]);
+        let places = [("SCALE", slot::SCALE), ("STEP", slot::STEP), ("SKIPPED", slot::SKIPPED), ("GOOD", slot::GOOD)];
+        consts.extend(places.map(|(name, at)| (name, at as u32)));
+        let switches = [("CLIPS", self.max_norm.is_some()), ("SCALED", self.scaling.is_some())];
+        consts.extend(switches.map(|(name, on)| (name, u32::from(on))));
+        consts.push(("DECAY", decay));
         Op::gpu(
             gpu,
             &Launch {
@@ -318,13 +335,19 @@ fn slots() -> Vec<(&'static str, u32)> {
 fn advance_on_cpu<S: Scalar + Element>(rules: &Rules, state: &Buffer, counters: &Buffer) -> Result<()> {
     let (mut state, mut counters) = (state.write::<S>()?, counters.write::<u32>()?);
     let norm = state[slot::NORM].to_f64();
+    let scale = rules.scaling.map_or(1.0, |_| state[slot::SCALE].to_f64());
+    if let Some(scaling) = rules.scaling {
+        let (next, good) = scaling.next(scale, counters[slot::GOOD], norm.is_finite());
+        (state[slot::SCALE], counters[slot::GOOD]) = (S::from_f64(next), good);
+    }
     state[slot::APPLY] = if norm.is_finite() { S::ONE } else { S::ZERO };
     if !norm.is_finite() {
         counters[slot::SKIPPED] = counters[slot::SKIPPED].wrapping_add(1);
         return Ok(());
     }
     state[slot::RATE] = S::from_f64(rules.schedule.learning_rate(counters[slot::STEP]));
-    state[slot::CLIP] = S::from_f64(rules.max_norm.map_or(1.0, |max_norm| (max_norm / (norm + 1e-6)).min(1.0)));
+    let clip = rules.max_norm.map_or(1.0, |max_norm| (max_norm / (norm + 1e-6)).min(1.0));
+    state[slot::CLIP] = S::from_f64(clip / scale);
     let [beta1, rest1, beta2, rest2] = rules.betas();
     for (at, beta, rest) in [(slot::CORRECTION_1, beta1, rest1), (slot::CORRECTION_2, beta2, rest2)] {
         state[at] = S::from_f64(beta * state[at].to_f64() + rest);

@@ -17,7 +17,20 @@ impl Loss {
     /// Mean squared error of `y` against `target`, of any one shape, as `torch.nn.MSELoss`. The gradient goes to `dy`;
     /// without it only the loss is computed, as validation wants.
     pub fn mse(device: &Device, y: &Buffer, target: &Buffer, dy: Option<&Buffer>) -> Result<Self> {
-        Self::new(device, |value, program| mse(device, y, target, dy, value, program))
+        Self::scaled_mse(device, y, target, dy, None)
+    }
+
+    /// [`mse`](Self::mse) with its gradient, not the loss, multiplied by the one float of `scale`, which is read on the
+    /// device each time: [`Optimizer::scale`](crate::train::Optimizer::scale). All gradients behind it come multiplied
+    /// too. Without a scale it is `mse`.
+    pub fn scaled_mse(
+        device: &Device,
+        y: &Buffer,
+        target: &Buffer,
+        dy: Option<&Buffer>,
+        scale: Option<&Buffer>,
+    ) -> Result<Self> {
+        Self::new(device, |value, program| mse(device, [y, target, value], dy, scale, program))
     }
 
     /// Softmax cross-entropy in nats of `logits [rows, classes]` against the classes `targets [rows]`, as
@@ -33,8 +46,23 @@ impl Loss {
         targets: &Buffer,
         dlogits: Option<&Buffer>,
     ) -> Result<Self> {
+        Self::scaled_cross_entropy(device, rows, classes, logits, targets, dlogits, None)
+    }
+
+    /// [`cross_entropy`](Self::cross_entropy) with its gradient multiplied, as [`scaled_mse`](Self::scaled_mse) does.
+    pub fn scaled_cross_entropy(
+        device: &Device,
+        rows: usize,
+        classes: usize,
+        logits: &Buffer,
+        targets: &Buffer,
+        dlogits: Option<&Buffer>,
+        scale: Option<&Buffer>,
+    ) -> Result<Self> {
         targets.check("the targets", device, &[rows], DType::U32)?;
-        Self::new(device, |value, program| cross_entropy(device, classes, [logits, targets, value], dlogits, program))
+        Self::new(device, |value, program| {
+            cross_entropy(device, classes, [logits, targets, value], dlogits, scale, program)
+        })
     }
 
     fn new(device: &Device, build: impl FnOnce(&Buffer, &mut Program) -> Result<()>) -> Result<Self> {

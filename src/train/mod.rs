@@ -1,7 +1,9 @@
-//! Training: optimisers and learning-rate schedules that run on the device.
+//! Training: optimisers, learning-rate schedules and loss scales that run on the device.
 
+mod loss_scale;
 mod optimizer;
 mod schedule;
 
+pub use loss_scale::LossScale;
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerState};
 pub use schedule::Schedule;

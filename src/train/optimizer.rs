@@ -1,12 +1,15 @@
 //! [`Optimizer`]: SGD, Adam and AdamW over all parameters at once, with gradient clipping and a schedule.
 //!
 //! Its whole state is on the device, so a training step is recorded once and for all: gradients → norm → state of the
-//! step → parameters. A norm that is not finite leaves parameters, moments and step as they are.
+//! step → parameters. A norm that is not finite leaves parameters, moments and step as they are; a dynamic loss scale
+//! falls.
 
+use super::loss_scale::LossScale;
 use super::schedule::Schedule;
 use crate::device::{Buffer, Device, Recorder};
 use crate::error::{Error, Result, at_least_one};
 use crate::kernel::optimizer::{Rule, Rules, slot};
+use crate::kernel::scale::LEAST;
 use crate::kernel::{Program, norm};
 use crate::nn::Parameters;
 
@@ -41,6 +44,7 @@ pub struct OptimizerConfig {
     clip_norm: Option<f64>,
     schedule: Schedule,
     warmup: u32,
+    loss_scale: LossScale,
 }
 
 impl OptimizerConfig {
@@ -56,6 +60,7 @@ impl OptimizerConfig {
             clip_norm: None,
             schedule: Schedule::Constant,
             warmup: 0,
+            loss_scale: LossScale::None,
         }
     }
 
@@ -123,6 +128,13 @@ impl OptimizerConfig {
         self
     }
 
+    /// What gradients come multiplied by. Default none. With one the loss is to be made with [`Optimizer::scale`]; norm
+    /// and clipping are those of the gradients without it.
+    pub const fn loss_scale(mut self, scale: LossScale) -> Self {
+        self.loss_scale = scale;
+        self
+    }
+
     /// The learning rate of a step; 0 is the first.
     pub fn learning_rate(&self, step: u32) -> f64 {
         self.schedule.params(self.rate, self.warmup).learning_rate(step)
@@ -173,7 +185,8 @@ impl OptimizerConfig {
         if self.nesterov && self.momentum == 0.0 {
             return Err(Error::invalid("the momentum of Nesterov's method", "above 0", self.momentum));
         }
-        self.schedule.check()
+        self.schedule.check()?;
+        self.loss_scale.check()
     }
 
     fn rules(&self) -> Rules {
@@ -188,6 +201,7 @@ impl OptimizerConfig {
             epsilon: self.eps.unwrap_or(1e-8),
             weight_decay: self.weight_decay,
             max_norm: self.clip_norm,
+            scaling: self.loss_scale.scaling(),
             schedule: self.schedule.params(self.rate, self.warmup),
         }
     }
@@ -202,14 +216,20 @@ pub struct OptimizerState {
     pub skipped: u64,
     /// Learning rate of the last step made; 0 before the first.
     pub learning_rate: f64,
-    /// Norm of all gradients before clipping, when the optimiser last ran.
+    /// Norm of all gradients before clipping and without the loss scale, when the optimiser last ran.
     pub gradient_norm: f64,
+    /// The loss scale of the next step; 1 without one.
+    pub loss_scale: f64,
+    /// Whether that is dynamic, so that a step that is not made is how it finds its size.
+    pub dynamic_scale: bool,
 }
 
 impl OptimizerState {
-    /// [`Error::NonFinite`] when the last norm was not finite, so that the last step was not made.
+    /// [`Error::NonFinite`] when the last norm was not finite, so that the last step was not made. With a dynamic loss
+    /// scale that is an error only where the scale can fall no further.
     pub fn check(&self) -> Result<()> {
-        if self.gradient_norm.is_finite() {
+        let falling = self.dynamic_scale && self.loss_scale > LEAST;
+        if falling || self.gradient_norm.is_finite() {
             return Ok(());
         }
         Err(Error::NonFinite { what: "the gradient norm".to_string(), step: self.step + 1, got: self.gradient_norm })
@@ -221,6 +241,7 @@ pub struct Optimizer {
     device: Device,
     config: OptimizerConfig,
     state: Buffer,
+    scale: Option<Buffer>,
     counters: Buffer,
     moments: [Option<Buffer>; 2],
     program: Program,
@@ -236,20 +257,29 @@ impl Optimizer {
         at_least_one("the number of parameters", values.len())?;
         let state = device.alloc("optimizer state", slot::SLOTS)?;
         let counters = device.alloc_u32("optimizer counters", slot::COUNTERS)?;
+        let scale = state.slice(slot::SCALE..slot::SCALE + 1)?;
+        device.write_f64(&scale, &[config.loss_scale.initial()])?;
+        let scale = rules.scaling.map(|_| scale);
         let moment = |kept: bool| kept.then(|| device.alloc("optimizer moment", values.len())).transpose();
         let [first, second] = rules.moments().map(moment);
         let moments = [first?, second?];
         let mut program = Program::default();
-        norm::norm(&device, gradients, &state, slot::NORM, &mut program)?;
+        norm::norm(&device, gradients, scale.as_ref(), &state, slot::NORM, &mut program)?;
         program.push(rules.advance(&device, &state, &counters)?);
         let of_moments = [moments[0].as_ref(), moments[1].as_ref()];
         rules.update(&device, &state, [gradients, values], of_moments, &mut program)?;
-        Ok(Self { device, config, state, counters, moments, program })
+        Ok(Self { device, config, state, scale, counters, moments, program })
     }
 
     /// Its configuration.
     pub fn config(&self) -> &OptimizerConfig {
         &self.config
+    }
+
+    /// The loss scale that gradients are to be multiplied by, one float on the device, for the losses to be made with:
+    /// [`Loss::scaled_mse`](crate::nn::Loss::scaled_mse). None unless the configuration asks for one.
+    pub fn scale(&self) -> Option<&Buffer> {
+        self.scale.as_ref()
     }
 
     /// One step, from the gradients to the parameters.
@@ -275,6 +305,8 @@ impl Optimizer {
             skipped: u64::from(counters[slot::SKIPPED]),
             learning_rate: state[slot::RATE],
             gradient_norm: state[slot::NORM],
+            loss_scale: state[slot::SCALE],
+            dynamic_scale: matches!(self.config.loss_scale, LossScale::Dynamic { .. }),
         })
     }
 
@@ -294,7 +326,8 @@ impl Optimizer {
         names.into_iter().zip(&self.moments).filter_map(|(name, moment)| Some((name, moment.as_ref()?))).collect()
     }
 
-    /// The rest of its state: floats and u32 counters, to be saved and written back as they are.
+    /// The rest of its state: floats (the loss scale is the first) and u32 counters, to be saved and written back as they
+    /// are.
     pub fn progress(&self) -> [&Buffer; 2] {
         [&self.state, &self.counters]
     }
