@@ -8,6 +8,29 @@ use crate::kernel::scale::{LEAST, MOST, Scaling};
 /// [`Optimizer::scale`](super::Optimizer::scale); the loss has to be made with it
 /// ([`Loss::scaled_mse`](crate::nn::Loss::scaled_mse)). Scales lie between 2⁻¹⁴ and 2²⁴. One that is a power of two
 /// changes no bit of an f32 training, as long as nothing leaves the range of f32.
+///
+/// ```
+/// use wgpu_rnn::Device;
+/// use wgpu_rnn::nn::{Loss, Parameters};
+/// use wgpu_rnn::train::{LossScale, Optimizer, OptimizerConfig};
+/// # fn main() -> wgpu_rnn::Result<()> {
+/// let device = Device::cpu()?;
+/// let parameters = Parameters::new(&device, [("p".to_string(), vec![2])])?;
+/// let config = OptimizerConfig::sgd(0.5).loss_scale(LossScale::dynamic());
+/// let optimizer = Optimizer::new(&parameters, config)?;
+/// // Here the outputs are the parameters themselves; otherwise a layer's backward comes between.
+/// let (y, dy) = (parameters.value("p")?, parameters.gradient("p")?);
+/// let target = device.upload("target", &[0.25, -1.0])?;
+/// let loss = Loss::scaled_mse(&device, &y, &target, Some(&dy), optimizer.scale())?;
+/// device.run(|recorder| {
+///     loss.record(recorder)?;
+///     optimizer.record(recorder)
+/// })?;
+/// assert_eq!(device.read(&dy)?, [-0.25 * 65536.0, 65536.0]);
+/// assert_eq!(device.read(&y)?, [0.125, -0.5]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum LossScale {
     /// No scale.
