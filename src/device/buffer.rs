@@ -7,7 +7,7 @@ use parking_lot::{MappedRwLockReadGuard, MappedRwLockWriteGuard, RwLock, RwLockR
 
 use super::open::{Device, Executor, Precision};
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Lease};
 
 /// Element type of a [`Buffer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +29,7 @@ pub struct Buffer {
 
 #[derive(Clone)]
 pub(crate) enum Storage {
-    Gpu(wgpu::Buffer, Gpu),
+    Gpu(Arc<Lease>),
     F32(Arc<RwLock<Vec<f32>>>),
     F64(Arc<RwLock<Vec<f64>>>),
     U32(Arc<RwLock<Vec<u32>>>),
@@ -95,17 +95,25 @@ impl Buffer {
             return 0;
         }
         match &self.storage {
-            Storage::Gpu(buffer, _) => buffer.size(),
+            Storage::Gpu(lease) => lease.buffer().size(),
             Storage::F32(values) => (values.read_recursive().capacity() * 4) as u64,
             Storage::F64(values) => (values.read_recursive().capacity() * 8) as u64,
             Storage::U32(values) => (values.read_recursive().capacity() * 4) as u64,
         }
     }
 
-    /// The wgpu buffer and this range's offset in bytes, if it is on a GPU.
+    /// The wgpu buffer and this range's offset in bytes, if it is on a GPU. From now on this crate takes the buffer for
+    /// the app's as well: its memory is not used again when the last clone is dropped.
     pub fn wgpu(&self) -> Option<(&wgpu::Buffer, u64)> {
+        let (lease, offset) = self.lease()?;
+        lease.escape();
+        Some((lease.buffer(), offset))
+    }
+
+    /// What holds the wgpu buffer, and this range's offset in bytes, if it is on a GPU.
+    pub(crate) fn lease(&self) -> Option<(&Arc<Lease>, u64)> {
         match &self.storage {
-            Storage::Gpu(buffer, _) => Some((buffer, self.offset as u64 * 4)),
+            Storage::Gpu(lease) => Some((lease, self.offset as u64 * 4)),
             _ => None,
         }
     }
@@ -145,7 +153,7 @@ impl Buffer {
             return Err(Error::invalid("the app's buffer", expected, format!("{} bytes", buffer.size())));
         }
         Ok(Self {
-            storage: Storage::Gpu(buffer.clone(), gpu.clone()),
+            storage: Storage::Gpu(Lease::adopted(gpu, buffer)),
             offset: (offset / 4) as usize,
             len: elements,
             dtype,
@@ -154,7 +162,7 @@ impl Buffer {
 
     fn place(&self) -> &'static str {
         match self.storage {
-            Storage::Gpu(..) => "a GPU",
+            Storage::Gpu(_) => "a GPU",
             Storage::F32(_) => f32::NAME,
             Storage::F64(_) => f64::NAME,
             Storage::U32(_) => u32::NAME,
@@ -184,7 +192,7 @@ impl Buffer {
     /// Whether both lie in one allocation.
     pub(crate) fn shares(&self, other: &Self) -> bool {
         match (&self.storage, &other.storage) {
-            (Storage::Gpu(a, home), Storage::Gpu(b, other)) => home.same(other) && a == b,
+            (Storage::Gpu(a), Storage::Gpu(b)) => a.gpu().same(b.gpu()) && a.buffer() == b.buffer(),
             (Storage::F32(a), Storage::F32(b)) => Arc::ptr_eq(a, b),
             (Storage::F64(a), Storage::F64(b)) => Arc::ptr_eq(a, b),
             (Storage::U32(a), Storage::U32(b)) => Arc::ptr_eq(a, b),
@@ -200,7 +208,7 @@ impl Buffer {
     /// Whether this is memory of `device`, or of a clone of it.
     pub fn is_on(&self, device: &Device) -> bool {
         match (device.executor(), &self.storage) {
-            (Executor::Gpu(gpu), Storage::Gpu(_, home)) => gpu.same(home),
+            (Executor::Gpu(gpu), Storage::Gpu(lease)) => gpu.same(lease.gpu()),
             (Executor::Cpu { .. }, Storage::U32(_)) => true,
             (Executor::Cpu { precision, .. }, Storage::F32(_)) => *precision == Precision::F32,
             (Executor::Cpu { precision, .. }, Storage::F64(_)) => *precision == Precision::F64,
@@ -236,7 +244,7 @@ impl Device {
     /// Zeroed floats. An error when the device can't hold them.
     pub fn alloc(&self, label: &str, elements: usize) -> Result<Buffer> {
         let storage = match self.executor() {
-            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements)?, gpu.clone()),
+            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements)?),
             Executor::Cpu { precision: Precision::F32, .. } => Storage::F32(self.alloc_cpu(label, elements)?),
             Executor::Cpu { precision: Precision::F64, .. } => Storage::F64(self.alloc_cpu(label, elements)?),
         };
@@ -249,7 +257,7 @@ impl Device {
             return Ok([self.alloc("nothing", 4)?, self.alloc("nothing", 4)?]);
         };
         let adopt = |buffer: &wgpu::Buffer| Buffer {
-            storage: Storage::Gpu(buffer.clone(), gpu.clone()),
+            storage: Storage::Gpu(Lease::adopted(gpu, buffer)),
             offset: 0,
             len: 4,
             dtype: DType::Float,
@@ -260,7 +268,7 @@ impl Device {
     /// Zeroed u32 values.
     pub fn alloc_u32(&self, label: &str, elements: usize) -> Result<Buffer> {
         let storage = match self.executor() {
-            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements)?, gpu.clone()),
+            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements)?),
             Executor::Cpu { .. } => Storage::U32(self.alloc_cpu(label, elements)?),
         };
         Ok(Buffer { storage, offset: 0, len: elements, dtype: DType::U32 })
@@ -280,10 +288,10 @@ impl Device {
         Ok(buffer)
     }
 
-    fn alloc_gpu(&self, gpu: &Gpu, label: &str, elements: usize) -> Result<wgpu::Buffer> {
+    fn alloc_gpu(&self, gpu: &Gpu, label: &str, elements: usize) -> Result<Arc<Lease>> {
         let bytes = (elements as u64).saturating_mul(4);
         self.check_memory(label, bytes)?;
-        gpu.allocate(label, bytes, wgpu::BufferUsages::empty())
+        gpu.lease(label, bytes)
     }
 
     fn alloc_cpu<E: Element>(&self, label: &str, elements: usize) -> Result<Arc<RwLock<Vec<E>>>> {
@@ -333,9 +341,9 @@ impl Device {
     }
 
     fn write_gpu(&self, buffer: &Buffer, bytes: &[u8]) -> Result<()> {
-        if let (Some(gpu), Some((target, offset))) = (self.gpu(), buffer.wgpu()) {
-            expect_usage(target, wgpu::BufferUsages::COPY_DST, "a written buffer")?;
-            gpu.queue().write_buffer(target, offset, bytes);
+        if let (Some(gpu), Some((target, offset))) = (self.gpu(), buffer.lease()) {
+            expect_usage(target.buffer(), wgpu::BufferUsages::COPY_DST, "a written buffer")?;
+            gpu.upload(target.buffer(), offset, bytes);
         }
         Ok(())
     }
@@ -368,10 +376,10 @@ impl Device {
     }
 
     async fn download_gpu<E: bytemuck::Pod>(&self, buffer: &Buffer) -> Result<Vec<E>> {
-        match (self.gpu(), buffer.wgpu()) {
+        match (self.gpu(), buffer.lease()) {
             (Some(gpu), Some((source, offset))) if buffer.len > 0 => {
-                expect_usage(source, wgpu::BufferUsages::COPY_SRC, "a read buffer")?;
-                let bytes = gpu.download(source, offset, buffer.bytes()).await?;
+                expect_usage(source.buffer(), wgpu::BufferUsages::COPY_SRC, "a read buffer")?;
+                let bytes = gpu.download(source.buffer(), offset, buffer.bytes()).await?;
                 Ok(bytes.chunks_exact(size_of::<E>()).map(bytemuck::pod_read_unaligned).collect())
             }
             _ => Ok(Vec::new()),
