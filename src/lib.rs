@@ -99,7 +99,8 @@
 //! - [`useful_features`](gpu::Capabilities::useful_features): timestamps, for the GPU's own time in [`Device::time`].
 //!
 //! What an adapter offers is in [`gpu::adapters`]; what a plan takes, before anything is allocated, in [`Rnn::memory`].
-//! What does not fit is an [`Error`] that says what was needed and what the device allows.
+//! What does not fit is an [`Error`] that says what was needed and what the device allows. Buffers that are dropped wait
+//! in a pool for the next plan; [`Device::trim`] frees them.
 //!
 //! # Training
 //!

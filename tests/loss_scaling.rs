@@ -345,7 +345,7 @@ fn a_loop_reads_nothing_back() {
     let of_device = device.gpu().unwrap();
     let scale = LossScale::Dynamic { initial: 1024.0, growth: 2.0, backoff: 0.5, interval: 4 };
     let direct = Direct::new(&device, OptimizerConfig::adamw(0.01).loss_scale(scale));
-    let counts = || (of_device.downloads(), of_device.compiled_pipelines());
+    let counts = || (of_device.counters().downloads, of_device.counters().pipelines);
     let before = counts();
     (0..STEPS).for_each(|at| direct.step(at, BAD.contains(&at)));
     assert_eq!(counts(), before, "downloads and compiled pipelines");

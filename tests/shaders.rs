@@ -236,33 +236,33 @@ fn pipelines_are_compiled_once() {
     let device = common::gpu();
     let gpu = device.gpu().expect("a GPU");
     let layer = |cell, batch| Layer::random(RnnConfig::new(cell, 4, 8), 3, batch, 1);
-    assert_eq!(gpu.compiled_pipelines(), 0);
+    assert_eq!(gpu.counters().pipelines, 0);
     let one = layer(Cell::Lstm, 1).bind(&device, Mode::Train).expect("a plan");
     let distinct = |programs: [&Program; 2]| {
         let specs = programs.into_iter().flat_map(Program::ops).filter_map(|op| op.spec());
         specs.map(|spec| compose(spec).source).collect::<BTreeSet<_>>()
     };
     let first = distinct([&one.bound.forward, &one.bound.backward]);
-    assert_eq!(gpu.compiled_pipelines(), first.len());
+    assert_eq!(gpu.counters().pipelines, first.len());
 
     // The same kernels with other register tiles, or of another cell, are other pipelines.
     let four = layer(Cell::Lstm, 4).bind(&device, Mode::Train).expect("a plan");
     let second = distinct([&four.bound.forward, &four.bound.backward]);
     assert!(second.difference(&first).count() >= 2);
-    assert_eq!(gpu.compiled_pipelines(), first.union(&second).count());
+    assert_eq!(gpu.counters().pipelines, first.union(&second).count());
     let other = layer(Cell::Gru, 4).bind(&device, Mode::Train).expect("a plan");
     let third = distinct([&other.bound.forward, &other.bound.backward]);
     assert!(third.difference(&second).count() >= 2);
     let all: BTreeSet<_> = first.iter().chain(&second).chain(&third).collect();
-    assert_eq!(gpu.compiled_pipelines(), all.len());
+    assert_eq!(gpu.counters().pipelines, all.len());
 
     // Neither recording, nor recording again, nor another plan of the same kind compiles anything.
-    let compiled = gpu.compiled_pipelines();
+    let compiled = gpu.counters().pipelines;
     for running in [&one, &four, &other] {
         running.run().expect("a run");
         running.run().expect("a run");
     }
     let again = layer(Cell::Gru, 4).bind(&device, Mode::Train).expect("a plan");
     again.run().expect("a run");
-    assert_eq!(gpu.compiled_pipelines(), compiled);
+    assert_eq!(gpu.counters().pipelines, compiled);
 }

@@ -7,7 +7,7 @@ use parking_lot::{MappedRwLockReadGuard, MappedRwLockWriteGuard, RwLock, RwLockR
 
 use super::open::{Device, Executor, NativeFloat};
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Lease};
 
 /// Element type of a [`Buffer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ pub struct Buffer {
 
 #[derive(Clone)]
 pub(crate) enum Storage {
-    Gpu(wgpu::Buffer, Gpu),
+    Gpu(Arc<Lease>),
     F32(Arc<RwLock<Vec<f32>>>),
     F64(Arc<RwLock<Vec<f64>>>),
     U32(Arc<RwLock<Vec<u32>>>),
@@ -113,17 +113,25 @@ impl Buffer {
             return 0;
         }
         match &self.storage {
-            Storage::Gpu(buffer, _) => buffer.size(),
+            Storage::Gpu(lease) => lease.buffer().size(),
             Storage::F32(values) => (values.read_recursive().capacity() * 4) as u64,
             Storage::F64(values) => (values.read_recursive().capacity() * 8) as u64,
             Storage::U32(values) => (values.read_recursive().capacity() * 4) as u64,
         }
     }
 
-    /// The wgpu buffer and this range's offset in bytes, if it is on a GPU.
+    /// The wgpu buffer and this range's offset in bytes, if it is on a GPU. From now on this crate takes the buffer for
+    /// the app's as well: its memory is not used again when the last clone is dropped.
     pub fn wgpu(&self) -> Option<(&wgpu::Buffer, u64)> {
+        let (lease, offset) = self.lease()?;
+        lease.escape();
+        Some((lease.buffer(), offset))
+    }
+
+    /// What holds the wgpu buffer, and this range's offset in bytes, if it is on a GPU.
+    pub(crate) fn lease(&self) -> Option<(&Arc<Lease>, u64)> {
         match &self.storage {
-            Storage::Gpu(buffer, _) => Some((buffer, self.offset as u64 * self.element_bytes())),
+            Storage::Gpu(lease) => Some((lease, self.offset as u64 * self.element_bytes())),
             _ => None,
         }
     }
@@ -164,7 +172,7 @@ impl Buffer {
             return Err(Error::invalid("the app's buffer", expected, format!("{} bytes", buffer.size())));
         }
         Ok(Self {
-            storage: Storage::Gpu(buffer.clone(), gpu.clone()),
+            storage: Storage::Gpu(Lease::adopted(gpu, buffer)),
             offset: (offset / size) as usize,
             len: elements,
             dtype,
@@ -173,7 +181,7 @@ impl Buffer {
 
     fn place(&self) -> &'static str {
         match self.storage {
-            Storage::Gpu(..) => "a GPU",
+            Storage::Gpu(_) => "a GPU",
             Storage::F32(_) => f32::NAME,
             Storage::F64(_) => f64::NAME,
             Storage::U32(_) => u32::NAME,
@@ -203,7 +211,7 @@ impl Buffer {
     /// Whether both lie in one allocation.
     pub(crate) fn shares(&self, other: &Self) -> bool {
         match (&self.storage, &other.storage) {
-            (Storage::Gpu(a, home), Storage::Gpu(b, other)) => home.same(other) && a == b,
+            (Storage::Gpu(a), Storage::Gpu(b)) => a.gpu().same(b.gpu()) && a.buffer() == b.buffer(),
             (Storage::F32(a), Storage::F32(b)) => Arc::ptr_eq(a, b),
             (Storage::F64(a), Storage::F64(b)) => Arc::ptr_eq(a, b),
             (Storage::U32(a), Storage::U32(b)) => Arc::ptr_eq(a, b),
@@ -219,7 +227,7 @@ impl Buffer {
     /// Whether this is memory of `device`, or of a clone of it.
     pub fn is_on(&self, device: &Device) -> bool {
         match (device.executor(), &self.storage) {
-            (Executor::Gpu(gpu), Storage::Gpu(_, home)) => gpu.same(home),
+            (Executor::Gpu(gpu), Storage::Gpu(lease)) => gpu.same(lease.gpu()),
             (Executor::Cpu { .. }, Storage::U32(_)) => true,
             (Executor::Cpu { precision, .. }, Storage::F32(_)) => *precision == NativeFloat::F32,
             (Executor::Cpu { precision, .. }, Storage::F64(_)) => *precision == NativeFloat::F64,
@@ -257,7 +265,7 @@ impl Device {
     /// Zeroed floats. An error when the device can't hold them.
     pub fn alloc(&self, label: &str, elements: usize) -> Result<Buffer> {
         let storage = match self.executor() {
-            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements, 4)?, gpu.clone()),
+            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements, 4)?),
             Executor::Cpu { precision: NativeFloat::F32, .. } => Storage::F32(self.alloc_cpu(label, elements)?),
             Executor::Cpu { precision: NativeFloat::F64, .. } => Storage::F64(self.alloc_cpu(label, elements)?),
         };
@@ -270,7 +278,7 @@ impl Device {
             return Ok([self.alloc("nothing", 4)?, self.alloc("nothing", 4)?]);
         };
         let adopt = |buffer: &wgpu::Buffer| Buffer {
-            storage: Storage::Gpu(buffer.clone(), gpu.clone()),
+            storage: Storage::Gpu(Lease::adopted(gpu, buffer)),
             offset: 0,
             len: 4,
             dtype: DType::Float,
@@ -281,7 +289,7 @@ impl Device {
     /// Zeroed u32 values.
     pub fn alloc_u32(&self, label: &str, elements: usize) -> Result<Buffer> {
         let storage = match self.executor() {
-            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements, 4)?, gpu.clone()),
+            Executor::Gpu(gpu) => Storage::Gpu(self.alloc_gpu(gpu, label, elements, 4)?),
             Executor::Cpu { .. } => Storage::U32(self.alloc_cpu(label, elements)?),
         };
         Ok(Buffer { storage, offset: 0, len: elements, dtype: DType::U32 })
@@ -292,7 +300,7 @@ impl Device {
     pub fn alloc_half(&self, label: &str, elements: usize) -> Result<Buffer> {
         match self.gpu() {
             Some(gpu) if gpu.capabilities().f16 => Ok(Buffer {
-                storage: Storage::Gpu(self.alloc_gpu(gpu, label, elements, 2)?, gpu.clone()),
+                storage: Storage::Gpu(self.alloc_gpu(gpu, label, elements, 2)?),
                 offset: 0,
                 len: elements,
                 dtype: DType::Half,
@@ -315,10 +323,10 @@ impl Device {
         Ok(buffer)
     }
 
-    fn alloc_gpu(&self, gpu: &Gpu, label: &str, elements: usize, size: u64) -> Result<wgpu::Buffer> {
+    fn alloc_gpu(&self, gpu: &Gpu, label: &str, elements: usize, size: u64) -> Result<Arc<Lease>> {
         let bytes = (elements as u64).saturating_mul(size).saturating_add(3) & !3;
         self.check_memory(label, bytes)?;
-        gpu.allocate(label, bytes, wgpu::BufferUsages::empty())
+        gpu.lease(label, bytes)
     }
 
     fn alloc_cpu<E: Element>(&self, label: &str, elements: usize) -> Result<Arc<RwLock<Vec<E>>>> {

@@ -205,21 +205,34 @@ impl Device {
             && bytes > 64 << 20
             && let Ok(mut system) = sysinfo::System::new()
         {
-            system.refresh_memory();
-            // A container may have less than its machine.
-            let granted = system.cgroup_limits().map(|limits| limits.total_memory.saturating_sub(limits.rss));
-            let free = system.available_memory().min(granted.unwrap_or(u64::MAX));
-            if bytes > free {
+            let mut free = || {
+                system.refresh_memory();
+                // A container may have less than its machine.
+                let granted = system.cgroup_limits().map(|limits| limits.total_memory.saturating_sub(limits.rss));
+                system.available_memory().min(granted.unwrap_or(u64::MAX))
+            };
+            let mut left = free();
+            if bytes > left && self.gpu().is_some_and(Gpu::reclaim) {
+                left = free();
+            }
+            if bytes > left {
                 return Err(Error::Limit {
                     what: what.to_string(),
                     needed: format!("{bytes} bytes"),
-                    limit: format!("{free} bytes, the free memory of this machine"),
+                    limit: format!("{left} bytes, the free memory of this machine"),
                     device: self.name(),
                 });
             }
         }
         let _ = (what, bytes, in_host_memory);
         Ok(())
+    }
+
+    /// Frees the memory that this crate holds on a GPU to use again; nothing on the CPU. See [`Gpu::trim`].
+    pub fn trim(&self) {
+        if let Some(gpu) = self.gpu() {
+            gpu.trim();
+        }
     }
 }
 

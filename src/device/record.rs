@@ -1,40 +1,45 @@
 //! [`Recorder`]: what work is recorded into. On a GPU one compute pass of a command encoder, the app's own or one made
 //! here; on the CPU the work is done as it is recorded.
 
+use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Instant;
 
 use super::open::{Device, Executor};
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Timestamps, ready};
+use crate::gpu::{Gpu, Lease, Timestamps, ready};
 
 /// Takes recorded work. Nothing is submitted, uploaded or allocated through it. Drop it before anything else is encoded:
 /// its compute pass ends there.
 pub struct Recorder<'e> {
     pass: Option<wgpu::ComputePass<'e>>,
+    /// Whether an app submits it, when it likes.
+    apps: bool,
     dispatches: usize,
 }
 
 impl<'e> Recorder<'e> {
-    /// Records into one compute pass of the app's `encoder`, which ends when the recorder is dropped.
+    /// Records into one compute pass of the app's `encoder`, which ends when the recorder is dropped. A software adapter
+    /// takes [so many](crate::gpu::Capabilities::max_dispatches) dispatches a submit; more of them in one recorder are an
+    /// error, in several of one submit the app has to count them.
     pub fn new(encoder: &'e mut wgpu::CommandEncoder) -> Self {
-        Self::pass(encoder, None)
+        Self::pass(encoder, None, true)
     }
 
     /// [`new`](Self::new) with timestamps at both ends of the pass. [`Timestamps::resolve`] follows the recorder's drop.
     pub fn timed(encoder: &'e mut wgpu::CommandEncoder, timestamps: &Timestamps) -> Self {
-        Self::pass(encoder, Some(timestamps))
+        Self::pass(encoder, Some(timestamps), true)
     }
 
-    fn pass(encoder: &'e mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>) -> Self {
+    fn pass(encoder: &'e mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>, apps: bool) -> Self {
         let timestamp_writes = timestamps.map(Timestamps::writes);
         let descriptor = wgpu::ComputePassDescriptor { label: Some("wgpu-rnn"), timestamp_writes };
-        Self { pass: Some(encoder.begin_compute_pass(&descriptor)), dispatches: 0 }
+        Self { pass: Some(encoder.begin_compute_pass(&descriptor)), apps, dispatches: 0 }
     }
 
     /// Does CPU work at once. Recording a GPU program into it is an [`Error::WrongDevice`].
     pub fn cpu() -> Self {
-        Self { pass: None, dispatches: 0 }
+        Self { pass: None, apps: false, dispatches: 0 }
     }
 
     /// Dispatches (on the CPU: calls) recorded so far.
@@ -42,16 +47,33 @@ impl<'e> Recorder<'e> {
         self.dispatches
     }
 
-    pub(crate) fn gpu_pass(&mut self) -> Result<&mut wgpu::ComputePass<'e>> {
-        self.pass.as_mut().ok_or_else(|| Error::WrongDevice {
+    /// The pass, to record `dispatches` more for `gpu` that use `leases`. An error on the CPU, and beyond what one submit
+    /// to the device takes.
+    pub(crate) fn gpu_pass(
+        &mut self,
+        gpu: &Gpu,
+        dispatches: usize,
+        leases: &[Arc<Lease>],
+    ) -> Result<&mut wgpu::ComputePass<'e>> {
+        let pass = self.pass.as_mut().ok_or_else(|| Error::WrongDevice {
             what: "the recorder".to_string(),
             expected: "a GPU".to_string(),
             got: "the CPU executor".to_string(),
-        })
+        })?;
+        let (all, most) = (self.dispatches.saturating_add(dispatches), gpu.capabilities().max_dispatches());
+        if all > most {
+            return Err(gpu.limit("the recorded work", format!("{all} dispatches"), format!("{most} a submit")));
+        }
+        self.dispatches = all;
+        if self.apps {
+            leases.iter().for_each(|lease| lease.escape());
+        }
+        Ok(pass)
     }
 
-    /// An error when this records for a GPU.
-    pub(crate) fn expect_cpu(&self) -> Result<()> {
+    /// Counts a call; an error when this records for a GPU.
+    pub(crate) fn cpu_call(&mut self) -> Result<()> {
+        self.dispatches += 1;
         match self.pass {
             None => Ok(()),
             Some(_) => Err(Error::WrongDevice {
@@ -60,23 +82,6 @@ impl<'e> Recorder<'e> {
                 got: "a GPU".to_string(),
             }),
         }
-    }
-
-    pub(crate) fn count(&mut self, dispatches: usize) {
-        self.dispatches += dispatches;
-    }
-
-    /// An error when one submit can't take as much as was recorded.
-    fn check(&self, gpu: &Gpu) -> Result<()> {
-        let most = gpu.capabilities().max_dispatches();
-        if self.dispatches > most {
-            return Err(gpu.limit(
-                "the recorded work",
-                format!("{} dispatches", self.dispatches),
-                format!("{most} a submit"),
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -100,11 +105,7 @@ impl Device {
         match self.executor() {
             Executor::Cpu { .. } => work(&mut Recorder::cpu()),
             Executor::Gpu(gpu) => {
-                let record = |encoder: &mut wgpu::CommandEncoder| {
-                    let mut recorder = Recorder::new(encoder);
-                    work(&mut recorder)?;
-                    recorder.check(gpu)
-                };
+                let record = |encoder: &mut wgpu::CommandEncoder| work(&mut Recorder::pass(encoder, None, false));
                 submit(gpu, record, || ())
             }
         }
@@ -131,14 +132,14 @@ impl Device {
         let record = |mut recorder: Recorder<'_>| -> Result<()> {
             work(&mut recorder)?;
             dispatches = recorder.dispatches();
-            self.gpu().map_or(Ok(()), |gpu| recorder.check(gpu))
+            Ok(())
         };
         let mut record_ms = 0.0;
         match self.executor() {
             Executor::Cpu { .. } => record(Recorder::cpu())?,
             Executor::Gpu(gpu) => {
                 let record = |encoder: &mut wgpu::CommandEncoder| {
-                    record(Recorder::pass(encoder, timestamps.as_ref()))?;
+                    record(Recorder::pass(encoder, timestamps.as_ref(), false))?;
                     if let Some(timestamps) = &timestamps {
                         timestamps.resolve(encoder);
                     }
@@ -157,6 +158,8 @@ impl Device {
 /// Records with `work` into a fresh encoder, calls `encoded` when that is done, and submits. What the device refuses
 /// becomes an error.
 fn submit(gpu: &Gpu, work: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>, encoded: impl FnOnce()) -> Result<()> {
+    // Until it is submitted, nothing that the work gives back is given out again.
+    let _recording = gpu.recording();
     let invalid = gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
     let memory = gpu.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-rnn") });

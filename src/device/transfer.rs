@@ -47,7 +47,7 @@ impl Device {
     fn write_half(&self, buffer: &Buffer, values: &[f32]) -> Result<()> {
         let mut rounded: Vec<f16> = values.iter().map(|&value| f16::from_f32(value)).collect();
         if rounded.len() % 2 == 1 {
-            let end = buffer.wgpu().map_or(0, |(target, offset)| target.size() - offset);
+            let end = buffer.lease().map_or(0, |(target, offset)| target.buffer().size() - offset);
             if buffer.offset % 2 == 1 || end > buffer.bytes() {
                 let expected = "an even number of f16 values from an even one on, or all to the end";
                 return Err(Error::invalid("the written buffer", expected, format!("{} of them", values.len())));
@@ -58,9 +58,9 @@ impl Device {
     }
 
     fn write_gpu(&self, buffer: &Buffer, bytes: &[u8]) -> Result<()> {
-        if let (Some(gpu), Some((target, offset))) = (self.gpu(), buffer.wgpu()) {
-            expect_usage(target, wgpu::BufferUsages::COPY_DST, "a written buffer")?;
-            gpu.queue().write_buffer(target, offset, bytes);
+        if let (Some(gpu), Some((target, offset))) = (self.gpu(), buffer.lease()) {
+            expect_usage(target.buffer(), wgpu::BufferUsages::COPY_DST, "a written buffer")?;
+            gpu.upload(target.buffer(), offset, bytes);
         }
         Ok(())
     }
@@ -96,13 +96,13 @@ impl Device {
     }
 
     async fn download_gpu<E: bytemuck::Pod>(&self, buffer: &Buffer) -> Result<Vec<E>> {
-        match (self.gpu(), buffer.wgpu()) {
+        match (self.gpu(), buffer.lease()) {
             (Some(gpu), Some((source, offset))) if buffer.len > 0 => {
-                expect_usage(source, wgpu::BufferUsages::COPY_SRC, "a read buffer")?;
+                expect_usage(source.buffer(), wgpu::BufferUsages::COPY_SRC, "a read buffer")?;
                 if !offset.is_multiple_of(4) {
                     return Err(Error::invalid("the read buffer", "f16 values from an even one on", buffer.offset));
                 }
-                let bytes = gpu.download(source, offset, buffer.bytes()).await?;
+                let bytes = gpu.download(source.buffer(), offset, buffer.bytes()).await?;
                 let elements = bytes.chunks_exact(size_of::<E>()).map(bytemuck::pod_read_unaligned);
                 Ok(elements.take(buffer.len).collect())
             }

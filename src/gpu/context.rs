@@ -1,11 +1,12 @@
 //! [`Gpu`]: a wgpu device and queue with the pipelines compiled for it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::caps::{AdapterKind, Capabilities};
+use super::counters::{Counters, Counting};
 use super::pipelines::Pipelines;
+use super::pool::Pool;
 use crate::error::{Error, Result};
 
 /// A wgpu device, owned or borrowed from an app, with this engine's compiled pipelines. Clones share everything.
@@ -22,10 +23,15 @@ struct Inner {
     pipelines: Mutex<Pipelines>,
     steps: Mutex<Option<(u32, wgpu::Buffer)>>,
     nothing: OnceLock<[wgpu::Buffer; 2]>,
-    downloads: AtomicUsize,
+    pool: Mutex<Pool>,
+    counting: Counting,
 }
 
 impl Gpu {
+    /// What a storage buffer made here may be used for.
+    pub(super) const STORAGE: wgpu::BufferUsages =
+        wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
+
     /// Adopts a device and its queue.
     pub fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let info = device.adapter_info();
@@ -51,7 +57,8 @@ impl Gpu {
                 pipelines: Mutex::default(),
                 steps: Mutex::default(),
                 nothing: OnceLock::new(),
-                downloads: AtomicUsize::new(0),
+                pool: Mutex::default(),
+                counting: Counting::default(),
             }),
         }
     }
@@ -80,6 +87,19 @@ impl Gpu {
         self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.inner.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was made on this device and moved to or from it so far.
+    pub fn counters(&self) -> Counters {
+        self.inner.counting.now()
+    }
+
+    pub(super) fn counting(&self) -> &Counting {
+        &self.inner.counting
+    }
+
     /// Whether both are clones of one. (wgpu's own comparison can't tell devices of two instances apart.)
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
@@ -106,33 +126,44 @@ impl Gpu {
         if bytes > largest {
             return Err(self.limit(label, format!("{bytes} bytes"), format!("{largest} bytes a buffer")));
         }
-        let usual = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let buffer = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size: bytes.max(4),
-            usage: usual | extra,
-            mapped_at_creation: false,
-        });
-        match ready(scope.pop()) {
-            Some(Some(_)) => Err(self.limit(label, format!("{bytes} bytes"), "no more memory")),
-            _ => Ok(buffer),
-        }
+        let (size, usage) = (bytes.max(4), Self::STORAGE | extra);
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let buffer = self.create(&descriptor)?;
+        self.inner.counting.storage_buffers.add();
+        Ok(buffer)
+    }
+
+    /// A buffer; where there is no memory left, once more without what waits in the pool.
+    pub(super) fn create(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> Result<wgpu::Buffer> {
+        let try_it = || {
+            let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+            let buffer = self.inner.device.create_buffer(descriptor);
+            match ready(scope.pop()) {
+                Some(Some(_)) => None,
+                _ => Some(buffer),
+            }
+        };
+        let again = || self.reclaim().then(try_it).flatten();
+        try_it().or_else(again).ok_or_else(|| {
+            let what = descriptor.label.unwrap_or("a buffer");
+            self.limit(what, format!("{} bytes", descriptor.size), "no more memory")
+        })
     }
 
     /// A uniform buffer that holds `content` from its creation on: nothing is uploaded while recording.
-    pub(crate) fn baked(&self, label: &str, content: &[u8]) -> wgpu::Buffer {
-        let buffer = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
+    pub(crate) fn baked(&self, label: &str, content: &[u8]) -> Result<wgpu::Buffer> {
+        let buffer = self.create(&wgpu::BufferDescriptor {
             label: Some(label),
             size: (content.len() as u64).next_multiple_of(16).max(16),
             usage: wgpu::BufferUsages::UNIFORM,
             mapped_at_creation: true,
-        });
+        })?;
+        self.inner.counting.uniform_buffers.add();
         if let Ok(mut view) = buffer.get_mapped_range_mut(..content.len() as u64) {
             view.copy_from_slice(content);
         }
         buffer.unmap();
-        buffer
+        Ok(buffer)
     }
 
     /// The step indices 0, 1, … `count - 1` at the device's dynamic-offset stride, shared by all plans.
@@ -156,7 +187,7 @@ impl Gpu {
         for (step, slot) in content.chunks_exact_mut(stride).enumerate() {
             slot[..4].copy_from_slice(&(step as u32).to_ne_bytes());
         }
-        let buffer = self.baked("steps", &content);
+        let buffer = self.baked("steps", &content)?;
         *table = Some((held, buffer.clone()));
         Ok(buffer)
     }
@@ -166,6 +197,7 @@ impl Gpu {
     pub(crate) fn nothing(&self) -> &[wgpu::Buffer; 2] {
         self.inner.nothing.get_or_init(|| {
             [0, 1].map(|_| {
+                self.inner.counting.storage_buffers.add();
                 self.inner.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("wgpu-rnn nothing"),
                     size: 16,
@@ -176,22 +208,33 @@ impl Gpu {
         })
     }
 
-    /// Read-backs so far: what a training loop should do seldom.
-    pub fn downloads(&self) -> usize {
-        self.inner.downloads.load(Ordering::Relaxed)
+    /// Writes `bytes` at `offset` of `buffer`, before the next submit.
+    pub(crate) fn upload(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
+        self.inner.counting.uploads.add();
+        self.inner.queue.write_buffer(buffer, offset, bytes);
+    }
+
+    /// A bind group, or why there is none, such as a buffer of another wgpu device.
+    pub(crate) fn bind_group(
+        &self,
+        descriptor: &wgpu::BindGroupDescriptor<'_>,
+    ) -> std::result::Result<wgpu::BindGroup, wgpu::Error> {
+        self.inner.counting.bind_groups.add();
+        let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let bind_group = self.inner.device.create_bind_group(descriptor);
+        match ready(scope.pop()) {
+            Some(Some(error)) => Err(error),
+            _ => Ok(bind_group),
+        }
     }
 
     /// Copies `bytes` bytes at `offset` of `buffer` to the host.
     pub async fn download(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        self.inner.downloads.fetch_add(1, Ordering::Relaxed);
-        let staging = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("wgpu-rnn download"),
-            size: bytes.max(4),
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+        self.inner.counting.downloads.add();
+        let lease = self.staging(bytes)?;
+        let staging = lease.buffer();
         let mut encoder = self.inner.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
+        encoder.copy_buffer_to_buffer(buffer, offset, staging, 0, bytes);
         self.inner.queue.submit([encoder.finish()]);
         let mapped = Mapping::default();
         let told = mapped.clone();
@@ -199,8 +242,25 @@ impl Gpu {
         #[cfg(not(target_arch = "wasm32"))]
         self.wait()?;
         mapped.await.map_err(|why| self.failed("was being read", why))?;
-        let view = staging.get_mapped_range(..).map_err(|why| self.failed("was being read", why))?;
-        Ok(view.to_vec())
+        let view = staging.get_mapped_range(..bytes).map_err(|why| self.failed("was being read", why))?;
+        let content = view.to_vec();
+        drop(view);
+        staging.unmap();
+        // Only now: a read-back that failed, or that nobody waited for, may leave it mapped.
+        lease.reuse();
+        Ok(content)
+    }
+
+    /// Frees what waits in the pool, now. Whether there was anything.
+    pub(crate) fn reclaim(&self) -> bool {
+        let idle = self.pool_use().idle > 0;
+        if idle {
+            self.trim();
+            // A device that can't be waited for says so at its next use.
+            #[cfg(not(target_arch = "wasm32"))]
+            let _ = self.wait();
+        }
+        idle
     }
 
     /// Blocks until everything submitted is done.

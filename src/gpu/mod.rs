@@ -1,9 +1,11 @@
-//! The GPU side: an owned or borrowed wgpu device, what it can do, its pipelines and timestamps.
+//! The GPU side: an owned or borrowed wgpu device, what it can do, its pipelines, its pool of buffers and timestamps.
 
 mod adapters;
 mod caps;
 mod context;
+mod counters;
 mod pipelines;
+mod pool;
 mod timestamps;
 
 pub use adapters::{AdapterReport, adapters};
@@ -11,6 +13,9 @@ pub(crate) use adapters::{hardware, open, software};
 pub use caps::{AdapterKind, Capabilities};
 pub use context::Gpu;
 pub(crate) use context::ready;
+pub use counters::Counters;
 pub use pipelines::BindingKind;
 pub(crate) use pipelines::Compiled;
+pub(crate) use pool::Lease;
+pub use pool::PoolUse;
 pub use timestamps::Timestamps;

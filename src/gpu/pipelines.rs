@@ -42,13 +42,9 @@ impl Gpu {
             return Ok(found.clone());
         }
         let compiled = Arc::new(self.compile(label, source, bindings)?);
+        self.counting().pipelines.add();
         self.pipelines().by_source.insert(source.to_string(), compiled.clone());
         Ok(compiled)
-    }
-
-    /// Pipelines compiled so far.
-    pub fn compiled_pipelines(&self) -> usize {
-        self.pipelines().by_source.len()
     }
 
     fn compile(&self, label: &str, source: &str, bindings: &[BindingKind]) -> Result<Compiled, (usize, String)> {

@@ -6,7 +6,7 @@ use crate::cell::Cell;
 use crate::cpu::threads::Pool;
 use crate::device::{Buffer, DType, Device, Executor, NativeFloat, Recorder};
 use crate::error::{Error, Result};
-use crate::gpu::{AdapterKind, BindingKind, Capabilities, Compiled, Gpu, ready};
+use crate::gpu::{AdapterKind, BindingKind, Capabilities, Compiled, Gpu, Lease};
 use crate::shader::{Binding, Kernel, Spec, compose};
 
 /// One kernel bound to its buffers and sizes. Recording it uploads, allocates and compiles nothing.
@@ -18,7 +18,16 @@ pub struct Op {
 type CpuWork = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 enum Work {
-    Gpu { spec: Spec, compiled: Arc<Compiled>, bind_group: wgpu::BindGroup, groups: [u32; 3], steps: Option<Steps> },
+    Gpu {
+        gpu: Gpu,
+        spec: Spec,
+        compiled: Arc<Compiled>,
+        bind_group: wgpu::BindGroup,
+        /// What the bind group binds stays out of the pool while the op lives.
+        leases: Vec<Arc<Lease>>,
+        groups: [u32; 3],
+        steps: Option<Steps>,
+    },
     Cpu(CpuWork),
 }
 
@@ -115,7 +124,7 @@ impl Op {
             return Err(gpu.limit(what, format!("{groups} workgroups"), format!("{most} in one dimension")));
         }
         debug_assert_eq!(launch.uniform.len(), kernel.uniform_bytes, "{}", kernel.name);
-        let uniform = gpu.baked("sizes", launch.uniform);
+        let uniform = gpu.baked("sizes", launch.uniform)?;
         let stride = gpu.capabilities().offset_alignment;
         let table = launch.steps.map(|count| gpu.step_table(count)).transpose()?;
         let mut buffers = launch.buffers.iter();
@@ -134,18 +143,15 @@ impl Op {
             };
             entries.push(wgpu::BindGroupEntry { binding: index as u32, resource });
         }
-        let scope = gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
-        let bind_group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(kernel.name),
-            layout: &compiled.layout,
-            entries: &entries,
-        });
-        // Such as a buffer of another wgpu device.
-        if let Some(Some(error)) = ready(scope.pop()) {
-            return Err(gpu.failed(&format!("was binding the buffers of kernel `{}`", kernel.name), error));
-        }
+        let descriptor =
+            wgpu::BindGroupDescriptor { label: Some(kernel.name), layout: &compiled.layout, entries: &entries };
+        let bind_group = gpu
+            .bind_group(&descriptor)
+            .map_err(|error| gpu.failed(&format!("was binding the buffers of kernel `{}`", kernel.name), error))?;
+        let leases = launch.buffers.iter().filter_map(|buffer| Some(buffer.lease()?.0.clone())).collect();
         let steps = launch.steps.map(|count| Steps { count, stride });
-        Ok(Self { name: kernel.name, work: Work::Gpu { spec, compiled, bind_group, groups: launch.groups, steps } })
+        let (gpu, groups) = (gpu.clone(), launch.groups);
+        Ok(Self { name: kernel.name, work: Work::Gpu { gpu, spec, compiled, bind_group, leases, groups, steps } })
     }
 
     /// Native work.
@@ -179,16 +185,16 @@ impl Op {
         }
     }
 
-    /// Records it; on the CPU does it.
+    /// Records it; on the CPU does it. An error, and nothing recorded, when the device does not take so many dispatches
+    /// at once.
     pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
-        recorder.count(self.dispatches());
         match &self.work {
             Work::Cpu(work) => {
-                recorder.expect_cpu()?;
+                recorder.cpu_call()?;
                 work()
             }
-            Work::Gpu { compiled, bind_group, groups: [x, y, z], steps, .. } => {
-                let pass = recorder.gpu_pass()?;
+            Work::Gpu { gpu, compiled, bind_group, leases, groups: [x, y, z], steps, .. } => {
+                let pass = recorder.gpu_pass(gpu, self.dispatches(), leases)?;
                 pass.set_pipeline(&compiled.pipeline);
                 match steps {
                     None => {
@@ -292,7 +298,7 @@ fn range(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindingResource
 }
 
 fn bind<'b>(gpu: &Gpu, kernel: &str, name: &str, buffer: &'b Buffer) -> Result<wgpu::BindingResource<'b>> {
-    let (storage, offset) = buffer.wgpu().ok_or_else(|| Error::WrongDevice {
+    let (lease, offset) = buffer.lease().ok_or_else(|| Error::WrongDevice {
         what: format!("`{name}` of kernel `{kernel}`"),
         expected: gpu.info().name.clone(),
         got: "the CPU executor".to_string(),
@@ -307,5 +313,5 @@ fn bind<'b>(gpu: &Gpu, kernel: &str, name: &str, buffer: &'b Buffer) -> Result<w
         let expected = format!("a multiple of {}", caps.offset_alignment);
         return Err(Error::invalid(format!("the offset of `{name}`"), expected, offset));
     }
-    Ok(range(storage, offset, size))
+    Ok(range(lease.buffer(), offset, size))
 }

@@ -3,8 +3,10 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses what it needs")]
 
 mod layer;
+mod model;
 
 pub use layer::{Layer, Running};
+pub use model::Model;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
