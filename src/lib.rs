@@ -198,6 +198,7 @@ pub mod train;
 pub use cell::{Cell, CellRow};
 pub use config::{BatchShape, RnnConfig};
 pub use device::{Buffer, DType, Device, DeviceKind, Recorder, Timing};
+pub use device::{Clock, KernelTime, Profile, Profiler, Span};
 pub use error::{Error, Result};
 // wgpu's types are part of this interface; an app takes them from here to have the same version.
 pub use wgpu;

@@ -2,10 +2,13 @@
 
 mod buffer;
 mod open;
+mod profile;
 mod record;
 
 pub(crate) use buffer::Element;
 pub use buffer::{Buffer, DType};
 pub use open::{Device, DeviceKind};
 pub(crate) use open::{Executor, Precision};
+pub(crate) use profile::Facts;
+pub use profile::{Clock, KernelTime, Profile, Profiler, Span};
 pub use record::{Recorder, Timing};

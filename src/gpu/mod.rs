@@ -13,4 +13,5 @@ pub use context::Gpu;
 pub(crate) use context::ready;
 pub use pipelines::BindingKind;
 pub(crate) use pipelines::Compiled;
+pub(crate) use timestamps::PassTimes;
 pub use timestamps::Timestamps;

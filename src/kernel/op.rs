@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cell::Cell;
 use crate::cpu::threads::Pool;
-use crate::device::{Buffer, Device, Executor, Precision, Recorder};
+use crate::device::{Buffer, Device, Executor, Facts, Precision, Recorder};
 use crate::error::{Error, Result};
 use crate::gpu::{AdapterKind, BindingKind, Capabilities, Compiled, Gpu, ready};
 use crate::shader::{Kernel, Spec, compose};
@@ -178,16 +178,20 @@ impl Op {
         }
     }
 
+    /// The cell and constants that its shader is composed with, in words; empty for native work.
+    pub fn variant(&self) -> String {
+        let Some(spec) = self.spec() else { return String::new() };
+        let cell = spec.cell.map(|cell| cell.name().to_string());
+        let consts = spec.consts.iter().map(|(name, value)| format!("{name} {value}"));
+        cell.into_iter().chain(consts).collect::<Vec<_>>().join(", ")
+    }
+
     /// Records it; on the CPU does it.
     pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
-        recorder.count(self.dispatches());
+        let facts = Facts { kernel: self.name, dispatches: self.dispatches(), variant: &|| self.variant() };
         match &self.work {
-            Work::Cpu(work) => {
-                recorder.expect_cpu()?;
-                work()
-            }
-            Work::Gpu { compiled, bind_group, groups: [x, y, z], steps, .. } => {
-                let pass = recorder.gpu_pass()?;
+            Work::Cpu(work) => recorder.cpu_op(&facts, work),
+            Work::Gpu { compiled, bind_group, groups: [x, y, z], steps, .. } => recorder.gpu_op(&facts, |pass| {
                 pass.set_pipeline(&compiled.pipeline);
                 match steps {
                     None => {
@@ -201,8 +205,7 @@ impl Op {
                         }
                     }
                 }
-                Ok(())
-            }
+            }),
         }
     }
 }
