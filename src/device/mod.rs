@@ -1,6 +1,7 @@
 //! One name for both executors: [`Device`], its [`Buffer`]s, and the [`Recorder`] that work is recorded into.
 
 mod buffer;
+mod cache;
 mod open;
 mod profile;
 mod record;

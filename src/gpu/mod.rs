@@ -1,6 +1,7 @@
 //! The GPU side: an owned or borrowed wgpu device, what it can do, its pipelines and timestamps.
 
 mod adapters;
+mod cache;
 mod caps;
 mod context;
 mod pipelines;
