@@ -6,6 +6,7 @@
 mod adapters;
 mod compare;
 mod data;
+mod device;
 mod report;
 mod results;
 mod stop;
@@ -16,7 +17,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use wgpu_rnn::{Device, DeviceKind};
+use device::{describe, open};
 
 /// LSTM, GRU and the plain RNN on any GPU, or on the CPU: compare them on real data, check them, time them.
 #[derive(Parser)]
@@ -91,14 +92,4 @@ fn size(text: &str) -> Result<usize, String> {
         Ok(size) => Ok(size),
         Err(_) => Err("expected a whole number of at least 1".to_string()),
     }
-}
-
-/// Opens a device and says which.
-fn open(kind: DeviceKind) -> anyhow::Result<Device> {
-    Ok(pollster::block_on(Device::open(kind))?)
-}
-
-/// One line about a device.
-fn describe(device: &Device) -> String {
-    format!("{} ({}, {}), because {}", device.name(), device.kind_name(), device.backend(), device.why())
 }
