@@ -93,3 +93,8 @@ fn size(text: &str) -> Result<usize, String> {
         Err(_) => Err("expected a whole number of at least 1".to_string()),
     }
 }
+
+/// What was typed to get here.
+fn command_line() -> String {
+    std::iter::once("wgpu-rnn".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+}
