@@ -4,7 +4,9 @@
 use std::time::Instant;
 
 use super::open::{Device, Executor};
-use super::profile::{Clock, Facts, Profile, Profiler, Span};
+#[cfg(not(target_arch = "wasm32"))]
+use super::profile::{Clock, Profile};
+use super::profile::{Facts, Profiler, Span};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Timestamps, ready};
 
@@ -16,6 +18,7 @@ pub struct Recorder<'e> {
 }
 
 /// Where work goes.
+#[expect(clippy::large_enum_variant, reason = "the usual variant is the large one, and recording allocates nothing")]
 enum Sink<'e> {
     /// One compute pass for all.
     Pass(wgpu::ComputePass<'e>),
@@ -181,6 +184,22 @@ impl Device {
     /// [`run`](Self::run) and [`wait`](Self::wait), timed op by op: on a GPU by its timestamps, each op in a compute pass
     /// of its own; on the CPU by the host's clock. For measuring only: it allocates, and on a GPU more passes take more
     /// time than one. [`Error::Unsupported`] on a GPU without timestamps. [`Profiler`] does the same in an app's encoder.
+    ///
+    /// ```
+    /// # use wgpu_rnn::nn::{Linear, Parameters};
+    /// # fn main() -> wgpu_rnn::Result<()> {
+    /// # let device = wgpu_rnn::Device::cpu()?;
+    /// # let parameters = Parameters::new(&device, Linear::new(3, 2).parameters(""))?;
+    /// # let (x, y) = (device.alloc("x", 12)?, device.alloc("y", 8)?);
+    /// # let program = Linear::new(3, 2).bind(&parameters, "", 4, &x, &y)?;
+    /// let profile = device.profile(|recorder| program.record(recorder))?;
+    /// for kernel in profile.kernels() {
+    ///     println!("{} took {:.3} ms, {:.0} % of all", kernel.kernel, kernel.ms, 100.0 * kernel.share);
+    /// }
+    /// # assert!(!profile.spans.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(not(target_arch = "wasm32"))]
     pub fn profile(&self, work: impl FnOnce(&mut Recorder<'_>) -> Result<()>) -> Result<Profile> {
         match self.executor() {

@@ -101,6 +101,8 @@ impl Op {
     pub(crate) fn gpu(gpu: &Gpu, launch: &Launch<'_>) -> Result<Self> {
         let kernel = launch.kernel;
         let spec = Spec { kernel, cell: launch.cell, consts: launch.consts.clone() };
+        let caps = gpu.capabilities();
+        log::debug!("kernel {}: {} (a {:?} adapter's tiles)", kernel.name, spec.variant(), caps.kind);
         let composed = compose(&spec);
         let kinds: Vec<BindingKind> = kernel.bindings.iter().map(|binding| binding.kind).collect();
         let compiled = gpu.pipeline(kernel.name, &composed.source, &kinds).map_err(|(line, why)| Error::Shader {
@@ -180,10 +182,7 @@ impl Op {
 
     /// The cell and constants that its shader is composed with, in words; empty for native work.
     pub fn variant(&self) -> String {
-        let Some(spec) = self.spec() else { return String::new() };
-        let cell = spec.cell.map(|cell| cell.name().to_string());
-        let consts = spec.consts.iter().map(|(name, value)| format!("{name} {value}"));
-        cell.into_iter().chain(consts).collect::<Vec<_>>().join(", ")
+        self.spec().map(Spec::variant).unwrap_or_default()
     }
 
     /// Records it; on the CPU does it.

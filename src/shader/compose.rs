@@ -16,6 +16,15 @@ pub struct Spec {
     pub consts: Vec<(&'static str, u32)>,
 }
 
+impl Spec {
+    /// The cell and the constants in words, such as `lstm, LANES 32, RB 2`.
+    pub fn variant(&self) -> String {
+        let cell = self.cell.map(|cell| cell.name().to_string());
+        let consts = self.consts.iter().map(|(name, value)| format!("{name} {value}"));
+        cell.into_iter().chain(consts).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// Composed WGSL and where each line came from.
 #[derive(Clone, Debug)]
 pub struct Composed {

@@ -154,6 +154,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let page = args.profile.then(|| args.out.clone().unwrap_or_else(|| PathBuf::from("profile.html")));
     page.as_deref().map_or(Ok(()), profile::check)?;
     let device = crate::open(args.device)?;
+    if args.profile {
+        // A device without timestamps is known before anything is timed.
+        device.profile(|_| Ok(()))?;
+    }
     let mode = match args.mode {
         TimedMode::Forward => Mode::Infer,
         TimedMode::Train => Mode::Train,
