@@ -96,7 +96,8 @@
 //!
 //! - [`useful_limits`](gpu::Capabilities::useful_limits): the adapter's own buffer and binding sizes. With the default
 //!   of 128 MiB a binding, layers that need more are split into chunks of steps, with the same results up to rounding.
-//! - [`useful_features`](gpu::Capabilities::useful_features): timestamps, for the GPU's own time in [`Device::time`].
+//! - [`useful_features`](gpu::Capabilities::useful_features): timestamps, for the GPU's own time in [`Device::time`]
+//!   and [`Device::profile`]; pipeline caches, for [`Device::pipeline_cache_data`].
 //!
 //! What an adapter offers is in [`gpu::adapters`]; what a plan takes, before anything is allocated, in [`Rnn::memory`].
 //! What does not fit is an [`Error`] that says what was needed and what the device allows. Buffers that are dropped wait
@@ -202,6 +203,7 @@ pub mod train;
 pub use cell::{Cell, CellRow};
 pub use config::{BatchShape, RnnConfig};
 pub use device::{Buffer, DType, Device, DeviceKind, Recorder, Timing};
+pub use device::{Clock, KernelTime, Profile, Profiler, Span};
 pub use error::{Error, Result};
 // wgpu's types are part of this interface; an app takes them from here to have the same version.
 pub use wgpu;

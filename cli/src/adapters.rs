@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use wgpu_rnn::gpu::{AdapterReport, Capabilities, adapters};
-use wgpu_rnn::plan::STRATEGIES;
+use wgpu_rnn::plan::{Mode, STRATEGIES};
 use wgpu_rnn::{BatchShape, Cell, Device, RnnConfig};
 
 use crate::say;
@@ -95,13 +95,13 @@ fn cpu() -> anyhow::Result<Row> {
     })
 }
 
-/// Which strategies run on a device, asked with a small layer; why none does where the device can't be used.
+/// Which strategies run on a device, asked with training of a small layer; why none does where the device can't be used.
 fn strategies(device: Result<&Device, &str>) -> Vec<StrategyRow> {
     let (config, shape) = (RnnConfig::new(Cell::Lstm, 64, 128), BatchShape::new(128, 32));
     let row = |strategy: &&dyn wgpu_rnn::plan::Strategy| StrategyRow {
         name: strategy.name(),
         why_not: match device {
-            Ok(device) => strategy.fits(device, &config, shape).err(),
+            Ok(device) => strategy.fits(device, &config, shape, Mode::Train).err(),
             Err(why) => Some(why.to_string()),
         },
     };

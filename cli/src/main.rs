@@ -6,6 +6,7 @@
 mod adapters;
 mod compare;
 mod data;
+mod device;
 mod report;
 mod results;
 mod stop;
@@ -16,7 +17,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use wgpu_rnn::{Device, DeviceKind};
+use device::{describe, open};
 
 /// LSTM, GRU and the plain RNN on any GPU, or on the CPU: compare them on real data, check them, time them.
 #[derive(Parser)]
@@ -93,12 +94,7 @@ fn size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Opens a device and says which.
-fn open(kind: DeviceKind) -> anyhow::Result<Device> {
-    Ok(pollster::block_on(Device::open(kind))?)
-}
-
-/// One line about a device.
-fn describe(device: &Device) -> String {
-    format!("{} ({}, {}), because {}", device.name(), device.kind_name(), device.backend(), device.why())
+/// What was typed to get here.
+fn command_line() -> String {
+    std::iter::once("wgpu-rnn".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
 }

@@ -41,6 +41,8 @@ pub struct Capabilities {
     pub subgroup_size: [u32; 2],
     /// Cooperative matrices.
     pub cooperative_matrix: bool,
+    /// Pipeline caches (Vulkan only).
+    pub pipeline_cache: bool,
 }
 
 impl Capabilities {
@@ -66,6 +68,7 @@ impl Capabilities {
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             subgroup_size: [info.subgroup_min_size, info.subgroup_max_size],
             cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+            pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
         }
     }
 
@@ -80,7 +83,7 @@ impl Capabilities {
 
     /// The features this engine makes use of, to be intersected with the adapter's. None is required.
     pub fn useful_features() -> wgpu::Features {
-        wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16
+        wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE | wgpu::Features::SHADER_F16
     }
 
     /// The limits a host should request to give this engine room: WebGPU's defaults with the adapter's own buffer and

@@ -1,6 +1,7 @@
 //! The GPU side: an owned or borrowed wgpu device, what it can do, its pipelines, its pool of buffers and timestamps.
 
 mod adapters;
+mod cache;
 mod caps;
 mod context;
 mod counters;
@@ -18,4 +19,5 @@ pub use pipelines::BindingKind;
 pub(crate) use pipelines::Compiled;
 pub(crate) use pool::Lease;
 pub use pool::PoolUse;
+pub(crate) use timestamps::PassTimes;
 pub use timestamps::Timestamps;

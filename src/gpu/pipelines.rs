@@ -24,10 +24,12 @@ pub(crate) struct Compiled {
     pub(crate) layout: wgpu::BindGroupLayout,
 }
 
-/// Pipelines by composed source.
+/// Pipelines by composed source, and the cache that they are compiled with.
 #[derive(Default)]
 pub(crate) struct Pipelines {
     by_source: HashMap<String, Arc<Compiled>>,
+    /// Settled at the first compilation: this one, or none.
+    pub(super) cache: Option<Option<wgpu::PipelineCache>>,
 }
 
 impl Gpu {
@@ -49,6 +51,7 @@ impl Gpu {
 
     fn compile(&self, label: &str, source: &str, bindings: &[BindingKind]) -> Result<Compiled, (usize, String)> {
         let device = self.device();
+        let cache = self.pipeline_cache();
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let descriptor =
             wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
@@ -72,7 +75,7 @@ impl Gpu {
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
-            cache: None,
+            cache: cache.as_ref(),
         });
         match ready(scope.pop()) {
             Some(Some(error)) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cell::Cell;
 use crate::cpu::threads::Pool;
-use crate::device::{Buffer, DType, Device, Executor, NativeFloat, Recorder};
+use crate::device::{Buffer, DType, Device, Executor, Facts, NativeFloat, Recorder};
 use crate::error::{Error, Result};
 use crate::gpu::{AdapterKind, BindingKind, Capabilities, Compiled, Gpu, Lease};
 use crate::shader::{Binding, Kernel, Spec, compose};
@@ -111,6 +111,8 @@ impl Op {
         let kernel = launch.kernel;
         let halves = halves(kernel, launch.buffers)?;
         let spec = Spec { kernel, cell: launch.cell, consts: launch.consts.clone(), halves };
+        let caps = gpu.capabilities();
+        log::debug!("kernel {}: {} (a {:?} adapter's tiles)", kernel.name, spec.variant(), caps.kind);
         let composed = compose(&spec);
         let kinds: Vec<BindingKind> = kernel.bindings.iter().map(|binding| binding.kind).collect();
         let compiled = gpu.pipeline(kernel.name, &composed.source, &kinds).map_err(|(line, why)| Error::Shader {
@@ -185,30 +187,33 @@ impl Op {
         }
     }
 
+    /// The cell and constants that its shader is composed with, in words; empty for native work.
+    pub fn variant(&self) -> String {
+        self.spec().map(Spec::variant).unwrap_or_default()
+    }
+
     /// Records it; on the CPU does it. An error, and nothing recorded, when the device does not take so many dispatches
     /// at once.
     pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
+        let facts = Facts { kernel: self.name, dispatches: self.dispatches(), variant: &|| self.variant() };
         match &self.work {
-            Work::Cpu(work) => {
-                recorder.cpu_call()?;
-                work()
-            }
+            Work::Cpu(work) => recorder.cpu_op(&facts, work),
             Work::Gpu { gpu, compiled, bind_group, leases, groups: [x, y, z], steps, .. } => {
-                let pass = recorder.gpu_pass(gpu, self.dispatches(), leases)?;
-                pass.set_pipeline(&compiled.pipeline);
-                match steps {
-                    None => {
-                        pass.set_bind_group(0, bind_group, &[]);
-                        pass.dispatch_workgroups(*x, *y, *z);
-                    }
-                    Some(Steps { count, stride }) => {
-                        for step in 0..*count {
-                            pass.set_bind_group(0, bind_group, &[step * stride]);
+                recorder.gpu_op(&facts, gpu, leases, |pass| {
+                    pass.set_pipeline(&compiled.pipeline);
+                    match steps {
+                        None => {
+                            pass.set_bind_group(0, bind_group, &[]);
                             pass.dispatch_workgroups(*x, *y, *z);
                         }
+                        Some(Steps { count, stride }) => {
+                            for step in 0..*count {
+                                pass.set_bind_group(0, bind_group, &[step * stride]);
+                                pass.dispatch_workgroups(*x, *y, *z);
+                            }
+                        }
                     }
-                }
-                Ok(())
+                })
             }
         }
     }

@@ -6,4 +6,4 @@ mod strategy;
 
 pub use memory::{ChunkBuffers, Layout, Memory, Mode, Reserve, Workspace};
 pub use split::{chunks, overlap, reversed, windows};
-pub use strategy::{STRATEGIES, Strategy, Why, choose};
+pub use strategy::{Choice, STRATEGIES, Strategy, Why, choose};

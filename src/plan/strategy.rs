@@ -6,6 +6,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernel::Op;
 use crate::kernel::recurrent::{Chunk, Gradients, Weights};
+use crate::plan::Mode;
 
 /// Why a strategy can't run, as a clause.
 pub type Why = String;
@@ -15,8 +16,8 @@ pub trait Strategy: Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Whether it can run this layer on this device.
-    fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape) -> std::result::Result<(), Why>;
+    /// Whether it can run this layer on this device, all that `mode` needs in one submit.
+    fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape, mode: Mode) -> std::result::Result<(), Why>;
 
     /// Why one would take it, as a clause.
     fn because(&self) -> &'static str;
@@ -46,11 +47,16 @@ impl Strategy for Stepwise {
         "stepwise"
     }
 
-    fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape) -> std::result::Result<(), Why> {
+    fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape, mode: Mode) -> std::result::Result<(), Why> {
         let Some(gpu) = device.gpu() else {
             return Err("it dispatches GPU kernels, and this is the CPU executor".to_string());
         };
-        let (dispatches, most) = (shape.steps.saturating_mul(config.layers), gpu.capabilities().max_dispatches());
+        // Backward takes one more, which brings the gradients to the initial states.
+        let a_layer = match mode {
+            Mode::Infer => shape.steps,
+            Mode::Train => shape.steps.saturating_mul(2).saturating_add(1),
+        };
+        let (dispatches, most) = (a_layer.saturating_mul(config.layers), gpu.capabilities().max_dispatches());
         if dispatches > most {
             return Err(format!("it needs at least {dispatches} dispatches, and this adapter takes {most} a submit"));
         }
@@ -67,7 +73,7 @@ impl Strategy for Native {
         "native"
     }
 
-    fn fits(&self, device: &Device, _: &RnnConfig, _: BatchShape) -> std::result::Result<(), Why> {
+    fn fits(&self, device: &Device, _: &RnnConfig, _: BatchShape, _: Mode) -> std::result::Result<(), Why> {
         match device.gpu() {
             None => Ok(()),
             Some(_) => Err("it is the CPU executor's, and this is a GPU device".to_string()),
@@ -79,35 +85,53 @@ impl Strategy for Native {
     }
 }
 
+/// A strategy that was taken.
+pub struct Choice {
+    /// The strategy.
+    pub strategy: &'static dyn Strategy,
+    /// Why this one and no other, as a clause.
+    pub why: Why,
+}
+
 /// The forced strategy, or the first that fits. A forced one that does not fit is an error, never replaced.
 pub fn choose(
     device: &Device,
     config: &RnnConfig,
     shape: BatchShape,
+    mode: Mode,
     forced: Option<&str>,
-) -> Result<&'static dyn Strategy> {
+) -> Result<Choice> {
+    let taken = |strategy: &&'static dyn Strategy, why: Why| {
+        log::debug!("strategy {}: {why}", strategy.name());
+        Choice { strategy: *strategy, why }
+    };
     if let Some(name) = forced {
         let found = STRATEGIES.iter().find(|strategy| strategy.name() == name).ok_or_else(|| {
             let names: Vec<_> = STRATEGIES.iter().map(|strategy| strategy.name()).collect();
             Error::invalid("the strategy", names.join(" or "), format!("`{name}`"))
         })?;
-        found.fits(device, config, shape).map_err(|why| Error::Strategy { strategy: name.to_string(), why })?;
-        log::debug!("strategy {name}: it was asked for");
-        return Ok(*found);
+        found.fits(device, config, shape, mode).map_err(|why| Error::Strategy { strategy: name.to_string(), why })?;
+        return Ok(taken(found, "it was asked for".to_string()));
     }
-    let mut reasons = Vec::new();
+    let mut chosen = None;
+    let mut others = Vec::new();
     for strategy in STRATEGIES {
-        match strategy.fits(device, config, shape) {
-            Ok(()) => {
-                log::debug!("strategy {}: {}", strategy.name(), strategy.because());
-                return Ok(*strategy);
+        match (strategy.fits(device, config, shape, mode), chosen) {
+            (Ok(()), None) => chosen = Some(strategy),
+            (Ok(()), Some(_)) => {
+                others.push(format!("not `{}`, which fits too but is preferred less", strategy.name()))
             }
-            Err(why) => {
-                log::debug!("not strategy {}: {why}", strategy.name());
-                reasons.push(format!("`{}` because {why}", strategy.name()));
-            }
+            (Err(why), _) => others.push(format!("not `{}` because {why}", strategy.name())),
         }
     }
-    let why = format!("no strategy fits {}, {}", device.name(), reasons.join(", "));
-    Err(Error::Strategy { strategy: "auto".to_string(), why })
+    match chosen {
+        Some(strategy) => {
+            let reasons: Vec<_> = [strategy.because().to_string()].into_iter().chain(others).collect();
+            Ok(taken(strategy, reasons.join("; ")))
+        }
+        None => {
+            let why = format!("no strategy fits {}: {}", device.name(), others.join("; "));
+            Err(Error::Strategy { strategy: "auto".to_string(), why })
+        }
+    }
 }

@@ -18,6 +18,16 @@ pub struct Spec {
     pub halves: Vec<&'static str>,
 }
 
+impl Spec {
+    /// The cell and the constants in words, such as `lstm, LANES 32, RB 2`.
+    pub fn variant(&self) -> String {
+        let cell = self.cell.map(|cell| cell.name().to_string());
+        let consts = self.consts.iter().map(|(name, value)| format!("{name} {value}"));
+        let halves = self.halves.iter().map(|name| format!("{name} f16"));
+        cell.into_iter().chain(consts).chain(halves).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// Composed WGSL and where each line came from.
 #[derive(Clone, Debug)]
 pub struct Composed {

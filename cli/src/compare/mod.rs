@@ -181,7 +181,7 @@ fn gather(
     Ok(Results {
         version: env!("CARGO_PKG_VERSION").to_string(),
         date: today().context("the system clock is before 1970")?,
-        command: std::iter::once("wgpu-rnn".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" "),
+        command: crate::command_line(),
         device: DeviceUsed {
             name: device.name(),
             kind: device.kind_name().to_string(),

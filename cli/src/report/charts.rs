@@ -36,11 +36,13 @@ pub enum Role {
     Gru,
     /// The LSTM.
     Lstm,
+    /// Something that took time.
+    Span,
 }
 
 impl Role {
-    const ALL: [Self; 8] =
-        [Self::Ink, Self::Muted, Self::Grid, Self::Card, Self::Naive, Self::Rnn, Self::Gru, Self::Lstm];
+    const ALL: [Self; 9] =
+        [Self::Ink, Self::Muted, Self::Grid, Self::Card, Self::Naive, Self::Rnn, Self::Gru, Self::Lstm, Self::Span];
 
     /// The role of a run, from a text that begins with its cell's name.
     pub fn of(cell: &str) -> Self {
@@ -59,6 +61,7 @@ impl Role {
             Self::Rnn => "rnn",
             Self::Gru => "gru",
             Self::Lstm => "lstm",
+            Self::Span => "span",
         }
     }
 

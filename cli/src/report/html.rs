@@ -1,4 +1,18 @@
-//! The few pieces of HTML that the page is made of; every text from data passes through [`escape`].
+//! The few pieces of HTML that pages are made of; every text from data passes through [`escape`].
+
+const STYLE: &str = include_str!("style.css");
+
+/// A whole document that needs no other file; `body` and `footer` are HTML.
+pub fn document(title: &str, body: &str, footer: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+         <body>\n<main>\n{body}</main>\n<footer>{footer}</footer>\n</body>\n</html>\n",
+        escape(title)
+    )
+}
 
 /// Text as HTML, safe between tags and inside double quotes.
 pub fn escape(text: &str) -> String {
@@ -28,6 +42,11 @@ pub struct Table {
 impl Table {
     /// The table behind a chart, folded away; `label` is what a screen reader calls it.
     pub fn folded(&self, label: &str) -> String {
+        format!("<details><summary>The numbers</summary>{}</details>", self.open(label))
+    }
+
+    /// The table, scrolling where it is wider than its place; `label` is what a screen reader calls it.
+    pub fn open(&self, label: &str) -> String {
         let cells = |tag: &str, texts: &[String]| -> String {
             texts.iter().map(|text| format!("<{tag}>{}</{tag}>", escape(text))).collect()
         };
@@ -37,9 +56,8 @@ impl Table {
             format!("<tr><th scope=\"row\">{}</th>{}</tr>\n", escape(name), cells("td", row.get(1..).unwrap_or(&[])))
         });
         format!(
-            "<details><summary>The numbers</summary><div class=\"scroll\" tabindex=\"0\" \
-             role=\"region\" aria-label=\"{}\">\
-             <table>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody></table></div></details>",
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\">\
+             <table>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody></table></div>",
             escape(label),
             head.collect::<String>(),
             rows.collect::<String>()
@@ -53,6 +71,31 @@ pub fn section(id: &str, title: &str, lead: &str, content: &str) -> String {
     format!(
         "<section id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{title}</h2>\n{lead}{content}\n</section>\n"
     )
+}
+
+/// Name of the fact that is written as code.
+pub const COMMAND: &str = "Command";
+
+/// Names and what they are.
+pub fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let fact = |(name, value): (&str, String)| {
+        let value = if name == COMMAND { format!("<code>{}</code>", escape(&value)) } else { escape(&value) };
+        format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n")
+    };
+    format!("<dl class=\"facts\">\n{}</dl>\n", facts.into_iter().map(fact).collect::<String>())
+}
+
+/// Numbers to take home: name, value and a note of each.
+pub fn tiles(tiles: impl IntoIterator<Item = (String, String, String)>) -> String {
+    let tile = |(name, value, note): (String, String, String)| {
+        format!(
+            "<div class=\"tile\"><p>{}</p><p class=\"value\">{}</p><p class=\"note\">{}</p></div>\n",
+            escape(&name),
+            escape(&value),
+            escape(&note)
+        )
+    };
+    format!("<div class=\"tiles\">\n{}</div>\n", tiles.into_iter().map(tile).collect::<String>())
 }
 
 /// Sentences as a list.

@@ -1,6 +1,7 @@
-//! The report of `compare`: `index.html` to look at, `results.json` to compute with, a summary to print.
+//! The report of `compare`: `index.html` to look at, `results.json` to compute with, a summary to print. And the page
+//! of `time --profile`.
 //!
-//! The page is one file that opens without a network. Each file is written under another name in the
+//! A page is one file that opens without a network. Each file is written under another name in the
 //! same folder and then renamed, so that an interruption leaves the old file or the new one, never half
 //! of one.
 
@@ -13,12 +14,16 @@ mod html;
 mod lines;
 mod numbers;
 mod page;
+mod profile;
 mod rows;
 #[cfg(test)]
 mod sample;
 mod text;
+mod timeline;
 
+pub use html::COMMAND;
 pub use numbers::{bytes, count};
+pub use profile::Profiled;
 pub use text::summary;
 
 use crate::results::{Results, Run};
@@ -33,6 +38,14 @@ pub fn write(results: &Results, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
     replace(&out.join("results.json"), &(json + "\n"))?;
     replace(&out.join("index.html"), &page)
+}
+
+/// Writes the page of a profile to `path`, its folder being made if it does not exist.
+pub fn write_profile(profiled: &Profiled<'_>, path: &Path) -> Result<()> {
+    let page = profile::render(profiled).context("could not draw the page")?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: could not make the folder", folder.display()))?;
+    replace(path, &page)
 }
 
 /// An error unless files can be written into `out`, or into the nearest folder above it that exists. Leaves nothing.

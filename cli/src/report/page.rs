@@ -1,13 +1,11 @@
 //! The page, from top to bottom.
 
-use super::html::{escape, list, section};
+use super::html::{self, escape, list, section};
 use super::numbers::{bytes, count, number, with_unit};
 use super::rows::{Cell, Section, sections};
 use super::{Group, figures, findings, groups};
 use crate::results::{Claim, Results};
 use anyhow::Result;
-
-const STYLE: &str = include_str!("style.css");
 
 /// The whole page as one HTML document.
 pub fn render(results: &Results) -> Result<String> {
@@ -25,17 +23,12 @@ pub fn render(results: &Results) -> Result<String> {
     body += &section("costs", "What they cost", lead, &figures::costs(results)?);
     body += &data(results);
     body += &method(results);
-    Ok(format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <link rel=\"icon\" href=\"data:,\">\n<title>{} on {}</title>\n<style>\n{STYLE}</style>\n</head>\n\
-         <body>\n<main>\n{body}</main>\n<footer>Made by wgpu-rnn {}. The same numbers are in \
-         <a href=\"results.json\">results.json</a>.</footer>\n</body>\n</html>\n",
-        escape(&cells(results)),
-        escape(&results.data.name),
+    let title = format!("{} on {}", cells(results), results.data.name);
+    let footer = format!(
+        "Made by wgpu-rnn {}. The same numbers are in <a href=\"results.json\">results.json</a>.",
         escape(&results.version)
-    ))
+    );
+    Ok(html::document(&title, &body, &footer))
 }
 
 /// The cells that were compared, such as `RNN, GRU and LSTM`.
@@ -67,23 +60,19 @@ fn header(results: &Results) -> String {
         ("Data", results.data.name.clone()),
         ("Batch", shape),
         ("Date", results.date.clone()),
-        ("Command", results.command.clone()),
+        (html::COMMAND, results.command.clone()),
     ];
-    let fact = |(name, value): (&str, String)| {
-        let value = if name == "Command" { format!("<code>{}</code>", escape(&value)) } else { escape(&value) };
-        format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n")
-    };
     let sentences = findings::sentences(results)
         .iter()
         .map(|sentence| format!("<p>{}</p>\n", escape(sentence)))
         .collect::<String>();
     format!(
         "<header>\n<p class=\"eyebrow\">wgpu-rnn compare</p>\n<h1>{} on the same data</h1>\n<p class=\"lead\">{}</p>\n\
-         {}<div class=\"summary\">\n{sentences}</div>\n<dl class=\"facts\">\n{}</dl>\n</header>\n",
+         {}<div class=\"summary\">\n{sentences}</div>\n{}</header>\n",
         escape(&cells(results)),
         escape(&results.data.task),
         tiles(results),
-        facts.into_iter().map(fact).collect::<String>()
+        html::facts(facts)
     )
 }
 
@@ -102,16 +91,7 @@ fn tiles(results: &Results) -> String {
             "time of a training step at equal hidden size".to_owned(),
         )
     });
-    let tile = |(name, value, note): (String, String, String)| {
-        format!(
-            "<div class=\"tile\"><p>{}</p><p class=\"value\">{}</p><p class=\"note\">{}</p></div>\n",
-            escape(&name),
-            escape(&value),
-            escape(&note)
-        )
-    };
-    let tiles = best.into_iter().chain([naive]).chain(ratio).map(tile);
-    format!("<div class=\"tiles\">\n{}</div>\n", tiles.collect::<String>())
+    html::tiles(best.into_iter().chain([naive]).chain(ratio))
 }
 
 fn tables(results: &Results) -> String {

@@ -1,7 +1,9 @@
 //! The `wgpu-rnn` command as a user runs it: the built binary, its output, its files and its exit codes.
 
 mod adapters;
+mod cache;
 mod compare;
+mod profile;
 mod time;
 mod usage;
 mod verify;
@@ -42,15 +44,19 @@ impl Ran {
     }
 }
 
+/// The command with these arguments. It keeps nothing in the user's folders.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-rnn"));
+    command.args(arguments).env_remove("RUST_LOG").env("WGPU_RNN_CACHE_DIR", "");
+    command
+}
+
 fn start(arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_wgpu-rnn"))
-        .args(arguments)
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts")
+    spawn(command(arguments))
+}
+
+fn spawn(mut command: Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts")
 }
 
 /// Waits for a command; ends it and fails the test when it takes too long.

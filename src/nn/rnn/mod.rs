@@ -21,7 +21,7 @@ use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::kernel::gemm::Matrix;
 use crate::nn::params::Parameters;
-use crate::plan::{self, Layout, Memory, Mode, Reserve, Strategy, Workspace};
+use crate::plan::{self, Choice, Layout, Memory, Mode, Reserve, Strategy, Workspace};
 
 /// Choices that are not part of the layer's mathematics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub struct Rnn {
     mode: Mode,
     lengths: bool,
     strategy: &'static dyn Strategy,
+    why: String,
     chunks: Vec<Range<usize>>,
     layout: Layout,
 }
@@ -82,11 +83,11 @@ impl Rnn {
     ) -> Result<Self> {
         config.check()?;
         shape.check()?;
-        let strategy = plan::choose(device, &config, shape, options.strategy)?;
+        let Choice { strategy, why } = plan::choose(device, &config, shape, mode, options.strategy)?;
         let chunks = plan::chunks(device, &config, shape)?;
         let layout = Layout::new(device, &config, shape, mode, &chunks)?;
         let (device, lengths) = (device.clone(), options.lengths);
-        Ok(Self { device, config, shape, mode, lengths, strategy, chunks, layout })
+        Ok(Self { device, config, shape, mode, lengths, strategy, why, chunks, layout })
     }
 
     /// The layer.
@@ -102,6 +103,11 @@ impl Rnn {
     /// The strategy that runs it.
     pub fn strategy(&self) -> &'static str {
         self.strategy.name()
+    }
+
+    /// Why that strategy runs it and no other, as a clause.
+    pub fn why(&self) -> &str {
+        &self.why
     }
 
     /// Chunks of steps that it is split into; one unless a binding would be too large.

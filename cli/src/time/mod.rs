@@ -1,5 +1,10 @@
 //! `wgpu-rnn time`: one layer, warmed up and timed.
 
+mod kernels;
+mod profile;
+
+use std::path::PathBuf;
+
 use serde::Serialize;
 use wgpu_rnn::kernel::Op;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
@@ -48,6 +53,12 @@ pub struct Args {
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
+    /// Also time every kernel apart, in as many runs again, and write a page with a timeline.
+    #[arg(long)]
+    profile: bool,
+    /// Where that page goes; default: profile.html.
+    #[arg(long, requires = "profile", value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum, Serialize)]
@@ -55,6 +66,23 @@ pub struct Args {
 enum TimedMode {
     Forward,
     Train,
+}
+
+impl TimedMode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Train => "train",
+        }
+    }
+
+    /// Of a heading.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Train => "training",
+        }
+    }
 }
 
 /// What `--json` prints.
@@ -65,7 +93,12 @@ struct Report {
     backend: String,
     why_device: String,
     strategy: &'static str,
+    /// Why that one and no other.
+    why_strategy: String,
     cell: &'static str,
+    /// The cell's name in a heading.
+    #[serde(skip)]
+    title: &'static str,
     steps: usize,
     batch: usize,
     input: usize,
@@ -86,6 +119,27 @@ struct Report {
     workspace_bytes: u64,
     weight_bytes: u64,
     parameters: usize,
+    /// The shaders that it runs as, with their tiles.
+    kernels: Vec<kernels::Kernel>,
+    /// With `--profile`.
+    profile: Option<profile::Profiling>,
+}
+
+impl Report {
+    /// The layer in a line.
+    fn sizes(&self) -> String {
+        format!(
+            "{} T={} B={} I={} H={} L={} D={} {}",
+            self.cell,
+            self.steps,
+            self.batch,
+            self.input,
+            self.hidden,
+            self.layers,
+            1 + usize::from(self.bidirectional),
+            self.mode.name(),
+        )
+    }
 }
 
 /// Runs before the timed ones.
@@ -97,7 +151,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     config.check()?;
     let shape = BatchShape::new(args.steps, args.batch);
     shape.check()?;
+    let page = args.profile.then(|| args.out.clone().unwrap_or_else(|| PathBuf::from("profile.html")));
+    page.as_deref().map_or(Ok(()), profile::check)?;
     let device = crate::open(args.device)?;
+    if args.profile {
+        // A device without timestamps is known before anything is timed.
+        device.profile(|_| Ok(()))?;
+    }
     let mode = match args.mode {
         TimedMode::Forward => Mode::Infer,
         TimedMode::Train => Mode::Train,
@@ -138,13 +198,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let record_us_per_step = record_us_per_step(&device, &bound)?;
     let dispatches = timings[0].dispatches;
     let memory = bound.memory();
+    let profile = args.profile.then(|| profile::measure(&device, &bound, args.runs)).transpose()?;
     let report = Report {
         device: device.name(),
         device_kind: device.kind_name(),
         backend: device.backend(),
         why_device: device.why().to_string(),
         strategy: rnn.strategy(),
+        why_strategy: rnn.why().to_string(),
         cell: args.cell.name(),
+        title: args.cell.title(),
         steps: args.steps,
         batch: args.batch,
         input: args.input,
@@ -163,10 +226,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         workspace_bytes: memory.workspace,
         weight_bytes: params.count() as u64 * device.float_bytes(),
         parameters: params.count(),
+        kernels: kernels::distinct(&bound),
+        profile,
     };
-    match args.json {
-        true => say(serde_json::to_string(&report)?)?,
-        false => print(&report)?,
+    let profiled = report.profile.as_ref().zip(page.as_deref());
+    if let Some((profile, page)) = profiled {
+        profile::write(profile, &report, page)?;
+    }
+    if args.json {
+        say(serde_json::to_string(&report)?)?;
+        return Ok(());
+    }
+    print(&report)?;
+    if let Some((profile, page)) = profiled {
+        profile::print(profile, page)?;
     }
     Ok(())
 }
@@ -195,18 +268,7 @@ fn waves(device: &Device, name: &str, len: usize) -> wgpu_rnn::Result<Buffer> {
 
 fn print(report: &Report) -> std::io::Result<()> {
     say(format_args!("{} ({}, {}), strategy {}", report.device, report.device_kind, report.backend, report.strategy))?;
-    say(format_args!(
-        "{} T={} B={} I={} H={} L={} D={} {}: {} parameters",
-        report.cell,
-        report.steps,
-        report.batch,
-        report.input,
-        report.hidden,
-        report.layers,
-        1 + usize::from(report.bidirectional),
-        if matches!(report.mode, TimedMode::Train) { "train" } else { "forward" },
-        report.parameters,
-    ))?;
+    say(format_args!("{}: {} parameters", report.sizes(), report.parameters))?;
     say(format_args!(
         "wall clock {:.3} ms median of {} ({:.3} to {:.3})",
         report.median_ms, report.runs, report.min_ms, report.max_ms
@@ -243,7 +305,7 @@ pub fn median(sorted: &[f64]) -> f64 {
 
 /// Records the time-step kernels alone, a few times over.
 fn record_us_per_step(device: &Device, bound: &Bound) -> anyhow::Result<f64> {
-    let stepped = || bound.forward.ops().iter().chain(bound.backward.ops()).filter(|op| op.is_stepped());
+    let stepped = || kernels::ops(bound).filter(|op| op.is_stepped());
     let steps: usize = stepped().map(Op::dispatches).sum();
     if steps == 0 {
         return Ok(0.0);

@@ -1,0 +1,96 @@
+//! Opening a device, with the kernels that earlier runs compiled for it. They are kept in a file of the user's cache
+//! folder; whatever goes wrong with that file costs a compilation and nothing else.
+
+use std::fs;
+use std::io::Write;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+use wgpu_rnn::{Device, DeviceKind, wgpu};
+
+/// Names another folder for the pipeline caches; none are kept when it is empty.
+const FOLDER: &str = "WGPU_RNN_CACHE_DIR";
+
+/// A larger file is not read but begun anew: caches only grow, also by kernels of versions long gone.
+const LARGEST: u64 = 64 << 20;
+
+/// A device whose compiled kernels are kept when it is dropped.
+pub struct Opened {
+    device: Device,
+    cache: Option<PathBuf>,
+    /// What was in the file.
+    known: Vec<u8>,
+}
+
+impl Deref for Opened {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.device
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let (Some(path), Some(data)) = (&self.cache, self.device.pipeline_cache_data()) else { return };
+        if data == self.known {
+            return;
+        }
+        match keep(path, &data) {
+            Ok(()) => log::debug!("pipeline cache {}: {} bytes written", path.display(), data.len()),
+            Err(why) => log::debug!("pipeline cache {}: not written, {why}", path.display()),
+        }
+    }
+}
+
+/// Opens a device.
+pub fn open(kind: DeviceKind) -> anyhow::Result<Opened> {
+    let device = pollster::block_on(Device::open(kind))?;
+    let key = device.gpu().and_then(|gpu| wgpu::util::pipeline_cache_key(gpu.info()));
+    let cache = key.zip(folder()).map(|(key, folder)| folder.join(key));
+    let known = cache.as_deref().and_then(read);
+    let device = match &known {
+        // SAFETY: only this command writes these files, into a folder that is the user's own.
+        Some(known) => unsafe { device.with_pipeline_cache_data(known)? },
+        None => device,
+    };
+    Ok(Opened { device, cache, known: known.unwrap_or_default() })
+}
+
+/// One line about a device.
+pub fn describe(device: &Device) -> String {
+    format!("{} ({}, {}), because {}", device.name(), device.kind_name(), device.backend(), device.why())
+}
+
+/// Where pipeline caches are kept, if anywhere.
+fn folder() -> Option<PathBuf> {
+    match std::env::var_os(FOLDER) {
+        Some(folder) => (!folder.is_empty()).then(|| folder.into()),
+        None => Some(etcetera::base_strategy::choose_native_strategy().ok()?.cache_dir().join("wgpu-rnn")),
+    }
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let read = || match fs::metadata(path)?.len() {
+        ..=LARGEST => fs::read(path),
+        size => Err(std::io::Error::other(format!("{size} bytes are too many"))),
+    };
+    match read() {
+        Ok(data) => Some(data),
+        Err(why) => {
+            log::debug!("pipeline cache {}: not read, {why}", path.display());
+            None
+        }
+    }
+}
+
+/// Puts `data` at `path` in one step. The file stays private to the user.
+fn keep(path: &Path, data: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(data)?;
+    file.persist(path)?;
+    Ok(())
+}
