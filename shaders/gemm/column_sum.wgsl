@@ -1,9 +1,11 @@
-// sums[part, column] = Σ over the part's rows of matrix[row, column]. Parts are equal runs of rows, summed in order;
-// a second run over the parts finishes the sum, always in the same order.
+// sums[part, column] = Σ over the part's rows of matrix[row, column], from the last to the first, starting from zero or
+// from what the sum holds. Parts are runs of rows that never reach over a multiple of `run_rows`; a second sum, over the
+// parts, finishes it, always in the same order.
 
 struct ColumnSum {
     rows: u32, columns: u32, row: u32, offset: u32,
     part_rows: u32, to_row: u32, to_offset: u32, accumulate: u32,
+    run_rows: u32, parts: u32, pad0: u32, pad1: u32,
 }
 
 @group(0) @binding(0) var<uniform> u: ColumnSum;
@@ -20,15 +22,17 @@ fn main(
     if column >= u.columns {
         return;
     }
-    for (var part = group.y; part * u.part_rows < u.rows; part += groups.y) {
-        let last = min((part + 1u) * u.part_rows, u.rows);
-        var sum = 0.0;
-        for (var row = part * u.part_rows; row < last; row++) {
-            sum += f32(matrix[u.offset + row * u.row + column]);
-        }
+    let each = (u.run_rows + u.part_rows - 1u) / u.part_rows;
+    for (var part = group.y; part < u.parts; part += groups.y) {
+        let run = part / each * u.run_rows;
+        let first = run + part % each * u.part_rows;
         let at = u.to_offset + part * u.to_row + column;
+        var sum = 0.0;
         if u.accumulate != 0u {
-            sum += sums[at];
+            sum = sums[at];
+        }
+        for (var end = min(min(first + u.part_rows, run + u.run_rows), u.rows); end > first; end--) {
+            sum += f32(matrix[u.offset + (end - 1u) * u.row + column]);
         }
         sums[at] = sum;
     }

@@ -1,4 +1,4 @@
-// to[row, column] = from[row, column] with strides of their own, or zero, for each direction.
+// to[row, column] = from[row, column] with strides of their own, or zero, or −0, for each direction.
 
 struct Copy {
     rows: u32, columns: u32, from_row: u32, to_row: u32,
@@ -20,6 +20,8 @@ fn main(
         var value = 0.0;
         if FROM_SOURCE == 1u {
             value = f32(source[u.from_offset + id.z * u.from_direction + row * u.from_row + column]);
+        } else if FROM_SOURCE == 2u {
+            value = bitcast<f32>(0x80000000u);
         }
         destination[u.to_offset + id.z * u.to_direction + row * u.to_row + column] = destination_t(value);
     }

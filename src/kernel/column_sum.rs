@@ -1,4 +1,5 @@
-//! Sums over rows: bias gradients and the sums that losses and norms end with. Always in the same order.
+//! Sums over rows: bias gradients and the sums that losses and norms end with. Always in the same order, from the last
+//! row to the first, so that a sum may go on from what was summed before.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -28,17 +29,36 @@ struct Uniform {
     to_row: u32,
     to_offset: u32,
     accumulate: u32,
+    run_rows: u32,
+    parts: u32,
+    pad: [u32; 2],
 }
 
-/// Rows that one invocation sums before partial sums are summed.
-const PART: usize = 64;
+/// Rows that one invocation sums at most before partial sums are summed.
+pub const PART: usize = 64;
 
-/// How many partial sums a sum over `rows` rows goes through; its scratch is this many rows.
-pub const fn parts(rows: usize) -> usize {
-    rows.div_ceil(PART)
+/// How many partial sums a sum over `rows` rows goes through when none reaches over a multiple of `run` rows; its
+/// scratch is this many rows.
+pub const fn parts(rows: usize, run: usize) -> usize {
+    count(rows, run, part_rows(run))
 }
 
-/// `to[part, c] = Σ of part_rows rows of from[.., c]`, or added to it.
+/// Rows of a part: as equal as may be within a run.
+const fn part_rows(run: usize) -> usize {
+    match run {
+        0 => PART,
+        _ => run.div_ceil(run.div_ceil(PART)),
+    }
+}
+
+const fn count(rows: usize, run: usize, part: usize) -> usize {
+    match run {
+        0 => 0,
+        _ => rows / run * run.div_ceil(part) + (rows % run).div_ceil(part),
+    }
+}
+
+/// `to[part, c] = Σ of part_rows rows of from[.., c]`, or what it holds and then these.
 #[derive(Clone)]
 pub struct ColumnSum {
     /// Rows.
@@ -47,30 +67,35 @@ pub struct ColumnSum {
     pub columns: usize,
     /// Rows summed into one row of `to`.
     pub part_rows: usize,
+    /// No part reaches over a multiple of this many rows.
+    pub run_rows: usize,
     /// What is summed; columns are contiguous.
     pub from: Matrix,
     /// The sums; columns are contiguous.
     pub to: Matrix,
-    /// Whether `to` is added to.
+    /// Whether sums start from what `to` holds.
     pub accumulate: bool,
 }
 
 impl ColumnSum {
-    /// Partial sums of `from [rows, columns]` into `scratch [parts(rows), columns]`.
-    pub fn partial(rows: usize, columns: usize, from: Matrix, scratch: Matrix) -> Self {
-        Self { rows, columns, part_rows: PART, from, to: scratch, accumulate: false }
+    /// Partial sums of `from [rows, columns]` into `scratch [parts(rows, run), columns]`. Cut at multiples of `run` rows,
+    /// a sum goes through the same parts in pieces as in one.
+    pub fn partial(rows: usize, columns: usize, run: usize, from: Matrix, scratch: Matrix) -> Self {
+        Self { rows, columns, part_rows: part_rows(run), run_rows: run, from, to: scratch, accumulate: false }
     }
 
     /// The sum of all rows into one.
     pub fn total(rows: usize, columns: usize, from: Matrix, to: Matrix, accumulate: bool) -> Self {
-        Self { rows, columns, part_rows: rows, from, to, accumulate }
+        Self { rows, columns, part_rows: rows, run_rows: rows, from, to, accumulate }
     }
 
     /// The op; an error when a matrix does not lie in its buffer, or both share one.
     pub fn op(self, device: &Device) -> Result<Op> {
         at_least_one("the rows of one sum", self.part_rows)?;
+        at_least_one("the rows of a run of sums", self.run_rows)?;
+        let parts = count(self.rows, self.run_rows, self.part_rows);
         self.from.check("the summed matrix", self.rows, self.columns, 1)?;
-        self.to.check("the sums", self.rows.div_ceil(self.part_rows), self.columns, 1)?;
+        self.to.check("the sums", parts, self.columns, 1)?;
         distinct("column_sum", &[&self.to.buffer], &[&self.from.buffer])?;
         match device.target() {
             Target::Gpu(gpu) => {
@@ -83,6 +108,9 @@ impl ColumnSum {
                     to_row: self.to.row as u32,
                     to_offset: self.to.offset as u32,
                     accumulate: u32::from(self.accumulate),
+                    run_rows: self.run_rows as u32,
+                    parts: parts as u32,
+                    pad: [0; 2],
                 };
                 let lanes = Tile::elements(gpu.capabilities());
                 let most = gpu.capabilities().max_workgroups as usize;
@@ -94,11 +122,7 @@ impl ColumnSum {
                         consts: vec![("LANES", lanes)],
                         uniform: bytemuck::bytes_of(&uniform),
                         buffers: &[&self.from.buffer, &self.to.buffer],
-                        groups: [
-                            self.columns.div_ceil(lanes as usize) as u32,
-                            self.rows.div_ceil(self.part_rows).min(most) as u32,
-                            1,
-                        ],
+                        groups: [self.columns.div_ceil(lanes as usize) as u32, parts.min(most) as u32, 1],
                         steps: None,
                     },
                 )
@@ -114,13 +138,16 @@ impl ColumnSum {
 fn on_cpu<S: Scalar + Element>(call: &ColumnSum) -> Result<()> {
     let from = call.from.buffer.read::<S>()?;
     let mut to = call.to.buffer.write::<S>()?;
-    for (part, first) in (0..call.rows).step_by(call.part_rows).enumerate() {
+    let each = call.run_rows.div_ceil(call.part_rows);
+    for part in 0..count(call.rows, call.run_rows, call.part_rows) {
         let at = call.to.offset + part * call.to.row;
         let sums = &mut to[at..at + call.columns];
         if !call.accumulate {
             sums.fill(S::ZERO);
         }
-        for row in first..(first + call.part_rows).min(call.rows) {
+        let run = part / each * call.run_rows;
+        let first = run + part % each * call.part_rows;
+        for row in (first..(first + call.part_rows).min(run + call.run_rows).min(call.rows)).rev() {
             let row = &from[call.from.offset + row * call.from.row..][..call.columns];
             sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
         }

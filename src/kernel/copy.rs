@@ -1,4 +1,4 @@
-//! Strided copies and fills of zero: states in and out of a layer, packed biases.
+//! Strided copies and fills: states in and out of a layer, packed biases, sums before anything is added to them.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -54,6 +54,16 @@ pub fn copy(
     from: Option<&Matrix>,
     to: &Matrix,
 ) -> Result<Op> {
+    op(device, [directions, rows, columns], from, 0.0, to)
+}
+
+/// Makes `rows × columns` ready to be added to: −0 leaves the bits of what is added to it, of a −0 too.
+pub fn no_sums(device: &Device, rows: usize, columns: usize, to: &Matrix) -> Result<Op> {
+    op(device, [1, rows, columns], None, -0.0, to)
+}
+
+fn op(device: &Device, size: [usize; 3], from: Option<&Matrix>, fill: f32, to: &Matrix) -> Result<Op> {
+    let [directions, rows, columns] = size;
     to.check("the destination", rows, columns, directions)?;
     if let Some(from) = from {
         from.check("the source", rows, columns, directions)?;
@@ -65,12 +75,17 @@ pub fn copy(
             let lanes = Tile::elements(gpu.capabilities());
             // A fill reads nothing; it binds a stand-in, since a buffer can't be bound for reading and writing at once.
             let nothing = device.nothing()?;
+            let source = match from {
+                Some(_) => 1,
+                None if fill.is_sign_negative() => 2,
+                None => 0,
+            };
             Op::gpu(
                 gpu,
                 &Launch {
                     kernel: &KERNEL,
                     cell: None,
-                    consts: vec![("LANES", lanes), ("FROM_SOURCE", u32::from(from.is_some()))],
+                    consts: vec![("LANES", lanes), ("FROM_SOURCE", source)],
                     uniform: bytemuck::bytes_of(&uniform),
                     buffers: &[from.map_or(&nothing[0], |from| &from.buffer), &to.buffer],
                     groups: [linear_groups(gpu, rows * columns, lanes), 1, directions as u32],
@@ -79,13 +94,13 @@ pub fn copy(
             )
         }
         Target::Cpu(_, precision) => {
-            let (from, to, size) = (from.cloned(), to.clone(), [directions, rows, columns]);
-            Ok(cpu_op!(precision, "copy", on_cpu(size, from, to)))
+            let (from, to) = (from.cloned(), to.clone());
+            Ok(cpu_op!(precision, "copy", on_cpu(size, from, fill, to)))
         }
     }
 }
 
-fn on_cpu<S: Scalar + Element>(size: &[usize; 3], from: &Option<Matrix>, to: &Matrix) -> Result<()> {
+fn on_cpu<S: Scalar + Element>(size: &[usize; 3], from: &Option<Matrix>, fill: &f32, to: &Matrix) -> Result<()> {
     let [directions, rows, columns] = *size;
     let source = from.as_ref().map(|from| Ok((from, from.buffer.read::<S>()?))).transpose()?;
     let mut destination = to.buffer.write::<S>()?;
@@ -94,7 +109,7 @@ fn on_cpu<S: Scalar + Element>(size: &[usize; 3], from: &Option<Matrix>, to: &Ma
             let at = to.offset + direction * to.direction + row * to.row;
             let destination = &mut destination[at..at + columns];
             match &source {
-                None => destination.fill(S::ZERO),
+                None => destination.fill(S::from_f64(f64::from(*fill))),
                 Some((from, source)) => {
                     let at = from.offset + direction * from.direction + row * from.row;
                     destination.copy_from_slice(&source[at..at + columns]);

@@ -49,7 +49,7 @@ pub const CONSTANTS: &[(&str, &[u32])] = &[
     ("RM", &[1, 2, 4, 8]),
     ("RN", &[2, 8]),
     ("MAPPED", &[0, 1, 2, 3]),
-    ("FROM_SOURCE", &[0, 1]),
+    ("FROM_SOURCE", &[0, 1, 2]),
     ("CARRIED", &[0, 1]),
     ("GRADIENT", &[0, 1]),
     ("SCALED", &[0, 1]),

@@ -3,7 +3,7 @@
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result, at_least_one};
 use crate::kernel::Program;
-use crate::kernel::column_sum::{ColumnSum, parts};
+use crate::kernel::column_sum::{ColumnSum, PART, parts};
 use crate::kernel::gemm::{Gemm, Matrix};
 use crate::kernel::transpose::transpose;
 use crate::nn::params::Parameters;
@@ -48,7 +48,7 @@ impl Linear {
 
     /// Elements of the partial sums of the bias gradient.
     fn partial_sums(&self, rows: usize) -> usize {
-        if self.bias { parts(rows) * self.outputs } else { 0 }
+        if self.bias { parts(rows, PART) * self.outputs } else { 0 }
     }
 
     /// Forward: `y [rows, outputs]` from `x [rows, inputs]`.
@@ -106,8 +106,8 @@ impl Linear {
         if self.bias {
             let dbias = Matrix::dense(&params.gradient(&format!("{prefix}bias"))?, self.outputs);
             let sums = Matrix::dense(&device.alloc("partial bias gradients", self.partial_sums(rows))?, self.outputs);
-            program.push(ColumnSum::partial(rows, self.outputs, dy, sums.clone()).op(device)?);
-            program.push(ColumnSum::total(parts(rows), self.outputs, sums, dbias, false).op(device)?);
+            program.push(ColumnSum::partial(rows, self.outputs, PART, dy, sums.clone()).op(device)?);
+            program.push(ColumnSum::total(parts(rows, PART), self.outputs, sums, dbias, false).op(device)?);
         }
         Ok(program)
     }

@@ -5,5 +5,5 @@ mod split;
 mod strategy;
 
 pub use memory::{ChunkBuffers, Layout, Memory, Mode, Reserve, Workspace};
-pub use split::{chunks, overlap, reversed, windows};
+pub use split::{Cuts, Part, bindable, granule, overlap, reversed, windows};
 pub use strategy::{Choice, STRATEGIES, Strategy, Why, choose};

@@ -1,31 +1,110 @@
-//! Splitting a long sequence so that every binding stays within the device's limit.
+//! Cutting a sequence, so that every binding stays within the device's limit and so that less is kept.
 //!
-//! Buffers that a layer owns are split into *chunks* of steps, each with buffers of its own. Sequences that the caller
-//! owns (x, y and their gradients) stay whole and are bound in *windows* of times.
+//! Buffers that a layer owns are split into *sections* of steps, each with buffers of its own. Steps are computed a
+//! *chunk* at a time: a whole section, or with recomputation a part of one. Sequences that the caller owns (x, y and
+//! their gradients) stay whole and are bound in *windows* of times.
+//!
+//! Sums over steps must not depend on the chunks. They run from the last step to the first, chunk after chunk, and what
+//! is summed in parts is summed in parts of a [`granule`] of steps, which no chunk cuts.
 
 use std::ops::Range;
 
 use crate::config::{BatchShape, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::kernel::column_sum;
 
-/// Chunks of steps: as few as the device's bindings allow. The CPU executor has no such limit.
-pub fn chunks(device: &Device, config: &RnnConfig, shape: BatchShape) -> Result<Vec<Range<usize>>> {
-    let units = shape.batch * config.directions() * config.hidden;
-    // A chunk's states have one slot more than it has steps; its saved values are `saved` times as wide.
-    let elements = |steps: usize| (steps * config.cell.saved()).max(steps + 1) * units;
-    split(device, shape.steps, "one step's gates", 1, elements)
+/// Rows of one native product: enough to keep its packing small beside its work.
+const NATIVE_ROWS: usize = 256;
+
+/// The steps of a layer, cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cuts {
+    /// Runs of steps with buffers of their own: as few as the device's bindings allow. The CPU executor has no limit.
+    pub sections: Vec<Range<usize>>,
+    /// What is computed at once, in order.
+    pub chunks: Vec<Part>,
+    /// Steps from one kept state to the next when the rest is computed again; none when everything is kept.
+    pub recompute: Option<usize>,
+}
+
+/// A chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its steps.
+    pub steps: Range<usize>,
+    /// The section that they lie in.
+    pub section: usize,
+    /// Its place among the section's chunks.
+    pub place: usize,
+}
+
+impl Cuts {
+    /// Cuts a layer's steps. `recompute` is rounded up to a multiple of a [`granule`], and down to the longest section.
+    pub fn new(device: &Device, config: &RnnConfig, shape: BatchShape, recompute: Option<usize>) -> Result<Self> {
+        let units = shape.batch * config.directions() * config.hidden;
+        // A section's states have one slot more than it has steps; its saved values are `saved` times as wide.
+        let elements = |steps: usize| (steps * config.cell.saved()).max(steps + 1) * units;
+        let sections = split(device, shape.steps, "one step's gates", 1, elements)?;
+        let longest = sections.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+        let recompute = recompute.map(|steps| {
+            let granule = granule(device, shape);
+            steps.max(1).div_ceil(granule).saturating_mul(granule).min(longest)
+        });
+        let chunks = sections.iter().enumerate().flat_map(|(section, steps)| {
+            let length = recompute.unwrap_or(steps.len()).max(1);
+            let part = move |(place, first): (usize, usize)| {
+                let end = steps.end.min(first.saturating_add(length));
+                Part { steps: first..end, section, place }
+            };
+            steps.clone().step_by(length).enumerate().map(part)
+        });
+        let chunks = chunks.collect();
+        Ok(Self { sections, chunks, recompute })
+    }
+
+    /// Steps of the longest chunk.
+    pub fn longest(&self) -> usize {
+        self.chunks.iter().map(|part| part.steps.len()).max().unwrap_or(0)
+    }
+
+    /// How many of the chunks lie in a section.
+    pub fn chunks_of(&self, section: usize) -> usize {
+        self.chunks.iter().filter(|part| part.section == section).count()
+    }
+}
+
+/// Steps whose rows make whole partial sums. What is summed over steps in parts has its parts within runs of this many
+/// steps, counted from the first of a section, so sums are the same bits for all chunks that are made of such runs. On a
+/// GPU these are the partial sums of bias gradients; on the CPU all products, whose library sums in blocks of its own.
+pub fn granule(device: &Device, shape: BatchShape) -> usize {
+    let rows = match device.gpu() {
+        Some(_) => column_sum::PART,
+        None => NATIVE_ROWS,
+    };
+    rows.div_ceil(shape.batch.max(1))
 }
 
 /// Windows of times of a sequence with `row` elements a time, each starting where a binding may.
 pub fn windows(device: &Device, steps: usize, row: usize) -> Result<Vec<Range<usize>>> {
-    let alignment = device.gpu().map_or(1, |gpu| gpu.capabilities().offset_alignment as usize / 4);
-    let unit = alignment / gcd(alignment, row);
+    let unit = unit(device, row);
     let what = match unit {
         1 => "one step of a sequence".to_string(),
         _ => format!("a run of {unit} steps of a sequence, the least that starts where a binding may,"),
     };
     split(device, steps, &what, unit, |times| times * row)
+}
+
+/// Times of a window and, where no binding may start at the first of them, some before.
+pub fn bindable(device: &Device, row: usize, times: &Range<usize>) -> Range<usize> {
+    let unit = unit(device, row);
+    times.start / unit * unit..times.end
+}
+
+/// A binding may start at every time that is a multiple of this, of a sequence with `row` elements a time.
+fn unit(device: &Device, row: usize) -> usize {
+    let alignment = device.gpu().map_or(1, |gpu| gpu.capabilities().offset_alignment as usize / 4).max(1);
+    alignment / gcd(alignment, row)
 }
 
 /// Cuts `0..steps` into runs of a multiple of `unit` whose `elements` fit a binding.

@@ -17,6 +17,8 @@ pub struct Layer {
     pub shape: BatchShape,
     /// Lengths, if it is padded.
     pub lengths: Option<Vec<usize>>,
+    /// Steps between kept states, if the others are recomputed.
+    pub recompute: Option<usize>,
     /// What goes in.
     pub given: Tensors,
 }
@@ -51,7 +53,7 @@ impl Layer {
         for (name, len) in Self::sizes(&config, shape) {
             given.insert(name.to_string(), random.values(len, 1.0));
         }
-        Self { config, shape, lengths: None, given }
+        Self { config, shape, lengths: None, recompute: None, given }
     }
 
     /// Names and elements of what goes in besides the weights.
@@ -71,6 +73,12 @@ impl Layer {
         self
     }
 
+    /// With states recomputed from those kept every `steps` steps.
+    pub fn recompute(mut self, steps: usize) -> Self {
+        self.recompute = Some(steps);
+        self
+    }
+
     /// Without these inputs.
     pub fn without(mut self, names: &[&str]) -> Self {
         self.given.retain(|name, _| !names.contains(&name.as_str()));
@@ -87,7 +95,7 @@ impl Layer {
 
     /// Plans it.
     pub fn plan(&self, device: &Device, mode: Mode) -> Result<Rnn> {
-        let options = Options { strategy: None, lengths: self.lengths.is_some() };
+        let options = Options { strategy: None, lengths: self.lengths.is_some(), recompute: self.recompute };
         Rnn::new(device, self.config, self.shape, mode, options)
     }
 
@@ -162,9 +170,10 @@ impl Layer {
 
     /// The layer in a line.
     pub fn describe(&self) -> String {
-        let Self { config: c, shape: s, lengths, .. } = self;
+        let Self { config: c, shape: s, lengths, recompute, .. } = self;
         let (d, l, bias) = (c.directions(), c.layers, if c.bias { "" } else { ", no bias" });
-        format!("{} T{} B{} I{} H{} L{l} D{d}{bias}, lengths {lengths:?}", c.cell, s.steps, s.batch, c.input, c.hidden)
+        let size = format!("T{} B{} I{} H{} L{l} D{d}", s.steps, s.batch, c.input, c.hidden);
+        format!("{} {size}{bias}, lengths {lengths:?}, recompute {recompute:?}", c.cell)
     }
 }
 

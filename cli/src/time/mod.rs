@@ -47,6 +47,9 @@ pub struct Args {
     /// Strategy to run; default: the one that is chosen for the shape and device.
     #[arg(long)]
     strategy: Option<String>,
+    /// Keep states every so many steps only, and compute the rest again in backward; default: keep everything.
+    #[arg(long, value_parser = crate::size)]
+    recompute: Option<usize>,
     /// Timed runs after the warm-up.
     #[arg(long, default_value = "20", value_parser = crate::size)]
     runs: usize,
@@ -162,7 +165,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         TimedMode::Forward => Mode::Infer,
         TimedMode::Train => Mode::Train,
     };
-    let options = Options { strategy: args.strategy.as_deref(), lengths: false };
+    let options = Options { strategy: args.strategy.as_deref(), recompute: args.recompute, ..Options::default() };
     let rnn = Rnn::new(&device, config, shape, mode, options)?;
     // Each buffer alone might still be granted where all together end the process.
     device.check_memory("the layer with its inputs, outputs and gradients", bytes(&rnn))?;

@@ -19,14 +19,16 @@ pub struct Backward<'a, S> {
     pub h: &'a [S],
     /// The cell states of forward; empty for a cell without one.
     pub c: &'a [S],
-    /// Gradient of the layer's output in time order, if anything depends on it. Padded times are not read.
+    /// Gradient of the layer's whole output in time order, if anything depends on it. Padded times are not read.
     pub dy: Option<&'a [S]>,
     /// In: gradient of the final state. Out: gradient of the initial state.
     pub dh: &'a mut [S],
     /// As `dh`, for the cell state; empty for a cell without one.
     pub dc: &'a mut [S],
-    /// Length of each sequence, in `1..=T`.
+    /// Length of each whole sequence, at least 1 and at most the times of `dy`.
     pub lengths: &'a [u32],
+    /// Steps of the sequence before these.
+    pub first_step: usize,
 }
 
 /// Runs all steps of `layer` backward: `dh += dy`, the cell, then `dh ← direct part + da·W_hh`, for each step, sequence
@@ -68,7 +70,8 @@ pub fn backward_packed<S: Scalar>(
     mut scratch: &mut [S],
 ) -> Result<()> {
     layer.check()?;
-    layer.check_lengths(buffers.lengths)?;
+    let times = buffers.dy.map_or(usize::MAX, |dy| dy.len() / layer.state_len());
+    layer.check_lengths(buffers.lengths, times)?;
     let (steps, batch, hidden, has_c) = (layer.batch.steps, layer.batch.batch, layer.hidden, layer.cell.has_c());
     expect("the packed weights", packed.len(), &[layer.backward_packed_len()])?;
     expect("saved", buffers.saved.len(), &layer.shape(steps, layer.saved_width(), true))?;
@@ -76,7 +79,7 @@ pub fn backward_packed<S: Scalar>(
     expect("c", buffers.c.len(), &layer.shape(steps + 1, hidden, has_c))?;
     expect("dh", buffers.dh.len(), &layer.shape(1, hidden, true))?;
     expect("dc", buffers.dc.len(), &layer.shape(1, hidden, has_c))?;
-    buffers.dy.map_or(Ok(()), |dy| expect("dy", dy.len(), &layer.shape(steps, hidden, true)))?;
+    buffers.dy.map_or(Ok(()), |dy| expect("dy", dy.len(), &layer.shape(times, hidden, true)))?;
     expect_space(scratch.len(), layer.backward_scratch_len())?;
 
     let partition = Partition::new(threads, batch, layer.directions);
@@ -103,6 +106,7 @@ pub fn backward_packed<S: Scalar>(
             dh,
             dc,
             lengths: buffers.lengths,
+            first_step: buffers.first_step,
             out,
         });
     }
@@ -124,6 +128,7 @@ struct Worker<'a, S> {
     dh: Part<'a, S>,
     dc: Part<'a, S>,
     lengths: &'a [u32],
+    first_step: usize,
     out: &'a mut [S],
 }
 
@@ -137,7 +142,7 @@ impl<'a, S: Scalar> Worker<'a, S> {
 
     /// Whether sequence `row` has a step `step`.
     fn runs_at(&self, row: usize, step: usize) -> bool {
-        self.lengths[row] as usize > step
+        self.lengths[row] as usize > self.first_step + step
     }
 
     /// This direction's row of a buffer `[.., B, D·H]` that is only read; empty for an empty buffer.
@@ -154,7 +159,8 @@ impl<'a, S: Scalar> Worker<'a, S> {
                 self.saved.row_mut(step, row).fill(S::ZERO);
                 continue;
             }
-            let time = if self.direction == 0 { step } else { self.lengths[row] as usize - 1 - step };
+            let done = self.first_step + step;
+            let time = if self.direction == 0 { done } else { self.lengths[row] as usize - 1 - done };
             let dy = self.dy.map_or(&[][..], |dy| self.state_row(dy, time, row));
             let (h_prev, c_prev) = (self.state_row(self.h, step, row), self.state_row(self.c, step, row));
             let c = self.state_row(self.c, step + 1, row);
@@ -168,7 +174,7 @@ impl<'a, S: Scalar> Worker<'a, S> {
     /// Adds to `dh` what comes through the weights: `da·W_hh`.
     fn state(&mut self, step: usize) {
         let hidden = self.layer.hidden;
-        let running = running(self.lengths, self.rows.clone(), step);
+        let running = running(self.lengths, self.rows.clone(), self.first_step + step);
         Product {
             packed: self.packed,
             depth: self.layer.gate_width(),

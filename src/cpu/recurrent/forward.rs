@@ -18,8 +18,10 @@ pub struct Forward<'a, S> {
     pub h: &'a mut [S],
     /// As `h`, for the cell state; empty for a cell without one.
     pub c: &'a mut [S],
-    /// Length of each sequence, in `1..=T`.
+    /// Length of each whole sequence, at least 1.
     pub lengths: &'a [u32],
+    /// Steps of the sequence before these.
+    pub first_step: usize,
 }
 
 /// Runs all steps of `layer`: `recurrent = W_hh·h[s] + b_hh`, then the cell, for each step s, sequence and direction.
@@ -62,7 +64,7 @@ pub fn forward_packed<S: Scalar>(
 ) -> Result<()> {
     layer.check()?;
     layer.check_bias(b_hh)?;
-    layer.check_lengths(buffers.lengths)?;
+    layer.check_lengths(buffers.lengths, usize::MAX)?;
     let (steps, batch, hidden) = (layer.batch.steps, layer.batch.batch, layer.hidden);
     expect("the packed weights", packed.len(), &[layer.forward_packed_len()])?;
     expect("saved", buffers.saved.len(), &layer.shape(steps, layer.saved_width(), true))?;
@@ -91,6 +93,7 @@ pub fn forward_packed<S: Scalar>(
             h,
             c,
             lengths: buffers.lengths,
+            first_step: buffers.first_step,
             out: own,
         });
     }
@@ -108,6 +111,7 @@ struct Worker<'a, S> {
     h: Part<'a, S>,
     c: Part<'a, S>,
     lengths: &'a [u32],
+    first_step: usize,
     out: &'a mut [S],
 }
 
@@ -120,7 +124,7 @@ impl<S: Scalar> Worker<'_, S> {
 
     fn step(&mut self, step: usize) {
         let (hidden, width) = (self.layer.hidden, self.layer.gate_width());
-        let running = running(self.lengths, self.rows.clone(), step);
+        let running = running(self.lengths, self.rows.clone(), self.first_step + step);
         let out = &mut self.out[..running.len() * width];
         Product {
             packed: self.packed,
@@ -136,7 +140,7 @@ impl<S: Scalar> Worker<'_, S> {
             let (h_prev, h) = self.h.step(step, row);
             let (c_prev, c) = self.c.step(step, row);
             let saved = self.saved.row_mut(step, row);
-            if self.lengths[row] as usize <= step {
+            if self.lengths[row] as usize <= self.first_step + step {
                 h.copy_from_slice(h_prev);
                 c.copy_from_slice(c_prev);
                 saved.fill(S::ZERO);

@@ -8,7 +8,10 @@
 //! | `saved` | `[T, B, D, saved·H]` | input projections, then saved values, then gradients of pre-activations |
 //! | `h`, `c` | `[T+1, B, D·H]` | states; block 0 the initial ones, block T the final ones. `c` is empty without one |
 //! | `dh`, `dc` | `[B, D·H]` | gradient of the final state, then of the initial one |
-//! | `dy` | `[T, B, D·H]` | gradient of the output, in *time* order |
+//! | `dy` | `[times, B, D·H]` | gradient of the output of the whole sequence, in *time* order |
+//!
+//! T is the number of steps of the call, which may be a part of the sequence: then it has done `first_step` steps before,
+//! or backward, has these left to do.
 //!
 //! Each task of a [`Partition`](crate::cpu::threads::Partition) runs all steps of its sequences alone. Results are the
 //! same bits for any number of threads, any batch around a sequence, and any division of its steps into calls.
@@ -134,9 +137,8 @@ impl Layer {
         }
     }
 
-    /// An error naming the first sequence whose length is not in `1..=T`, or the count when it is not B.
-    fn check_lengths(&self, lengths: &[u32]) -> Result<()> {
-        let steps = self.batch.steps;
+    /// An error naming the first sequence whose length is not in `1..=steps`, or the count when it is not B.
+    fn check_lengths(&self, lengths: &[u32], steps: usize) -> Result<()> {
         expect("lengths", lengths.len(), &[self.batch.batch])?;
         match lengths.iter().position(|&n| n == 0 || n as usize > steps) {
             Some(sequence) => Err(Error::Length { sequence, steps, got: lengths[sequence] as usize }),

@@ -129,6 +129,7 @@ fn backward_cpu<S: Scalar + Element>(
         dh: &mut dh,
         dc: dc.as_deref_mut().unwrap_or_default(),
         lengths: &lengths,
+        first_step: chunk.first_step,
     };
     let workspace = &mut workspace[..];
     weights.native(&layer, |weights| {

@@ -78,7 +78,7 @@ fn forward_cpu<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, pool: &Poo
     let (saved, h, c, workspace) =
         (&mut saved[..], &mut h[..], c.as_deref_mut().unwrap_or_default(), &mut workspace[..]);
     weights.native(&layer, |weights| {
-        let buffers = native::Forward { saved, h, c, lengths: &lengths };
+        let buffers = native::Forward { saved, h, c, lengths: &lengths, first_step: chunk.first_step };
         pool.run(|| native::forward(pool.threads(), &layer, weights, buffers, workspace))
     })
 }

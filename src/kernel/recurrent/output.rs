@@ -71,25 +71,26 @@ impl Chunk {
             }
             Target::Cpu(_, precision) => {
                 let (chunk, y) = (self.clone(), y.clone());
-                Ok(cpu_op!(precision, "recurrent_output", output_cpu(chunk, y)))
+                Ok(cpu_op!(precision, "recurrent_output", output_cpu(chunk, y, first_time)))
             }
         }
     }
 }
 
-/// Twin of `recurrent/output.wgsl` over all times.
-fn output_cpu<S: Scalar + Element>(chunk: &Chunk, y: &Buffer) -> Result<()> {
+/// Twin of `recurrent/output.wgsl`.
+fn output_cpu<S: Scalar + Element>(chunk: &Chunk, y: &Buffer, first_time: &usize) -> Result<()> {
     let (h, lengths, mut y) = (chunk.h.read::<S>()?, chunk.lengths.read::<u32>()?, y.write::<S>()?);
     for (row, y) in y.chunks_exact_mut(chunk.directions * chunk.hidden).enumerate() {
-        let (time, sequence) = (row / chunk.batch, row % chunk.batch);
+        let (time, sequence) = (first_time + row / chunk.batch, row % chunk.batch);
         let length = lengths[sequence] as usize;
         for (direction, y) in y.chunks_exact_mut(chunk.hidden).enumerate() {
+            let step = other_side(time, length, direction == 1);
+            let Some(local) = step.checked_sub(chunk.first_step).filter(|&local| local < chunk.steps) else { continue };
             if time >= length {
                 y.fill(S::ZERO);
                 continue;
             }
-            let step = other_side(time, length, direction == 1);
-            let state = ((step + 1) * chunk.batch + sequence) * chunk.directions + direction;
+            let state = ((local + 1) * chunk.batch + sequence) * chunk.directions + direction;
             y.copy_from_slice(&h[state * chunk.hidden..][..chunk.hidden]);
         }
     }

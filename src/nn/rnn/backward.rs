@@ -2,58 +2,88 @@
 
 use std::ops::Range;
 
+use super::Rnn;
 use super::bind::Binding;
-use super::{Rnn, Source};
+use super::stage::{Run, Stage};
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernel::Program;
 use crate::kernel::column_sum::{self, ColumnSum};
-use crate::kernel::gemm::{Gemm, Mapped, Matrix};
+use crate::kernel::copy::no_sums;
+use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::{self, Chunk};
 use crate::kernel::rows::RowMap;
-use crate::plan::{overlap, windows};
+use crate::plan::{granule, overlap, windows};
 
+/// Layers last first, and of each the chunks last first: that is the order of all sums over steps.
 pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
     let Binding { rnn, gradients, workspace, .. } = *with;
     let mut program = Program::default();
     let [dh, dc] = &workspace.carry;
     for layer in (0..rnn.config.layers).rev() {
-        let chunks = with.chunks(layer);
-        let weights = with.weights(layer)?;
-        let dy = match layer + 1 == rnn.config.layers {
-            true => gradients.dy.as_ref(),
-            false => Some(&workspace.inner),
-        };
-        program.push(rnn.state_in(layer, gradients.dhn.as_ref(), dh)?);
-        if rnn.config.cell.has_c() {
-            program.push(rnn.state_in(layer, gradients.dcn.as_ref(), dc)?);
+        let stage = Stage::new(with, layer)?;
+        let again = rnn.cuts.recompute.is_some();
+        if again {
+            stage.pack(&mut program)?;
         }
-        for chunk in chunks.iter().rev() {
+        let carried = || {
+            let c = rnn.config.cell.has_c().then_some((dc, &gradients.dcn, &gradients.dc0));
+            std::iter::once((dh, &gradients.dhn, &gradients.dh0)).chain(c)
+        };
+        for (carry, given, _) in carried() {
+            program.push(rnn.state_in(layer, given.as_ref(), &rnn.slot(carry, 0))?);
+        }
+        let dy = if layer + 1 == rnn.config.layers { gradients.dy.as_ref() } else { Some(with.inner(layer)) };
+        let dx = if layer > 0 { Some(with.inner(layer - 1)) } else { gradients.dx.as_ref() };
+        // Chunks of two directions reach into each other's times, so both directions add.
+        let adds = rnn.config.bidirectional && stage.runs.len() > 1;
+        if let (Some(dx), true) = (dx, adds) {
+            clear(rnn, dx, rnn.config.layer_input(layer), &mut program)?;
+        }
+        for (index, run) in stage.runs.iter().rev().enumerate() {
+            if again {
+                stage.forward(run, &mut program)?;
+            }
+            let chunk = &run.chunk;
             let (dy, rows, in_step_order) = upstream(rnn, chunk, dy, &workspace.upstream, &mut program)?;
             let dc = rnn.config.cell.has_c().then(|| dc.clone());
             let around = recurrent::Gradients { dy, in_step_order, rows, dh: dh.clone(), dc };
-            program.push(rnn.strategy.backward(&rnn.device, chunk, &weights, &around)?);
-        }
-        if let Some(dh0) = &gradients.dh0 {
-            program.push(rnn.state_out(layer, dh, 0, dh0)?);
-        }
-        if let Some(dc0) = &gradients.dc0 {
-            program.push(rnn.state_out(layer, dc, 0, dc0)?);
-        }
-        let source = with.source(layer)?;
-        for (index, chunk) in chunks.iter().enumerate() {
-            let add = index > 0;
-            weight_gradients(with, layer, &source, chunk, add, &mut program)?;
+            program.push(rnn.strategy.backward(&rnn.device, chunk, &stage.weights, &around)?);
+            let go_on = index > 0;
+            weight_gradients(with, &stage, run, go_on, &mut program)?;
             if rnn.config.bias {
-                bias_gradients(with, layer, chunk, add, &mut program)?;
+                bias_gradients(with, layer, chunk, go_on, &mut program)?;
+            }
+            if let Some(dx) = dx {
+                input_gradient(with, layer, chunk, dx, adds, &mut program)?;
             }
         }
-        let dx = if layer > 0 { Some(&workspace.inner) } else { gradients.dx.as_ref() };
-        if let Some(dx) = dx {
-            input_gradient(with, layer, &chunks, dx, &mut program)?;
+        for (carry, _, to) in carried() {
+            if let Some(to) = to {
+                program.push(rnn.state_out(layer, &rnn.slot(carry, 0), to)?);
+            }
         }
     }
     Ok(program)
+}
+
+impl Binding<'_> {
+    /// Gradient of the output of an inner layer.
+    fn inner(&self, layer: usize) -> &Buffer {
+        let [one, other] = &self.workspace.inner;
+        if other.is_empty() || layer.is_multiple_of(2) { one } else { other }
+    }
+}
+
+/// Makes a sequence ready to be added to, window by window.
+fn clear(rnn: &Rnn, sequence: &Buffer, width: usize, program: &mut Program) -> Result<()> {
+    let row = rnn.shape.batch * width;
+    for window in windows(&rnn.device, rnn.shape.steps, row)? {
+        let part = sequence.slice(window.start * row..window.end * row)?;
+        let rows = window.len() * rnn.shape.batch;
+        program.push(no_sums(&rnn.device, rows, width, &Matrix::dense(&part, width))?);
+    }
+    Ok(())
 }
 
 /// The output gradient as a chunk's steps can bind it: the caller's, or brought into step order in pieces.
@@ -64,20 +94,20 @@ fn upstream(
     staging: &Buffer,
     program: &mut Program,
 ) -> Result<(Option<Buffer>, RowMap, bool)> {
-    let whole = 0..rnn.shape.steps;
+    let (steps, whole) = (rnn.steps_of(chunk), 0..rnn.shape.steps);
     let row = rnn.shape.batch * rnn.config.outputs();
     let pieces = windows(&rnn.device, rnn.shape.steps, row)?;
     let (Some(dy), Some(gpu), true) = (dy, rnn.device.gpu(), pieces.len() > 1) else {
-        return Ok((dy.cloned(), rnn.row_map(chunk, &whole), false));
+        return Ok((dy.cloned(), rnn.row_map(chunk, &steps, &whole), false));
     };
     let staging = staging.slice(0..chunk.steps * row)?;
     for window in pieces {
-        if rnn.may_share(&rnn.steps_of(chunk), &window) {
+        if rnn.may_share(&steps, &window) {
             let part = dy.slice(window.start * row..window.end * row)?;
-            program.push(chunk.upstream(gpu, &part, &rnn.row_map(chunk, &window), &staging)?);
+            program.push(chunk.upstream(gpu, &part, &rnn.row_map(chunk, &steps, &window), &staging)?);
         }
     }
-    Ok((Some(staging), rnn.row_map(chunk, &whole), true))
+    Ok((Some(staging), rnn.row_map(chunk, &steps, &whole), true))
 }
 
 /// Runs of neighbouring slots: gates and the slot of the first.
@@ -100,66 +130,71 @@ impl Rnn {
     fn hidden_runs(&self) -> Vec<(Range<usize>, usize)> {
         runs(self.config.cell.row().hidden_slots.iter().copied())
     }
-
-    /// Pre-activation gradients of a chunk from `slot` on, `[steps·B, ..]`.
-    fn pre_activations(&self, chunk: &Chunk, slot: usize) -> Matrix {
-        let slots = self.config.cell.saved() * self.config.hidden;
-        let row = self.config.directions() * slots;
-        Matrix { offset: slot * self.config.hidden, direction: slots, ..Matrix::dense(&chunk.saved, row) }
-    }
 }
 
-/// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before.
+/// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before; with `go_on` the sums start from what the gradients hold.
 fn weight_gradients(
     with: &Binding<'_>,
-    layer: usize,
-    source: &Source,
-    chunk: &Chunk,
-    add: bool,
+    stage: &Stage<'_>,
+    run: &Run,
+    go_on: bool,
     program: &mut Program,
 ) -> Result<()> {
-    let rnn = with.rnn;
-    let (hidden, directions) = (rnn.config.hidden, rnn.config.directions());
-    let rows = chunk.steps * chunk.batch;
-    let dw_ih = with.tensor("weight_ih", layer, true)?;
-    let dw_hh = with.tensor("weight_hh", layer, true)?;
+    let (rnn, source, chunk) = (with.rnn, &stage.source, &run.chunk);
+    let (hidden, directions, batch) = (rnn.config.hidden, rnn.config.directions(), rnn.shape.batch);
+    let native = rnn.device.gpu().is_none();
+    let accumulate = |go_on| if go_on { Accumulate::Before } else { Accumulate::No };
+    let dw_ih = with.tensor("weight_ih", stage.layer, true)?;
+    let dw_hh = with.tensor("weight_hh", stage.layer, true)?;
     for (gates, slot) in rnn.input_runs() {
-        let mut accumulate = add;
-        let left = rnn.pre_activations(chunk, slot).transposed();
         let to = Matrix { offset: gates.start * hidden * source.width, ..dw_ih.clone() };
-        rnn.each_piece(source, chunk, |right, (mapped, map)| {
-            let product = Gemm::plain(gates.len() * hidden, source.width, rows, left.clone(), right, to.clone());
-            let gemm = Gemm {
-                directions: 0..directions,
-                accumulate,
-                mapped: if mapped { Mapped::B } else { Mapped::No },
-                rows: map,
-                split: source.split,
-                ..product
-            };
-            accumulate = true;
-            gemm.add_to(&rnn.device, program)
-        })?;
+        let mut go_on = go_on;
+        // Steps of two directions come from several pieces in no order, so it is the granules that are in order.
+        let cut = native || (directions > 1 && source.pieces.len() > 1);
+        for steps in rnn.spans(chunk, cut).into_iter().rev() {
+            let left = rnn.saved(chunk, &steps, slot).transposed();
+            for (right, map) in rnn.pieces(source, chunk, &steps).into_iter().rev() {
+                let rows = steps.len() * batch;
+                let product = Gemm::plain(gates.len() * hidden, source.width, rows, left.clone(), right, to.clone());
+                let gemm = Gemm {
+                    directions: 0..directions,
+                    accumulate: accumulate(go_on),
+                    mapped: if map.is_some() { Mapped::B } else { Mapped::No },
+                    rows: map,
+                    split: source.split,
+                    ..product
+                };
+                gemm.add_to(&rnn.device, program)?;
+                go_on = true;
+            }
+        }
     }
-    let before = Matrix { direction: hidden, ..Matrix::dense(&chunk.h, directions * hidden) };
     for (gates, slot) in rnn.hidden_runs() {
-        let left = rnn.pre_activations(chunk, slot).transposed();
         let to = Matrix { offset: gates.start * hidden * hidden, ..dw_hh.clone() };
-        let product = Gemm::plain(gates.len() * hidden, hidden, rows, left, before.clone(), to);
-        Gemm { directions: 0..directions, accumulate: add, ..product }.add_to(&rnn.device, program)?;
+        let mut go_on = go_on;
+        for steps in rnn.spans(chunk, native).into_iter().rev() {
+            let left = rnn.saved(chunk, &steps, slot).transposed();
+            let before = rnn.slot(&chunk.h, steps.start - chunk.first_step);
+            let rows = steps.len() * batch;
+            let product = Gemm::plain(gates.len() * hidden, hidden, rows, left, before, to.clone());
+            Gemm { directions: 0..directions, accumulate: accumulate(go_on), ..product }
+                .add_to(&rnn.device, program)?;
+            go_on = true;
+        }
     }
     Ok(())
 }
 
 /// `db = Σ over steps and sequences of dG`: partial sums of all slots at once, then each bias from its own slots.
-fn bias_gradients(with: &Binding<'_>, layer: usize, chunk: &Chunk, add: bool, program: &mut Program) -> Result<()> {
+fn bias_gradients(with: &Binding<'_>, layer: usize, chunk: &Chunk, go_on: bool, program: &mut Program) -> Result<()> {
     let rnn = with.rnn;
     let (hidden, directions) = (rnn.config.hidden, rnn.config.directions());
     let slots = rnn.config.cell.saved() * hidden;
     let (rows, width) = (chunk.steps * chunk.batch, directions * slots);
     let scratch = Matrix::dense(&with.workspace.sums, width);
     let all = Matrix::dense(&chunk.saved, width);
-    program.push(ColumnSum::partial(rows, width, all, scratch.clone()).op(&rnn.device)?);
+    let run = granule(&rnn.device, rnn.shape) * chunk.batch;
+    program.push(ColumnSum::partial(rows, width, run, all, scratch.clone()).op(&rnn.device)?);
     for (stem, runs) in [("bias_ih", rnn.input_runs()), ("bias_hh", rnn.hidden_runs())] {
         let bias = with.tensor(stem, layer, true)?;
         for direction in 0..directions {
@@ -167,7 +202,8 @@ fn bias_gradients(with: &Binding<'_>, layer: usize, chunk: &Chunk, add: bool, pr
                 let from = Matrix { offset: direction * slots + slot * hidden, ..scratch.clone() };
                 let offset = direction * bias.direction + gates.start * hidden;
                 let to = Matrix { offset, row: 0, ..bias.clone() };
-                let total = ColumnSum::total(column_sum::parts(rows), gates.len() * hidden, from, to, add);
+                let parts = column_sum::parts(rows, run);
+                let total = ColumnSum::total(parts, gates.len() * hidden, from, to, go_on);
                 program.push(total.op(&rnn.device)?);
             }
         }
@@ -175,24 +211,24 @@ fn bias_gradients(with: &Binding<'_>, layer: usize, chunk: &Chunk, add: bool, pr
     Ok(())
 }
 
-/// `dx = Σ over directions of dG·W_ih`, in time order.
+/// `dx = Σ over directions of dG·W_ih` of a chunk, in time order. Both directions add to what is there, or else
+/// direction 0 writes every row once, padding included, and direction 1 adds to them.
 fn input_gradient(
     with: &Binding<'_>,
     layer: usize,
-    chunks: &[Chunk],
+    chunk: &Chunk,
     dx: &Buffer,
+    adds: bool,
     program: &mut Program,
 ) -> Result<()> {
     let rnn = with.rnn;
-    let (hidden, inputs) = (rnn.config.hidden, rnn.config.layer_input(layer));
-    let row = rnn.shape.batch * inputs;
+    let (hidden, inputs, batch) = (rnn.config.hidden, rnn.config.layer_input(layer), rnn.shape.batch);
+    let row = batch * inputs;
     let w_ih = with.tensor("weight_ih", layer, false)?;
-    let pieces = windows(&rnn.device, rnn.shape.steps, row)?;
+    let windows = windows(&rnn.device, rnn.shape.steps, row)?;
     for direction in 0..rnn.config.directions() {
-        for chunk in chunks {
-            for window in &pieces {
-                // Direction 0 writes every row once, padding included; direction 1 adds to them.
-                let steps = rnn.steps_of(chunk);
+        for steps in rnn.spans(chunk, rnn.device.gpu().is_none()) {
+            for window in &windows {
                 let needed = match direction {
                     0 => overlap(&steps, window),
                     _ => rnn.may_share(&steps, window),
@@ -201,24 +237,22 @@ fn input_gradient(
                     continue;
                 }
                 let part = dx.slice(window.start * row..window.end * row)?;
+                // In direction 0 a step is at its own time.
+                let same = direction == 0 && window.start <= steps.start && steps.end <= window.end;
+                let to = match same {
+                    true => Matrix { offset: (steps.start - window.start) * row, ..Matrix::dense(&part, inputs) },
+                    false => Matrix::dense(&part, inputs),
+                };
                 for (gates, slot) in rnn.input_runs() {
-                    let left = rnn.pre_activations(chunk, slot);
+                    let left = rnn.saved(chunk, &steps, slot);
                     let right = Matrix { offset: gates.start * hidden * inputs, ..w_ih.clone() };
-                    let product = Gemm::plain(
-                        chunk.steps * chunk.batch,
-                        inputs,
-                        gates.len() * hidden,
-                        left,
-                        right,
-                        Matrix::dense(&part, inputs),
-                    );
-                    let whole = direction == 0 && pieces.len() == 1 && chunks.len() == 1;
+                    let add = adds || direction > 0 || gates.start > 0;
                     let gemm = Gemm {
                         directions: direction..direction + 1,
-                        accumulate: direction > 0 || gates.start > 0,
-                        mapped: if whole { Mapped::No } else { Mapped::C },
-                        rows: (!whole).then(|| rnn.row_map(chunk, window)),
-                        ..product
+                        accumulate: if add { Accumulate::After } else { Accumulate::No },
+                        mapped: if same { Mapped::No } else { Mapped::C },
+                        rows: (!same).then(|| rnn.row_map(chunk, &steps, window)),
+                        ..Gemm::plain(steps.len() * batch, inputs, gates.len() * hidden, left, right, to.clone())
                     };
                     gemm.add_to(&rnn.device, program)?;
                 }

@@ -2,267 +2,93 @@
 
 use std::ops::Range;
 
+use super::Rnn;
 use super::bind::Binding;
-use super::{Piece, Rnn, Source};
-use crate::device::{Buffer, Device};
+use super::stage::Stage;
+use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernel::copy::copy;
-use crate::kernel::gemm::{Gemm, Mapped, Matrix};
-use crate::kernel::recurrent::{Chunk, Weights};
-use crate::kernel::rows::RowMap;
-use crate::kernel::transpose::transpose;
+use crate::kernel::gemm::Matrix;
+use crate::kernel::recurrent::Chunk;
 use crate::kernel::{Op, Program};
-use crate::plan::{ChunkBuffers, overlap, reversed, windows};
+use crate::plan::{bindable, overlap, windows};
 
 pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
     let Binding { rnn, io, .. } = *with;
     let mut program = Program::default();
     for layer in 0..rnn.config.layers {
-        let chunks = with.chunks(layer);
-        let weights = with.weights(layer)?;
-        let input = with.input_weights(layer, &mut program)?;
-        rnn.pack_recurrent(&weights, &mut program)?;
-        let bias = if rnn.config.bias { Some(with.tensor("bias_ih", layer, false)?) } else { None };
-        let source = with.source(layer)?;
-
-        program.push(rnn.state_in(layer, io.h0.as_ref(), &chunks[0].h)?);
-        if let Some(c) = &chunks[0].c {
-            program.push(rnn.state_in(layer, io.c0.as_ref(), c)?);
-        }
-        for (index, chunk) in chunks.iter().enumerate() {
-            if index > 0 {
-                rnn.hand_over(&chunks[index - 1], chunk, &mut program)?;
+        let stage = Stage::new(with, layer)?;
+        stage.pack(&mut program)?;
+        if let Some(first) = stage.runs.first() {
+            for (given, kept) in [&io.h0, &io.c0].into_iter().zip(&first.kept) {
+                program.push(rnn.state_in(layer, given.as_ref(), kept)?);
             }
-            project(rnn, &source, chunk, &input, bias.as_ref(), &mut program)?;
-            program.push(rnn.strategy.forward(&rnn.device, chunk, &weights)?);
+        }
+        for (index, run) in stage.runs.iter().enumerate() {
+            stage.forward(run, &mut program)?;
+            stage.keep(run, stage.runs.get(index + 1), &mut program)?;
+            if layer + 1 == rnn.config.layers {
+                output(rnn, &run.chunk, &io.y, &mut program)?;
+            }
         }
         // Without a reserve the states of this layer may be overwritten by the next but one, so they leave now.
-        if let Some(last) = chunks.last() {
-            if let Some(hn) = &io.hn {
-                program.push(rnn.state_out(layer, &last.h, last.steps, hn)?);
+        if let Some(last) = stage.runs.last() {
+            for (states, to) in last.states().zip([&io.hn, &io.cn]) {
+                if let Some(to) = to {
+                    program.push(rnn.state_out(layer, &rnn.slot(states, last.chunk.steps), to)?);
+                }
             }
-            if let (Some(cn), Some(c)) = (&io.cn, &last.c) {
-                program.push(rnn.state_out(layer, c, last.steps, cn)?);
-            }
-        }
-        if layer + 1 == rnn.config.layers {
-            output(rnn, &chunks, &io.y, &mut program)?;
         }
     }
     Ok(program)
 }
 
-/// `saved[.., 0..G] = source·W_ihᵀ + b_ih` for a chunk, all directions, all its steps.
-fn project(
-    rnn: &Rnn,
-    source: &Source,
-    chunk: &Chunk,
-    weights: &Matrix,
-    bias: Option<&Matrix>,
-    program: &mut Program,
-) -> Result<()> {
-    let (directions, slots) = (rnn.config.directions(), rnn.config.cell.saved() * rnn.config.hidden);
-    let saved = Matrix { buffer: chunk.saved.clone(), offset: 0, row: directions * slots, column: 1, direction: slots };
-    let mut first = true;
-    rnn.each_piece(source, chunk, |rows, (mapped, map)| {
-        let gemm = Gemm {
-            directions: 0..directions,
-            bias: if first { bias.cloned() } else { None },
-            accumulate: !first,
-            mapped: if mapped { Mapped::A } else { Mapped::No },
-            rows: map,
-            split: source.split,
-            ..Gemm::plain(
-                chunk.steps * chunk.batch,
-                rnn.config.cell.gates() * rnn.config.hidden,
-                source.width,
-                rows,
-                weights.clone(),
-                saved.clone(),
-            )
-        };
-        first = false;
-        gemm.add_to(&rnn.device, program)
-    })
-}
-
-/// States in step order to `y` in time order.
-fn output(rnn: &Rnn, chunks: &[Chunk], y: &Buffer, program: &mut Program) -> Result<()> {
+/// States of a chunk in step order to `y` in time order.
+fn output(rnn: &Rnn, chunk: &Chunk, y: &Buffer, program: &mut Program) -> Result<()> {
     let row = rnn.shape.batch * rnn.config.outputs();
     for window in windows(&rnn.device, rnn.shape.steps, row)? {
-        let y = y.slice(window.start * row..window.end * row)?;
-        for chunk in chunks {
-            if rnn.may_share(&rnn.steps_of(chunk), &window) {
-                program.push(chunk.output(&rnn.device, &y, window.start, window.len())?);
+        for times in rnn.times_of(chunk) {
+            let times = times.start.max(window.start)..times.end.min(window.end);
+            if !times.is_empty() {
+                let times = bindable(&rnn.device, row, &times);
+                let y = y.slice(times.start * row..times.end * row)?;
+                program.push(chunk.output(&rnn.device, &y, times.start, times.len())?);
             }
         }
     }
     Ok(())
 }
 
-impl Binding<'_> {
-    /// A layer's chunks with their buffers.
-    pub(super) fn chunks(&self, layer: usize) -> Vec<Chunk> {
-        let rnn = self.rnn;
-        let bind = |(steps, buffers): (&Range<usize>, &ChunkBuffers)| Chunk {
-            cell: rnn.config.cell,
-            hidden: rnn.config.hidden,
-            directions: rnn.config.directions(),
-            batch: rnn.shape.batch,
-            first_step: steps.start,
-            steps: steps.len(),
-            lengths: self.lengths.clone(),
-            saved: buffers.saved.clone(),
-            h: buffers.h.clone(),
-            c: buffers.c.clone(),
-            carry: None,
-        };
-        rnn.chunks.iter().zip(self.reserve.layer(layer)).map(bind).collect()
-    }
-
-    /// Recurrent weights of a layer.
-    pub(super) fn weights(&self, layer: usize) -> Result<Weights> {
-        Ok(Weights {
-            w_hh: self.tensor("weight_hh", layer, false)?,
-            b_hh: if self.rnn.config.bias { Some(self.tensor("bias_hh", layer, false)?) } else { None },
-            workspace: self.workspace.recurrent.clone(),
-        })
-    }
-
-    /// `W_ihᵀ [I, G·H]` of each direction: packed on a GPU, by strides on the CPU.
-    fn input_weights(&self, layer: usize, program: &mut Program) -> Result<Matrix> {
-        let config = &self.rnn.config;
-        let w = self.tensor("weight_ih", layer, false)?;
-        let Some(gpu) = self.rnn.device.gpu() else { return Ok(w.transposed()) };
-        let (gates, inputs) = (config.cell.gates() * config.hidden, config.layer_input(layer));
-        let packed = Matrix { direction: inputs * gates, ..Matrix::dense(&self.workspace.packed_input, gates) };
-        program.push(transpose(gpu, config.directions(), gates, inputs, &w, &packed)?);
-        Ok(packed)
-    }
-
-    /// What a layer reads.
-    pub(super) fn source(&self, layer: usize) -> Result<Source> {
-        let rnn = self.rnn;
-        let (batch, width) = (rnn.shape.batch, rnn.config.layer_input(layer));
-        if layer == 0 {
-            let row = batch * width;
-            let piece = |range: Range<usize>| {
-                Ok(Piece { buffer: self.io.x.slice(range.start * row..range.end * row)?, range, offset: 0 })
-            };
-            let pieces = windows(&rnn.device, rnn.shape.steps, row)?.into_iter().map(piece);
-            return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width });
-        }
-        let piece = |(range, buffers): (&Range<usize>, &ChunkBuffers)| Piece {
-            range: range.clone(),
-            buffer: buffers.h.clone(),
-            // Slot 0 holds the state before the chunk.
-            offset: batch * width,
-        };
-        let pieces = rnn.chunks.iter().zip(self.reserve.layer(layer - 1)).map(piece).collect();
-        Ok(Source { pieces, width, split: rnn.config.hidden })
-    }
-}
-
 impl Rnn {
-    pub(super) fn steps_of(&self, chunk: &Chunk) -> Range<usize> {
-        chunk.first_step..chunk.first_step + chunk.steps
-    }
-
-    /// Packs `W_hhᵀ` and `b_hh` for a GPU's steps. The CPU packs for itself.
-    fn pack_recurrent(&self, weights: &Weights, program: &mut Program) -> Result<()> {
-        let Some(gpu) = self.device.gpu() else { return Ok(()) };
-        let (hidden, directions) = (self.config.hidden, self.config.directions());
-        let gates = self.config.cell.gates() * hidden;
-        let packed = Matrix { direction: (hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
-        program.push(transpose(gpu, directions, gates, hidden, &weights.w_hh, &packed)?);
-        if let Some(b_hh) = &weights.b_hh {
-            let row = Matrix { offset: hidden * gates, ..packed };
-            program.push(copy(&self.device, directions, 1, gates, Some(b_hh), &row)?);
-        }
-        Ok(())
-    }
-
-    /// Calls `work` with each piece of the source that a chunk's rows may be in, as a matrix `[rows, width]`, and the
-    /// map from the chunk's rows to the piece's when they are not simply the same.
-    pub(super) fn each_piece(
-        &self,
-        source: &Source,
-        chunk: &Chunk,
-        mut work: impl FnMut(Matrix, (bool, Option<RowMap>)) -> Result<()>,
-    ) -> Result<()> {
+    /// Times that a chunk's steps may be at: their own, padding included, and for the reverse direction the other end's.
+    fn times_of(&self, chunk: &Chunk) -> Vec<Range<usize>> {
         let steps = self.steps_of(chunk);
-        let batch = self.shape.batch;
-        // x in padding must not be looked at; states in padding are harmless, their gradients are zero.
-        let padded_input = self.lengths && source.split == source.width && self.config.directions() == 1;
-        for piece in &source.pieces {
-            let rows = |offset| Matrix { offset, ..Matrix::dense(&piece.buffer, source.width) };
-            let covers = piece.range.start <= steps.start && steps.end <= piece.range.end;
-            if self.config.directions() == 1 && covers && !padded_input {
-                let skipped = (steps.start - piece.range.start) * batch * source.width;
-                return work(rows(piece.offset + skipped), (false, None));
-            }
-            if self.may_share(&steps, &piece.range) {
-                let map = self.row_map(chunk, &piece.range);
-                work(rows(piece.offset), (true, Some(map)))?;
-            }
+        if !self.config.bidirectional {
+            return vec![steps];
         }
-        Ok(())
+        let ends = if self.lengths { 0 } else { self.shape.steps - steps.end };
+        let other = ends..self.shape.steps - steps.start;
+        let whole = steps.start.min(other.start)..steps.end.max(other.end);
+        if overlap(&steps, &other) { vec![whole] } else { vec![steps, other] }
     }
 
-    pub(super) fn row_map(&self, chunk: &Chunk, window: &Range<usize>) -> RowMap {
-        RowMap {
-            lengths: chunk.lengths.clone(),
-            batch: self.shape.batch,
-            first_step: chunk.first_step,
-            window_first: window.start * self.shape.batch,
-            window_rows: window.len() * self.shape.batch,
-        }
-    }
-
-    /// Whether steps of a chunk may lie in a window of the other order, in any direction.
-    pub(super) fn may_share(&self, steps: &Range<usize>, window: &Range<usize>) -> bool {
-        let backwards =
-            self.config.bidirectional && (self.lengths || overlap(&reversed(steps, self.shape.steps), window));
-        overlap(steps, window) || backwards
-    }
-
-    /// The caller's state `[L·D, B, H]` (or zero) into slot 0 of `to [slots, B, D, H]`.
-    pub(super) fn state_in(&self, layer: usize, from: Option<&Buffer>, to: &Buffer) -> Result<Op> {
+    /// The caller's state `[L·D, B, H]` (or zero) into a slot `[B, D, H]`.
+    pub(super) fn state_in(&self, layer: usize, from: Option<&Buffer>, to: &Matrix) -> Result<Op> {
         let from = from.map(|buffer| self.caller_state(layer, buffer));
         let (batch, hidden) = (self.shape.batch, self.config.hidden);
-        copy(&self.device, self.config.directions(), batch, hidden, from.as_ref(), &self.slot(to, 0))
+        copy(&self.device, self.config.directions(), batch, hidden, from.as_ref(), to)
     }
 
-    /// Slot `slot` of `from` into the caller's state.
-    pub(super) fn state_out(&self, layer: usize, from: &Buffer, slot: usize, to: &Buffer) -> Result<Op> {
+    /// A slot into the caller's state.
+    pub(super) fn state_out(&self, layer: usize, from: &Matrix, to: &Buffer) -> Result<Op> {
         let (batch, hidden) = (self.shape.batch, self.config.hidden);
         let to = self.caller_state(layer, to);
-        copy(&self.device, self.config.directions(), batch, hidden, Some(&self.slot(from, slot)), &to)
+        copy(&self.device, self.config.directions(), batch, hidden, Some(from), &to)
     }
 
     fn caller_state(&self, layer: usize, buffer: &Buffer) -> Matrix {
         let one = self.shape.batch * self.config.hidden;
         let offset = layer * self.config.directions() * one;
         Matrix { offset, direction: one, ..Matrix::dense(buffer, self.config.hidden) }
-    }
-
-    fn slot(&self, buffer: &Buffer, slot: usize) -> Matrix {
-        let width = self.config.outputs();
-        let offset = slot * self.shape.batch * width;
-        Matrix { offset, direction: self.config.hidden, ..Matrix::dense(buffer, width) }
-    }
-
-    /// The states after a chunk become the states before the next.
-    fn hand_over(&self, from: &Chunk, to: &Chunk, program: &mut Program) -> Result<()> {
-        let state = self.shape.batch * self.config.outputs();
-        let pass = |device: &Device, from_buffer: &Buffer, to_buffer: &Buffer| {
-            let last = Matrix { offset: from.steps * state, ..Matrix::dense(from_buffer, state) };
-            copy(device, 1, 1, state, Some(&last), &Matrix::dense(to_buffer, state))
-        };
-        program.push(pass(&self.device, &from.h, &to.h)?);
-        if let (Some(from), Some(to)) = (&from.c, &to.c) {
-            program.push(pass(&self.device, from, to)?);
-        }
-        Ok(())
     }
 }

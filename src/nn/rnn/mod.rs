@@ -11,17 +11,16 @@
 mod backward;
 mod bind;
 mod forward;
-
-use std::ops::Range;
+mod stage;
 
 pub use bind::{Bound, Gradients, Io};
 
 use crate::config::{BatchShape, RnnConfig};
-use crate::device::{Buffer, Device};
-use crate::error::{Error, Result};
+use crate::device::Device;
+use crate::error::{Error, Result, at_least_one};
 use crate::kernel::gemm::Matrix;
 use crate::nn::params::Parameters;
-use crate::plan::{self, Choice, Layout, Memory, Mode, Reserve, Strategy, Workspace};
+use crate::plan::{self, Choice, Cuts, Layout, Memory, Mode, Reserve, Strategy, Workspace};
 
 /// Choices that are not part of the layer's mathematics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +29,10 @@ pub struct Options<'a> {
     pub strategy: Option<&'a str>,
     /// Sequences have lengths of their own, set by [`Bound::set_lengths`]. Default: all are T steps long.
     pub lengths: bool,
+    /// Forward keeps the states before every so many steps, and backward computes the rest again: less reserve for one
+    /// more forward in time, and the same bits. Rounded up to [`plan::granule`], see [`Rnn::recompute`]; without effect
+    /// when nothing is trained. Default: everything is kept.
+    pub recompute: Option<usize>,
 }
 
 /// A recurrent layer planned for one shape on one device. Immutable; see [`Rnn::bind`].
@@ -42,7 +45,7 @@ pub struct Rnn {
     lengths: bool,
     strategy: &'static dyn Strategy,
     why: String,
-    chunks: Vec<Range<usize>>,
+    cuts: Cuts,
     layout: Layout,
 }
 
@@ -84,10 +87,13 @@ impl Rnn {
         config.check()?;
         shape.check()?;
         let Choice { strategy, why } = plan::choose(device, &config, shape, mode, options.strategy)?;
-        let chunks = plan::chunks(device, &config, shape)?;
-        let layout = Layout::new(device, &config, shape, mode, &chunks)?;
+        if let Some(steps) = options.recompute {
+            at_least_one("the steps between kept states", steps)?;
+        }
+        let cuts = Cuts::new(device, &config, shape, options.recompute.filter(|_| mode == Mode::Train))?;
+        let layout = Layout::new(device, &config, shape, mode, &cuts)?;
         let (device, lengths) = (device.clone(), options.lengths);
-        Ok(Self { device, config, shape, mode, lengths, strategy, why, chunks, layout })
+        Ok(Self { device, config, shape, mode, lengths, strategy, why, cuts, layout })
     }
 
     /// The layer.
@@ -110,9 +116,14 @@ impl Rnn {
         &self.why
     }
 
-    /// Chunks of steps that it is split into; one unless a binding would be too large.
+    /// Chunks of steps that it runs in; one unless a binding would be too large or states are recomputed.
     pub fn chunks(&self) -> usize {
-        self.chunks.len()
+        self.cuts.chunks.len()
+    }
+
+    /// Steps from one kept state to the next, as rounded, when backward computes the others again.
+    pub fn recompute(&self) -> Option<usize> {
+        self.cuts.recompute
     }
 
     /// Bytes that [`reserve`](Self::reserve) and [`workspace`](Self::workspace) will allocate.
@@ -161,22 +172,4 @@ impl Rnn {
         }
         Ok(())
     }
-}
-
-/// What a layer's rows are made from: x in windows of times, or the states of the layer below in its chunks.
-struct Source {
-    pieces: Vec<Piece>,
-    /// Width of a row.
-    width: usize,
-    /// Columns from here on belong to direction 1 of the layer below.
-    split: usize,
-}
-
-/// A bound part of a source.
-struct Piece {
-    /// Times, or steps, that it holds.
-    range: Range<usize>,
-    buffer: Buffer,
-    /// Elements before its first row.
-    offset: usize,
 }

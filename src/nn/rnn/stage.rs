@@ -1,0 +1,297 @@
+//! One layer of a stack at work: its chunks, what they read, and how one is run forward, the first time and again.
+
+use std::ops::Range;
+
+use super::Rnn;
+use super::bind::Binding;
+use crate::device::Buffer;
+use crate::error::Result;
+use crate::kernel::Program;
+use crate::kernel::copy::copy;
+use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
+use crate::kernel::recurrent::{Chunk, Weights};
+use crate::kernel::rows::RowMap;
+use crate::kernel::transpose::transpose;
+use crate::plan::{ChunkBuffers, Part, granule, overlap, reversed, windows};
+
+/// A layer bound to its buffers.
+pub(super) struct Stage<'a> {
+    with: &'a Binding<'a>,
+    pub(super) layer: usize,
+    /// Its chunks, in order.
+    pub(super) runs: Vec<Run>,
+    pub(super) weights: Weights,
+    pub(super) source: Source,
+}
+
+/// A chunk, and where its states are kept.
+pub(super) struct Run {
+    pub(super) chunk: Chunk,
+    section: usize,
+    /// The slots that keep the states before the chunk, h and then c. Unless chunks are recomputed, its own first ones.
+    pub(super) kept: Vec<Matrix>,
+    /// Where the layer above reads the chunk's h, if that is not the chunk's own.
+    above: Option<Matrix>,
+}
+
+/// What a layer's rows are made from: x in windows of times, or the states of the layer below in its sections.
+pub(super) struct Source {
+    pub(super) pieces: Vec<Piece>,
+    /// Width of a row.
+    pub(super) width: usize,
+    /// Columns from here on belong to direction 1 of the layer below.
+    pub(super) split: usize,
+}
+
+/// A bound part of a source.
+pub(super) struct Piece {
+    /// Times, or steps, that it holds.
+    range: Range<usize>,
+    buffer: Buffer,
+    /// Elements before its first row.
+    offset: usize,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(with: &'a Binding<'a>, layer: usize) -> Result<Self> {
+        let sections = with.reserve.layer(layer);
+        let runs = with.rnn.cuts.chunks.iter().filter_map(|part| Some((part, sections.get(part.section)?)));
+        Ok(Self {
+            with,
+            layer,
+            runs: runs.map(|(part, section)| with.run(layer, part, section)).collect::<Result<_>>()?,
+            weights: with.weights(layer)?,
+            source: with.source(layer)?,
+        })
+    }
+
+    /// Packs the weights for a GPU's products and steps. The CPU packs for itself.
+    pub(super) fn pack(&self, program: &mut Program) -> Result<()> {
+        let Self { with, layer, weights, .. } = self;
+        let (device, config) = (&with.rnn.device, &with.rnn.config);
+        let Some(gpu) = device.gpu() else { return Ok(()) };
+        let (directions, hidden) = (config.directions(), config.hidden);
+        let gates = config.cell.gates() * hidden;
+        let w_ih = with.tensor("weight_ih", *layer, false)?;
+        program.push(transpose(gpu, directions, gates, config.layer_input(*layer), &w_ih, &self.input_weights()?)?);
+        let packed = Matrix { direction: (hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
+        program.push(transpose(gpu, directions, gates, hidden, &weights.w_hh, &packed)?);
+        if let Some(b_hh) = &weights.b_hh {
+            let row = Matrix { offset: hidden * gates, ..packed };
+            program.push(copy(device, directions, 1, gates, Some(b_hh), &row)?);
+        }
+        Ok(())
+    }
+
+    /// `W_ihᵀ [I, G·H]` of each direction: packed on a GPU, by strides on the CPU.
+    fn input_weights(&self) -> Result<Matrix> {
+        let Self { with, layer, .. } = self;
+        let config = &with.rnn.config;
+        if with.rnn.device.gpu().is_none() {
+            return Ok(with.tensor("weight_ih", *layer, false)?.transposed());
+        }
+        let gates = config.cell.gates() * config.hidden;
+        let direction = config.layer_input(*layer) * gates;
+        Ok(Matrix { direction, ..Matrix::dense(&with.workspace.packed_input, gates) })
+    }
+
+    /// Runs a chunk forward from the states that are kept before it.
+    pub(super) fn forward(&self, run: &Run, program: &mut Program) -> Result<()> {
+        let rnn = self.with.rnn;
+        if rnn.cuts.recompute.is_some() {
+            for (kept, states) in run.kept.iter().zip(run.states()) {
+                program.push(copy(&rnn.device, 1, rnn.shape.batch, kept.row, Some(kept), &rnn.slot(states, 0))?);
+            }
+        }
+        self.project(&run.chunk, program)?;
+        program.push(rnn.strategy.forward(&rnn.device, &run.chunk, &self.weights)?);
+        Ok(())
+    }
+
+    /// `saved[.., 0..G] = source·W_ihᵀ + b_ih` for a chunk, all directions, all its steps.
+    fn project(&self, chunk: &Chunk, program: &mut Program) -> Result<()> {
+        let (rnn, source) = (self.with.rnn, &self.source);
+        let bias = if rnn.config.bias { Some(self.with.tensor("bias_ih", self.layer, false)?) } else { None };
+        let weights = self.input_weights()?;
+        for steps in rnn.spans(chunk, rnn.device.gpu().is_none()) {
+            let rows = steps.len() * chunk.batch;
+            let saved = rnn.saved(chunk, &steps, 0);
+            for (index, (piece, map)) in rnn.pieces(source, chunk, &steps).into_iter().enumerate() {
+                let gates = rnn.config.cell.gates() * rnn.config.hidden;
+                let gemm = Gemm {
+                    directions: 0..rnn.config.directions(),
+                    bias: if index == 0 { bias.clone() } else { None },
+                    accumulate: if index == 0 { Accumulate::No } else { Accumulate::After },
+                    mapped: if map.is_some() { Mapped::A } else { Mapped::No },
+                    rows: map,
+                    split: source.split,
+                    ..Gemm::plain(rows, gates, source.width, piece, weights.clone(), saved.clone())
+                };
+                gemm.add_to(&rnn.device, program)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the states after a chunk: for the next, and h for the layer above.
+    pub(super) fn keep(&self, run: &Run, next: Option<&Run>, program: &mut Program) -> Result<()> {
+        let rnn = self.with.rnn;
+        let (device, batch, width) = (&rnn.device, rnn.shape.batch, rnn.config.outputs());
+        let steps = run.chunk.steps;
+        if let Some(above) = &run.above {
+            program.push(copy(device, 1, steps * batch, width, Some(&rnn.slot(&run.chunk.h, 1)), above)?);
+        }
+        let Some(next) = next else { return Ok(()) };
+        for (index, (states, kept)) in run.states().zip(&next.kept).enumerate() {
+            // h for the layer above has the state before the next chunk in it, unless that is in a section of its own.
+            if index > 0 || run.above.is_none() || run.section != next.section {
+                program.push(copy(device, 1, batch, width, Some(&rnn.slot(states, steps)), kept)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Buffers of the chunk's states: h, then c for cells that have it.
+    pub(super) fn states(&self) -> impl Iterator<Item = &Buffer> {
+        std::iter::once(&self.chunk.h).chain(&self.chunk.c)
+    }
+}
+
+impl Binding<'_> {
+    fn run(&self, layer: usize, part: &Part, section: &ChunkBuffers) -> Result<Run> {
+        let rnn = self.rnn;
+        let Part { steps, section: index, place } = part;
+        let state = rnn.shape.batch * rnn.config.outputs();
+        let recompute = rnn.cuts.recompute.is_some();
+        let (saved, h, c) = match recompute {
+            false => (section.saved.clone(), section.h.clone(), section.c.clone()),
+            true => {
+                let shared = &self.workspace.chunk;
+                let states = 0..(steps.len() + 1) * state;
+                let c = shared.c.as_ref().map(|c| c.slice(states.clone())).transpose()?;
+                let saved = shared.saved.slice(0..steps.len() * state * rnn.config.cell.saved())?;
+                (saved, shared.h.slice(states)?, c)
+            }
+        };
+        let above = recompute && layer + 1 < rnn.config.layers;
+        let first = rnn.cuts.sections.get(*index).map_or(0, |section| section.start);
+        let slot_of_h = if above { steps.start - first } else { *place };
+        let mut kept = vec![rnn.slot(&section.h, slot_of_h)];
+        kept.extend(section.c.as_ref().map(|c| rnn.slot(c, *place)));
+        let chunk = Chunk {
+            cell: rnn.config.cell,
+            hidden: rnn.config.hidden,
+            directions: rnn.config.directions(),
+            batch: rnn.shape.batch,
+            first_step: steps.start,
+            steps: steps.len(),
+            lengths: self.lengths.clone(),
+            saved,
+            h,
+            c,
+            carry: None,
+        };
+        let above = above.then(|| rnn.slot(&section.h, slot_of_h + 1));
+        Ok(Run { chunk, section: *index, kept, above })
+    }
+
+    /// Recurrent weights of a layer.
+    fn weights(&self, layer: usize) -> Result<Weights> {
+        Ok(Weights {
+            w_hh: self.tensor("weight_hh", layer, false)?,
+            b_hh: if self.rnn.config.bias { Some(self.tensor("bias_hh", layer, false)?) } else { None },
+            workspace: self.workspace.recurrent.clone(),
+        })
+    }
+
+    /// What a layer reads.
+    fn source(&self, layer: usize) -> Result<Source> {
+        let rnn = self.rnn;
+        let (batch, width) = (rnn.shape.batch, rnn.config.layer_input(layer));
+        if layer == 0 {
+            let row = batch * width;
+            let piece = |range: Range<usize>| {
+                Ok(Piece { buffer: self.io.x.slice(range.start * row..range.end * row)?, range, offset: 0 })
+            };
+            let pieces = windows(&rnn.device, rnn.shape.steps, row)?.into_iter().map(piece);
+            return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width });
+        }
+        let piece = |(range, buffers): (&Range<usize>, &ChunkBuffers)| Piece {
+            range: range.clone(),
+            buffer: buffers.h.clone(),
+            // Slot 0 holds the state before the section.
+            offset: batch * width,
+        };
+        let pieces = rnn.cuts.sections.iter().zip(self.reserve.layer(layer - 1)).map(piece).collect();
+        Ok(Source { pieces, width, split: rnn.config.hidden })
+    }
+}
+
+impl Rnn {
+    /// A chunk's steps: all at once, or cut into granules.
+    pub(super) fn spans(&self, chunk: &Chunk, cut: bool) -> Vec<Range<usize>> {
+        let Range { start, end } = self.steps_of(chunk);
+        let length = if cut { granule(&self.device, self.shape) } else { chunk.steps };
+        (start..end).step_by(length.max(1)).map(|first| first..end.min(first.saturating_add(length))).collect()
+    }
+
+    /// Saved values of some of a chunk's steps from `slot` on, `[steps·B, ..]`.
+    pub(super) fn saved(&self, chunk: &Chunk, steps: &Range<usize>, slot: usize) -> Matrix {
+        let slots = self.config.cell.saved() * self.config.hidden;
+        let row = self.config.directions() * slots;
+        let offset = (steps.start - chunk.first_step) * chunk.batch * row + slot * self.config.hidden;
+        Matrix { offset, direction: slots, ..Matrix::dense(&chunk.saved, row) }
+    }
+
+    /// The pieces of the source that rows of some of a chunk's steps may be in, in order, as matrices `[rows, width]`,
+    /// with the map from those rows to the piece's when they are not simply the same.
+    pub(super) fn pieces(&self, source: &Source, chunk: &Chunk, steps: &Range<usize>) -> Vec<(Matrix, Option<RowMap>)> {
+        let batch = self.shape.batch;
+        // x in padding must not be looked at; states in padding are harmless, their gradients are zero.
+        let padded_input = self.lengths && source.split == source.width && self.config.directions() == 1;
+        let mut pieces = Vec::new();
+        for piece in &source.pieces {
+            let rows = |offset| Matrix { offset, ..Matrix::dense(&piece.buffer, source.width) };
+            let covers = piece.range.start <= steps.start && steps.end <= piece.range.end;
+            if self.config.directions() == 1 && covers && !padded_input {
+                let skipped = (steps.start - piece.range.start) * batch * source.width;
+                return vec![(rows(piece.offset + skipped), None)];
+            }
+            if self.may_share(steps, &piece.range) {
+                pieces.push((rows(piece.offset), Some(self.row_map(chunk, steps, &piece.range))));
+            }
+        }
+        pieces
+    }
+
+    pub(super) fn steps_of(&self, chunk: &Chunk) -> Range<usize> {
+        chunk.first_step..chunk.first_step + chunk.steps
+    }
+
+    /// The map from rows of some of a chunk's steps to those of a window.
+    pub(super) fn row_map(&self, chunk: &Chunk, steps: &Range<usize>, window: &Range<usize>) -> RowMap {
+        RowMap {
+            lengths: chunk.lengths.clone(),
+            batch: self.shape.batch,
+            first_step: steps.start,
+            window_first: window.start * self.shape.batch,
+            window_rows: window.len() * self.shape.batch,
+        }
+    }
+
+    /// Whether steps of a chunk may lie in a window of the other order, in any direction.
+    pub(super) fn may_share(&self, steps: &Range<usize>, window: &Range<usize>) -> bool {
+        let backwards =
+            self.config.bidirectional && (self.lengths || overlap(&reversed(steps, self.shape.steps), window));
+        overlap(steps, window) || backwards
+    }
+
+    /// A slot of states `[slots, B, D, H]`.
+    pub(super) fn slot(&self, buffer: &Buffer, slot: usize) -> Matrix {
+        let width = self.config.outputs();
+        let offset = slot * self.shape.batch * width;
+        Matrix { offset, direction: self.config.hidden, ..Matrix::dense(buffer, width) }
+    }
+}
