@@ -201,7 +201,7 @@ pub mod shader;
 pub mod train;
 
 pub use cell::{Cell, CellRow};
-pub use config::{BatchShape, RnnConfig};
+pub use config::{BatchShape, Precision, RnnConfig};
 pub use device::{Buffer, DType, Device, DeviceKind, Recorder, Timing};
 pub use device::{Clock, KernelTime, Profile, Profiler, Span};
 pub use error::{Error, Result};

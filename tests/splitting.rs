@@ -18,7 +18,7 @@ fn agree(oracle: &Device, device: &Device, layer: &Layer) {
 /// How often a layer's x, y and chunks are cut.
 fn pieces(device: &Device, layer: &Layer) -> [usize; 3] {
     let windows =
-        |width: usize| plan::windows(device, layer.shape.steps, layer.shape.batch * width).expect("windows").len();
+        |width: usize| plan::windows(device, layer.shape.steps, layer.shape.batch * width, 4).expect("windows").len();
     let chunks = layer.plan(device, Mode::Train).expect("a plan").chunks();
     [windows(layer.config.input), windows(layer.config.outputs()), chunks]
 }

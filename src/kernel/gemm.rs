@@ -172,7 +172,7 @@ impl Gemm {
     pub fn add_to(self, device: &Device, program: &mut Program) -> Result<()> {
         self.check()?;
         match device.target() {
-            Target::Gpu(gpu) => self.gpu(gpu, program),
+            Target::Gpu(gpu) => self.gpu(device, gpu, program),
             Target::Cpu(pool, precision) => {
                 let call = Arc::new(self);
                 program.push(cpu_op!(precision, "gemm", on_cpu(call, pool)));
@@ -181,13 +181,15 @@ impl Gemm {
         }
     }
 
-    fn gpu(&self, gpu: &Gpu, program: &mut Program) -> Result<()> {
+    fn gpu(&self, device: &Device, gpu: &Gpu, program: &mut Program) -> Result<()> {
         if self.b.column != 1 || self.c.column != 1 {
             return Err(Error::invalid("the columns of b and c", "contiguous on a GPU", "strided"));
         }
         let tile = Tile::gemm(gpu.capabilities(), self.m);
         let bias = self.bias.as_ref().unwrap_or(&self.a);
-        let lengths = self.rows.as_ref().map_or(&self.a.buffer, |rows| &rows.lengths);
+        let [nothing, _] = device.nothing()?;
+        let lengths = self.rows.as_ref().map_or(&nothing, |rows| &rows.lengths);
+        let bias_buffer = self.bias.as_ref().map_or(&nothing, |bias| &bias.buffer);
         let mapped = match self.mapped {
             Mapped::No => 0,
             Mapped::A => 1,
@@ -223,7 +225,7 @@ impl Gemm {
                     cell: None,
                     consts: vec![("LANES", tile.lanes), ("RM", tile.rows), ("RN", tile.columns), ("MAPPED", mapped)],
                     uniform: bytemuck::bytes_of(&uniform),
-                    buffers: &[&self.a.buffer, &self.b.buffer, &bias.buffer, lengths, &self.c.buffer],
+                    buffers: &[&self.a.buffer, &self.b.buffer, bias_buffer, lengths, &self.c.buffer],
                     groups: [
                         self.n.div_ceil((tile.lanes * tile.columns) as usize) as u32,
                         rows.div_ceil(tile.rows as usize) as u32,

@@ -15,7 +15,7 @@
 //!
 //! Saved values and states of one chunk, `k·saved + (k + 1)·(1 or 2)`, are in the workspace, for all chunks and layers.
 
-use crate::config::{BatchShape, RnnConfig};
+use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::cpu::recurrent as native;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
@@ -43,23 +43,30 @@ pub struct Memory {
 /// Sizes of everything a plan allocates, in elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// For each layer and section that has buffers of its own: saved, h, c.
-    pub sections: Vec<Vec<[usize; 3]>>,
+    /// How floats are stored that are not said to be f32.
+    pub precision: Precision,
+    /// For each layer and section that has buffers of its own: saved, h, c, and f32 states kept for recomputation where
+    /// h and c are stored as f16.
+    pub sections: Vec<Vec<[usize; 4]>>,
     /// Whether the sections' buffers outlive forward.
     pub mode: Mode,
     /// The one chunk that all share when states are recomputed: saved, h, c.
-    pub chunk: [usize; 3],
+    pub chunk: [usize; 4],
+    /// f32: the state that steps carry where h and c are stored as f16.
+    pub state: usize,
     /// Packed `W_ihᵀ` of one layer, for GPUs.
     pub packed_input: usize,
     /// GPU: packed `W_hhᵀ` and `b_hh` of one layer. CPU: scratch of the recurrence.
     pub recurrent: usize,
-    /// Gradients of h and c that backward carries from step to step.
+    /// f32: gradients of h and c that backward carries from step to step.
     pub carry: [usize; 2],
-    /// Partial sums of bias gradients.
+    /// f32: partial sums of bias gradients.
     pub sums: usize,
     /// Gradients of the inputs of inner layers, `[T, B, D·H]`: of every other layer where one is read at times that the
-    /// next is already written at.
+    /// next is already written at. f32 with two directions, whose sum is not to be rounded before it is whole.
     pub inner: [usize; 2],
+    /// Whether `inner` is f32 whatever the precision.
+    pub inner_is_full: bool,
     /// Output gradient of one chunk in step order, where the whole does not fit a binding.
     pub upstream: usize,
     /// Lengths, `[B]`, u32. They belong to a binding, so that plans may share a workspace.
@@ -68,15 +75,23 @@ pub struct Layout {
 
 impl Layout {
     /// Sizes for a layer stack on a device.
-    pub fn new(device: &Device, config: &RnnConfig, shape: BatchShape, mode: Mode, cuts: &Cuts) -> Result<Self> {
+    pub fn new(
+        device: &Device,
+        config: &RnnConfig,
+        shape: BatchShape,
+        mode: Mode,
+        precision: Precision,
+        cuts: &Cuts,
+    ) -> Result<Self> {
         let (cell, hidden, directions) = (config.cell, config.hidden, config.directions());
         let (train, gpu) = (mode == Mode::Train, device.gpu().is_some());
         let state = shape.batch * directions * hidden;
         let states = |h: usize, c: usize| [h * state, if cell.has_c() { c * state } else { 0 }];
         let run = |steps: usize| {
             let [h, c] = states(steps + 1, steps + 1);
-            [steps * state * cell.saved(), h, c]
+            [steps * state * cell.saved(), h, c, 0]
         };
+        let half = precision == Precision::Half;
         // Without backward two layers' states suffice: one layer's input and its output.
         let stacked = if train { config.layers } else { config.layers.min(2) };
         let section = |layer: usize, section: usize, steps: usize| {
@@ -85,7 +100,7 @@ impl Layout {
             }
             let kept = cuts.chunks_of(section);
             let [h, c] = states(if layer + 1 == config.layers { kept } else { steps + 1 }, kept);
-            [0, h, c]
+            [0, h, c, if half { kept * cell.states() * state } else { 0 }]
         };
         let sections = |layer: usize| {
             let lengths = cuts.sections.iter().map(ExactSizeIterator::len).enumerate();
@@ -99,13 +114,16 @@ impl Layout {
             true => layer.forward_workspace_len().max(layer.backward_workspace_len()),
             false => layer.forward_workspace_len(),
         };
-        let pieces = windows(device, shape.steps, state)?.len();
+        // As f32, which the caller's output gradient may be in either precision.
+        let pieces = windows(device, shape.steps, state, 4)?.len();
         let inner = |needed: bool| if train && needed { shape.steps * state } else { 0 };
         let sums = column_sum::parts(longest * shape.batch, granule(device, shape) * shape.batch);
         Ok(Self {
+            precision,
             sections: (0..stacked).map(sections).collect(),
             mode,
-            chunk: if cuts.recompute.is_some() { run(longest) } else { [0; 3] },
+            chunk: if cuts.recompute.is_some() { run(longest) } else { [0; 4] },
+            state: if half { cell.states() * state } else { 0 },
             packed_input: if gpu { directions * widest * gates } else { 0 },
             recurrent: if gpu { directions * (hidden + 1) * gates } else { scratch },
             carry: if train { states(1, 1) } else { [0, 0] },
@@ -115,20 +133,41 @@ impl Layout {
                 // Chunks of two directions reach into each other's times.
                 inner(config.layers > 2 && directions > 1 && cuts.chunks.len() > 1),
             ],
+            inner_is_full: directions > 1,
             upstream: if train && pieces > 1 { longest * state } else { 0 },
             lengths: shape.batch,
         })
     }
 
-    /// Bytes, with `size` bytes a float.
+    /// Bytes, with `size` bytes a float in full precision.
     pub fn memory(&self, size: u64) -> Memory {
-        let kept: usize = self.sections.iter().flatten().flatten().sum();
-        let arrays = self.chunk.iter().chain(&self.carry).chain(&self.inner);
-        let scratch = arrays.sum::<usize>() + self.packed_input + self.recurrent + self.sums + self.upstream;
-        let (kept, scratch) = (kept as u64 * size, scratch as u64 * size + self.lengths as u64 * 4);
+        let full = |elements: usize| elements as u64 * size;
+        let stored = |elements: usize| match self.precision {
+            Precision::Full => full(elements),
+            // Buffers are whole words.
+            Precision::Half => (elements as u64 * 2).next_multiple_of(4),
+        };
+        let chunk = |[saved, h, c, kept]: &[usize; 4]| stored(*saved) + stored(*h) + stored(*c) + full(*kept);
+        let kept: u64 = self.sections.iter().flatten().map(chunk).sum();
+        let inner = |elements: usize| if self.inner_is_full { full(elements) } else { stored(elements) };
+        let scratch = chunk(&self.chunk)
+            + full(self.state)
+            + self.carry.iter().copied().map(full).sum::<u64>()
+            + self.inner.iter().copied().map(inner).sum::<u64>()
+            + [self.packed_input, self.recurrent, self.upstream].map(stored).iter().sum::<u64>()
+            + full(self.sums)
+            + self.lengths as u64 * 4;
         match self.mode {
             Mode::Train => Memory { reserve: kept, workspace: scratch },
             Mode::Infer => Memory { reserve: 0, workspace: kept + scratch },
+        }
+    }
+
+    /// Element type of what is not said to be f32.
+    fn stored(&self) -> DType {
+        match self.precision {
+            Precision::Full => DType::Float,
+            Precision::Half => DType::Half,
         }
     }
 }
@@ -142,23 +181,35 @@ pub struct ChunkBuffers {
     pub h: Buffer,
     /// The same, for cells that have it; `[chunks, B, D, H]` in every section whose chunks are recomputed.
     pub c: Option<Buffer>,
+    /// `[chunks, states, B, D, H]`, f32: the states before each chunk, where `h` and `c` are f16 and chunks are
+    /// recomputed; else empty.
+    pub kept: Buffer,
+}
+
+/// Floats as a precision stores them.
+fn alloc(device: &Device, precision: Precision, label: &str, elements: usize) -> Result<Buffer> {
+    match precision {
+        Precision::Full => device.alloc(label, elements),
+        Precision::Half => device.alloc_half(label, elements),
+    }
 }
 
 impl ChunkBuffers {
-    fn new(device: &Device, [saved, h, c]: [usize; 3]) -> Result<Self> {
+    fn new(device: &Device, precision: Precision, [saved, h, c, kept]: [usize; 4]) -> Result<Self> {
         Ok(Self {
-            saved: device.alloc("saved gates", saved)?,
-            h: device.alloc("hidden states", h)?,
-            c: if c > 0 { Some(device.alloc("cell states", c)?) } else { None },
+            saved: alloc(device, precision, "saved gates", saved)?,
+            h: alloc(device, precision, "hidden states", h)?,
+            c: if c > 0 { Some(alloc(device, precision, "cell states", c)?) } else { None },
+            kept: device.alloc("kept states", kept)?,
         })
     }
 
     fn all(&self) -> impl Iterator<Item = &Buffer> {
-        [&self.saved, &self.h].into_iter().chain(&self.c)
+        [&self.saved, &self.h, &self.kept].into_iter().chain(&self.c)
     }
 
-    fn len(&self) -> [usize; 3] {
-        [self.saved.len(), self.h.len(), self.c.as_ref().map_or(0, Buffer::len)]
+    fn len(&self) -> [usize; 4] {
+        [self.saved.len(), self.h.len(), self.c.as_ref().map_or(0, Buffer::len), self.kept.len()]
     }
 
     fn bytes(&self) -> u64 {
@@ -180,6 +231,8 @@ pub struct Workspace {
     pub(crate) packed_input: Buffer,
     /// Packed `W_hhᵀ`, or the CPU's scratch.
     pub(crate) recurrent: Buffer,
+    /// Carried state, where h and c are f16.
+    pub(crate) state: Buffer,
     /// Carried gradients.
     pub(crate) carry: [Buffer; 2],
     /// Partial sums.
@@ -197,8 +250,8 @@ impl Reserve {
     pub fn new(device: &Device, layout: &Layout) -> Result<Self> {
         let memory = layout.memory(device.float_bytes());
         device.check_memory("the reserve and workspace", memory.reserve + memory.workspace)?;
-        let section = |&lengths: &[usize; 3]| ChunkBuffers::new(device, lengths);
-        let layer = |sections: &Vec<[usize; 3]>| sections.iter().map(section).collect::<Result<Vec<_>>>();
+        let section = |&lengths: &[usize; 4]| ChunkBuffers::new(device, layout.precision, lengths);
+        let layer = |sections: &Vec<[usize; 4]>| sections.iter().map(section).collect::<Result<Vec<_>>>();
         Ok(Self { layers: layout.sections.iter().map(layer).collect::<Result<_>>()?, mode: layout.mode })
     }
 
@@ -211,7 +264,7 @@ impl Reserve {
             return Err(Error::invalid("the reserve", "what this plan's `reserve` gave", got));
         }
         let mut all = self.layers.iter().flatten();
-        all.try_for_each(|section| section.h.check("the reserve", device, &[section.h.len()], DType::Float))
+        all.try_for_each(|section| section.h.check("the reserve", device, &[section.h.len()], layout.stored()))
     }
 
     /// Buffers of a layer's sections.
@@ -232,58 +285,65 @@ impl Reserve {
 impl Workspace {
     /// Allocates what `layout` lists.
     pub fn new(device: &Device, layout: &Layout) -> Result<Self> {
+        let stored = |label, elements| alloc(device, layout.precision, label, elements);
+        let inner = |elements| match layout.inner_is_full {
+            true => device.alloc("gradient between layers", elements),
+            false => stored("gradient between layers", elements),
+        };
         Ok(Self {
-            packed_input: device.alloc("packed input weights", layout.packed_input)?,
-            recurrent: device.alloc("packed recurrent weights", layout.recurrent)?,
+            packed_input: stored("packed input weights", layout.packed_input)?,
+            recurrent: stored("packed recurrent weights", layout.recurrent)?,
+            state: device.alloc("carried state", layout.state)?,
             carry: [
                 device.alloc("carried gradient of h", layout.carry[0])?,
                 device.alloc("carried gradient of c", layout.carry[1])?,
             ],
             sums: device.alloc("partial bias gradients", layout.sums)?,
-            chunk: ChunkBuffers::new(device, layout.chunk)?,
-            inner: [
-                device.alloc("gradient between layers", layout.inner[0])?,
-                device.alloc("gradient between layers", layout.inner[1])?,
-            ],
-            upstream: device.alloc("output gradient of a chunk", layout.upstream)?,
+            chunk: ChunkBuffers::new(device, layout.precision, layout.chunk)?,
+            inner: [inner(layout.inner[0])?, inner(layout.inner[1])?],
+            upstream: stored("output gradient of a chunk", layout.upstream)?,
         })
     }
 
     /// As much of this as `layout` lists; an error when that is more than there is, or not on `device`.
     pub(crate) fn fit(&self, device: &Device, layout: &Layout) -> Result<Self> {
-        let fit = |buffer: &Buffer, len: usize| {
+        let stored = layout.stored();
+        let of_inner = if layout.inner_is_full { DType::Float } else { stored };
+        let fit = |buffer: &Buffer, len: usize, dtype: DType| {
             if len > buffer.len() {
                 let expected = format!("large enough for this plan, {len} elements a buffer");
                 return Err(Error::invalid("the workspace", expected, buffer.len()));
             }
             let part = buffer.slice(0..len)?;
-            part.check("the workspace", device, &[len], DType::Float)?;
+            part.check("the workspace", device, &[len], dtype)?;
             Ok(part)
         };
-        let ([dh, dc], [one, two], [saved, h, c]) = (&self.carry, &self.inner, layout.chunk);
+        let ([dh, dc], [one, two], [saved, h, c, kept]) = (&self.carry, &self.inner, layout.chunk);
         let chunk = ChunkBuffers {
-            saved: fit(&self.chunk.saved, saved)?,
-            h: fit(&self.chunk.h, h)?,
+            saved: fit(&self.chunk.saved, saved, stored)?,
+            h: fit(&self.chunk.h, h, stored)?,
+            kept: fit(&self.chunk.kept, kept, DType::Float)?,
             c: match &self.chunk.c {
-                Some(buffer) if c > 0 => Some(fit(buffer, c)?),
+                Some(buffer) if c > 0 => Some(fit(buffer, c, stored)?),
                 _ if c > 0 => return Err(Error::invalid("the workspace", "one with cell states", "one without")),
                 _ => None,
             },
         };
         Ok(Self {
             chunk,
-            packed_input: fit(&self.packed_input, layout.packed_input)?,
-            recurrent: fit(&self.recurrent, layout.recurrent)?,
-            carry: [fit(dh, layout.carry[0])?, fit(dc, layout.carry[1])?],
-            sums: fit(&self.sums, layout.sums)?,
-            inner: [fit(one, layout.inner[0])?, fit(two, layout.inner[1])?],
-            upstream: fit(&self.upstream, layout.upstream)?,
+            packed_input: fit(&self.packed_input, layout.packed_input, stored)?,
+            recurrent: fit(&self.recurrent, layout.recurrent, stored)?,
+            state: fit(&self.state, layout.state, DType::Float)?,
+            carry: [fit(dh, layout.carry[0], DType::Float)?, fit(dc, layout.carry[1], DType::Float)?],
+            sums: fit(&self.sums, layout.sums, DType::Float)?,
+            inner: [fit(one, layout.inner[0], of_inner)?, fit(two, layout.inner[1], of_inner)?],
+            upstream: fit(&self.upstream, layout.upstream, stored)?,
         })
     }
 
     /// Bytes as allocated.
     pub fn bytes(&self) -> u64 {
-        let single = [&self.packed_input, &self.recurrent, &self.sums, &self.upstream];
+        let single = [&self.packed_input, &self.recurrent, &self.state, &self.sums, &self.upstream];
         let buffers = single.into_iter().chain(&self.carry).chain(&self.inner);
         self.chunk.bytes() + buffers.map(Buffer::allocated_bytes).sum::<u64>()
     }

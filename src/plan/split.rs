@@ -41,11 +41,18 @@ pub struct Part {
 
 impl Cuts {
     /// Cuts a layer's steps. `recompute` is rounded up to a multiple of a [`granule`], and down to the longest section.
-    pub fn new(device: &Device, config: &RnnConfig, shape: BatchShape, recompute: Option<usize>) -> Result<Self> {
+    /// Floats are stored in `size` bytes.
+    pub fn new(
+        device: &Device,
+        config: &RnnConfig,
+        shape: BatchShape,
+        recompute: Option<usize>,
+        size: usize,
+    ) -> Result<Self> {
         let units = shape.batch * config.directions() * config.hidden;
         // A section's states have one slot more than it has steps; its saved values are `saved` times as wide.
         let elements = |steps: usize| (steps * config.cell.saved()).max(steps + 1) * units;
-        let sections = split(device, shape.steps, "one step's gates", 1, elements)?;
+        let sections = split(device, shape.steps, "one step's gates", 1, size, elements)?;
         let longest = sections.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
         let recompute = recompute.map(|steps| {
             let granule = granule(device, shape);
@@ -85,25 +92,25 @@ pub fn granule(device: &Device, shape: BatchShape) -> usize {
     rows.div_ceil(shape.batch.max(1))
 }
 
-/// Windows of times of a sequence with `row` elements a time, each starting where a binding may.
-pub fn windows(device: &Device, steps: usize, row: usize) -> Result<Vec<Range<usize>>> {
-    let unit = unit(device, row);
+/// Windows of times of a sequence with `row` elements of `size` bytes a time, each starting where a binding may.
+pub fn windows(device: &Device, steps: usize, row: usize, size: usize) -> Result<Vec<Range<usize>>> {
+    let unit = unit(device, row, size);
     let what = match unit {
         1 => "one step of a sequence".to_string(),
         _ => format!("a run of {unit} steps of a sequence, the least that starts where a binding may,"),
     };
-    split(device, steps, &what, unit, |times| times * row)
+    split(device, steps, &what, unit, size, |times| times * row)
 }
 
 /// Times of a window and, where no binding may start at the first of them, some before.
-pub fn bindable(device: &Device, row: usize, times: &Range<usize>) -> Range<usize> {
-    let unit = unit(device, row);
+pub fn bindable(device: &Device, row: usize, size: usize, times: &Range<usize>) -> Range<usize> {
+    let unit = unit(device, row, size);
     times.start / unit * unit..times.end
 }
 
-/// A binding may start at every time that is a multiple of this, of a sequence with `row` elements a time.
-fn unit(device: &Device, row: usize) -> usize {
-    let alignment = device.gpu().map_or(1, |gpu| gpu.capabilities().offset_alignment as usize / 4).max(1);
+/// A binding may start at every time that is a multiple of this, of a sequence with `row` elements of `size` bytes a time.
+fn unit(device: &Device, row: usize, size: usize) -> usize {
+    let alignment = device.gpu().map_or(1, |gpu| gpu.capabilities().offset_alignment as usize / size).max(1);
     alignment / gcd(alignment, row)
 }
 
@@ -113,11 +120,12 @@ fn split(
     steps: usize,
     what: &str,
     unit: usize,
+    size: usize,
     elements: impl Fn(usize) -> usize,
 ) -> Result<Vec<Range<usize>>> {
     let most = match device.gpu() {
         None => usize::MAX,
-        Some(gpu) => usize::try_from(gpu.capabilities().max_binding / 4).unwrap_or(usize::MAX),
+        Some(gpu) => usize::try_from(gpu.capabilities().max_binding / size as u64).unwrap_or(usize::MAX),
     };
     if elements(steps) <= most {
         return Ok(std::iter::once(0..steps).collect());
@@ -131,8 +139,8 @@ fn split(
     if fits == 0 {
         return Err(Error::Limit {
             what: what.to_string(),
-            needed: format!("{} bytes", elements(unit).saturating_mul(4)),
-            limit: format!("{} bytes a binding", most.saturating_mul(4)),
+            needed: format!("{} bytes", elements(unit).saturating_mul(size)),
+            limit: format!("{} bytes a binding", most.saturating_mul(size)),
             device: device.name(),
         });
     }

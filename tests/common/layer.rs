@@ -3,7 +3,7 @@
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::{Mode, Workspace};
-use wgpu_rnn::{BatchShape, Buffer, Device, Result, RnnConfig};
+use wgpu_rnn::{BatchShape, Buffer, Device, Precision, Result, RnnConfig};
 
 use super::{Random, Tensors};
 
@@ -19,6 +19,10 @@ pub struct Layer {
     pub lengths: Option<Vec<usize>>,
     /// Steps between kept states, if the others are recomputed.
     pub recompute: Option<usize>,
+    /// How it stores what is its own.
+    pub precision: Precision,
+    /// Whether x, y and their gradients are stored as f16.
+    pub half_sequences: bool,
     /// What goes in.
     pub given: Tensors,
 }
@@ -53,7 +57,7 @@ impl Layer {
         for (name, len) in Self::sizes(&config, shape) {
             given.insert(name.to_string(), random.values(len, 1.0));
         }
-        Self { config, shape, lengths: None, recompute: None, given }
+        Self { config, shape, lengths: None, recompute: None, precision: Precision::Full, half_sequences: false, given }
     }
 
     /// Names and elements of what goes in besides the weights.
@@ -93,9 +97,27 @@ impl Layer {
         self
     }
 
+    /// Stored as f16 inside, and if `sequences` x, y and their gradients as well.
+    pub fn half(mut self, sequences: bool) -> Self {
+        (self.precision, self.half_sequences) = (Precision::Half, sequences);
+        self
+    }
+
+    fn room(&self, device: &Device, name: &str, len: usize) -> Result<Buffer> {
+        match self.half_sequences && ["x", "y", "dx", "dy"].contains(&name) {
+            true => device.alloc_half(name, len),
+            false => device.alloc(name, len),
+        }
+    }
+
     /// Plans it.
     pub fn plan(&self, device: &Device, mode: Mode) -> Result<Rnn> {
-        let options = Options { strategy: None, lengths: self.lengths.is_some(), recompute: self.recompute };
+        let options = Options {
+            strategy: None,
+            lengths: self.lengths.is_some(),
+            recompute: self.recompute,
+            precision: self.precision,
+        };
         Rnn::new(device, self.config, self.shape, mode, options)
     }
 
@@ -108,13 +130,13 @@ impl Layer {
         }
         let upload = |name: &str| {
             let Some(values) = self.given.get(name) else { return Ok(None) };
-            let buffer = device.alloc(name, values.len())?;
+            let buffer = self.room(device, name, values.len())?;
             device.write_f64(&buffer, values)?;
             Result::Ok(Some(buffer))
         };
         let config = &self.config;
         let state = config.layers * self.shape.batch * config.outputs();
-        let room = |name: &str, len: usize| device.alloc(name, len).map(Some);
+        let room = |name: &str, len: usize| self.room(device, name, len).map(Some);
         let cell = |name: &str| if config.cell.has_c() { room(name, state) } else { Ok(None) };
         let x = upload("x")?.expect("x");
         let io = Io {
@@ -122,7 +144,7 @@ impl Layer {
             c0: upload("c0")?,
             hn: room("hn", state)?,
             cn: cell("cn")?,
-            ..Io::new(&x, &device.alloc("y", self.shape.rows() * config.outputs())?)
+            ..Io::new(&x, &self.room(device, "y", self.shape.rows() * config.outputs())?)
         };
         let gradients = match mode {
             Mode::Infer => Gradients::default(),
@@ -170,10 +192,10 @@ impl Layer {
 
     /// The layer in a line.
     pub fn describe(&self) -> String {
-        let Self { config: c, shape: s, lengths, recompute, .. } = self;
+        let Self { config: c, shape: s, lengths, recompute, precision, .. } = self;
         let (d, l, bias) = (c.directions(), c.layers, if c.bias { "" } else { ", no bias" });
         let size = format!("T{} B{} I{} H{} L{l} D{d}", s.steps, s.batch, c.input, c.hidden);
-        format!("{} {size}{bias}, lengths {lengths:?}, recompute {recompute:?}", c.cell)
+        format!("{} {size}{bias}, lengths {lengths:?}, recompute {recompute:?}, {precision:?} precision", c.cell)
     }
 }
 

@@ -45,14 +45,36 @@ pub fn tiled(kind: AdapterKind) -> Device {
 /// A wgpu device of the test's own, as an app has one: a hardware adapter if there is one, else a software one, with
 /// the limits that `limits` makes of the adapter's.
 pub fn wgpu_device(limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
+    wgpu_device_with(wgpu::Features::empty(), limits)
+}
+
+/// The same, with those of `features` that the adapter has.
+pub fn wgpu_device_with(
+    features: wgpu::Features,
+    limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits,
+) -> (wgpu::Device, wgpu::Queue) {
     // One instance, as an app has: wgpu can't tell devices of two instances apart.
     static INSTANCE: LazyLock<wgpu::Instance> =
         LazyLock::new(|| wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle()));
     let mut adapters = pollster::block_on(INSTANCE.enumerate_adapters(wgpu::Backends::PRIMARY));
     adapters.sort_by_key(|adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu);
     let adapter = adapters.first().expect("the shader tests need a Vulkan adapter: run `cargo xtask driver`");
-    let descriptor = wgpu::DeviceDescriptor { required_limits: limits(adapter.limits()), ..Default::default() };
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: features & adapter.features(),
+        required_limits: limits(adapter.limits()),
+        ..Default::default()
+    };
     pollster::block_on(adapter.request_device(&descriptor)).expect("a device with these limits")
+}
+
+/// [`tiled`] devices with f16. Empty where the adapter has none.
+pub fn half_devices() -> Vec<Device> {
+    let of = |kind| {
+        let (device, queue) = wgpu_device_with(wgpu::Features::SHADER_F16, |_| wgpu::Limits::defaults());
+        Device::from_wgpu_as(device, queue, kind)
+    };
+    let all = [AdapterKind::Software, AdapterKind::Gpu].map(of);
+    all.into_iter().filter(|device| device.gpu().is_some_and(|gpu| gpu.capabilities().f16)).collect()
 }
 
 /// WebGPU's default limits with bindings of at most `bytes`.

@@ -78,7 +78,7 @@ impl Binding<'_> {
 /// Makes a sequence ready to be added to, window by window.
 fn clear(rnn: &Rnn, sequence: &Buffer, width: usize, program: &mut Program) -> Result<()> {
     let row = rnn.shape.batch * width;
-    for window in windows(&rnn.device, rnn.shape.steps, row)? {
+    for window in windows(&rnn.device, rnn.shape.steps, row, sequence.element_bytes() as usize)? {
         let part = sequence.slice(window.start * row..window.end * row)?;
         let rows = window.len() * rnn.shape.batch;
         program.push(no_sums(&rnn.device, rows, width, &Matrix::dense(&part, width))?);
@@ -96,7 +96,8 @@ fn upstream(
 ) -> Result<(Option<Buffer>, RowMap, bool)> {
     let (steps, whole) = (rnn.steps_of(chunk), 0..rnn.shape.steps);
     let row = rnn.shape.batch * rnn.config.outputs();
-    let pieces = windows(&rnn.device, rnn.shape.steps, row)?;
+    let size = dy.map_or(rnn.device.float_bytes(), Buffer::element_bytes) as usize;
+    let pieces = windows(&rnn.device, rnn.shape.steps, row, size)?;
     let (Some(dy), Some(gpu), true) = (dy, rnn.device.gpu(), pieces.len() > 1) else {
         return Ok((dy.cloned(), rnn.row_map(chunk, &steps, &whole), false));
     };
@@ -225,7 +226,7 @@ fn input_gradient(
     let (hidden, inputs, batch) = (rnn.config.hidden, rnn.config.layer_input(layer), rnn.shape.batch);
     let row = batch * inputs;
     let w_ih = with.tensor("weight_ih", layer, false)?;
-    let windows = windows(&rnn.device, rnn.shape.steps, row)?;
+    let windows = windows(&rnn.device, rnn.shape.steps, row, dx.element_bytes() as usize)?;
     for direction in 0..rnn.config.directions() {
         for steps in rnn.spans(chunk, rnn.device.gpu().is_none()) {
             for window in &windows {

@@ -8,7 +8,8 @@ use crate::kernel::gemm::Matrix;
 use crate::nn::params::Parameters;
 use crate::plan::{Memory, Mode, Reserve, Workspace};
 
-/// What a layer reads and writes, floats on the plan's device; the states' first axis is layer-major, PyTorch's. A final
+/// What a layer reads and writes, floats on the plan's device; x and y may be stored as f16, in either precision of the
+/// plan. The states' first axis is layer-major, PyTorch's. A final
 /// state may be the initial one's buffer, and y its own gradient;
 /// nothing else that is written may overlap another buffer.
 #[derive(Clone, Debug)]
@@ -125,10 +126,15 @@ impl Rnn {
             Some(buffer) => buffer.check(name, &self.device, shape, DType::Float),
             None => Ok(()),
         };
-        check("x", Some(&io.x), &x)?;
-        check("y", Some(&io.y), &y)?;
-        check("dy", gradients.dy.as_ref(), &y)?;
-        check("dx", gradients.dx.as_ref(), &x)?;
+        let sequences = [
+            ("x", Some(&io.x), &x),
+            ("y", Some(&io.y), &y),
+            ("dy", gradients.dy.as_ref(), &y),
+            ("dx", gradients.dx.as_ref(), &x),
+        ];
+        for (name, buffer, shape) in sequences {
+            buffer.map_or(Ok(()), |buffer| buffer.check_floats(name, &self.device, shape))?;
+        }
         for (name, buffer) in [("h0", &io.h0), ("hn", &io.hn), ("dhn", &gradients.dhn), ("dh0", &gradients.dh0)] {
             check(name, buffer.as_ref(), &state)?;
         }

@@ -23,6 +23,9 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
             for (given, kept) in [&io.h0, &io.c0].into_iter().zip(&first.kept) {
                 program.push(rnn.state_in(layer, given.as_ref(), kept)?);
             }
+            for (given, carried) in [&io.h0, &io.c0].into_iter().zip(first.before_in_full()) {
+                program.push(rnn.state_in(layer, given.as_ref(), &carried)?);
+            }
         }
         for (index, run) in stage.runs.iter().enumerate() {
             stage.forward(run, &mut program)?;
@@ -33,9 +36,11 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         }
         // Without a reserve the states of this layer may be overwritten by the next but one, so they leave now.
         if let Some(last) = stage.runs.last() {
-            for (states, to) in last.states().zip([&io.hn, &io.cn]) {
+            let stored = last.states().map(|states| rnn.slot(states, last.chunk.steps));
+            let states: Vec<Matrix> = if last.chunk.carry.is_some() { last.carried() } else { stored.collect() };
+            for (states, to) in states.iter().zip([&io.hn, &io.cn]) {
                 if let Some(to) = to {
-                    program.push(rnn.state_out(layer, &rnn.slot(states, last.chunk.steps), to)?);
+                    program.push(rnn.state_out(layer, states, to)?);
                 }
             }
         }
@@ -46,11 +51,12 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
 /// States of a chunk in step order to `y` in time order.
 fn output(rnn: &Rnn, chunk: &Chunk, y: &Buffer, program: &mut Program) -> Result<()> {
     let row = rnn.shape.batch * rnn.config.outputs();
-    for window in windows(&rnn.device, rnn.shape.steps, row)? {
+    let size = y.element_bytes() as usize;
+    for window in windows(&rnn.device, rnn.shape.steps, row, size)? {
         for times in rnn.times_of(chunk) {
             let times = times.start.max(window.start)..times.end.min(window.end);
             if !times.is_empty() {
-                let times = bindable(&rnn.device, row, &times);
+                let times = bindable(&rnn.device, row, size, &times);
                 let y = y.slice(times.start * row..times.end * row)?;
                 program.push(chunk.output(&rnn.device, &y, times.start, times.len())?);
             }

@@ -15,7 +15,7 @@ mod stage;
 
 pub use bind::{Bound, Gradients, Io};
 
-use crate::config::{BatchShape, RnnConfig};
+use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result, at_least_one};
 use crate::kernel::gemm::Matrix;
@@ -33,6 +33,8 @@ pub struct Options<'a> {
     /// more forward in time, and the same bits. Rounded up to [`plan::granule`], see [`Rnn::recompute`]; without effect
     /// when nothing is trained. Default: everything is kept.
     pub recompute: Option<usize>,
+    /// How packed weights and activations are stored. Default: as f32.
+    pub precision: Precision,
 }
 
 /// A recurrent layer planned for one shape on one device. Immutable; see [`Rnn::bind`].
@@ -43,6 +45,7 @@ pub struct Rnn {
     shape: BatchShape,
     mode: Mode,
     lengths: bool,
+    precision: Precision,
     strategy: &'static dyn Strategy,
     why: String,
     cuts: Cuts,
@@ -86,19 +89,32 @@ impl Rnn {
     ) -> Result<Self> {
         config.check()?;
         shape.check()?;
+        let precision = options.precision;
+        let size = match precision {
+            Precision::Full => device.float_bytes() as usize,
+            Precision::Half if device.gpu().is_some_and(|gpu| gpu.capabilities().f16) => 2,
+            Precision::Half => {
+                return Err(Error::Unsupported { option: "half precision".to_string(), place: device.name() });
+            }
+        };
         let Choice { strategy, why } = plan::choose(device, &config, shape, mode, options.strategy)?;
         if let Some(steps) = options.recompute {
             at_least_one("the steps between kept states", steps)?;
         }
-        let cuts = Cuts::new(device, &config, shape, options.recompute.filter(|_| mode == Mode::Train))?;
-        let layout = Layout::new(device, &config, shape, mode, &cuts)?;
+        let cuts = Cuts::new(device, &config, shape, options.recompute.filter(|_| mode == Mode::Train), size)?;
+        let layout = Layout::new(device, &config, shape, mode, precision, &cuts)?;
         let (device, lengths) = (device.clone(), options.lengths);
-        Ok(Self { device, config, shape, mode, lengths, strategy, why, cuts, layout })
+        Ok(Self { device, config, shape, mode, lengths, precision, strategy, why, cuts, layout })
     }
 
     /// The layer.
     pub fn config(&self) -> &RnnConfig {
         &self.config
+    }
+
+    /// How it stores packed weights and activations.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The shape it is planned for.

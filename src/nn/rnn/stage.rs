@@ -30,6 +30,8 @@ pub(super) struct Run {
     section: usize,
     /// The slots that keep the states before the chunk, h and then c. Unless chunks are recomputed, its own first ones.
     pub(super) kept: Vec<Matrix>,
+    /// f32 states kept before the chunk, `[states, B, D, H]`, where it is recomputed and stores states as f16.
+    kept_in_full: Option<Matrix>,
     /// Where the layer above reads the chunk's h, if that is not the chunk's own.
     above: Option<Matrix>,
 }
@@ -102,6 +104,9 @@ impl<'a> Stage<'a> {
             for (kept, states) in run.kept.iter().zip(run.states()) {
                 program.push(copy(&rnn.device, 1, rnn.shape.batch, kept.row, Some(kept), &rnn.slot(states, 0))?);
             }
+            if let (Some(kept), Some(carry)) = (&run.kept_in_full, &run.chunk.carry) {
+                program.push(copy(&rnn.device, 1, 1, kept.row, Some(kept), &Matrix::dense(carry, kept.row))?);
+            }
         }
         self.project(&run.chunk, program)?;
         program.push(rnn.strategy.forward(&rnn.device, &run.chunk, &self.weights)?);
@@ -142,6 +147,9 @@ impl<'a> Stage<'a> {
             program.push(copy(device, 1, steps * batch, width, Some(&rnn.slot(&run.chunk.h, 1)), above)?);
         }
         let Some(next) = next else { return Ok(()) };
+        if let (Some(kept), Some(carry)) = (&next.kept_in_full, &run.chunk.carry) {
+            program.push(copy(device, 1, 1, kept.row, Some(&Matrix::dense(carry, kept.row)), kept)?);
+        }
         for (index, (states, kept)) in run.states().zip(&next.kept).enumerate() {
             // h for the layer above has the state before the next chunk in it, unless that is in a section of its own.
             if index > 0 || run.above.is_none() || run.section != next.section {
@@ -156,6 +164,29 @@ impl Run {
     /// Buffers of the chunk's states: h, then c for cells that have it.
     pub(super) fn states(&self) -> impl Iterator<Item = &Buffer> {
         std::iter::once(&self.chunk.h).chain(&self.chunk.c)
+    }
+
+    /// The f32 states before the chunk, h and then c, where states are stored as f16: those that steps carry, or those
+    /// that are kept.
+    pub(super) fn before_in_full(&self) -> Vec<Matrix> {
+        self.kept_in_full.as_ref().map_or_else(|| self.carried(), |kept| self.each(&kept.buffer, kept.offset))
+    }
+
+    /// The f32 states that steps carry, h and then c, where states are stored as f16.
+    pub(super) fn carried(&self) -> Vec<Matrix> {
+        self.chunk.carry.as_ref().map_or_else(Vec::new, |carry| self.each(carry, 0))
+    }
+
+    /// The states of `[states, B, D, H]` from `first` on.
+    fn each(&self, buffer: &Buffer, first: usize) -> Vec<Matrix> {
+        let chunk = &self.chunk;
+        let width = chunk.directions * chunk.hidden;
+        let state = |index| Matrix {
+            offset: first + index * chunk.batch * width,
+            direction: chunk.hidden,
+            ..Matrix::dense(buffer, width)
+        };
+        (0..chunk.cell.states()).map(state).collect()
     }
 }
 
@@ -191,10 +222,13 @@ impl Binding<'_> {
             saved,
             h,
             c,
-            carry: None,
+            carry: (!self.workspace.state.is_empty()).then(|| self.workspace.state.clone()),
         };
         let above = above.then(|| rnn.slot(&section.h, slot_of_h + 1));
-        Ok(Run { chunk, section: *index, kept, above })
+        let all = rnn.config.cell.states() * state;
+        let kept_in_full =
+            (!section.kept.is_empty()).then(|| Matrix { offset: place * all, ..Matrix::dense(&section.kept, all) });
+        Ok(Run { chunk, section: *index, kept, kept_in_full, above })
     }
 
     /// Recurrent weights of a layer.
@@ -215,7 +249,8 @@ impl Binding<'_> {
             let piece = |range: Range<usize>| {
                 Ok(Piece { buffer: self.io.x.slice(range.start * row..range.end * row)?, range, offset: 0 })
             };
-            let pieces = windows(&rnn.device, rnn.shape.steps, row)?.into_iter().map(piece);
+            let pieces =
+                windows(&rnn.device, rnn.shape.steps, row, self.io.x.element_bytes() as usize)?.into_iter().map(piece);
             return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width });
         }
         let piece = |(range, buffers): (&Range<usize>, &ChunkBuffers)| Piece {
