@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::{MappedRwLockReadGuard, MappedRwLockWriteGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::open::{Device, Executor, NativeFloat};
+use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Lease};
 
@@ -306,6 +307,14 @@ impl Device {
                 dtype: DType::Half,
             }),
             _ => Err(Error::Unsupported { option: "half precision".to_string(), place: self.name() }),
+        }
+    }
+
+    /// Zeroed floats as `precision` stores them: [`alloc`](Self::alloc) or [`alloc_half`](Self::alloc_half).
+    pub fn alloc_as(&self, precision: Precision, label: &str, elements: usize) -> Result<Buffer> {
+        match precision {
+            Precision::Full => self.alloc(label, elements),
+            Precision::Half => self.alloc_half(label, elements),
         }
     }
 

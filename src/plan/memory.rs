@@ -186,20 +186,12 @@ pub struct ChunkBuffers {
     pub kept: Buffer,
 }
 
-/// Floats as a precision stores them.
-fn alloc(device: &Device, precision: Precision, label: &str, elements: usize) -> Result<Buffer> {
-    match precision {
-        Precision::Full => device.alloc(label, elements),
-        Precision::Half => device.alloc_half(label, elements),
-    }
-}
-
 impl ChunkBuffers {
     fn new(device: &Device, precision: Precision, [saved, h, c, kept]: [usize; 4]) -> Result<Self> {
         Ok(Self {
-            saved: alloc(device, precision, "saved gates", saved)?,
-            h: alloc(device, precision, "hidden states", h)?,
-            c: if c > 0 { Some(alloc(device, precision, "cell states", c)?) } else { None },
+            saved: device.alloc_as(precision, "saved gates", saved)?,
+            h: device.alloc_as(precision, "hidden states", h)?,
+            c: if c > 0 { Some(device.alloc_as(precision, "cell states", c)?) } else { None },
             kept: device.alloc("kept states", kept)?,
         })
     }
@@ -285,7 +277,7 @@ impl Reserve {
 impl Workspace {
     /// Allocates what `layout` lists.
     pub fn new(device: &Device, layout: &Layout) -> Result<Self> {
-        let stored = |label, elements| alloc(device, layout.precision, label, elements);
+        let stored = |label, elements| device.alloc_as(layout.precision, label, elements);
         let inner = |elements| match layout.inner_is_full {
             true => device.alloc("gradient between layers", elements),
             false => stored("gradient between layers", elements),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
-use wgpu_rnn::{Cell, Device, DeviceKind, RnnConfig};
+use wgpu_rnn::{Cell, Device, DeviceKind, Precision, RnnConfig};
 
 use crate::report;
 use crate::results::{DeviceUsed, Results, Run};
@@ -37,6 +37,9 @@ pub struct Args {
     /// fast the device is.
     #[arg(long, value_parser = seconds)]
     seconds: Option<Duration>,
+    /// full: f32. half: packed weights and activations stored as f16, trained with a loss scale; on GPUs that have f16.
+    #[arg(long, default_value = "full")]
+    precision: Precision,
     /// Folder for the report.
     #[arg(long, default_value = "report")]
     out: PathBuf,
@@ -70,7 +73,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let distinct = (0..contenders.len()).filter(|&index| twin(index).is_none()).count();
     let share = args.seconds.map(|budget| budget / distinct as u32);
     for (index, contender) in contenders.iter().enumerate() {
-        let fresh = |steps| Model::new(&device, &task, contender.config, args.seed, steps);
+        let fresh = |steps| Model::new(&device, &task, contender.config, args.precision, args.seed, steps);
         if let Some(twin) = twin(index) {
             let learned = trained[twin].1.clone();
             say(format_args!("[{}/{}] is the same network as [{}]", index + 1, contenders.len(), twin + 1))?;

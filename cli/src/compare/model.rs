@@ -4,8 +4,8 @@ use wgpu_rnn::kernel::Program;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Embedding, Init, Layer, Linear, Loss, Parameters, Recurrent};
 use wgpu_rnn::plan::{Memory, Mode};
-use wgpu_rnn::train::{Optimizer, OptimizerConfig, Schedule};
-use wgpu_rnn::{BatchShape, Buffer, Device, Error, Recorder, Result, RnnConfig};
+use wgpu_rnn::train::{LossScale, Optimizer, OptimizerConfig, Schedule};
+use wgpu_rnn::{BatchShape, Buffer, Device, Error, Precision, Recorder, Result, RnnConfig};
 
 use super::task::Task;
 
@@ -43,7 +43,14 @@ struct Pass {
 
 impl Model {
     /// A model with fresh weights, whose learning rate falls over `steps` training steps.
-    pub fn new(device: &Device, task: &Task, config: RnnConfig, seed: u64, steps: usize) -> Result<Self> {
+    pub fn new(
+        device: &Device,
+        task: &Task,
+        config: RnnConfig,
+        precision: Precision,
+        seed: u64,
+        steps: usize,
+    ) -> Result<Self> {
         let shape = BatchShape::new(task.steps(), task.batch());
         let symbols = task.symbols();
         let head = Linear { inputs: config.hidden, outputs: symbols.unwrap_or(1), bias: true };
@@ -62,7 +69,7 @@ impl Model {
         let rows = shape.rows();
         let inputs = match symbols {
             None => Inputs::Series {
-                x: device.alloc("x", rows * config.input)?,
+                x: device.alloc_as(precision, "x", rows * config.input)?,
                 target: device.alloc("target", shape.batch)?,
             },
             Some(_) => Inputs::Tokens {
@@ -71,14 +78,28 @@ impl Model {
             },
         };
         let outputs = device.alloc("outputs", head.outputs * if symbols.is_some() { rows } else { shape.batch })?;
-        let parts =
-            Parts { device, config, shape, params: &params, head, embedding, inputs: &inputs, outputs: &outputs };
-        let training = parts.pass(Mode::Train)?;
-        let prediction = parts.pass(Mode::Infer)?;
         let steps = u32::try_from(steps).unwrap_or(u32::MAX).max(1);
         let schedule = Schedule::Cosine { steps, floor: 0.05 };
+        let scale = match precision {
+            Precision::Full => LossScale::None,
+            Precision::Half => LossScale::dynamic(),
+        };
         let rule = OptimizerConfig::adam(task.learning_rate()).clip_norm(Some(CLIP)).schedule(schedule);
-        let optimizer = Optimizer::new(&params, rule)?;
+        let optimizer = Optimizer::new(&params, rule.loss_scale(scale))?;
+        let parts = Parts {
+            device,
+            config,
+            shape,
+            precision,
+            params: &params,
+            head,
+            embedding,
+            inputs: &inputs,
+            outputs: &outputs,
+            scale: optimizer.scale(),
+        };
+        let training = parts.pass(Mode::Train)?;
+        let prediction = parts.pass(Mode::Infer)?;
         Ok(Self { device: device.clone(), config, params, inputs, outputs, training, prediction, optimizer })
     }
 
@@ -138,6 +159,8 @@ impl Model {
         };
         match state.gradient_norm {
             _ if !loss.is_finite() => refused("the loss", loss),
+            // A dynamic scale finds its size by steps that are not made.
+            _ if state.dynamic_scale => state.check().map(|()| loss),
             norm if !norm.is_finite() => refused("the norm of the gradients", norm),
             _ if state.skipped > 0 => refused("the norm of the gradients before", f64::NAN),
             _ => Ok(loss),
@@ -195,27 +218,33 @@ struct Parts<'a> {
     device: &'a Device,
     config: RnnConfig,
     shape: BatchShape,
+    precision: Precision,
     params: &'a Parameters,
     head: Linear,
     embedding: Option<Embedding>,
     inputs: &'a Inputs,
     outputs: &'a Buffer,
+    /// What the gradient of the loss is multiplied by.
+    scale: Option<&'a Buffer>,
 }
 
 impl Parts<'_> {
     fn pass(&self, mode: Mode) -> Result<Pass> {
-        let Self { device, config, shape, params, head, .. } = self;
-        let rnn = Rnn::new(device, *config, *shape, mode, Options::default())?;
+        let Self { device, config, shape, precision, params, head, .. } = self;
+        let rnn = Rnn::new(device, *config, *shape, mode, Options { precision: *precision, ..Options::default() })?;
         let (rows, train) = (shape.rows(), mode == Mode::Train);
+        let as_stored = |name: &str, len| device.alloc_as(*precision, name, len);
         let gradient =
             |name: &str, like: &Buffer| if train { device.alloc(name, like.len()).map(Some) } else { Ok(None) };
+        let stored_gradient =
+            |name: &str, like: &Buffer| if train { as_stored(name, like.len()).map(Some) } else { Ok(None) };
 
         let mut before = Program::default();
         let x = match self.inputs {
             Inputs::Series { x, .. } => x.clone(),
-            Inputs::Tokens { .. } => device.alloc("embedded", rows * config.input)?,
+            Inputs::Tokens { .. } => as_stored("embedded", rows * config.input)?,
         };
-        let y = device.alloc("y", rows * config.hidden)?;
+        let y = as_stored("y", rows * config.hidden)?;
         let mut io = Io::new(&x, &y);
         let mut gradients = Gradients::default();
         // A series is forecast from the last state alone, a text at every step.
@@ -227,17 +256,18 @@ impl Parts<'_> {
                 (hn, shape.batch)
             }
             Inputs::Tokens { .. } => {
-                gradients.dy = gradient("gradient of y", &y)?;
-                gradients.dx = gradient("gradient of the embedded", &x)?;
+                gradients.dy = stored_gradient("gradient of y", &y)?;
+                gradients.dx = stored_gradient("gradient of the embedded", &x)?;
                 (y, rows)
             }
         };
         let after = head.bind(params, "head.", feature_rows, &features, self.outputs)?;
         let d_outputs = gradient("gradient of the outputs", self.outputs)?;
+        let scale = self.scale.filter(|_| train);
         let loss = match self.inputs {
-            Inputs::Series { target, .. } => Loss::mse(device, self.outputs, target, d_outputs.as_ref())?,
+            Inputs::Series { target, .. } => Loss::scaled_mse(device, self.outputs, target, d_outputs.as_ref(), scale)?,
             Inputs::Tokens { target, .. } => {
-                Loss::cross_entropy(device, rows, head.outputs, self.outputs, target, d_outputs.as_ref())?
+                Loss::scaled_cross_entropy(device, rows, head.outputs, self.outputs, target, d_outputs.as_ref(), scale)?
             }
         };
         let mut head_backward = Program::default();

@@ -256,7 +256,7 @@ mod tests {
 
     fn model(task: &Task) -> (Model, RnnConfig) {
         let config = RnnConfig::new(Cell::Gru, task.width(), 8);
-        (Model::new(&Device::cpu().unwrap(), task, config, 1, 50).unwrap(), config)
+        (Model::new(&Device::cpu().unwrap(), task, config, wgpu_rnn::Precision::Full, 1, 50).unwrap(), config)
     }
 
     fn plan(steps: usize) -> Plan {

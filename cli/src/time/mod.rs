@@ -10,7 +10,7 @@ use wgpu_rnn::kernel::Op;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Init, Layer, Parameters};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Buffer, Cell, Device, DeviceKind, RnnConfig, Timing};
+use wgpu_rnn::{BatchShape, Buffer, Cell, Device, DeviceKind, Precision, RnnConfig, Timing};
 
 use crate::say;
 
@@ -50,6 +50,9 @@ pub struct Args {
     /// Keep states every so many steps only, and compute the rest again in backward; default: keep everything.
     #[arg(long, value_parser = crate::size)]
     recompute: Option<usize>,
+    /// full: f32. half: packed weights and activations stored as f16, x, y and their gradients too.
+    #[arg(long, default_value = "full")]
+    precision: Precision,
     /// Timed runs after the warm-up.
     #[arg(long, default_value = "20", value_parser = crate::size)]
     runs: usize,
@@ -109,6 +112,9 @@ struct Report {
     layers: usize,
     bidirectional: bool,
     mode: TimedMode,
+    precision: &'static str,
+    /// Steps between kept states, as rounded.
+    recompute: Option<usize>,
     runs: usize,
     median_ms: f64,
     min_ms: f64,
@@ -165,22 +171,27 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         TimedMode::Forward => Mode::Infer,
         TimedMode::Train => Mode::Train,
     };
-    let options = Options { strategy: args.strategy.as_deref(), recompute: args.recompute, ..Options::default() };
+    let options = Options {
+        strategy: args.strategy.as_deref(),
+        recompute: args.recompute,
+        precision: args.precision,
+        ..Options::default()
+    };
     let rnn = Rnn::new(&device, config, shape, mode, options)?;
     // Each buffer alone might still be granted where all together end the process.
     device.check_memory("the layer with its inputs, outputs and gradients", bytes(&rnn))?;
     let params = Parameters::new(&device, tensors(&config, ""))?;
     Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
 
-    let values = |name: &str, len: usize| waves(&device, name, len);
+    let values = |name: &str, len: usize| waves(&device, args.precision, name, len);
     let outputs = shape.rows() * config.outputs();
     let x = values("x", shape.rows() * args.input)?;
-    let io = Io::new(&x, &device.alloc("y", outputs)?);
+    let io = Io::new(&x, &device.alloc_as(args.precision, "y", outputs)?);
     let gradients = match mode {
         Mode::Infer => Gradients::default(),
         Mode::Train => Gradients {
             dy: Some(values("dy", outputs)?),
-            dx: Some(device.alloc("dx", x.len())?),
+            dx: Some(device.alloc_as(args.precision, "dx", x.len())?),
             ..Gradients::default()
         },
     };
@@ -218,6 +229,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         layers: args.layers,
         bidirectional: args.bidirectional,
         mode: args.mode,
+        precision: match args.precision {
+            Precision::Full => "full",
+            Precision::Half => "half",
+        },
+        recompute: rnn.recompute(),
         runs: args.runs,
         median_ms: median(&wall),
         min_ms: wall[0],
@@ -257,8 +273,8 @@ fn bytes(rnn: &Rnn) -> u64 {
 
 /// A buffer of bounded values, which repeat after a prime number of them. Written in pieces, so that the host never holds
 /// all of it twice.
-fn waves(device: &Device, name: &str, len: usize) -> wgpu_rnn::Result<Buffer> {
-    let buffer = device.alloc(name, len)?;
+fn waves(device: &Device, precision: Precision, name: &str, len: usize) -> wgpu_rnn::Result<Buffer> {
+    let buffer = device.alloc_as(precision, name, len)?;
     let wave: Vec<f32> = (0..len.min(251 << 12)).map(|i| ((i % 251) as f32 / 125.0) - 1.0).collect();
     for first in (0..len).step_by(wave.len().max(1)) {
         let piece = wave.len().min(len - first);
