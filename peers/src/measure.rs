@@ -14,6 +14,9 @@ const LEAST: usize = 3;
 const BUDGET: Duration = Duration::from_secs(3);
 const SHORT: Duration = Duration::from_millis(500);
 
+/// Runs before the timed ones, at most.
+const SETTLE: usize = 4;
+
 /// A pair in which a single run takes longer is timed once.
 const LONG: Duration = Duration::from_secs(20);
 
@@ -38,8 +41,16 @@ pub fn alternate(ours: &mut dyn Run, mut peer: Option<&mut (dyn Run + '_)>) -> R
         }
         Ok(own.max(start.elapsed() - own))
     };
-    // What is tuned on the first runs is settled after this one, which counts only when runs are long.
-    let settled = pair(&mut mine, &mut theirs)?;
+    // What is tuned on the first runs is settled when a run is no longer much faster than the one before. The last of
+    // these is the measurement where runs are long.
+    let mut settled = Duration::MAX;
+    for _ in 0..SETTLE {
+        (mine, theirs) = (Vec::new(), Vec::new());
+        let before = std::mem::replace(&mut settled, pair(&mut mine, &mut theirs)?);
+        if settled > before / 10 * 7 {
+            break;
+        }
+    }
     if settled < LONG {
         (mine, theirs) = (Vec::new(), Vec::new());
         let start = Instant::now();
