@@ -85,9 +85,9 @@ impl Record {
         Self { folder: root.join(file_name(adapter)), date: date.to_string() }
     }
 
-    /// The file of the date.
-    pub fn path(&self) -> PathBuf {
-        self.folder.join(format!("{}.csv", self.date))
+    /// The folder of the adapter.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Writes `rows` into the file of the date with `suffix` (such as `-memory`), over rows with their keys; others stay.

@@ -59,7 +59,10 @@ impl Session {
         if peers.is_empty() {
             let (median, _) = alternate(mine.as_mut(), None)?;
             eprintln!("{what}: ours {}", spell(&median));
-            self.write("-detail", vec![self.detail(&case, "wgpu-rnn", &version, median)])?;
+            if self.place.kind != "cpu" {
+                self.write("-detail", vec![self.detail(&case, "wgpu-rnn", &version, median)])?;
+            }
+            self.lines.push(self.line(&case, None, median, None, None, Verdict::default()));
         }
         for peer in peers {
             if let Err(error) = self.against(mine.as_mut(), &version, peer.as_mut(), &case, &results) {
@@ -116,25 +119,38 @@ impl Session {
             peer_bytes,
             ratio: rounded(peer_bytes as f64 / ours_bytes as f64),
         });
-        self.write("", vec![time.clone()])?;
+        self.write("", vec![time])?;
         self.write("-memory", memory.into_iter().collect())?;
         if self.place.kind != "cpu" {
             let details =
                 vec![self.detail(case, "wgpu-rnn", our_version, mine), self.detail(case, &name, &version, median)];
             self.write("-detail", details)?;
         }
-        self.lines.push(Line {
-            device: self.place.kind,
-            verdict: Verdict::new(self.place.kind, &name, shape, ratio, memory_ratio),
-            shape: time.shape,
-            cell: time.cell,
-            mode: time.mode,
-            peer: name,
-            ours_ms: mine.wall_ms,
-            peer_ms: median.wall_ms,
-            bytes,
-        });
+        let verdict = Verdict::new(self.place.kind, &name, shape, ratio, memory_ratio);
+        self.lines.push(self.line(case, Some(name), mine, Some(median), bytes, verdict));
         Ok(())
+    }
+
+    fn line(
+        &self,
+        case: &Case,
+        peer: Option<String>,
+        ours: Median,
+        theirs: Option<Median>,
+        bytes: Option<[u64; 2]>,
+        verdict: Verdict,
+    ) -> Line {
+        Line {
+            device: self.place.kind,
+            shape: case.shape.name.clone(),
+            cell: case.cell.name().to_string(),
+            mode: case.mode.name().to_string(),
+            peer,
+            ours_ms: ours.wall_ms,
+            peer_ms: theirs.map(|theirs| theirs.wall_ms),
+            bytes,
+            verdict,
+        }
     }
 
     fn detail(&self, case: &Case, peer: &str, version: &str, median: Median) -> Detail {
@@ -168,7 +184,7 @@ impl Session {
                 println!("{} is a software adapter: of its times only the ratios mean something.", place.adapter);
             }
             if let Some(record) = &place.record {
-                println!("{}: recorded in {}", place.adapter, record.path().display());
+                println!("{}: the record is in {}", place.adapter, record.folder().display());
             }
         }
         for failure in &self.failures {

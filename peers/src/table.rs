@@ -2,15 +2,16 @@
 
 use crate::bars::Verdict;
 
-/// A row: one peer on one layer.
+/// A row: one peer on one layer, or this engine alone.
 pub struct Line {
     pub device: &'static str,
     pub shape: String,
     pub cell: String,
     pub mode: String,
-    pub peer: String,
+    /// None when this engine was timed alone.
+    pub peer: Option<String>,
     pub ours_ms: f64,
-    pub peer_ms: f64,
+    pub peer_ms: Option<f64>,
     /// Bytes of ours and of the peer.
     pub bytes: Option<[u64; 2]>,
     pub verdict: Verdict,
@@ -46,23 +47,27 @@ impl Line {
         let mib = |bytes: u64| short(bytes as f64 / f64::from(1 << 20));
         let [ours, peer, memory] = match self.bytes {
             Some([ours, peer]) => [mib(ours), mib(peer), format!("{:.2}x", peer as f64 / ours as f64)],
-            None => ["-", "-", "-"].map(str::to_string),
+            None => [none(), none(), none()],
         };
         [
             self.device.to_string(),
             self.shape.clone(),
             self.cell.clone(),
             self.mode.clone(),
-            self.peer.clone(),
+            self.peer.clone().unwrap_or_else(none),
             short(self.ours_ms),
-            short(self.peer_ms),
-            format!("{:.2}x", self.peer_ms / self.ours_ms),
+            self.peer_ms.map_or_else(none, short),
+            self.peer_ms.map_or_else(none, |ms| format!("{:.2}x", ms / self.ours_ms)),
             ours,
             peer,
             memory,
             self.verdict.to_string(),
         ]
     }
+}
+
+fn none() -> String {
+    "-".to_string()
 }
 
 /// Three significant digits or so.
