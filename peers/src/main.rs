@@ -1,0 +1,184 @@
+//! Compares this engine with other libraries on one machine, in turn, on the same numbers. See `README.md`.
+
+mod bars;
+mod burn_peer;
+mod case;
+mod measure;
+mod ours;
+mod peer;
+mod record;
+mod session;
+mod shapes;
+mod table;
+mod torch_peer;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use wgpu_rnn::{Cell, Device, DeviceKind};
+
+use crate::burn_peer::Burn;
+use crate::ours::Ours;
+use crate::peer::Peer;
+use crate::record::{Record, today};
+use crate::session::{Place, Session};
+use crate::shapes::{Mode, Shape};
+use crate::torch_peer::{Python, Torch};
+
+/// Times this engine and other libraries in turn, and checks that they compute the same.
+#[derive(Parser)]
+
+struct Args {
+    /// Devices, one after the other: cpu, software, gpu. Burn takes the same adapter; PyTorch is compared on the CPU for
+    /// cpu, through cuDNN for gpu. Default: a hardware GPU or else a software adapter, then the CPU.
+    #[arg(long, value_delimiter = ',')]
+    device: Vec<DeviceKind>,
+    /// Shapes: S1 to S6, X1 to X3, or sizes T,B,I,H such as LSTM:25,16,512,512. Default: S1 to S6, and on a hardware GPU
+    /// X1 to X3.
+    #[arg(long, value_parser = |text: &str| shapes::parse_list(text).map(Shapes))]
+    shapes: Option<Shapes>,
+    /// Cells.
+    #[arg(long, value_delimiter = ',', default_value = "lstm,gru")]
+    cells: Vec<Cell>,
+    /// Modes.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "forward,training")]
+    modes: Vec<Mode>,
+    /// Leave Burn out.
+    #[arg(long)]
+    no_burn: bool,
+    /// Python with PyTorch; without one, or where it has no PyTorch for the device, PyTorch is left out.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// It is an error when PyTorch has to be left out.
+    #[arg(long)]
+    need_torch: bool,
+    /// `torch_rnn.py`.
+    #[arg(long, default_value = "peers/torch_rnn.py")]
+    torch_script: PathBuf,
+    /// Folder of the records.
+    #[arg(long, default_value = "benches/record")]
+    out: PathBuf,
+    /// Date of the record; default: today in UTC.
+    #[arg(long)]
+    date: Option<String>,
+    /// Write no record.
+    #[arg(long)]
+    no_record: bool,
+    /// Fail when a bar is missed.
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Clone)]
+struct Shapes(Vec<Shape>);
+
+fn main() -> ExitCode {
+    env_logger::init();
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("peers: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<bool> {
+    let open = |kind: &DeviceKind| pollster::block_on(Device::open(*kind));
+    let devices: Vec<Device> = match args.device.is_empty() {
+        false => args.device.iter().map(open).collect::<Result<_, _>>()?,
+        true => {
+            let adapter = open(&DeviceKind::Gpu).or_else(|_| open(&DeviceKind::Software)).ok();
+            adapter.into_iter().chain([Device::cpu()?]).collect()
+        }
+    };
+    let date = args.date.clone().unwrap_or_else(today);
+    let mut session = Session::default();
+    for device in &devices {
+        let kind = device.kind_name();
+        let adapter = match kind {
+            "cpu" => format!("CPU {}", processor()?),
+            _ => device.name(),
+        };
+        println!("{adapter} ({kind}, {})", device.backend());
+        let record = (!args.no_record).then(|| Record::new(&args.out, &adapter, &date));
+        session.enter(Place { kind, adapter, record });
+        let shapes = args.shapes.clone().map_or_else(|| Shape::named(kind == "gpu"), |shapes| shapes.0);
+        for (device, mut peers) in pairings(args, device)? {
+            let mut ours = Ours::new(&device);
+            for shape in &shapes {
+                for cell in shape.cells(&args.cells) {
+                    for &mode in &args.modes {
+                        session.compare(&mut ours, &mut peers, shape, cell, mode)?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(session.finish(args.check))
+}
+
+/// This engine's devices, each with the peers that are compared with it.
+fn pairings(args: &Args, device: &Device) -> Result<Vec<(Device, Vec<Box<dyn Peer>>)>> {
+    let kind = device.kind_name();
+    let python = python(args, kind)?;
+    let torch = |name: &str| python.as_ref().map(|python| Torch::start(python, name)).transpose();
+    if kind == "cpu" {
+        // Threads for threads: each side gets as many.
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut pairings = Vec::new();
+        for threads in if all > 1 { vec![1, all] } else { vec![1] } {
+            let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+            if let Some(torch) = torch(&format!("torch-cpu-{threads}-threads"))? {
+                peers.push(Box::new(torch));
+            }
+            pairings.push((Device::cpu_with_threads(threads)?, peers));
+        }
+        return Ok(pairings);
+    }
+    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+    if !args.no_burn {
+        peers.push(Box::new(Burn::new(device)?));
+    }
+    for name in ["torch-cudnn-f32", "torch-cudnn-tf32", "torch-cudnn-f16"] {
+        if kind == "gpu"
+            && let Some(torch) = torch(name)?
+        {
+            println!("{name} on {}", torch.adapter());
+            peers.push(Box::new(torch));
+        }
+    }
+    Ok(vec![(device.clone(), peers)])
+}
+
+/// The Python to run PyTorch with on a `kind` of device, if there is one.
+fn python(args: &Args, kind: &str) -> Result<Option<Python>> {
+    let why = match (&args.python, kind) {
+        (_, "software") => Some("it has no software adapter".to_string()),
+        (None, _) => Some("no --python".to_string()),
+        (Some(program), _) => {
+            let python = Python { program: program.clone(), script: args.torch_script.clone() };
+            match python.lacks(kind == "gpu") {
+                None => return Ok(Some(python)),
+                why => why,
+            }
+        }
+    };
+    let why = why.unwrap_or_default();
+    if args.need_torch {
+        bail!("PyTorch is needed: {why}");
+    }
+    println!("PyTorch is left out: {why}");
+    Ok(None)
+}
+
+/// The processor's name.
+fn processor() -> Result<String> {
+    let mut system = sysinfo::System::new()?;
+    system.refresh_cpu_all();
+    let name = system.cpus().first().map(|cpu| cpu.brand().trim().to_string());
+    Ok(name.filter(|name| !name.is_empty()).unwrap_or_else(|| std::env::consts::ARCH.to_string()))
+}

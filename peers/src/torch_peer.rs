@@ -1,0 +1,197 @@
+//! PyTorch in a process of its own, `torch_rnn.py --serve`, which answers one JSON request a line.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use wgpu_rnn::Cell;
+
+use crate::case::{Case, GRADIENTS, Results, Tolerance};
+use crate::peer::{Peer, Run, Sample};
+use crate::shapes::{Mode, Shape};
+
+/// PyTorch as one peer, such as `torch-cpu-2-threads`.
+pub struct Torch {
+    name: String,
+    version: String,
+    adapter: String,
+    child: Child,
+    requests: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    folder: tempfile::TempDir,
+}
+
+struct Layer<'a> {
+    torch: &'a mut Torch,
+    shape: Shape,
+    cell: Cell,
+    mode: Mode,
+}
+
+/// How PyTorch is started.
+pub struct Python {
+    pub program: PathBuf,
+    pub script: PathBuf,
+}
+
+/// Any answer.
+#[derive(Deserialize)]
+struct Answer {
+    error: Option<String>,
+    version: Option<String>,
+    adapter: Option<String>,
+    wall_ms: Option<f64>,
+    gpu_ms: Option<f64>,
+    bytes: Option<u64>,
+}
+
+impl Python {
+    /// Why PyTorch can't be run with it, on a CUDA GPU if that is asked for; `None` when it can.
+    pub fn lacks(&self, cuda: bool) -> Option<String> {
+        let code = match cuda {
+            true => "import torch, sys; sys.exit(0 if torch.cuda.is_available() else 'PyTorch finds no CUDA GPU')",
+            false => "import torch",
+        };
+        match Command::new(&self.program).args(["-c", code]).output() {
+            Ok(output) if output.status.success() => None,
+            Ok(output) => {
+                let said =
+                    String::from_utf8_lossy(&output.stderr).trim().lines().last().unwrap_or_default().to_string();
+                Some(format!("{}: {said}", self.program.display()))
+            }
+            Err(error) => Some(format!("{}: {error}", self.program.display())),
+        }
+    }
+}
+
+impl Torch {
+    /// Starts the peer `name`.
+    pub fn start(python: &Python, name: &str) -> Result<Self> {
+        let mut command = Command::new(&python.program);
+        command.arg(&python.script).args(["--serve", name]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("starting {}", python.program.display()))?;
+        let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            bail!("no pipes to {name}")
+        };
+        let mut torch = Self {
+            name: name.to_string(),
+            version: String::new(),
+            adapter: String::new(),
+            child,
+            requests: Some(requests),
+            answers: BufReader::new(answers),
+            folder: tempfile::tempdir()?,
+        };
+        let hello = torch.answer()?;
+        torch.version = hello.version.unwrap_or_default();
+        torch.adapter = hello.adapter.unwrap_or_default();
+        Ok(torch)
+    }
+
+    /// The GPU or processor that it runs on.
+    pub fn adapter(&self) -> &str {
+        &self.adapter
+    }
+
+    fn request(&mut self, request: &Value) -> Result<Answer> {
+        let requests = self.requests.as_mut().context("the pipe is closed")?;
+        writeln!(requests, "{request}")
+            .and_then(|()| requests.flush())
+            .with_context(|| format!("{} ended", self.name))?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<Answer> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        ensure!(!line.is_empty(), "{} ended; what it said is above", self.name);
+        let answer: Answer = serde_json::from_str(&line).with_context(|| format!("{} said {line}", self.name))?;
+        match answer.error {
+            Some(error) => Err(anyhow!("{}: {error}", self.name)),
+            None => Ok(answer),
+        }
+    }
+}
+
+impl Drop for Torch {
+    /// Closing its input ends it.
+    fn drop(&mut self) {
+        self.requests = None;
+        let _ = self.child.wait();
+    }
+}
+
+impl Peer for Torch {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn version(&self) -> String {
+        self.version.clone()
+    }
+
+    fn tolerance(&self) -> Option<Tolerance> {
+        let exact = self.name.ends_with("-f32") || self.name.ends_with("-threads");
+        exact.then_some(Tolerance { output: 1e-4, gradient: 1e-3 })
+    }
+
+    fn load(&mut self, case: &Case) -> Result<Option<Box<dyn Run + '_>>> {
+        let (path, shape) = (self.folder.path().join("case"), case.shape.clone());
+        let tensors = case.parameters().map(|(_, values)| values);
+        write(&path, [case.x.as_slice()].into_iter().chain(tensors))?;
+        self.request(&json!({
+            "do": "load",
+            "path": path,
+            "cell": case.cell.name(),
+            "mode": case.mode.name(),
+            "shape": [shape.steps, shape.batch, shape.input, shape.hidden],
+        }))?;
+        Ok(Some(Box::new(Layer { torch: self, shape, cell: case.cell, mode: case.mode })))
+    }
+}
+
+impl Run for Layer<'_> {
+    fn once(&mut self) -> Result<Sample> {
+        let answer = self.torch.request(&json!({ "do": "once" }))?;
+        let wall_ms = answer.wall_ms.context("no time in the answer")?;
+        Ok(Sample { wall_ms, gpu_ms: answer.gpu_ms, dispatches: None })
+    }
+
+    fn results(&mut self) -> Result<Results> {
+        let path = self.torch.folder.path().join("results");
+        self.torch.request(&json!({ "do": "results", "path": path }))?;
+        let mut rest = read(&path)?.into_iter();
+        let Shape { input, hidden, .. } = self.shape;
+        let (rows, gates) = (self.shape.rows(), self.cell.gates() * hidden);
+        let mut take = |len: usize| -> Vec<f32> { rest.by_ref().take(len).collect() };
+        let y = take(rows * hidden);
+        let gradients = match self.mode {
+            Mode::Forward => Vec::new(),
+            Mode::Training => {
+                let lengths = [rows * input, gates * input, gates * hidden, gates, gates];
+                GRADIENTS.into_iter().zip(lengths).map(|(name, len)| (name, take(len))).collect()
+            }
+        };
+        ensure!(rest.next().is_none(), "{} gave more values than asked for", self.torch.name);
+        Ok(Results { y, gradients })
+    }
+
+    /// What its allocator held of the GPU at most; nothing on the CPU.
+    fn memory(&mut self) -> Result<Option<u64>> {
+        Ok(self.torch.request(&json!({ "do": "memory" }))?.bytes)
+    }
+}
+
+fn write<'a>(path: &Path, tensors: impl Iterator<Item = &'a [f32]>) -> Result<()> {
+    let bytes: Vec<u8> = tensors.flatten().flat_map(|value| value.to_ne_bytes()).collect();
+    fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+}
+
+fn read(path: &Path) -> Result<Vec<f32>> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(bytes.chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect())
+}
