@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use common::Layer;
 use wgpu::naga;
-use wgpu_rnn::gpu::BindingKind;
+use wgpu_rnn::gpu::{AdapterKind, BindingKind};
 use wgpu_rnn::kernel::{self, Program};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::shader::{Composed, Fragment, Kernel, Spec, compose};
@@ -210,7 +210,8 @@ fn what_is_launched_is_what_is_validated() {
     };
     let known: Vec<_> = known.iter().map(sorted).collect();
     let mut launched = BTreeSet::new();
-    for device in [common::gpu(), common::small_bindings(8 << 10)] {
+    let [software, hardware] = [AdapterKind::Software, AdapterKind::Gpu].map(common::tiled);
+    for device in [software, hardware, common::small_bindings(8 << 10)] {
         for &cell in Cell::ALL {
             for batch in [1, 2, 5, 9] {
                 let config = RnnConfig::new(cell, 5, 6).layers(2).bidirectional(true);
@@ -233,7 +234,7 @@ fn what_is_launched_is_what_is_validated() {
 /// The cache tells kernels of one name apart by all that is composed, and a second plan compiles nothing.
 #[test]
 fn pipelines_are_compiled_once() {
-    let device = common::gpu();
+    let device = common::tiled(AdapterKind::Software);
     let gpu = device.gpu().expect("a GPU");
     let layer = |cell, batch| Layer::random(RnnConfig::new(cell, 4, 8), 3, batch, 1);
     assert_eq!(gpu.counters().pipelines, 0);

@@ -3,8 +3,8 @@
 // what comes from the output), then runs the cell. The saved values become gradients of the pre-activations, in place.
 // The last dispatch, i = n, only passes step 0 through W_hh, which leaves the gradient of the chunk's first state.
 //
-// An invocation owns one unit of RB sequences. Lanes take neighbouring units, so that rows of W_hh are read
-// contiguously; the later step's gradients are uniform over lanes.
+// Here are the buffers and the cell; alone.wgsl or shared.wgsl makes the product with W_hh, for which this names its
+// operand: the gradients of the later step, one part a gate.
 
 struct Recurrent {
     batch: u32, hidden: u32, directions: u32, steps: u32,
@@ -27,86 +27,81 @@ struct Step {
 @group(0) @binding(8) var<storage, read_write> dh: array<f32>;     // [B, D, H], carried from dispatch to dispatch
 @group(0) @binding(9) var<storage, read_write> dc: array<f32>;     // the same
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let direction = group.z;
-    let unit = min(group.x * LANES + lane, u.hidden - 1u);
-    let stores = group.x * LANES + lane < u.hidden;
-    let b0 = group.y * RB;
-    let width = u.directions * u.hidden;
-    let weights = direction * u.w_direction + unit;
-    // Step done by the dispatch before, and this one's.
-    let later = u.steps - step.index;
+const COLUMNS: u32 = 1u;
 
-    var sums: array<f32, RB>;
-    if step.index > 0u {
-        var rows: array<u32, RB>;
-        for (var i = 0u; i < RB; i++) {
-            rows[i] = ((later * u.batch + min(b0 + i, u.batch - 1u)) * width + direction * u.hidden) * SAVED;
-        }
-        for (var g = 0u; g < GATES; g++) {
-            let slots = HIDDEN_SLOTS;
-            let slot = slots[g] * u.hidden;
-            for (var j = 0u; j < u.hidden; j++) {
-                let weight = f32(w[weights + (g * u.hidden + j) * u.hidden]);
-                for (var i = 0u; i < RB; i++) {
-                    sums[i] = fma(f32(saved[rows[i] + slot + j]), weight, sums[i]);
-                }
-            }
-        }
-    }
-    if !stores {
+// Step done by the dispatch before.
+fn later() -> u32 {
+    return u.steps - step.index;
+}
+
+// The first dispatch has no later step in its chunk.
+fn parts() -> u32 {
+    return select(GATES, 0u, step.index == 0u);
+}
+
+fn part_offset(part: u32) -> u32 {
+    let slots = HIDDEN_SLOTS;
+    return slots[part] * u.hidden;
+}
+
+fn operand_row(sequence: u32, direction: u32) -> u32 {
+    return ((later() * u.batch + sequence) * u.directions + direction) * u.hidden * SAVED;
+}
+
+fn operand(at: u32) -> f32 {
+    return f32(saved[at]);
+}
+
+fn start(weights: u32, column: u32) -> f32 {
+    return 0.0;
+}
+
+// The cell of one unit of one sequence.
+fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
+    let width = u.directions * u.hidden;
+    let carry = sequence * width + direction * u.hidden + unit;
+    var dh_now = dh[carry] + sums[0];
+    if step.index == u.steps {
+        dh[carry] = dh_now;
         return;
     }
-    for (var i = 0u; i < RB; i++) {
-        let sequence = b0 + i;
-        if sequence >= u.batch {
-            break;
-        }
-        let carry = sequence * width + direction * u.hidden + unit;
-        var dh_now = dh[carry] + sums[i];
-        if step.index == u.steps {
-            dh[carry] = dh_now;
-            continue;
-        }
-        let m = (later - 1u) * u.batch + sequence;
-        let state = m * width + direction * u.hidden + unit;
-        let slots = (m * width + direction * u.hidden) * SAVED + unit;
-        if u.rows.first_step + later - 1u >= lengths[sequence] {
-            // Padding: gradients of the final state wait for the sequence's own last step.
-            for (var s = 0u; s < SAVED; s++) {
-                saved[slots + s * u.hidden] = saved_t(0.0);
-            }
-            dh[carry] = dh_now;
-            continue;
-        }
-        if u.dy_order == 2u {
-            dh_now += f32(dy[state]);
-        } else if u.dy_order == 1u {
-            let row = row_without_padding(u.rows, m, direction == 1u);
-            if row != NOWHERE {
-                dh_now += f32(dy[row * width + direction * u.hidden + unit]);
-            }
-        }
-        var values: array<f32, SAVED>;
+    let m = (later() - 1u) * u.batch + sequence;
+    let state = m * width + direction * u.hidden + unit;
+    let slots = (m * width + direction * u.hidden) * SAVED + unit;
+    if u.rows.first_step + later() - 1u >= lengths[sequence] {
+        // Padding: gradients of the final state wait for the sequence's own last step.
         for (var s = 0u; s < SAVED; s++) {
-            values[s] = f32(saved[slots + s * u.hidden]);
+            saved[slots + s * u.hidden] = saved_t(0.0);
         }
-        var c_before = 0.0;
-        var c_after = 0.0;
-        var dc_now = 0.0;
-        if HAS_C {
-            c_before = f32(c[state]);
-            c_after = f32(c[state + u.batch * width]);
-            dc_now = dc[carry];
+        dh[carry] = dh_now;
+        return;
+    }
+    if u.dy_order == 2u {
+        dh_now += f32(dy[state]);
+    } else if u.dy_order == 1u {
+        let row = row_without_padding(u.rows, m, direction == 1u);
+        if row != NOWHERE {
+            dh_now += f32(dy[row * width + direction * u.hidden + unit]);
         }
-        let done = cell_backward(values, f32(h[state]), c_before, c_after, dh_now, dc_now);
-        for (var s = 0u; s < SAVED; s++) {
-            saved[slots + s * u.hidden] = saved_t(done.saved[s]);
-        }
-        dh[carry] = done.dh;
-        if HAS_C {
-            dc[carry] = done.dc;
-        }
+    }
+    var values: array<f32, SAVED>;
+    for (var s = 0u; s < SAVED; s++) {
+        values[s] = f32(saved[slots + s * u.hidden]);
+    }
+    var c_before = 0.0;
+    var c_after = 0.0;
+    var dc_now = 0.0;
+    if HAS_C {
+        c_before = f32(c[state]);
+        c_after = f32(c[state + u.batch * width]);
+        dc_now = dc[carry];
+    }
+    let done = cell_backward(values, f32(h[state]), c_before, c_after, dh_now, dc_now);
+    for (var s = 0u; s < SAVED; s++) {
+        saved[slots + s * u.hidden] = saved_t(done.saved[s]);
+    }
+    dh[carry] = done.dh;
+    if HAS_C {
+        dc[carry] = done.dc;
     }
 }

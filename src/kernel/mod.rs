@@ -27,7 +27,9 @@ pub const ALL: &[&Kernel] = &[
     &gemm::KERNEL,
     &transpose::KERNEL,
     &recurrent::FORWARD,
+    &recurrent::FORWARD_SHARED,
     &recurrent::BACKWARD,
+    &recurrent::BACKWARD_SHARED,
     &recurrent::OUTPUT,
     &recurrent::UPSTREAM,
     &total::KERNEL,
@@ -45,6 +47,7 @@ pub const ALL: &[&Kernel] = &[
 /// of all device classes, switches, and places in the optimisers' state. For the test that composes them all.
 pub const CONSTANTS: &[(&str, &[u32])] = &[
     ("LANES", &[8, 16, 32, 64, 128, 256]),
+    ("UNITS", &[8, 16, 32]),
     ("RB", &[1, 2, 4, 8]),
     ("RM", &[1, 2, 4, 8]),
     ("RN", &[2, 8]),

@@ -76,15 +76,6 @@ impl Tile {
         }
     }
 
-    /// Tile of a recurrent step over `batch` sequences: on hardware few rows an invocation, for more workgroups.
-    pub(crate) fn recurrent(caps: &Capabilities, batch: usize) -> Self {
-        let (lanes, most) = match caps.kind {
-            AdapterKind::Software => (8, 8),
-            AdapterKind::Gpu => (32, 2),
-        };
-        Self { lanes, rows: batch.next_power_of_two().min(most) as u32, columns: 1 }
-    }
-
     /// Lanes of an element-wise kernel.
     pub(crate) fn elements(caps: &Capabilities) -> u32 {
         match caps.kind {

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::tiles::{Tile, Variants};
 use super::{Chunk, Gradients, StepUniform, Weights};
 use crate::cpu::recurrent as native;
 use crate::cpu::scalar::Scalar;
@@ -9,26 +10,48 @@ use crate::cpu::threads::Pool;
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::kernel::op::{Launch, Op, Target, Tile, cpu_op, distinct};
+use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct};
 use crate::kernel::rows::RowsUniform;
 use crate::shader::{Binding, Kernel, fragments};
 
-/// One time step backward.
+const BINDINGS: &[Binding] = &[
+    Binding::uniform("u"),
+    Binding::step("step"),
+    Binding::read("w").or_half(),
+    Binding::read("lengths"),
+    Binding::read("h").or_half(),
+    Binding::read("c").or_half(),
+    Binding::read("dy").or_half(),
+    Binding::read_write("saved").or_half(),
+    Binding::read_write("dh"),
+    Binding::read_write("dc"),
+];
+
+/// One time step backward, an invocation making each sum alone.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_backward",
-    fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "lib/rows.wgsl", "recurrent/backward.wgsl"],
-    bindings: &[
-        Binding::uniform("u"),
-        Binding::step("step"),
-        Binding::read("w").or_half(),
-        Binding::read("lengths"),
-        Binding::read("h").or_half(),
-        Binding::read("c").or_half(),
-        Binding::read("dy").or_half(),
-        Binding::read_write("saved").or_half(),
-        Binding::read_write("dh"),
-        Binding::read_write("dc"),
+    fragments: fragments![
+        "lib/activation.wgsl",
+        "lib/cell.wgsl",
+        "lib/rows.wgsl",
+        "recurrent/backward.wgsl",
+        "recurrent/alone.wgsl"
     ],
+    bindings: BINDINGS,
+    uniform_bytes: size_of::<BackwardUniform>(),
+};
+
+/// One time step backward, a workgroup sharing the sums.
+pub static SHARED: Kernel = Kernel {
+    name: "recurrent_backward",
+    fragments: fragments![
+        "lib/activation.wgsl",
+        "lib/cell.wgsl",
+        "lib/rows.wgsl",
+        "recurrent/backward.wgsl",
+        "recurrent/shared.wgsl"
+    ],
+    bindings: BINDINGS,
     uniform_bytes: size_of::<BackwardUniform>(),
 };
 
@@ -70,7 +93,7 @@ impl Chunk {
     }
 
     fn backward_gpu(&self, device: &Device, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
-        let tile = Tile::recurrent(gpu.capabilities(), self.batch);
+        let tile = Tile::new(gpu.capabilities(), self, self.cell.gates() * self.hidden);
         let [nothing, nothing_written] = device.nothing()?;
         let dy_order = match (&gradients.dy, gradients.in_step_order) {
             (None, _) => 0,
@@ -86,9 +109,9 @@ impl Chunk {
         Op::gpu(
             gpu,
             &Launch {
-                kernel: &KERNEL,
+                kernel: tile.kernel(&Variants { alone: &KERNEL, shared: &SHARED }),
                 cell: Some(self.cell),
-                consts: vec![("LANES", tile.lanes), ("RB", tile.rows)],
+                consts: tile.consts(),
                 uniform: bytemuck::bytes_of(&uniform),
                 buffers: &[
                     &w,
@@ -100,7 +123,7 @@ impl Chunk {
                     &gradients.dh,
                     gradients.dc.as_ref().unwrap_or(&nothing_written),
                 ],
-                groups: self.groups(tile),
+                groups: tile.groups(self),
                 steps: Some(self.steps as u32 + 1),
             },
         )

@@ -1,5 +1,6 @@
 //! One time step of a layer forward, and on the CPU all of them.
 
+use super::tiles::{Tile, Variants};
 use super::{Chunk, StepUniform, Weights};
 use crate::cpu::recurrent as native;
 use crate::cpu::scalar::Scalar;
@@ -7,23 +8,33 @@ use crate::cpu::threads::Pool;
 use crate::device::{Buffer, Device, Element};
 use crate::error::Result;
 use crate::gpu::Gpu;
-use crate::kernel::op::{Launch, Op, Target, Tile, cpu_op, distinct};
+use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct};
 use crate::shader::{Binding, Kernel, fragments};
 
-/// One time step forward.
+const BINDINGS: &[Binding] = &[
+    Binding::uniform("u"),
+    Binding::step("step"),
+    Binding::read("w").or_half(),
+    Binding::read("lengths"),
+    Binding::read_write("saved").or_half(),
+    Binding::read_write("h").or_half(),
+    Binding::read_write("c").or_half(),
+    Binding::read_write("carry"),
+];
+
+/// One time step forward, an invocation making each sum alone.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_forward",
-    fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "recurrent/forward.wgsl"],
-    bindings: &[
-        Binding::uniform("u"),
-        Binding::step("step"),
-        Binding::read("w").or_half(),
-        Binding::read("lengths"),
-        Binding::read_write("saved").or_half(),
-        Binding::read_write("h").or_half(),
-        Binding::read_write("c").or_half(),
-        Binding::read_write("carry"),
-    ],
+    fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "recurrent/forward.wgsl", "recurrent/alone.wgsl"],
+    bindings: BINDINGS,
+    uniform_bytes: size_of::<StepUniform>(),
+};
+
+/// One time step forward, a workgroup sharing the sums.
+pub static SHARED: Kernel = Kernel {
+    name: "recurrent_forward",
+    fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "recurrent/forward.wgsl", "recurrent/shared.wgsl"],
+    bindings: BINDINGS,
     uniform_bytes: size_of::<StepUniform>(),
 };
 
@@ -44,15 +55,17 @@ impl Chunk {
     }
 
     fn forward_gpu(&self, device: &Device, gpu: &Gpu, weights: &Weights) -> Result<Op> {
-        let tile = Tile::recurrent(gpu.capabilities(), self.batch);
+        let tile = Tile::new(gpu.capabilities(), self, self.hidden);
+        let mut consts = tile.consts();
+        consts.push(("CARRIED", u32::from(self.carry.is_some())));
         let packed = (self.hidden + 1) * self.cell.gates() * self.hidden;
         let [nothing, _] = device.nothing()?;
         Op::gpu(
             gpu,
             &Launch {
-                kernel: &KERNEL,
+                kernel: tile.kernel(&Variants { alone: &KERNEL, shared: &SHARED }),
                 cell: Some(self.cell),
-                consts: vec![("LANES", tile.lanes), ("RB", tile.rows), ("CARRIED", u32::from(self.carry.is_some()))],
+                consts,
                 uniform: bytemuck::bytes_of(&self.uniform(self.first_step, packed, u32::from(weights.b_hh.is_some()))),
                 buffers: &[
                     &weights.workspace,
@@ -62,7 +75,7 @@ impl Chunk {
                     self.c.as_ref().unwrap_or(&nothing),
                     self.carry.as_ref().unwrap_or(&nothing),
                 ],
-                groups: self.groups(tile),
+                groups: tile.groups(self),
                 steps: Some(self.steps as u32),
             },
         )

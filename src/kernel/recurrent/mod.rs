@@ -18,17 +18,17 @@
 mod backward;
 mod forward;
 mod output;
+mod tiles;
 mod upstream;
 
 use bytemuck::{Pod, Zeroable};
 
-pub use backward::KERNEL as BACKWARD;
-pub use forward::KERNEL as FORWARD;
+pub use backward::{KERNEL as BACKWARD, SHARED as BACKWARD_SHARED};
+pub use forward::{KERNEL as FORWARD, SHARED as FORWARD_SHARED};
 pub use output::KERNEL as OUTPUT;
 pub use upstream::KERNEL as UPSTREAM;
 
 use super::gemm::Matrix;
-use super::op::Tile;
 use super::rows::RowMap;
 use crate::cell::Cell;
 use crate::config::BatchShape;
@@ -109,11 +109,6 @@ impl Chunk {
     fn layer(&self) -> native::Layer {
         let batch = BatchShape::new(self.steps, self.batch);
         native::Layer { cell: self.cell, hidden: self.hidden, directions: self.directions, batch }
-    }
-
-    fn groups(&self, tile: Tile) -> [u32; 3] {
-        let units = self.hidden.div_ceil(tile.lanes as usize) as u32;
-        [units, self.batch.div_ceil(tile.rows as usize) as u32, self.directions as u32]
     }
 
     fn uniform(&self, steps: usize, w_direction: usize, flag: u32) -> StepUniform {

@@ -1,0 +1,58 @@
+// Product of a recurrent step without help: an invocation sums all of WIDTH units of RB sequences, then runs their cells.
+//
+// Lanes take neighbouring units, so that the weights are read contiguously; the operand is uniform over lanes. No
+// workgroup memory and no barrier: a software adapter pays dearly for both.
+
+const WIDTH: u32 = max(1u, UNITS / LANES);
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let direction = group.z;
+    let b0 = group.y * RB;
+    var units: array<u32, WIDTH>;
+    var weights: array<u32, WIDTH>;
+    for (var n = 0u; n < WIDTH; n++) {
+        units[n] = group.x * UNITS + n * LANES + lane;
+        weights[n] = direction * u.w_direction + min(units[n], u.hidden - 1u);
+    }
+    var rows: array<u32, RB>;
+    var sums: array<array<array<f32, COLUMNS>, WIDTH>, RB>;
+    for (var i = 0u; i < RB; i++) {
+        rows[i] = operand_row(min(b0 + i, u.batch - 1u), direction);
+        for (var n = 0u; n < WIDTH; n++) {
+            for (var g = 0u; g < COLUMNS; g++) {
+                sums[i][n][g] = start(weights[n], g);
+            }
+        }
+    }
+    for (var part = 0u; part < parts(); part++) {
+        let offset = part_offset(part);
+        var at = part * u.hidden * COLUMNS * u.hidden;
+        for (var k = 0u; k < u.hidden; k++) {
+            var column: array<array<f32, COLUMNS>, WIDTH>;
+            for (var n = 0u; n < WIDTH; n++) {
+                for (var g = 0u; g < COLUMNS; g++) {
+                    column[n][g] = f32(w[weights[n] + at + g * u.hidden]);
+                }
+            }
+            for (var i = 0u; i < RB; i++) {
+                let value = operand(rows[i] + offset + k);
+                for (var n = 0u; n < WIDTH; n++) {
+                    for (var g = 0u; g < COLUMNS; g++) {
+                        sums[i][n][g] = fma(value, column[n][g], sums[i][n][g]);
+                    }
+                }
+            }
+            at += COLUMNS * u.hidden;
+        }
+    }
+    for (var n = 0u; n < WIDTH; n++) {
+        if units[n] < u.hidden {
+            for (var i = 0u; i < RB; i++) {
+                if b0 + i < u.batch {
+                    finish(direction, b0 + i, units[n], sums[i][n]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+// Product of a recurrent step by a workgroup together: UNITS units of RB sequences, each sum cut into SLICES.
+//
+// Lanes take neighbouring units, so that the weights are read contiguously, then slices. The operand is staged in
+// workgroup memory, so that a workgroup reads each element from storage once, in quads: four neighbours in k. Slice s
+// sums quads s, s + SLICES, …, which spreads any length evenly. The partial sums of a unit and sequence are added in
+// the order of slices, by the invocation of that unit whose slice is the sequence's number, which then runs the cell:
+// RB must not exceed SLICES.
+
+const SLICES: u32 = LANES / UNITS;
+// 32 bytes a lane for the operand and as many for partial sums: with 256 lanes, all that every device has. Cells of
+// several gates bring the sums of two sequences together at a time.
+const QUADS: u32 = 2u * LANES / RB;
+const ROUND: u32 = min(RB, select(2u, 8u, COLUMNS == 1u));
+
+var<workgroup> operands: array<vec4<f32>, RB * QUADS>;             // [RB][QUADS]
+var<workgroup> partial: array<f32, ROUND * COLUMNS * LANES>;       // [ROUND][COLUMNS][SLICES][UNITS]
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let direction = group.z;
+    let slice = lane / UNITS;
+    let column = lane % UNITS;
+    let unit = min(group.x * UNITS + column, u.hidden - 1u);
+    let b0 = group.y * RB;
+    let weights = direction * u.w_direction + unit;
+    let depth = parts() * u.hidden;
+
+    var sums: array<array<f32, COLUMNS>, RB>;
+    if slice == 0u {
+        for (var i = 0u; i < RB; i++) {
+            for (var g = 0u; g < COLUMNS; g++) {
+                sums[i][g] = start(weights, g);
+            }
+        }
+    }
+    for (var first = 0u; first < depth; first += 4u * QUADS) {
+        let quads = min(QUADS, (depth - first + 3u) / 4u);
+        workgroupBarrier();
+        for (var e = lane; e < RB * quads; e += LANES) {
+            let i = e / quads;
+            let row = operand_row(min(b0 + i, u.batch - 1u), direction);
+            var quad: vec4<f32>;
+            for (var j = 0u; j < 4u; j++) {
+                let k = first + 4u * (e % quads) + j;
+                if k < depth {
+                    quad[j] = operand(row + part_offset(k / u.hidden) + k % u.hidden);
+                }
+            }
+            operands[i * QUADS + e % quads] = quad;
+        }
+        workgroupBarrier();
+        for (var q = slice; q < quads; q += SLICES) {
+            // Beyond the end weights are zero as well: zero times a weight that is not finite would not be.
+            var four: array<vec4<f32>, COLUMNS>;
+            for (var j = 0u; j < 4u; j++) {
+                let k = first + 4u * q + j;
+                let at = weights + min(k, depth - 1u) * COLUMNS * u.hidden;
+                for (var g = 0u; g < COLUMNS; g++) {
+                    four[g][j] = select(0.0, f32(w[at + g * u.hidden]), k < depth);
+                }
+            }
+            for (var i = 0u; i < RB; i++) {
+                let quad = operands[i * QUADS + q];
+                for (var g = 0u; g < COLUMNS; g++) {
+                    for (var j = 0u; j < 4u; j++) {
+                        sums[i][g] = fma(quad[j], four[g][j], sums[i][g]);
+                    }
+                }
+            }
+        }
+    }
+
+    var total: array<f32, COLUMNS>;
+    for (var first = 0u; first < RB; first += ROUND) {
+        workgroupBarrier();
+        for (var i = 0u; i < ROUND; i++) {
+            for (var g = 0u; g < COLUMNS; g++) {
+                partial[(i * COLUMNS + g) * LANES + lane] = sums[first + i][g];
+            }
+        }
+        workgroupBarrier();
+        if slice >= first && slice < first + ROUND {
+            for (var g = 0u; g < COLUMNS; g++) {
+                for (var s = 0u; s < SLICES; s++) {
+                    total[g] += partial[((slice - first) * COLUMNS + g) * LANES + s * UNITS + column];
+                }
+            }
+        }
+    }
+    if slice < RB && b0 + slice < u.batch && group.x * UNITS + column < u.hidden {
+        finish(direction, b0 + slice, unit, total);
+    }
+}
