@@ -30,16 +30,16 @@ fn ceil_to(value: usize, unit: usize) -> usize {
 /// On every device some intervals do not divide T, and some are rounded.
 #[test]
 fn every_number_has_the_same_bits() {
-    const STEPS: usize = 17;
+    const STEPS: usize = 29;
     const BATCH: usize = 40;
     for device in &*DEVICES {
         let granule = granule(device, BatchShape::new(STEPS, BATCH));
-        assert!((2..STEPS / 2).contains(&granule), "{granule} on {device:?}");
+        assert!((2..=STEPS / 2).contains(&granule), "{granule} on {device:?}");
         for &cell in Cell::ALL {
             for (layers, two, padded) in [(1, false, false), (1, false, true), (3, true, false), (3, true, true)] {
                 let config = RnnConfig::new(cell, 3, 5).layers(layers).bidirectional(two);
                 let mut layer = Layer::random(config, STEPS, BATCH, 3);
-                layer.lengths = padded.then(|| (0..BATCH).map(|b| 1 + (b * 7 + 16) % STEPS).collect());
+                layer.lengths = padded.then(|| (0..BATCH).map(|b| 1 + (b * 7 + 28) % STEPS).collect());
                 for steps in [1, granule + 1, STEPS, 1000] {
                     let chunks = same_bits(device, &layer, steps);
                     assert_eq!(chunks, STEPS.div_ceil(ceil_to(steps, granule)), "{cell} every {steps} on {device:?}");
@@ -54,9 +54,8 @@ fn every_number_has_the_same_bits() {
 fn few_sequences_and_many() {
     for device in &*DEVICES {
         for &cell in Cell::ALL {
-            for (steps, batch, two) in [(300, 1, true), (300, 1, false), (130, 3, true), (5, 70, true), (3, 300, false)]
-            {
-                let config = RnnConfig::new(cell, 2, 3).layers(2).bidirectional(two).bias(batch != 3);
+            for (steps, batch, two) in [(600, 1, true), (200, 3, false), (11, 70, true), (3, 300, false)] {
+                let config = RnnConfig::new(cell, 2, 3).layers(2).bidirectional(two).bias(batch != 70);
                 let layer = Layer::random(config, steps, batch, 5);
                 assert!(same_bits(device, &layer, 1) > 1, "T{steps} B{batch} is not cut on {device:?}");
             }
@@ -243,7 +242,7 @@ proptest! {
     #[test]
     fn any_shape_agrees_with_the_oracle_and_keeps_its_bits(
         cell in prop::sample::select(Cell::ALL),
-        (steps, batch, input, hidden) in (1usize..24, 20usize..70, 1usize..12, 1usize..12),
+        (steps, batch, input, hidden) in (1usize..24, 40usize..120, 1usize..12, 1usize..12),
         (layers, two, bias, padded) in (1usize..4, any::<bool>(), any::<bool>(), any::<bool>()),
         every in 1usize..12,
         seed in any::<u64>(),

@@ -3,17 +3,6 @@
 //! The *reserve* is what forward keeps for backward: per unit, step and sequence the cell's saved values and states
 //! (LSTM 6, GRU 5 floats). The *workspace* is scratch between two recordings. When nothing is trained the reserve is
 //! empty and layers share their buffers.
-//!
-//! With recomputation every k steps, in n chunks, the reserve is the states between chunks alone, of the layers below
-//! the last also all of h, which is the input of the next. In units of one state `[B, D, H]`, and where no binding is too
-//! small:
-//!
-//! ```text
-//! last layer     n      and for cells with c  + n
-//! others         T + 1  and for cells with c  + n
-//! ```
-//!
-//! Saved values and states of one chunk, `k·saved + (k + 1)·(1 or 2)`, are in the workspace, for all chunks and layers.
 
 use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::cpu::recurrent as native;
@@ -41,6 +30,16 @@ pub struct Memory {
 }
 
 /// Sizes of everything a plan allocates, in elements.
+///
+/// With recomputation every k steps, in n chunks, the reserve is the states before each chunk, and in layers below the
+/// last all of h, which is the input of the layer above. In units of a state `[B, D, H]`, where no binding is too small:
+///
+/// ```text
+/// last layer       n          and for cells with c    n
+/// other layers     T + 1      and for cells with c    n
+/// ```
+///
+/// The saved values and states of one chunk, k·saved + (k + 1)·(1 or 2), are scratch that all chunks and layers share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// How floats are stored that are not said to be f32.

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::kernel::column_sum;
 
 /// Rows of one native product: enough to keep its packing small beside its work.
-const NATIVE_ROWS: usize = 256;
+const NATIVE_ROWS: usize = 512;
 
 /// The steps of a layer, cut.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,9 +29,11 @@ pub struct Options<'a> {
     pub strategy: Option<&'a str>,
     /// Sequences have lengths of their own, set by [`Bound::set_lengths`]. Default: all are T steps long.
     pub lengths: bool,
-    /// Forward keeps the states before every so many steps, and backward computes the rest again: less reserve for one
-    /// more forward in time, and the same bits. Rounded up to [`plan::granule`], see [`Rnn::recompute`]; without effect
-    /// when nothing is trained. Default: everything is kept.
+    /// Forward keeps the states before every so many steps alone, and backward computes the rest again: one forward more
+    /// in time, and the same bits. The reserve falls to the states before each chunk, and all of h where a layer above
+    /// reads it: the formula is at [`plan::Layout`]. Rounded up to a multiple of [`plan::granule`]; [`Rnn::recompute`]
+    /// says to what. At T or above a layer is one chunk, whose saved values all layers share. Without effect when
+    /// nothing is trained. 0 is an error. Default: everything is kept.
     pub recompute: Option<usize>,
     /// How packed weights and activations are stored. Default: as f32.
     pub precision: Precision,
