@@ -10,6 +10,7 @@ mod device;
 mod report;
 mod results;
 mod stop;
+mod sweep;
 mod time;
 mod verify;
 
@@ -39,6 +40,8 @@ enum Command {
     Verify(verify::Args),
     /// Time one layer.
     Time(time::Args),
+    /// Time RNN, GRU and LSTM over hidden size, length and batch, and write a page with charts.
+    Sweep(sweep::Args),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Adapters(args) => adapters::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Time(args) => time::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

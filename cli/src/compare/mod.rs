@@ -207,7 +207,7 @@ fn gather(
 }
 
 /// Today's date in UTC, `YYYY-MM-DD`.
-fn today() -> anyhow::Result<String> {
+pub fn today() -> anyhow::Result<String> {
     let hours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs() / 3600;
     let label = crate::data::calendar::Hour(hours as i64).label();
     Ok(label.chars().take(10).collect())

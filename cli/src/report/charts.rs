@@ -99,6 +99,43 @@ pub fn finish(svg: &str, label: &str) -> String {
     format!("<svg class=\"chart\" viewBox=\"{view}\" role=\"img\" aria-label=\"{}\">{}", escape(label), body.trim_end())
 }
 
+/// A finished chart as a file of its own: title and legend above it, colours for light and dark pages in it.
+pub fn standalone(svg: &str, title: &str, legend: &[(Role, &str)]) -> String {
+    const ABOVE: i32 = 44;
+    let size = svg.split_once("viewBox=\"0 0 ").and_then(|(_, rest)| rest.split_once('"')?.0.split_once(' '));
+    let Some((width, height)) = size else { return String::new() };
+    let whole = height.parse::<i32>().map_or(0, |height| height + ABOVE * FINE);
+    let letters = |at: i32, role: Role, anchor: &str, row: i32, bold: bool, text: &str| {
+        let weight = if bold { " font-weight=\"600\"" } else { "" };
+        let (x, y, size) = (at * FINE, row * FINE, LETTER * FINE);
+        format!(
+            "<text x=\"{x}\" y=\"{y}\" class=\"fill-{}\" text-anchor=\"{anchor}\" font-size=\"{size}\"{weight}>{}</text>\n",
+            role.class(),
+            escape(text)
+        )
+    };
+    let mut above = letters(8, Role::Ink, "start", 18, true, title);
+    for (place, (role, name)) in (0i32..).zip(legend) {
+        above += &letters(8 + 70 * place, *role, "start", 36, true, name);
+    }
+    // Of the style sheet: the colours, and what the classes of charts are.
+    let style = include_str!("style.css");
+    let (colours, _) = style.split_once("\n* {").unwrap_or_default();
+    let classes = style.lines().filter(|line| line.starts_with(".fill-") || line.starts_with(".stroke-"));
+    let style = [colours].into_iter().chain(classes).collect::<Vec<_>>().join("\n");
+    let inner = svg.replacen(
+        "<svg class=\"chart\"",
+        &format!("<svg y=\"{}\" width=\"{width}\" height=\"{height}\"", ABOVE * FINE),
+        1,
+    );
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {whole}\" width=\"{WIDTH}\" role=\"img\" aria-label=\"{}\">\n\
+         <style>\n{style}\ntext {{ font-family: system-ui, sans-serif; }}\n</style>\n\
+         <rect width=\"{width}\" height=\"{whole}\" class=\"fill-card\"/>\n{above}{inner}\n</svg>\n",
+        escape(title)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,7 @@ mod profile;
 mod rows;
 #[cfg(test)]
 mod sample;
+pub mod sweep;
 mod text;
 mod timeline;
 

@@ -177,42 +177,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         precision: args.precision,
         ..Options::default()
     };
-    let rnn = Rnn::new(&device, config, shape, mode, options)?;
-    // Each buffer alone might still be granted where all together end the process.
-    device.check_memory("the layer with its inputs, outputs and gradients", bytes(&rnn))?;
-    let params = Parameters::new(&device, tensors(&config, ""))?;
-    Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
-
-    let values = |name: &str, len: usize| waves(&device, args.precision, name, len);
-    let outputs = shape.rows() * config.outputs();
-    let x = values("x", shape.rows() * args.input)?;
-    let io = Io::new(&x, &device.alloc_as(args.precision, "y", outputs)?);
-    let gradients = match mode {
-        Mode::Infer => Gradients::default(),
-        Mode::Train => Gradients {
-            dy: Some(values("dy", outputs)?),
-            dx: Some(device.alloc_as(args.precision, "dx", x.len())?),
-            ..Gradients::default()
-        },
-    };
-    let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
-    let once = || {
-        device.time(|recorder| {
-            bound.forward.record(recorder)?;
-            bound.backward.record(recorder)
-        })
-    };
+    let subject = Subject::new(&device, config, shape, mode, options)?;
+    let Subject { bound, parameters } = &subject;
+    let rnn = bound.rnn();
     for _ in 0..WARM_UP {
-        once()?;
+        subject.time(&device)?;
     }
-    let timings: Vec<Timing> = (0..args.runs).map(|_| once()).collect::<Result<_, _>>()?;
+    let timings: Vec<Timing> = (0..args.runs).map(|_| subject.time(&device)).collect::<Result<_, _>>()?;
 
     let wall = sorted(timings.iter().map(|timing| timing.wall_ms));
     let gpu: Option<Vec<f64>> = timings.iter().map(|timing| timing.gpu_ms).collect();
-    let record_us_per_step = record_us_per_step(&device, &bound)?;
+    let record_us_per_step = record_us_per_step(&device, bound)?;
     let dispatches = timings[0].dispatches;
     let memory = bound.memory();
-    let profile = args.profile.then(|| profile::measure(&device, &bound, args.runs)).transpose()?;
+    let profile = args.profile.then(|| profile::measure(&device, bound, args.runs)).transpose()?;
     let report = Report {
         device: device.name(),
         device_kind: device.kind_name(),
@@ -243,9 +221,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         record_us_per_step,
         reserve_bytes: memory.reserve,
         workspace_bytes: memory.workspace,
-        weight_bytes: params.count() as u64 * device.float_bytes(),
-        parameters: params.count(),
-        kernels: kernels::distinct(&bound),
+        weight_bytes: *parameters as u64 * device.float_bytes(),
+        parameters: *parameters,
+        kernels: kernels::distinct(bound),
         profile,
     };
     let profiled = report.profile.as_ref().zip(page.as_deref());
@@ -263,6 +241,50 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A layer with seeded weights and bounded inputs, bound and ready to be timed.
+pub struct Subject {
+    pub bound: Bound,
+    /// Parameters it has.
+    pub parameters: usize,
+}
+
+impl Subject {
+    pub fn new(
+        device: &Device,
+        config: RnnConfig,
+        shape: BatchShape,
+        mode: Mode,
+        options: Options<'_>,
+    ) -> anyhow::Result<Self> {
+        let rnn = Rnn::new(device, config, shape, mode, options)?;
+        // Each buffer alone might still be granted where all together end the process.
+        device.check_memory("the layer with its inputs, outputs and gradients", bytes(&rnn))?;
+        let params = Parameters::new(device, tensors(&config, ""))?;
+        Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
+        let room = |name: &str, len: usize| device.alloc_as(options.precision, name, len);
+        let values = |name: &str, len: usize| waves(device, room(name, len)?);
+        let outputs = shape.rows() * config.outputs();
+        let x = values("x", shape.rows() * config.input)?;
+        let io = Io::new(&x, &room("y", outputs)?);
+        let gradients = match mode {
+            Mode::Infer => Gradients::default(),
+            Mode::Train => {
+                Gradients { dy: Some(values("dy", outputs)?), dx: Some(room("dx", x.len())?), ..Gradients::default() }
+            }
+        };
+        let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
+        Ok(Self { bound, parameters: params.count() })
+    }
+
+    /// Forward, and backward if it is planned for it.
+    pub fn time(&self, device: &Device) -> wgpu_rnn::Result<Timing> {
+        device.time(|recorder| {
+            self.bound.forward.record(recorder)?;
+            self.bound.backward.record(recorder)
+        })
+    }
+}
+
 /// Bytes that timing `rnn` takes, what fills its parameters included.
 fn bytes(rnn: &Rnn) -> u64 {
     let (config, rows, memory) = (rnn.config(), rnn.shape().rows(), rnn.memory());
@@ -271,10 +293,10 @@ fn bytes(rnn: &Rnn) -> u64 {
     (floats as u64).saturating_mul(4).saturating_add(memory.reserve).saturating_add(memory.workspace)
 }
 
-/// A buffer of bounded values, which repeat after a prime number of them. Written in pieces, so that the host never holds
-/// all of it twice.
-fn waves(device: &Device, precision: Precision, name: &str, len: usize) -> wgpu_rnn::Result<Buffer> {
-    let buffer = device.alloc_as(precision, name, len)?;
+/// Fills a buffer with bounded values, which repeat after a prime number of them. Written in pieces, so that the host never
+/// holds all of it twice.
+fn waves(device: &Device, buffer: Buffer) -> wgpu_rnn::Result<Buffer> {
+    let len = buffer.len();
     let wave: Vec<f32> = (0..len.min(251 << 12)).map(|i| ((i % 251) as f32 / 125.0) - 1.0).collect();
     for first in (0..len).step_by(wave.len().max(1)) {
         let piece = wave.len().min(len - first);
