@@ -1,7 +1,8 @@
 // C = A·B (+ bias) (+ C): one invocation makes RM rows × RN columns of C in registers.
 //
 // Lanes of a workgroup take neighbouring columns, so that loads of B and stores of C are contiguous over lanes, and all
-// lanes share the rows, so that loads of A are uniform. Sums run over k in order: the same inputs give the same bits.
+// lanes share the rows, so that loads of A are uniform. Sums run over k from the last to the first: one that starts from
+// what C holds goes on where the product before it ended, so a sum may be cut anywhere and keeps its bits.
 // MAPPED says which operand's rows go through the step-to-time map: 0 none, 1 A, 2 B (rows are k), 3 C.
 
 struct Gemm {
@@ -9,7 +10,8 @@ struct Gemm {
     a_offset: u32, a_row: u32, a_column: u32, a_direction: u32,
     b_offset: u32, b_row: u32, b_direction: u32, bias_offset: u32,
     c_offset: u32, c_row: u32, c_direction: u32, bias_direction: u32,
-    accumulate: u32, has_bias: u32, first_direction: u32,
+    accumulate: u32, // 0 no, 1 sums start from C, 2 C is added to finished sums
+    has_bias: u32, first_direction: u32,
     split: u32, // columns from here on belong to direction 1 of the layer below
     rows: Rows,
 }
@@ -48,7 +50,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 
     var sums: array<array<f32, RN>, RM>;
-    for (var k = 0u; k < u.k; k++) {
+    if u.accumulate == 1u {
+        for (var i = 0u; i < RM; i++) {
+            for (var j = 0u; j < RN; j++) {
+                sums[i][j] = f32(c[c_base + min(row0 + i, u.m - 1u) * u.c_row + columns[j]]);
+            }
+        }
+    }
+    for (var left_over = u.k; left_over > 0u; left_over--) {
+        let k = left_over - 1u;
         var right: array<f32, RN>;
         if MAPPED == 2u {
             let row_same = row_without_padding(u.rows, k, direction == 1u);
@@ -97,7 +107,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     value += bias[u.bias_offset + direction * u.bias_direction + column];
                 }
                 let at = c_base + row * u.c_row + column;
-                if u.accumulate != 0u {
+                if u.accumulate == 2u {
                     value += f32(c[at]);
                 }
                 c[at] = c_t(value);

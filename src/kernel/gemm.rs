@@ -93,6 +93,18 @@ pub enum Mapped {
     C,
 }
 
+/// What becomes of what C holds. A sum over k runs from the last to the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accumulate {
+    /// It is overwritten.
+    No,
+    /// The sum starts from it: a sum that is made in several products, last part first, is the same bits as in one. On
+    /// the CPU only if the parts are always the same. Not for a mapped C.
+    Before,
+    /// The finished sum is added to it: of two sums either may come first.
+    After,
+}
+
 /// What a product is called with.
 #[derive(Clone)]
 pub struct Gemm {
@@ -112,8 +124,8 @@ pub struct Gemm {
     pub c: Matrix,
     /// Row added to every row of C; `row` and `column` strides are not used.
     pub bias: Option<Matrix>,
-    /// Whether C is added to.
-    pub accumulate: bool,
+    /// What becomes of what C holds.
+    pub accumulate: Accumulate,
     /// The mapped operand.
     pub mapped: Mapped,
     /// The map, when there is one.
@@ -136,11 +148,14 @@ struct Uniform {
 impl Gemm {
     /// `c = a·b` of dense or strided matrices, nothing mapped.
     pub fn plain(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, c: Matrix) -> Self {
-        let (bias, accumulate, mapped, rows) = (None, false, Mapped::No, None);
+        let (bias, accumulate, mapped, rows) = (None, Accumulate::No, Mapped::No, None);
         Self { m, n, k, directions: 0..1, a, b, c, bias, accumulate, mapped, rows, split: usize::MAX }
     }
 
     fn check(&self) -> Result<()> {
+        if self.mapped == Mapped::C && self.accumulate == Accumulate::Before {
+            return Err(Error::invalid("what a product with a mapped result adds to", "added after the sum", "before"));
+        }
         let bound = self.rows.as_ref().map_or(0, |rows| rows.window_rows);
         let of = |operand, rows| if self.mapped == operand { bound } else { rows };
         self.a.check("a", of(Mapped::A, self.m), self.k, self.directions.end)?;
@@ -179,6 +194,11 @@ impl Gemm {
             Mapped::B => 2,
             Mapped::C => 3,
         };
+        let accumulate = match self.accumulate {
+            Accumulate::No => 0,
+            Accumulate::Before => 1,
+            Accumulate::After => 2,
+        };
         let most = gpu.capabilities().max_workgroups as usize;
         let at_once = most * tile.rows as usize;
         for first_row in (0..self.m).step_by(at_once) {
@@ -189,7 +209,7 @@ impl Gemm {
                 b: [self.b.offset, self.b.row, self.b.direction, bias.offset].map(|v| v as u32),
                 c: [self.c.offset, self.c.row, self.c.direction, bias.direction].map(|v| v as u32),
                 flags: [
-                    u32::from(self.accumulate),
+                    accumulate,
                     u32::from(self.bias.is_some()),
                     self.directions.start as u32,
                     self.split.min(u32::MAX as usize) as u32,
@@ -266,36 +286,39 @@ fn on_cpu<S: Scalar + Element>(call: &Gemm, pool: &threads::Pool) -> Result<()> 
             _ => Mat::new(b, k, n, call.b.row, call.b.column)?,
         };
         let threads = pool.threads();
-        match (call.mapped, map) {
-            (Mapped::C, Some((map, lengths))) => {
-                let mut product = vec![S::ZERO; m * n];
-                pool.run(|| gemm(threads, S::ONE, left, right, S::ZERO, MatMut::row_major(&mut product, m, n)?))?;
-                for (row, product) in product.chunks_exact(n).enumerate() {
-                    if let Some(row) = map.row_with_padding(lengths, row, direction == 1) {
-                        let to = &mut c[row * call.c.row..][..n];
-                        match call.accumulate {
-                            true => to.iter_mut().zip(product).for_each(|(to, &v)| *to += v),
-                            false => to.copy_from_slice(product),
-                        }
-                    }
-                }
-            }
-            _ => {
-                let mut keep = if call.accumulate { S::ONE } else { S::ZERO };
+        if call.mapped == Mapped::C || call.accumulate == Accumulate::After {
+            let mut product = vec![S::ZERO; m * n];
+            pool.run(|| gemm(threads, S::ONE, left, right, S::ZERO, MatMut::row_major(&mut product, m, n)?))?;
+            for (row, product) in product.chunks_exact_mut(n).enumerate() {
+                let row = match (call.mapped, map) {
+                    (Mapped::C, Some((map, lengths))) => map.row_with_padding(lengths, row, direction == 1),
+                    _ => Some(row),
+                };
+                let Some(row) = row else { continue };
                 if let Some(bias) = bias {
-                    for row in 0..m {
-                        let to = &mut c[row * call.c.row..][..n];
-                        match call.accumulate {
-                            true => to.iter_mut().zip(bias).for_each(|(to, &v)| *to += v),
-                            false => to.copy_from_slice(bias),
-                        }
-                    }
-                    keep = S::ONE;
+                    product.iter_mut().zip(bias).for_each(|(sum, &v)| *sum += v);
                 }
-                let c = MatMut::new(c, m, n, call.c.row, call.c.column)?;
-                pool.run(|| gemm(threads, S::ONE, left, right, keep, c))?;
+                let to = &mut c[row * call.c.row..][..n];
+                match call.accumulate {
+                    Accumulate::No => to.copy_from_slice(product),
+                    _ => to.iter_mut().zip(product).for_each(|(to, &mut v)| *to += v),
+                }
             }
+            continue;
         }
+        let mut keep = if call.accumulate == Accumulate::Before { S::ONE } else { S::ZERO };
+        if let Some(bias) = bias {
+            for row in 0..m {
+                let to = &mut c[row * call.c.row..][..n];
+                match call.accumulate {
+                    Accumulate::No => to.copy_from_slice(bias),
+                    _ => to.iter_mut().zip(bias).for_each(|(to, &v)| *to += v),
+                }
+            }
+            keep = S::ONE;
+        }
+        let c = MatMut::new(c, m, n, call.c.row, call.c.column)?;
+        pool.run(|| gemm(threads, S::ONE, left, right, keep, c))?;
     }
     Ok(())
 }

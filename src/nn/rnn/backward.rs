@@ -8,7 +8,7 @@ use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernel::Program;
 use crate::kernel::column_sum::{self, ColumnSum};
-use crate::kernel::gemm::{Gemm, Mapped, Matrix};
+use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::{self, Chunk};
 use crate::kernel::rows::RowMap;
 use crate::plan::{overlap, windows};
@@ -41,7 +41,8 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
             program.push(rnn.state_out(layer, dc, 0, dc0)?);
         }
         let source = with.source(layer)?;
-        for (index, chunk) in chunks.iter().enumerate() {
+        // Last first, as all sums over steps run.
+        for (index, chunk) in chunks.iter().rev().enumerate() {
             let add = index > 0;
             weight_gradients(with, layer, &source, chunk, add, &mut program)?;
             if rnn.config.bias {
@@ -124,7 +125,7 @@ fn weight_gradients(
     let dw_ih = with.tensor("weight_ih", layer, true)?;
     let dw_hh = with.tensor("weight_hh", layer, true)?;
     for (gates, slot) in rnn.input_runs() {
-        let mut accumulate = add;
+        let mut accumulate = if add { Accumulate::Before } else { Accumulate::No };
         let left = rnn.pre_activations(chunk, slot).transposed();
         let to = Matrix { offset: gates.start * hidden * source.width, ..dw_ih.clone() };
         rnn.each_piece(source, chunk, |right, (mapped, map)| {
@@ -137,7 +138,7 @@ fn weight_gradients(
                 split: source.split,
                 ..product
             };
-            accumulate = true;
+            accumulate = Accumulate::Before;
             gemm.add_to(&rnn.device, program)
         })?;
     }
@@ -146,7 +147,8 @@ fn weight_gradients(
         let left = rnn.pre_activations(chunk, slot).transposed();
         let to = Matrix { offset: gates.start * hidden * hidden, ..dw_hh.clone() };
         let product = Gemm::plain(gates.len() * hidden, hidden, rows, left, before.clone(), to);
-        Gemm { directions: 0..directions, accumulate: add, ..product }.add_to(&rnn.device, program)?;
+        let accumulate = if add { Accumulate::Before } else { Accumulate::No };
+        Gemm { directions: 0..directions, accumulate, ..product }.add_to(&rnn.device, program)?;
     }
     Ok(())
 }
@@ -215,7 +217,7 @@ fn input_gradient(
                     let whole = direction == 0 && pieces.len() == 1 && chunks.len() == 1;
                     let gemm = Gemm {
                         directions: direction..direction + 1,
-                        accumulate: direction > 0 || gates.start > 0,
+                        accumulate: if direction > 0 || gates.start > 0 { Accumulate::After } else { Accumulate::No },
                         mapped: if whole { Mapped::No } else { Mapped::C },
                         rows: (!whole).then(|| rnn.row_map(chunk, window)),
                         ..product

@@ -7,7 +7,7 @@ use super::{Piece, Rnn, Source};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::copy::copy;
-use crate::kernel::gemm::{Gemm, Mapped, Matrix};
+use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::{Chunk, Weights};
 use crate::kernel::rows::RowMap;
 use crate::kernel::transpose::transpose;
@@ -68,7 +68,7 @@ fn project(
         let gemm = Gemm {
             directions: 0..directions,
             bias: if first { bias.cloned() } else { None },
-            accumulate: !first,
+            accumulate: if first { Accumulate::No } else { Accumulate::After },
             mapped: if mapped { Mapped::A } else { Mapped::No },
             rows: map,
             split: source.split,
