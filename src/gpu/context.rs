@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::caps::{AdapterKind, Capabilities};
 use super::pipelines::Pipelines;
+use super::tuning::Tuning;
 use crate::error::{Error, Result};
 
 /// A wgpu device, owned or borrowed from an app, with this engine's compiled pipelines. Clones share everything.
@@ -23,6 +24,8 @@ struct Inner {
     steps: Mutex<Option<(u32, wgpu::Buffer)>>,
     nothing: OnceLock<[wgpu::Buffer; 2]>,
     downloads: AtomicUsize,
+    tuning: Mutex<Option<Tuning>>,
+    cooperative: OnceLock<bool>,
 }
 
 impl Gpu {
@@ -30,6 +33,17 @@ impl Gpu {
     pub fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let info = device.adapter_info();
         let caps = Capabilities::new(&info, device.features(), &device.limits());
+        Self::with(device, queue, info, caps)
+    }
+
+    /// Adopts a device of an adapter with these cooperative matrices.
+    pub(crate) fn with_cooperative(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        matrices: &[wgpu::CooperativeMatrixProperties],
+    ) -> Self {
+        let info = device.adapter_info();
+        let caps = Capabilities::new(&info, device.features(), &device.limits()).with_cooperative(matrices);
         Self::with(device, queue, info, caps)
     }
 
@@ -52,6 +66,8 @@ impl Gpu {
                 steps: Mutex::default(),
                 nothing: OnceLock::new(),
                 downloads: AtomicUsize::new(0),
+                tuning: Mutex::default(),
+                cooperative: OnceLock::new(),
             }),
         }
     }
@@ -78,6 +94,15 @@ impl Gpu {
 
     pub(crate) fn pipelines(&self) -> MutexGuard<'_, Pipelines> {
         self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tuning(&self) -> MutexGuard<'_, Option<Tuning>> {
+        self.inner.tuning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether cooperative matrices passed their `test`, which is run once.
+    pub(crate) fn trusts_cooperative(&self, test: impl FnOnce() -> bool) -> bool {
+        *self.inner.cooperative.get_or_init(test)
     }
 
     /// Whether both are clones of one. (wgpu's own comparison can't tell devices of two instances apart.)

@@ -5,6 +5,7 @@ mod caps;
 mod context;
 mod pipelines;
 mod timestamps;
+mod tuning;
 
 pub use adapters::{AdapterReport, adapters};
 pub(crate) use adapters::{hardware, open, software};
@@ -14,3 +15,4 @@ pub(crate) use context::ready;
 pub use pipelines::BindingKind;
 pub(crate) use pipelines::Compiled;
 pub use timestamps::Timestamps;
+pub use tuning::Tuning;

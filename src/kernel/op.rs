@@ -57,16 +57,6 @@ pub(crate) struct Tile {
 }
 
 impl Tile {
-    /// Tile of a GEMM. A software adapter runs a workgroup in one vector register after another, so one register's
-    /// worth of lanes with many sums each is best there; hardware hides latency with more lanes.
-    pub(crate) fn gemm(caps: &Capabilities, rows: usize) -> Self {
-        let most = if rows >= 8 { 8 } else { rows.max(1).next_power_of_two() as u32 };
-        match caps.kind {
-            AdapterKind::Software => Self { lanes: 8, rows: most, columns: 8 },
-            AdapterKind::Gpu => Self { lanes: 64, rows: most, columns: 2 },
-        }
-    }
-
     /// Tile of a recurrent step over `batch` sequences: on hardware few rows an invocation, for more workgroups.
     pub(crate) fn recurrent(caps: &Capabilities, batch: usize) -> Self {
         let (lanes, most) = match caps.kind {
