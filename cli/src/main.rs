@@ -6,17 +6,19 @@
 mod adapters;
 mod compare;
 mod data;
+mod device;
 mod report;
 mod results;
 mod stop;
 mod time;
+mod tune;
 mod verify;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use wgpu_rnn::{Device, DeviceKind};
+use device::{describe, open};
 
 /// LSTM, GRU and the plain RNN on any GPU, or on the CPU: compare them on real data, check them, time them.
 #[derive(Parser)]
@@ -38,6 +40,8 @@ enum Command {
     Verify(verify::Args),
     /// Time one layer.
     Time(time::Args),
+    /// Measure which kernels are fastest on a device and remember it.
+    Tune(tune::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Adapters(args) => adapters::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Time(args) => time::run(&args),
+        Command::Tune(args) => tune::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,14 +96,4 @@ fn size(text: &str) -> Result<usize, String> {
         Ok(size) => Ok(size),
         Err(_) => Err("expected a whole number of at least 1".to_string()),
     }
-}
-
-/// Opens a device and says which.
-fn open(kind: DeviceKind) -> anyhow::Result<Device> {
-    Ok(pollster::block_on(Device::open(kind))?)
-}
-
-/// One line about a device.
-fn describe(device: &Device) -> String {
-    format!("{} ({}, {}), because {}", device.name(), device.kind_name(), device.backend(), device.why())
 }

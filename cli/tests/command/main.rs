@@ -3,6 +3,7 @@
 mod adapters;
 mod compare;
 mod time;
+mod tune;
 mod usage;
 mod verify;
 
