@@ -10,7 +10,7 @@ use crate::config::{BatchShape, RnnConfig};
 use crate::cpu::recurrent as native;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
-use crate::kernel::column_sum;
+use crate::kernel::{column_sum, gemm};
 use crate::plan::split::windows;
 
 /// What a plan is for.
@@ -46,6 +46,8 @@ pub struct Layout {
     pub carry: [usize; 2],
     /// Partial sums of bias gradients.
     pub sums: usize,
+    /// Sums of slices of weight gradients.
+    pub products: usize,
     /// Gradient of the input of an inner layer, `[T, B, D·H]`.
     pub inner: usize,
     /// Output gradient of one chunk in step order, where the whole does not fit a binding.
@@ -95,6 +97,7 @@ impl Layout {
             } else {
                 0
             },
+            products: if train { products(device, config, longest * shape.batch, shape.batch) } else { 0 },
             inner: if train && config.layers > 1 { shape.steps * state } else { 0 },
             upstream: if train && pieces > 1 { longest * state } else { 0 },
             lengths: shape.batch,
@@ -108,6 +111,7 @@ impl Layout {
             + self.recurrent
             + self.carry.iter().sum::<usize>()
             + self.sums
+            + self.products
             + self.inner
             + self.upstream;
         let (chunks, scratch) = (chunks as u64 * size, scratch as u64 * size + self.lengths as u64 * 4);
@@ -116,6 +120,13 @@ impl Layout {
             Mode::Infer => Memory { reserve: 0, workspace: chunks + scratch },
         }
     }
+}
+
+/// Elements in which the weight gradients of any layer leave the sums of their slices, of `rows` rows.
+fn products(device: &Device, config: &RnnConfig, rows: usize, batch: usize) -> usize {
+    let (gates, directions) = (config.cell.gates() * config.hidden, config.directions());
+    let widths = (0..config.layers).map(|layer| config.layer_input(layer)).chain([config.hidden]);
+    widths.map(|width| gemm::scratch_len(device, gates, width, directions, rows, batch)).max().unwrap_or(0)
 }
 
 /// Buffers of one layer's chunk.
@@ -147,6 +158,8 @@ pub struct Workspace {
     pub(crate) carry: [Buffer; 2],
     /// Partial sums.
     pub(crate) sums: Buffer,
+    /// Sums of slices.
+    pub(crate) products: Buffer,
     /// Gradient of an inner layer's input.
     pub(crate) inner: Buffer,
     /// Output gradient of a chunk in step order.
@@ -214,6 +227,7 @@ impl Workspace {
                 device.alloc("carried gradient of c", layout.carry[1])?,
             ],
             sums: device.alloc("partial bias gradients", layout.sums)?,
+            products: device.alloc("slices of weight gradients", layout.products)?,
             inner: device.alloc("gradient between layers", layout.inner)?,
             upstream: device.alloc("output gradient of a chunk", layout.upstream)?,
         })
@@ -236,6 +250,7 @@ impl Workspace {
             recurrent: fit(&self.recurrent, layout.recurrent)?,
             carry: [fit(dh, layout.carry[0])?, fit(dc, layout.carry[1])?],
             sums: fit(&self.sums, layout.sums)?,
+            products: fit(&self.products, layout.products)?,
             inner: fit(&self.inner, layout.inner)?,
             upstream: fit(&self.upstream, layout.upstream)?,
         })
@@ -244,7 +259,7 @@ impl Workspace {
     /// Bytes as allocated.
     pub fn bytes(&self) -> u64 {
         let [dh, dc] = &self.carry;
-        [&self.packed_input, &self.recurrent, dh, dc, &self.sums, &self.inner, &self.upstream]
+        [&self.packed_input, &self.recurrent, dh, dc, &self.sums, &self.products, &self.inner, &self.upstream]
             .iter()
             .map(|buffer| buffer.allocated_bytes())
             .sum()

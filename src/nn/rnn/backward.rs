@@ -8,7 +8,7 @@ use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernel::Program;
 use crate::kernel::column_sum::{self, ColumnSum};
-use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
+use crate::kernel::gemm::{self, Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::{self, Chunk};
 use crate::kernel::rows::RowMap;
 use crate::plan::{overlap, windows};
@@ -122,6 +122,10 @@ fn weight_gradients(
     let rnn = with.rnn;
     let (hidden, directions) = (rnn.config.hidden, rnn.config.directions());
     let rows = chunk.steps * chunk.batch;
+    let slices = |width: usize, gates: usize| {
+        let rows = gemm::slice_rows(&rnn.device, gates * hidden, width, directions, chunk.batch)?;
+        Some(gemm::Slices { rows, scratch: with.workspace.products.clone() })
+    };
     let dw_ih = with.tensor("weight_ih", layer, true)?;
     let dw_hh = with.tensor("weight_hh", layer, true)?;
     for (gates, slot) in rnn.input_runs() {
@@ -136,6 +140,8 @@ fn weight_gradients(
                 mapped: if mapped { Mapped::B } else { Mapped::No },
                 rows: map,
                 split: source.split,
+                slices: slices(source.width, gates.len()),
+                granule: if source.pieces.len() == 1 { chunk.batch } else { 1 },
                 ..product
             };
             accumulate = Accumulate::Before;
@@ -148,7 +154,8 @@ fn weight_gradients(
         let to = Matrix { offset: gates.start * hidden * hidden, ..dw_hh.clone() };
         let product = Gemm::plain(gates.len() * hidden, hidden, rows, left, before.clone(), to);
         let accumulate = if add { Accumulate::Before } else { Accumulate::No };
-        Gemm { directions: 0..directions, accumulate, ..product }.add_to(&rnn.device, program)?;
+        let (slices, granule) = (slices(hidden, gates.len()), chunk.batch);
+        Gemm { directions: 0..directions, accumulate, slices, granule, ..product }.add_to(&rnn.device, program)?;
     }
     Ok(())
 }
@@ -220,6 +227,7 @@ fn input_gradient(
                         accumulate: if direction > 0 || gates.start > 0 { Accumulate::After } else { Accumulate::No },
                         mapped: if whole { Mapped::No } else { Mapped::C },
                         rows: (!whole).then(|| rnn.row_map(chunk, window)),
+                        granule: if chunks.len() == 1 && pieces.len() == 1 { chunk.batch } else { 1 },
                         ..product
                     };
                     gemm.add_to(&rnn.device, program)?;

@@ -72,6 +72,7 @@ fn project(
             mapped: if mapped { Mapped::A } else { Mapped::No },
             rows: map,
             split: source.split,
+            granule: if source.pieces.len() == 1 { chunk.batch } else { 1 },
             ..Gemm::plain(
                 chunk.steps * chunk.batch,
                 rnn.config.cell.gates() * rnn.config.hidden,
