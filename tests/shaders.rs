@@ -25,6 +25,11 @@ fn mentions(kernel: &Kernel, name: &str) -> bool {
     kernel.fragments.iter().flat_map(|f| f.source.lines()).flat_map(|line| code(line).split(word)).any(|w| w == name)
 }
 
+/// Whether its factors are cooperative matrices, which are always f16.
+fn is_cooperative(kernel: &Kernel) -> bool {
+    kernel.fragments.iter().any(|fragment| fragment.source.contains("coop_mat"))
+}
+
 /// Everything that a kernel may be composed as: the product of its cells and of the values of its constants.
 fn variants(kernel: &'static Kernel) -> Vec<Spec> {
     let by_cell = kernel.fragments.iter().any(|fragment| fragment.name == "lib/cell.wgsl");
@@ -34,7 +39,16 @@ fn variants(kernel: &'static Kernel) -> Vec<Spec> {
     let stored: BTreeSet<&[&'static str]> = [&halves[..0], &halves[..], &halves[..halves.len().min(1)]].into();
     let of = |cell| stored.iter().map(move |halves| Spec { kernel, cell, consts: Vec::new(), halves: halves.to_vec() });
     let mut specs: Vec<Spec> = cells.into_iter().flat_map(of).collect();
-    for &(name, values) in kernel::CONSTANTS.iter().filter(|(name, _)| mentions(kernel, name)) {
+    if is_cooperative(kernel) {
+        specs.retain(|spec| spec.halves.len() == halves.len());
+    }
+    let tiled = mentions(kernel, "BM");
+    if tiled {
+        let with = |spec: &Spec, tile: &[(&'static str, u32); 6]| Spec { consts: tile.to_vec(), ..spec.clone() };
+        specs = specs.iter().flat_map(|spec| kernel::TILES.iter().map(move |tile| with(spec, tile))).collect();
+    }
+    let named = |name: &str| mentions(kernel, name) && !(tiled && name == "LANES");
+    for &(name, values) in kernel::CONSTANTS.iter().filter(|(name, _)| named(name)) {
         let with = |spec: &Spec, value| {
             let consts = spec.consts.iter().copied().chain([(name, value)]).collect();
             Spec { consts, ..spec.clone() }
@@ -67,11 +81,10 @@ fn every_variant_is_valid() {
         let composed = compose(&spec);
         let module = parse(&what, &composed);
         let flags = naga::valid::ValidationFlags::all();
-        // Nothing beyond what every WebGPU implementation has, except f16 where it is asked for.
-        let capabilities = match spec.halves.is_empty() {
-            true => naga::valid::Capabilities::empty(),
-            false => naga::valid::Capabilities::SHADER_FLOAT16,
-        };
+        // Nothing beyond what every WebGPU implementation has, except f16 and cooperative matrices where asked for.
+        let mut capabilities = naga::valid::Capabilities::empty();
+        capabilities.set(naga::valid::Capabilities::SHADER_FLOAT16, !spec.halves.is_empty());
+        capabilities.set(naga::valid::Capabilities::COOPERATIVE_MATRIX, is_cooperative(spec.kernel));
         let mut validator = naga::valid::Validator::new(flags, capabilities);
         if let Err(error) = validator.validate(&module) {
             panic!("{what}: {}", error.emit_to_string(&composed.source));
@@ -108,10 +121,10 @@ fn bindings_are_what_the_host_binds() {
             match binding.kind {
                 BindingKind::Uniform => assert_eq!(size as usize, spec.kernel.uniform_bytes, "{what}"),
                 BindingKind::Step => assert_eq!(size, 4, "{what}"),
-                // Storage is an array of numbers, of two bytes where they are f16, without a fixed length.
+                // Storage is an array of numbers, of two bytes where they are f16, or of four, without a fixed length.
                 BindingKind::Read | BindingKind::ReadWrite => match module.types[global.ty].inner {
                     naga::TypeInner::Array { size: naga::ArraySize::Dynamic, stride, .. }
-                        if stride == if spec.halves.contains(&binding.name) { 2 } else { 4 } => {}
+                        if [1, 4].contains(&(stride / if spec.halves.contains(&binding.name) { 2 } else { 4 })) => {}
                     ref other => panic!("{what} is {other:?}"),
                 },
             }
@@ -130,7 +143,12 @@ fn every_variant_keeps_to_the_limits_of_webgpu() {
         let shared = module.global_variables.iter().map(|(_, global)| global);
         let shared = shared.filter(|global| global.space == naga::AddressSpace::WorkGroup);
         let memory: u32 = shared.map(|global| module.types[global.ty].inner.size(module.to_ctx())).sum();
-        assert!(memory <= WORKGROUP_MEMORY, "{what}: {memory} bytes of workgroup memory");
+        // Only the first tile is for devices that have more.
+        let most = match kernel::TILES[0].iter().all(|constant| spec.consts.contains(constant)) {
+            true => 2 * WORKGROUP_MEMORY,
+            false => WORKGROUP_MEMORY,
+        };
+        assert!(memory <= most, "{what}: {memory} bytes of workgroup memory");
         let [main] = &module.entry_points[..] else { panic!("{what}: {} entry points", module.entry_points.len()) };
         assert_eq!((main.name.as_str(), main.stage), ("main", naga::ShaderStage::Compute), "{what}");
         let invocations: u32 = main.workgroup_size.iter().product();
@@ -226,7 +244,8 @@ fn what_is_launched_is_what_is_validated() {
             }
         }
     }
-    let recurrent = ["copy", "transpose", "gemm", "recurrent_forward", "recurrent_backward", "recurrent_output"];
+    let recurrent =
+        ["copy", "transpose", "gemm", "gemm_staged", "recurrent_forward", "recurrent_backward", "recurrent_output"];
     let missing: Vec<_> = recurrent.iter().filter(|name| !launched.contains(*name)).collect();
     assert!(missing.is_empty() && launched.contains("recurrent_upstream"), "{missing:?} not in {launched:?}");
 }

@@ -1,5 +1,5 @@
-//! Opening a device, with the kernels that earlier runs compiled for it. They are kept in a file of the user's cache
-//! folder; whatever goes wrong with that file costs a compilation and nothing else.
+//! Opening a device, with what earlier runs measured on it and the kernels that they compiled for it. These are kept
+//! in files of the user's cache folder; whatever goes wrong with them costs time and nothing else.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 use wgpu_rnn::{Device, DeviceKind, wgpu};
 
-/// Names another folder for the pipeline caches; none are kept when it is empty.
+/// Names another folder for what is kept between runs; nothing is kept when it is empty.
 const FOLDER: &str = "WGPU_RNN_CACHE_DIR";
 
 /// A larger file is not read but begun anew: caches only grow, also by kernels of versions long gone.
@@ -55,6 +55,7 @@ pub fn open(kind: DeviceKind) -> anyhow::Result<Opened> {
         Some(known) => unsafe { device.with_pipeline_cache_data(known)? },
         None => device,
     };
+    crate::tune::load(&device);
     Ok(Opened { device, cache, known: known.unwrap_or_default() })
 }
 
@@ -63,8 +64,8 @@ pub fn describe(device: &Device) -> String {
     format!("{} ({}, {}), because {}", device.name(), device.kind_name(), device.backend(), device.why())
 }
 
-/// Where pipeline caches are kept, if anywhere.
-fn folder() -> Option<PathBuf> {
+/// Where things are kept between runs, if anywhere.
+pub fn folder() -> Option<PathBuf> {
     match std::env::var_os(FOLDER) {
         Some(folder) => (!folder.is_empty()).then(|| folder.into()),
         None => Some(etcetera::base_strategy::choose_native_strategy().ok()?.cache_dir().join("wgpu-rnn")),

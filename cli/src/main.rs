@@ -12,6 +12,7 @@ mod results;
 mod stop;
 mod sweep;
 mod time;
+mod tune;
 mod verify;
 
 use std::io::{ErrorKind, Write};
@@ -42,6 +43,8 @@ enum Command {
     Time(time::Args),
     /// Time RNN, GRU and LSTM over hidden size, length and batch, and write a page with charts.
     Sweep(sweep::Args),
+    /// Measure which kernels are fastest on a device and remember it.
+    Tune(tune::Args),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Time(args) => time::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Tune(args) => tune::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

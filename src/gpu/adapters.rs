@@ -81,7 +81,8 @@ pub async fn adapters() -> Vec<AdapterReport> {
     let report = |adapter: &wgpu::Adapter| {
         let info = adapter.get_info();
         AdapterReport {
-            capabilities: Capabilities::new(&info, adapter.features(), &adapter.limits()),
+            capabilities: Capabilities::new(&info, adapter.features(), &adapter.limits())
+                .with_cooperative(&adapter.cooperative_matrix_properties()),
             name: info.name,
             backend: format!("{:?}", info.backend),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
@@ -122,9 +123,21 @@ pub(crate) async fn software() -> Result<wgpu::Adapter> {
 /// Opens `adapter` with every feature and limit that the engine can use.
 pub(crate) async fn open(adapter: wgpu::Adapter) -> Result<Gpu> {
     let info = adapter.get_info();
+    let matrices = adapter.cooperative_matrix_properties();
+    let capabilities = Capabilities::new(&info, adapter.features(), &adapter.limits()).with_cooperative(&matrices);
+    let useful = Capabilities::useful_features() & adapter.features();
+    let (features, experimental_features) = match capabilities.cooperative_size {
+        None => (useful, wgpu::ExperimentalFeatures::disabled()),
+        // SAFETY: the one experimental feature is that of the one kernel with cooperative matrices, which the adapter
+        // lists. It keeps to whole matrices within its operands, and is used only after a test product came out right.
+        Some(_) => {
+            (useful | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, unsafe { wgpu::ExperimentalFeatures::enabled() })
+        }
+    };
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("wgpu-rnn"),
-        required_features: Capabilities::useful_features() & adapter.features(),
+        required_features: features,
+        experimental_features,
         required_limits: Capabilities::useful_limits(&adapter.limits()),
         memory_hints: wgpu::MemoryHints::MemoryUsage,
         ..Default::default()
@@ -136,5 +149,5 @@ pub(crate) async fn open(adapter: wgpu::Adapter) -> Result<Gpu> {
     })?;
     // wgpu's default is to panic. What matters is caught in error scopes and returned; the rest is logged.
     device.on_uncaptured_error(std::sync::Arc::new(|error| log::error!("{error}")));
-    Ok(Gpu::new(device, queue))
+    Ok(Gpu::with_cooperative(device, queue, &matrices))
 }

@@ -43,6 +43,9 @@ pub struct Capabilities {
     pub cooperative_matrix: bool,
     /// Pipeline caches (Vulkan only).
     pub pipeline_cache: bool,
+    /// Rows of the square cooperative matrices with f16 factors and f32 sums, 8 or 16. Only adapters tell, so there are
+    /// none on devices that an app opened.
+    pub cooperative_size: Option<u32>,
 }
 
 impl Capabilities {
@@ -69,7 +72,23 @@ impl Capabilities {
             subgroup_size: [info.subgroup_min_size, info.subgroup_max_size],
             cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
             pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
+            cooperative_size: None,
         }
+    }
+
+    /// With what the adapter says of cooperative matrices.
+    pub(super) fn with_cooperative(self, matrices: &[wgpu::CooperativeMatrixProperties]) -> Self {
+        let has = |size| {
+            matrices.iter().any(|matrix| {
+                [matrix.m_size, matrix.n_size, matrix.k_size] == [size; 3]
+                    && matrix.ab_type == wgpu::CooperativeScalarType::F16
+                    && matrix.cr_type == wgpu::CooperativeScalarType::F32
+            })
+        };
+        let known = self.cooperative_matrix && self.f16 && self.subgroup_size[1].is_power_of_two();
+        let largest = [16, 8].into_iter().find(|&size| has(size));
+        let lanes = (8..=128).contains(&self.subgroup_size[1]);
+        Self { cooperative_size: largest.filter(|_| known && lanes), ..self }
     }
 
     /// Dispatches that one submit takes. llvmpipe maps memory anew for every dispatch, and Linux allows a process 65,530

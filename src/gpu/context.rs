@@ -7,6 +7,7 @@ use super::caps::{AdapterKind, Capabilities};
 use super::counters::{Counters, Counting};
 use super::pipelines::Pipelines;
 use super::pool::Pool;
+use super::tuning::Tuning;
 use crate::error::{Error, Result};
 
 /// A wgpu device, owned or borrowed from an app, with this engine's compiled pipelines. Clones share everything.
@@ -25,6 +26,8 @@ struct Inner {
     nothing: OnceLock<[wgpu::Buffer; 2]>,
     pool: Mutex<Pool>,
     counting: Counting,
+    tuning: Mutex<Option<Tuning>>,
+    cooperative: OnceLock<bool>,
 }
 
 impl Gpu {
@@ -36,6 +39,17 @@ impl Gpu {
     pub fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let info = device.adapter_info();
         let caps = Capabilities::new(&info, device.features(), &device.limits());
+        Self::with(device, queue, info, caps)
+    }
+
+    /// Adopts a device of an adapter with these cooperative matrices.
+    pub(crate) fn with_cooperative(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        matrices: &[wgpu::CooperativeMatrixProperties],
+    ) -> Self {
+        let info = device.adapter_info();
+        let caps = Capabilities::new(&info, device.features(), &device.limits()).with_cooperative(matrices);
         Self::with(device, queue, info, caps)
     }
 
@@ -59,6 +73,8 @@ impl Gpu {
                 nothing: OnceLock::new(),
                 pool: Mutex::default(),
                 counting: Counting::default(),
+                tuning: Mutex::default(),
+                cooperative: OnceLock::new(),
             }),
         }
     }
@@ -98,6 +114,15 @@ impl Gpu {
 
     pub(super) fn counting(&self) -> &Counting {
         &self.inner.counting
+    }
+
+    pub(crate) fn tuning(&self) -> MutexGuard<'_, Option<Tuning>> {
+        self.inner.tuning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether cooperative matrices passed their `test`, which is run once.
+    pub(crate) fn trusts_cooperative(&self, test: impl FnOnce() -> bool) -> bool {
+        *self.inner.cooperative.get_or_init(test)
     }
 
     /// Whether both are clones of one. (wgpu's own comparison can't tell devices of two instances apart.)

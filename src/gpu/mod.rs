@@ -8,6 +8,7 @@ mod counters;
 mod pipelines;
 mod pool;
 mod timestamps;
+mod tuning;
 
 pub use adapters::{AdapterReport, adapters};
 pub(crate) use adapters::{hardware, open, software};
@@ -21,3 +22,4 @@ pub(crate) use pool::Lease;
 pub use pool::PoolUse;
 pub(crate) use timestamps::PassTimes;
 pub use timestamps::Timestamps;
+pub use tuning::Tuning;

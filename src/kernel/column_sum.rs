@@ -4,7 +4,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::gemm::Matrix;
-use super::op::{Launch, Op, Target, Tile, cpu_op, distinct};
+use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Device, Element};
 use crate::error::{Result, at_least_one};
@@ -112,7 +112,7 @@ impl ColumnSum {
                     parts: parts as u32,
                     pad: [0; 2],
                 };
-                let lanes = Tile::elements(gpu.capabilities());
+                let lanes = element_lanes(gpu.capabilities());
                 let most = gpu.capabilities().max_workgroups as usize;
                 Op::gpu(
                     gpu,

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::gemm::Matrix;
-use super::op::{Launch, Op, Target, Tile, cpu_op, distinct, linear_groups};
+use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes, linear_groups};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Device, Element};
 use crate::error::Result;
@@ -72,7 +72,7 @@ fn op(device: &Device, size: [usize; 3], from: Option<&Matrix>, fill: f32, to: &
     match device.target() {
         Target::Gpu(gpu) => {
             let uniform = Uniform::new(rows, columns, from.unwrap_or(to), to);
-            let lanes = Tile::elements(gpu.capabilities());
+            let lanes = element_lanes(gpu.capabilities());
             // A fill reads nothing; it binds a stand-in, since a buffer can't be bound for reading and writing at once.
             let nothing = device.nothing()?;
             let source = match from {

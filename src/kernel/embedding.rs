@@ -12,7 +12,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::op::{Launch, Op, Target, Tile, cpu_op, distinct, linear_groups};
+use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes, linear_groups};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Error, Result, at_least_one};
@@ -81,7 +81,7 @@ pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffe
     match device.target() {
         Target::Gpu(gpu) => {
             let uniform = Uniform { rows: tokens.len() as u32, width: width as u32, entries: entries as u32, pad: 0 };
-            let lanes = Tile::elements(gpu.capabilities());
+            let lanes = element_lanes(gpu.capabilities());
             Op::gpu(
                 gpu,
                 &Launch {
@@ -110,7 +110,7 @@ pub fn scatter(device: &Device, size: [usize; 2], tokens: &Buffer, dy: &Buffer, 
     match device.target() {
         Target::Gpu(gpu) => {
             let uniform = Uniform { rows: tokens.len() as u32, width: width as u32, entries: entries as u32, pad: 0 };
-            let lanes = Tile::elements(gpu.capabilities()).min(width.next_power_of_two().max(8) as u32);
+            let lanes = element_lanes(gpu.capabilities()).min(width.next_power_of_two().max(8) as u32);
             let groups = entries.min(gpu.capabilities().max_workgroups as usize);
             Op::gpu(
                 gpu,

@@ -24,7 +24,12 @@ use optimizer::slot;
 pub const ALL: &[&Kernel] = &[
     &column_sum::KERNEL,
     &copy::KERNEL,
-    &gemm::KERNEL,
+    &gemm::DIRECT,
+    &gemm::SCALAR,
+    &gemm::VECTOR,
+    &gemm::SLICES,
+    &gemm::COOPERATIVE_8,
+    &gemm::COOPERATIVE_16,
     &transpose::KERNEL,
     &recurrent::FORWARD,
     &recurrent::FORWARD_SHARED,
@@ -49,7 +54,7 @@ pub const CONSTANTS: &[(&str, &[u32])] = &[
     ("LANES", &[8, 16, 32, 64, 128, 256]),
     ("UNITS", &[8, 16, 32]),
     ("RB", &[1, 2, 4, 8]),
-    ("RM", &[1, 2, 4, 8]),
+    ("RM", &[1, 2, 4, 8, 16]),
     ("RN", &[2, 8]),
     ("MAPPED", &[0, 1, 2, 3]),
     ("FROM_SOURCE", &[0, 1, 2]),
@@ -72,4 +77,19 @@ pub const CONSTANTS: &[(&str, &[u32])] = &[
     ("STEP", &[slot::STEP as u32]),
     ("SKIPPED", &[slot::SKIPPED as u32]),
     ("GOOD", &[slot::GOOD as u32]),
+    ("A_ALONG", &[0, 1]),
 ];
+
+/// Constants that only come together, one set a tile: of kernels that name all of them. The first set needs more
+/// workgroup memory than every device has.
+pub const TILES: &[[(&str, u32); 6]] = &{
+    let staged = &gemm::STAGED;
+    [
+        staged[0].constants(),
+        staged[1].constants(),
+        staged[2].constants(),
+        staged[3].constants(),
+        staged[4].constants(),
+        staged[5].constants(),
+    ]
+};

@@ -57,31 +57,11 @@ pub(crate) struct Launch<'a> {
     pub(crate) steps: Option<u32>,
 }
 
-/// Lanes and register tiles of a kernel, by device class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tile {
-    pub(crate) lanes: u32,
-    pub(crate) rows: u32,
-    pub(crate) columns: u32,
-}
-
-impl Tile {
-    /// Tile of a GEMM. A software adapter runs a workgroup in one vector register after another, so one register's
-    /// worth of lanes with many sums each is best there; hardware hides latency with more lanes.
-    pub(crate) fn gemm(caps: &Capabilities, rows: usize) -> Self {
-        let most = if rows >= 8 { 8 } else { rows.max(1).next_power_of_two() as u32 };
-        match caps.kind {
-            AdapterKind::Software => Self { lanes: 8, rows: most, columns: 8 },
-            AdapterKind::Gpu => Self { lanes: 64, rows: most, columns: 2 },
-        }
-    }
-
-    /// Lanes of an element-wise kernel.
-    pub(crate) fn elements(caps: &Capabilities) -> u32 {
-        match caps.kind {
-            AdapterKind::Software => 32,
-            AdapterKind::Gpu => 64,
-        }
+/// Lanes of an element-wise kernel.
+pub(crate) fn element_lanes(caps: &Capabilities) -> u32 {
+    match caps.kind {
+        AdapterKind::Software => 32,
+        AdapterKind::Gpu => 64,
     }
 }
 

@@ -24,7 +24,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::op::{Launch, Op, Program, Target, Tile, cpu_op, distinct, linear_groups};
+use super::op::{Launch, Op, Program, Target, cpu_op, distinct, element_lanes, linear_groups};
 use super::scale::Scaling;
 use super::total::pieces;
 use crate::cpu::scalar::Scalar;
@@ -278,7 +278,7 @@ impl Rules {
             }
         };
         let nothing = device.nothing()?;
-        let lanes = Tile::elements(gpu.capabilities());
+        let lanes = element_lanes(gpu.capabilities());
         let (rule, nesterov) = match self.rule {
             Rule::Sgd { nesterov } => (0, nesterov),
             Rule::Adam => (1, false),

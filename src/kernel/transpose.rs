@@ -3,7 +3,7 @@
 
 use super::copy::Uniform;
 use super::gemm::Matrix;
-use super::op::{Launch, Op, Tile, distinct, linear_groups};
+use super::op::{Launch, Op, distinct, element_lanes, linear_groups};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::shader::{Binding, Kernel, fragments};
@@ -21,7 +21,7 @@ pub fn transpose(gpu: &Gpu, directions: usize, rows: usize, columns: usize, from
     from.check("the matrix", rows, columns, directions)?;
     to.check("the transposed matrix", columns, rows, directions)?;
     distinct("transpose", &[&to.buffer], &[&from.buffer])?;
-    let lanes = Tile::elements(gpu.capabilities());
+    let lanes = element_lanes(gpu.capabilities());
     Op::gpu(
         gpu,
         &Launch {

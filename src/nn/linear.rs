@@ -4,7 +4,7 @@ use crate::device::{Buffer, Device};
 use crate::error::{Error, Result, at_least_one};
 use crate::kernel::Program;
 use crate::kernel::column_sum::{ColumnSum, PART, parts};
-use crate::kernel::gemm::{Gemm, Matrix};
+use crate::kernel::gemm::{self, Gemm, Matrix, Slices};
 use crate::kernel::transpose::transpose;
 use crate::nn::params::Parameters;
 use crate::plan::Mode;
@@ -37,7 +37,7 @@ impl Linear {
 
     /// Bytes that [`bind`](Self::bind) and, to train, [`backward`](Self::backward) allocate for `rows` rows.
     pub fn workspace(&self, device: &Device, rows: usize, mode: Mode) -> u64 {
-        let backward = if mode == Mode::Train { self.partial_sums(rows) } else { 0 };
+        let backward = if mode == Mode::Train { self.partial_sums(rows) + self.slices(device, rows) } else { 0 };
         (self.transposed(device) + backward) as u64 * device.float_bytes()
     }
 
@@ -49,6 +49,11 @@ impl Linear {
     /// Elements of the partial sums of the bias gradient.
     fn partial_sums(&self, rows: usize) -> usize {
         if self.bias { parts(rows, PART) * self.outputs } else { 0 }
+    }
+
+    /// Elements of the sums of slices of the weight gradient.
+    fn slices(&self, device: &Device, rows: usize) -> usize {
+        gemm::scratch_len(device, self.outputs, self.inputs, 1, rows, 1)
     }
 
     /// Forward: `y [rows, outputs]` from `x [rows, inputs]`.
@@ -69,7 +74,8 @@ impl Linear {
             }
         };
         let (x, y) = (Matrix::dense(x, self.inputs), Matrix::dense(y, self.outputs));
-        let mut product = Gemm::plain(rows, self.outputs, self.inputs, x, weight, y);
+        let plain = Gemm::plain(rows, self.outputs, self.inputs, x, weight, y);
+        let mut product = Gemm { granule: rows, ..plain };
         if self.bias {
             product.bias = Some(Matrix::dense(&params.value(&format!("{prefix}bias"))?, self.outputs));
         }
@@ -97,12 +103,20 @@ impl Linear {
         if let Some(dx) = dx {
             dx.check_floats("the gradient of the linear layer's input", device, &[rows, self.inputs])?;
             let (weight, dx) = (Matrix::dense(&weight, self.inputs), Matrix::dense(dx, self.inputs));
-            Gemm::plain(rows, self.inputs, self.outputs, dy.clone(), weight, dx).add_to(device, &mut program)?;
+            let product = Gemm::plain(rows, self.inputs, self.outputs, dy.clone(), weight, dx);
+            Gemm { granule: rows, ..product }.add_to(device, &mut program)?;
         }
         let dweight = Matrix::dense(&params.gradient(&format!("{prefix}weight"))?, self.inputs);
         let x = Matrix::dense(x, self.inputs);
         let product = Gemm::plain(self.outputs, self.inputs, rows, dy.clone().transposed(), x, dweight);
-        product.add_to(device, &mut program)?;
+        let slices = match gemm::slice_rows(device, self.outputs, self.inputs, 1, 1) {
+            None => None,
+            Some(slice) => {
+                let scratch = device.alloc("slices of the weight gradient", self.slices(device, rows))?;
+                Some(Slices { rows: slice, scratch })
+            }
+        };
+        Gemm { slices, granule: rows, ..product }.add_to(device, &mut program)?;
         if self.bias {
             let dbias = Matrix::dense(&params.gradient(&format!("{prefix}bias"))?, self.outputs);
             let sums = Matrix::dense(&device.alloc("partial bias gradients", self.partial_sums(rows))?, self.outputs);

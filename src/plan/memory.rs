@@ -8,7 +8,7 @@ use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::cpu::recurrent as native;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
-use crate::kernel::column_sum;
+use crate::kernel::{column_sum, gemm};
 use crate::plan::split::{Cuts, granule, windows};
 
 /// What a plan is for.
@@ -61,6 +61,8 @@ pub struct Layout {
     pub carry: [usize; 2],
     /// f32: partial sums of bias gradients.
     pub sums: usize,
+    /// f32: sums of slices of weight gradients.
+    pub products: usize,
     /// Gradients of the inputs of inner layers, `[T, B, D·H]`: of every other layer where one is read at times that the
     /// next is already written at. f32 with two directions, whose sum is not to be rounded before it is whole.
     pub inner: [usize; 2],
@@ -127,6 +129,7 @@ impl Layout {
             recurrent: if gpu { directions * (hidden + 1) * gates } else { scratch },
             carry: if train { states(1, 1) } else { [0, 0] },
             sums: if train && config.bias { sums * directions * cell.saved() * hidden } else { 0 },
+            products: if train { products(device, config, longest * shape.batch, shape.batch) } else { 0 },
             inner: [
                 inner(config.layers > 1),
                 // Chunks of two directions reach into each other's times.
@@ -155,6 +158,7 @@ impl Layout {
             + self.inner.iter().copied().map(inner).sum::<u64>()
             + [self.packed_input, self.recurrent, self.upstream].map(stored).iter().sum::<u64>()
             + full(self.sums)
+            + full(self.products)
             + self.lengths as u64 * 4;
         match self.mode {
             Mode::Train => Memory { reserve: kept, workspace: scratch },
@@ -172,6 +176,14 @@ impl Layout {
 }
 
 /// Buffers of one layer's section, or of the chunk that all share when states are recomputed.
+/// Elements in which the weight gradients of any layer leave the sums of their slices, of `rows` rows.
+fn products(device: &Device, config: &RnnConfig, rows: usize, batch: usize) -> usize {
+    let (gates, directions) = (config.cell.gates() * config.hidden, config.directions());
+    let widths = (0..config.layers).map(|layer| config.layer_input(layer)).chain([config.hidden]);
+    widths.map(|width| gemm::scratch_len(device, gates, width, directions, rows, batch)).max().unwrap_or(0)
+}
+
+/// Buffers of one layer's chunk.
 #[derive(Clone, Debug)]
 pub struct ChunkBuffers {
     /// `[steps, B, D, saved, H]`; empty in a section whose chunks are recomputed.
@@ -228,6 +240,8 @@ pub struct Workspace {
     pub(crate) carry: [Buffer; 2],
     /// Partial sums.
     pub(crate) sums: Buffer,
+    /// Sums of slices.
+    pub(crate) products: Buffer,
     /// The one chunk that all share when states are recomputed.
     pub(crate) chunk: ChunkBuffers,
     /// Gradients of inner layers' inputs.
@@ -290,6 +304,7 @@ impl Workspace {
                 device.alloc("carried gradient of c", layout.carry[1])?,
             ],
             sums: device.alloc("partial bias gradients", layout.sums)?,
+            products: device.alloc("slices of weight gradients", layout.products)?,
             chunk: ChunkBuffers::new(device, layout.precision, layout.chunk)?,
             inner: [inner(layout.inner[0])?, inner(layout.inner[1])?],
             upstream: stored("output gradient of a chunk", layout.upstream)?,
@@ -327,6 +342,7 @@ impl Workspace {
             state: fit(&self.state, layout.state, DType::Float)?,
             carry: [fit(dh, layout.carry[0], DType::Float)?, fit(dc, layout.carry[1], DType::Float)?],
             sums: fit(&self.sums, layout.sums, DType::Float)?,
+            products: fit(&self.products, layout.products, DType::Float)?,
             inner: [fit(one, layout.inner[0], of_inner)?, fit(two, layout.inner[1], of_inner)?],
             upstream: fit(&self.upstream, layout.upstream, stored)?,
         })
@@ -334,7 +350,7 @@ impl Workspace {
 
     /// Bytes as allocated.
     pub fn bytes(&self) -> u64 {
-        let single = [&self.packed_input, &self.recurrent, &self.state, &self.sums, &self.upstream];
+        let single = [&self.packed_input, &self.recurrent, &self.state, &self.sums, &self.products, &self.upstream];
         let buffers = single.into_iter().chain(&self.carry).chain(&self.inner);
         self.chunk.bytes() + buffers.map(Buffer::allocated_bytes).sum::<u64>()
     }

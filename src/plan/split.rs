@@ -12,7 +12,8 @@ use std::ops::Range;
 use crate::config::{BatchShape, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::kernel::column_sum;
+use crate::gpu::AdapterKind;
+use crate::kernel::{column_sum, gemm};
 
 /// Rows of one native product: enough to keep its packing small beside its work.
 const NATIVE_ROWS: usize = 512;
@@ -83,10 +84,11 @@ impl Cuts {
 
 /// Steps whose rows make whole partial sums. What is summed over steps in parts has its parts within runs of this many
 /// steps, counted from the first of a section, so sums are the same bits for all chunks that are made of such runs. On a
-/// GPU these are the partial sums of bias gradients; on the CPU all products, whose library sums in blocks of its own.
+/// software adapter these are the partial sums of bias gradients, on a GPU the slices of weight gradients as well; on the CPU all products, whose library sums in blocks of its own.
 pub fn granule(device: &Device, shape: BatchShape) -> usize {
-    let rows = match device.gpu() {
-        Some(_) => column_sum::PART,
+    let rows = match device.gpu().map(|gpu| gpu.capabilities().kind) {
+        Some(AdapterKind::Software) => column_sum::PART,
+        Some(AdapterKind::Gpu) => gemm::SLICE,
         None => NATIVE_ROWS,
     };
     rows.div_ceil(shape.batch.max(1))

@@ -48,6 +48,9 @@ pub fn compose(spec: &Spec) -> Composed {
     if !spec.halves.is_empty() {
         line(&mut source, format_args!("enable f16;"));
     }
+    if spec.kernel.fragments.iter().any(|fragment| fragment.source.contains("coop_mat")) {
+        line(&mut source, format_args!("enable wgpu_cooperative_matrix;"));
+    }
     for binding in spec.kernel.bindings.iter().filter(|binding| binding.or_half) {
         let stored = if spec.halves.contains(&binding.name) { "f16" } else { "f32" };
         line(&mut source, format_args!("alias {}_t = {stored};", binding.name));

@@ -5,6 +5,7 @@ mod cache;
 mod compare;
 mod profile;
 mod time;
+mod tune;
 mod usage;
 mod verify;
 

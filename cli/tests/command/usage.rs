@@ -13,7 +13,7 @@ fn refused(arguments: &[&str]) -> String {
 fn help_and_version_are_no_errors() {
     assert!(run(&["--version"]).succeeded().starts_with("wgpu-rnn "));
     let help = run(&["--help"]).succeeded();
-    for command in ["compare", "adapters", "verify", "time"] {
+    for command in ["compare", "adapters", "verify", "time", "tune"] {
         assert!(help.contains(command), "{help}");
     }
 }

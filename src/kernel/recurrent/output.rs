@@ -6,7 +6,7 @@ use super::Chunk;
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, Device, Element};
 use crate::error::Result;
-use crate::kernel::op::{Launch, Op, Target, Tile, cpu_op, distinct, linear_groups};
+use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct, element_lanes, linear_groups};
 use crate::kernel::rows::other_side;
 use crate::shader::{Binding, Kernel, fragments};
 
@@ -54,7 +54,7 @@ impl Chunk {
                     times: times as u32,
                     pad: 0,
                 };
-                let lanes = Tile::elements(gpu.capabilities());
+                let lanes = element_lanes(gpu.capabilities());
                 let elements = times * self.batch * self.directions * self.hidden;
                 Op::gpu(
                     gpu,

@@ -6,7 +6,7 @@ use super::Chunk;
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::gpu::Gpu;
-use crate::kernel::op::{Launch, Op, Tile, linear_groups};
+use crate::kernel::op::{Launch, Op, element_lanes, linear_groups};
 use crate::kernel::rows::{RowMap, RowsUniform};
 use crate::shader::{Binding, Kernel, fragments};
 
@@ -37,7 +37,7 @@ impl Chunk {
         let width = self.directions * self.hidden;
         let uniform =
             UpstreamUniform { size: [self.steps as u32, width as u32, self.hidden as u32, 0], rows: rows.uniform() };
-        let lanes = Tile::elements(gpu.capabilities());
+        let lanes = element_lanes(gpu.capabilities());
         Op::gpu(
             gpu,
             &Launch {

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::kernel::Program;
 use crate::kernel::column_sum::{self, ColumnSum};
 use crate::kernel::copy::no_sums;
-use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
+use crate::kernel::gemm::{self, Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::{self, Chunk};
 use crate::kernel::rows::RowMap;
 use crate::plan::{granule, overlap, windows};
@@ -144,6 +144,10 @@ fn weight_gradients(
     let (rnn, source, chunk) = (with.rnn, &stage.source, &run.chunk);
     let (hidden, directions, batch) = (rnn.config.hidden, rnn.config.directions(), rnn.shape.batch);
     let native = rnn.device.gpu().is_none();
+    let slices = |width: usize, gates: usize| {
+        let rows = gemm::slice_rows(&rnn.device, gates * hidden, width, directions, batch)?;
+        Some(gemm::Slices { rows, scratch: with.workspace.products.clone() })
+    };
     let accumulate = |go_on| if go_on { Accumulate::Before } else { Accumulate::No };
     let dw_ih = with.tensor("weight_ih", stage.layer, true)?;
     let dw_hh = with.tensor("weight_hh", stage.layer, true)?;
@@ -163,6 +167,8 @@ fn weight_gradients(
                     mapped: if map.is_some() { Mapped::B } else { Mapped::No },
                     rows: map,
                     split: source.split,
+                    slices: slices(source.width, gates.len()),
+                    granule: if source.pieces.len() == 1 { batch } else { 1 },
                     ..product
                 };
                 gemm.add_to(&rnn.device, program)?;
@@ -178,7 +184,8 @@ fn weight_gradients(
             let before = rnn.slot(&chunk.h, steps.start - chunk.first_step);
             let rows = steps.len() * batch;
             let product = Gemm::plain(gates.len() * hidden, hidden, rows, left, before, to.clone());
-            Gemm { directions: 0..directions, accumulate: accumulate(go_on), ..product }
+            let (slices, granule) = (slices(hidden, gates.len()), batch);
+            Gemm { directions: 0..directions, accumulate: accumulate(go_on), slices, granule, ..product }
                 .add_to(&rnn.device, program)?;
             go_on = true;
         }
@@ -253,6 +260,7 @@ fn input_gradient(
                         accumulate: if add { Accumulate::After } else { Accumulate::No },
                         mapped: if same { Mapped::No } else { Mapped::C },
                         rows: (!same).then(|| rnn.row_map(chunk, &steps, window)),
+                        granule: if windows.len() == 1 { batch } else { 1 },
                         ..Gemm::plain(steps.len() * batch, inputs, gates.len() * hidden, left, right, to.clone())
                     };
                     gemm.add_to(&rnn.device, program)?;

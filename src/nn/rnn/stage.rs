@@ -130,6 +130,7 @@ impl<'a> Stage<'a> {
                     mapped: if map.is_some() { Mapped::A } else { Mapped::No },
                     rows: map,
                     split: source.split,
+                    granule: if source.pieces.len() == 1 { chunk.batch } else { 1 },
                     ..Gemm::plain(rows, gates, source.width, piece, weights.clone(), saved.clone())
                 };
                 gemm.add_to(&rnn.device, program)?;

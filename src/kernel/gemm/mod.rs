@@ -1,5 +1,6 @@
 //! `C = A·B (+ bias) (+ C)` for one or two directions: input projections, input gradients, weight gradients, linear
-//! layers.
+//! layers. Operands are f32 or f16, sums always f32 and, but for those of cooperative matrices, in one order: over k from
+//! the last to the first, whatever kernel and tile make them. [`tiles`](STAGED) says which.
 //!
 //! | buffer | shape | role |
 //! |---|---|---|
@@ -9,34 +10,43 @@
 //! | `lengths` | `[B]` | read, when an operand's rows go through the step-to-time map |
 //! | `c` | `[m, n]`, columns contiguous | written, or added to; aliases nothing |
 
+mod cooperative;
+mod cpu;
+mod direct;
+mod slices;
+mod staged;
+mod tiles;
+mod tune;
+
 use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::op::{Launch, Op, Program, Target, Tile, cpu_op, distinct};
+use self::cpu::on_cpu;
+use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
 use super::rows::{RowMap, RowsUniform};
-use crate::cpu::gemm::{Mat, MatMut, gemm};
-use crate::cpu::scalar::Scalar;
-use crate::cpu::threads;
-use crate::device::{Buffer, Device, Element};
+use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel};
 
-/// The kernel's files and buffer table.
-pub static KERNEL: Kernel = Kernel {
-    name: "gemm",
-    fragments: fragments!["lib/rows.wgsl", "gemm/gemm.wgsl"],
-    bindings: &[
-        Binding::uniform("u"),
-        Binding::read("a").or_half(),
-        Binding::read("b").or_half(),
-        Binding::read("bias"),
-        Binding::read("lengths"),
-        Binding::read_write("c").or_half(),
-    ],
-    uniform_bytes: size_of::<Uniform>(),
-};
+pub use cooperative::{KERNEL_8 as COOPERATIVE_8, KERNEL_16 as COOPERATIVE_16};
+pub use direct::KERNEL as DIRECT;
+pub use slices::{KERNEL as SLICES, SLICE, Slices, scratch_len, slice_rows};
+pub use staged::{SCALAR, VECTOR};
+pub use tiles::{STAGED, Staged, Tile};
+#[cfg(not(target_arch = "wasm32"))]
+pub use tune::{Shape, tune};
+
+/// What every kernel of a product binds; [`slices`] aside.
+const BINDINGS: &[Binding] = &[
+    Binding::uniform("u"),
+    Binding::read("a").or_half(),
+    Binding::read("b").or_half(),
+    Binding::read("bias"),
+    Binding::read("lengths"),
+    Binding::read_write("c").or_half(),
+];
 
 /// A strided matrix in a buffer, one for each direction.
 #[derive(Clone)]
@@ -132,8 +142,17 @@ pub struct Gemm {
     pub rows: Option<RowMap>,
     /// Columns of the mapped input from here on come from direction 1 of the layer below.
     pub split: usize,
+    /// For a long k: the slices that it is summed in.
+    pub slices: Option<Slices>,
+    /// All products that must give the same bits as this one are alike in what is mapped, and have m, and where they are
+    /// sums over rows k, in multiples of this; 1 if they may differ. Cooperative matrices sum in an order of their own, so
+    /// they are used only where they fit this.
+    pub granule: usize,
+    /// The kernel and tile; none: the table's choice, or what was measured.
+    pub tile: Option<Tile>,
 }
 
+/// `Gemm` in WGSL.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 struct Uniform {
@@ -142,6 +161,7 @@ struct Uniform {
     b: [u32; 4],
     c: [u32; 4],
     flags: [u32; 4],
+    slices: [u32; 4],
     rows: RowsUniform,
 }
 
@@ -149,12 +169,16 @@ impl Gemm {
     /// `c = a·b` of dense or strided matrices, nothing mapped.
     pub fn plain(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, c: Matrix) -> Self {
         let (bias, accumulate, mapped, rows) = (None, Accumulate::No, Mapped::No, None);
-        Self { m, n, k, directions: 0..1, a, b, c, bias, accumulate, mapped, rows, split: usize::MAX }
+        let (split, slices, granule, tile) = (usize::MAX, None, 1, None);
+        Self { m, n, k, directions: 0..1, a, b, c, bias, accumulate, mapped, rows, split, slices, granule, tile }
     }
 
     fn check(&self) -> Result<()> {
         if self.mapped == Mapped::C && self.accumulate == Accumulate::Before {
             return Err(Error::invalid("what a product with a mapped result adds to", "added after the sum", "before"));
+        }
+        if let Some(slices) = &self.slices {
+            slices.check(self)?;
         }
         let bound = self.rows.as_ref().map_or(0, |rows| rows.window_rows);
         let of = |operand, rows| if self.mapped == operand { bound } else { rows };
@@ -165,14 +189,29 @@ impl Gemm {
             bias.check("bias", 1, self.n, self.directions.end)?;
         }
         let bias = self.bias.as_ref().unwrap_or(&self.a);
-        distinct("gemm", &[&self.c.buffer], &[&self.a.buffer, &self.b.buffer, &bias.buffer])
+        let read = [&self.a.buffer, &self.b.buffer, &bias.buffer];
+        match &self.slices {
+            Some(slices) => distinct("gemm", &[&self.c.buffer, &slices.scratch], &read),
+            None => distinct("gemm", &[&self.c.buffer], &read),
+        }
     }
 
     /// Appends the product to `program`; on a GPU in as many dispatches as its rows need.
     pub fn add_to(self, device: &Device, program: &mut Program) -> Result<()> {
         self.check()?;
         match device.target() {
-            Target::Gpu(gpu) => self.gpu(device, gpu, program),
+            Target::Gpu(gpu) => {
+                if self.b.column != 1 || self.c.column != 1 {
+                    return Err(Error::invalid("the columns of b and c", "contiguous on a GPU", "strided"));
+                }
+                if let Some(tile) = &self.tile {
+                    tile.check(gpu.capabilities())?;
+                }
+                match &self.slices {
+                    Some(slices) => self.sliced(device, gpu, slices, program),
+                    None => self.whole(device, gpu, program),
+                }
+            }
             Target::Cpu(pool, precision) => {
                 let call = Arc::new(self);
                 program.push(cpu_op!(precision, "gemm", on_cpu(call, pool)));
@@ -181,55 +220,75 @@ impl Gemm {
         }
     }
 
-    fn gpu(&self, device: &Device, gpu: &Gpu, program: &mut Program) -> Result<()> {
-        if self.b.column != 1 || self.c.column != 1 {
-            return Err(Error::invalid("the columns of b and c", "contiguous on a GPU", "strided"));
+    fn whole(&self, device: &Device, gpu: &Gpu, program: &mut Program) -> Result<()> {
+        match cooperative::tile(device, self) {
+            Some(size) => cooperative::launch(self, device, gpu, size, program),
+            None => self.launch(device, gpu, &Tile::of(gpu, self), &Sum::whole(self), program),
         }
-        let tile = Tile::gemm(gpu.capabilities(), self.m);
-        let bias = self.bias.as_ref().unwrap_or(&self.a);
-        let [nothing, _] = device.nothing()?;
-        let lengths = self.rows.as_ref().map_or(&nothing, |rows| &rows.lengths);
-        let bias_buffer = self.bias.as_ref().map_or(&nothing, |bias| &bias.buffer);
+    }
+
+    /// Appends what makes `sum`, in as many dispatches as its rows need.
+    fn launch(&self, device: &Device, gpu: &Gpu, tile: &Tile, sum: &Sum<'_>, program: &mut Program) -> Result<()> {
+        let (kernel, mut consts) = match tile {
+            Tile::Direct { lanes, rows, columns } => direct::kernel(*lanes, *rows, *columns),
+            Tile::Staged(staged) => staged::kernel(self, staged, sum),
+        };
         let mapped = match self.mapped {
             Mapped::No => 0,
             Mapped::A => 1,
             Mapped::B => 2,
             Mapped::C => 3,
         };
-        let accumulate = match self.accumulate {
+        consts.push(("MAPPED", mapped));
+        self.dispatch(device, gpu, (kernel, &consts), tile.extent(), sum, program)
+    }
+
+    fn dispatch(
+        &self,
+        device: &Device,
+        gpu: &Gpu,
+        (kernel, consts): (&'static Kernel, &[(&'static str, u32)]),
+        [tile_rows, tile_columns]: [usize; 2],
+        sum: &Sum<'_>,
+        program: &mut Program,
+    ) -> Result<()> {
+        let [nothing, _] = device.nothing()?;
+        let bias = self.bias.clone().unwrap_or_else(|| Matrix::dense(&nothing, self.n));
+        let lengths = self.rows.as_ref().map_or(&nothing, |rows| &rows.lengths);
+        let accumulate = match sum.accumulate {
             Accumulate::No => 0,
             Accumulate::Before => 1,
             Accumulate::After => 2,
         };
-        let most = gpu.capabilities().max_workgroups as usize;
-        let at_once = most * tile.rows as usize;
+        let at_once = gpu.capabilities().max_workgroups as usize * tile_rows;
         for first_row in (0..self.m).step_by(at_once) {
             let rows = (self.m - first_row).min(at_once);
             let uniform = Uniform {
                 size: [self.m, self.n, self.k, first_row].map(|v| v as u32),
                 a: [self.a.offset, self.a.row, self.a.column, self.a.direction].map(|v| v as u32),
                 b: [self.b.offset, self.b.row, self.b.direction, bias.offset].map(|v| v as u32),
-                c: [self.c.offset, self.c.row, self.c.direction, bias.direction].map(|v| v as u32),
+                c: [sum.c.offset, sum.c.row, sum.c.direction, bias.direction].map(|v| v as u32),
                 flags: [
                     accumulate,
                     u32::from(self.bias.is_some()),
                     self.directions.start as u32,
                     self.split.min(u32::MAX as usize) as u32,
                 ],
+                slices: [sum.slice, sum.slices.start, sum.c_slice, self.directions.len()].map(|v| v as u32),
                 rows: self.rows.as_ref().map(RowMap::uniform).unwrap_or_default(),
             };
             program.push(Op::gpu(
                 gpu,
                 &Launch {
-                    kernel: &KERNEL,
+                    kernel,
                     cell: None,
-                    consts: vec![("LANES", tile.lanes), ("RM", tile.rows), ("RN", tile.columns), ("MAPPED", mapped)],
+                    consts: consts.to_vec(),
                     uniform: bytemuck::bytes_of(&uniform),
-                    buffers: &[&self.a.buffer, &self.b.buffer, bias_buffer, lengths, &self.c.buffer],
+                    buffers: &[&self.a.buffer, &self.b.buffer, &bias.buffer, lengths, &sum.c.buffer],
                     groups: [
-                        self.n.div_ceil((tile.lanes * tile.columns) as usize) as u32,
-                        rows.div_ceil(tile.rows as usize) as u32,
-                        self.directions.len() as u32,
+                        self.n.div_ceil(tile_columns) as u32,
+                        rows.div_ceil(tile_rows) as u32,
+                        (self.directions.len() * sum.slices.len()) as u32,
                     ],
                     steps: None,
                 },
@@ -239,94 +298,21 @@ impl Gemm {
     }
 }
 
-/// The CPU twin: mapped operands are gathered or scattered around a product of the GEMM library.
-fn on_cpu<S: Scalar + Element>(call: &Gemm, pool: &threads::Pool) -> Result<()> {
-    let (a, b) = (call.a.buffer.read::<S>()?, call.b.buffer.read::<S>()?);
-    let bias = call.bias.as_ref().map(|bias| bias.buffer.read::<S>()).transpose()?;
-    let lengths = call.rows.as_ref().map(|rows| rows.lengths.read::<u32>()).transpose()?;
-    let mut c = call.c.buffer.write::<S>()?;
-    let (m, n, k) = (call.m, call.n, call.k);
-    for direction in call.directions.clone() {
-        let a = &a[call.a.offset + direction * call.a.direction..];
-        let b = &b[call.b.offset + direction * call.b.direction..];
-        let c = &mut c[call.c.offset + direction * call.c.direction..];
-        let bias = match (&bias, &call.bias) {
-            (Some(values), Some(at)) => Some(&values[at.offset + direction * at.direction..][..n]),
-            _ => None,
-        };
-        let map = match (&call.rows, &lengths) {
-            (Some(map), Some(lengths)) => Some((map, &lengths[..])),
-            _ => None,
-        };
-        let gather = |from: &[S], matrix: &Matrix, rows: usize, columns: usize| {
-            let mut to = vec![S::ZERO; rows * columns];
-            if let Some((map, lengths)) = map {
-                for (row, to) in to.chunks_exact_mut(columns).enumerate() {
-                    for (range, reversed) in groups(call.split, columns, direction) {
-                        if let Some(source) = map.row_without_padding(lengths, row, reversed) {
-                            let source = &from[source * matrix.row..];
-                            for column in range {
-                                to[column] = source[column * matrix.column];
-                            }
-                        }
-                    }
-                }
-            }
-            to
-        };
-        let gathered = match call.mapped {
-            Mapped::A => gather(a, &call.a, m, k),
-            Mapped::B => gather(b, &call.b, k, n),
-            _ => Vec::new(),
-        };
-        let left = match call.mapped {
-            Mapped::A => Mat::row_major(&gathered, m, k)?,
-            _ => Mat::new(a, m, k, call.a.row, call.a.column)?,
-        };
-        let right = match call.mapped {
-            Mapped::B => Mat::row_major(&gathered, k, n)?,
-            _ => Mat::new(b, k, n, call.b.row, call.b.column)?,
-        };
-        let threads = pool.threads();
-        if call.mapped == Mapped::C || call.accumulate == Accumulate::After {
-            let mut product = vec![S::ZERO; m * n];
-            pool.run(|| gemm(threads, S::ONE, left, right, S::ZERO, MatMut::row_major(&mut product, m, n)?))?;
-            for (row, product) in product.chunks_exact_mut(n).enumerate() {
-                let row = match (call.mapped, map) {
-                    (Mapped::C, Some((map, lengths))) => map.row_with_padding(lengths, row, direction == 1),
-                    _ => Some(row),
-                };
-                let Some(row) = row else { continue };
-                if let Some(bias) = bias {
-                    product.iter_mut().zip(bias).for_each(|(sum, &v)| *sum += v);
-                }
-                let to = &mut c[row * call.c.row..][..n];
-                match call.accumulate {
-                    Accumulate::No => to.copy_from_slice(product),
-                    _ => to.iter_mut().zip(product).for_each(|(to, &mut v)| *to += v),
-                }
-            }
-            continue;
-        }
-        let mut keep = if call.accumulate == Accumulate::Before { S::ONE } else { S::ZERO };
-        if let Some(bias) = bias {
-            for row in 0..m {
-                let to = &mut c[row * call.c.row..][..n];
-                match call.accumulate {
-                    Accumulate::No => to.copy_from_slice(bias),
-                    _ => to.iter_mut().zip(bias).for_each(|(to, &v)| *to += v),
-                }
-            }
-            keep = S::ONE;
-        }
-        let c = MatMut::new(c, m, n, call.c.row, call.c.column)?;
-        pool.run(|| gemm(threads, S::ONE, left, right, keep, c))?;
-    }
-    Ok(())
+/// Which part of a product's k one launch sums, and where to.
+struct Sum<'a> {
+    /// How much of k a workgroup sums.
+    slice: usize,
+    /// Which slices.
+    slices: std::ops::Range<usize>,
+    c: &'a Matrix,
+    /// Elements of C from slice to slice.
+    c_slice: usize,
+    accumulate: Accumulate,
 }
 
-/// Column ranges of a mapped input and whether each is read backwards: those of the direction's own kind are not.
-fn groups(split: usize, columns: usize, direction: usize) -> [(std::ops::Range<usize>, bool); 2] {
-    let split = split.min(columns);
-    [(0..split, direction == 1), (split..columns, direction != 1)]
+impl<'a> Sum<'a> {
+    /// All of it.
+    fn whole(call: &'a Gemm) -> Self {
+        Self { slice: call.k, slices: 0..1, c: &call.c, c_slice: 0, accumulate: call.accumulate }
+    }
 }

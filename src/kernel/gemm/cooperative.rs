@@ -1,0 +1,122 @@
+//! The kernel of cooperative matrices: f16 factors, f32 sums, where an adapter has such matrices and its driver turns out
+//! to compute them.
+
+use super::{Accumulate, BINDINGS, Gemm, Mapped, Matrix, Sum, Uniform};
+use crate::device::{Buffer, DType, Device};
+use crate::error::Result;
+use crate::gpu::Gpu;
+use crate::kernel::Program;
+use crate::shader::{Binding, Kernel, fragments};
+
+/// For matrices of 8 × 8.
+pub static KERNEL_8: Kernel = Kernel {
+    name: "gemm_cooperative_8",
+    fragments: fragments!["lib/rows.wgsl", "gemm/product.wgsl", "gemm/cooperative_8.wgsl", "gemm/cooperative.wgsl"],
+    bindings: BOUND,
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+/// For matrices of 16 × 16.
+pub static KERNEL_16: Kernel = Kernel {
+    name: "gemm_cooperative_16",
+    fragments: fragments!["lib/rows.wgsl", "gemm/product.wgsl", "gemm/cooperative_16.wgsl", "gemm/cooperative.wgsl"],
+    bindings: BOUND,
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+/// [`BINDINGS`] with a C that is never f16.
+const BOUND: &[Binding] = &{
+    let mut bindings = [BINDINGS[0], BINDINGS[1], BINDINGS[2], BINDINGS[3], BINDINGS[4], BINDINGS[5]];
+    bindings[5].or_half = false;
+    bindings
+};
+
+/// Rows of the matrices that a product is made with, if it is one for them.
+pub(super) fn tile(device: &Device, call: &Gemm) -> Option<u32> {
+    let gpu = device.gpu()?;
+    let size = gpu.capabilities().cooperative_size?;
+    let chosen = call.tile.is_none() && fits(call, size as usize) && gpu.trusts_cooperative(|| test(device, size));
+    chosen.then_some(size)
+}
+
+/// Whether every matrix of the product is whole and aligned. What decides is the same for all products that have to give
+/// the same bits: a granule of m or k, not m or k themselves.
+fn fits(call: &Gemm, size: usize) -> bool {
+    let tile = 2 * size;
+    let half = |matrix: &Matrix| matrix.buffer.dtype() == DType::Half;
+    let aligned = |matrix: &Matrix| {
+        // Strides and starts in whole blocks of 16 bytes.
+        [matrix.offset, matrix.row.max(matrix.column), matrix.direction].iter().all(|at| at.is_multiple_of(8))
+    };
+    let sums = call.slices.is_none() && call.mapped == Mapped::No && call.accumulate != Accumulate::After;
+    let types = half(&call.a) && half(&call.b) && !half(&call.c);
+    let sizes = [call.granule, call.m, call.n, call.k].iter().all(|size| size.is_multiple_of(tile));
+    sums && types
+        && sizes
+        && [&call.a, &call.b, &call.c].into_iter().all(aligned)
+        && (call.a.column == 1 || call.a.row == 1)
+}
+
+pub(super) fn launch(call: &Gemm, device: &Device, gpu: &Gpu, size: u32, program: &mut Program) -> Result<()> {
+    let kernel = if size == 8 { &KERNEL_8 } else { &KERNEL_16 };
+    let lanes = gpu.capabilities().subgroup_size[1];
+    let consts = [("LANES", lanes), ("A_ALONG", u32::from(call.a.column != 1))];
+    let extent = [2 * size as usize; 2];
+    call.dispatch(device, gpu, (kernel, &consts), extent, &Sum::whole(call), program)?;
+    if let Some(bias) = &call.bias {
+        program.push(call.add_up(gpu, &bias.buffer, 0, true)?);
+    }
+    Ok(())
+}
+
+/// Runs a small product of either layout of A and compares it with what it must be. Sums of these numbers are exact, so
+/// every order gives the same.
+fn test(device: &Device, size: u32) -> bool {
+    let matches = |transposed| -> Result<bool> {
+        let (m, n, k) = (2 * size as usize, 4 * size as usize, 2 * size as usize);
+        let value = |seed: usize, at: usize| ((at * seed) % 7) as f32 - 3.0;
+        let values = |seed: usize, len: usize| (0..len).map(|at| value(seed, at)).collect::<Vec<f32>>();
+        let half = |values: &[f32]| -> Result<Buffer> {
+            let buffer = device.alloc_half("a test product", values.len())?;
+            device.write(&buffer, values)?;
+            Ok(buffer)
+        };
+        let (a, b) = (values(3, m * k), values(5, k * n));
+        let c = device.alloc("a test product", m * n)?;
+        let left = Matrix::dense(&half(&a)?, if transposed { m } else { k });
+        let left = if transposed { left.transposed() } else { left };
+        let (row, column) = (left.row, left.column);
+        let call = Gemm::plain(m, n, k, left, Matrix::dense(&half(&b)?, n), Matrix::dense(&c, n));
+        let mut program = Program::default();
+        if let Some(gpu) = device.gpu() {
+            launch(&call, device, gpu, size, &mut program)?;
+        }
+        device.run(|recorder| program.record(recorder))?;
+        let got = download(device, &c)?;
+        let want = |at: usize| -> f32 { (0..k).map(|k| a[at / n * row + k * column] * b[k * n + at % n]).sum() };
+        Ok(got.iter().enumerate().all(|(at, &got)| got == want(at)))
+    };
+    [false, true].into_iter().all(|transposed| match matches(transposed) {
+        Ok(true) => true,
+        Ok(false) => {
+            log::debug!("cooperative matrices of {} are not used: a test product was wrong", device.name());
+            false
+        }
+        Err(why) => {
+            log::debug!("cooperative matrices of {} are not used: {why}", device.name());
+            false
+        }
+    })
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn download(device: &Device, buffer: &Buffer) -> Result<Vec<f32>> {
+    device.read(buffer)
+}
+
+/// A browser can't wait for a result, and has no cooperative matrices either.
+#[cfg(target_arch = "wasm32")]
+fn download(device: &Device, _: &Buffer) -> Result<Vec<f32>> {
+    let option = "cooperative matrices".to_string();
+    Err(crate::error::Error::Unsupported { option, place: device.name() })
+}

@@ -1,0 +1,100 @@
+//! The CPU twin of all product kernels: mapped operands are gathered or scattered around a product of the GEMM library.
+
+use super::{Accumulate, Gemm, Mapped, Matrix};
+use crate::cpu::gemm::{Mat, MatMut, gemm};
+use crate::cpu::scalar::Scalar;
+use crate::cpu::threads;
+use crate::device::Element;
+use crate::error::Result;
+
+/// Makes the product. The library sums in an order of its own, so slices are of no concern.
+pub(super) fn on_cpu<S: Scalar + Element>(call: &Gemm, pool: &threads::Pool) -> Result<()> {
+    let (a, b) = (call.a.buffer.read::<S>()?, call.b.buffer.read::<S>()?);
+    let bias = call.bias.as_ref().map(|bias| bias.buffer.read::<S>()).transpose()?;
+    let lengths = call.rows.as_ref().map(|rows| rows.lengths.read::<u32>()).transpose()?;
+    let mut c = call.c.buffer.write::<S>()?;
+    let (m, n, k) = (call.m, call.n, call.k);
+    for direction in call.directions.clone() {
+        let a = &a[call.a.offset + direction * call.a.direction..];
+        let b = &b[call.b.offset + direction * call.b.direction..];
+        let c = &mut c[call.c.offset + direction * call.c.direction..];
+        let bias = match (&bias, &call.bias) {
+            (Some(values), Some(at)) => Some(&values[at.offset + direction * at.direction..][..n]),
+            _ => None,
+        };
+        let map = match (&call.rows, &lengths) {
+            (Some(map), Some(lengths)) => Some((map, &lengths[..])),
+            _ => None,
+        };
+        let gather = |from: &[S], matrix: &Matrix, rows: usize, columns: usize| {
+            let mut to = vec![S::ZERO; rows * columns];
+            if let Some((map, lengths)) = map {
+                for (row, to) in to.chunks_exact_mut(columns).enumerate() {
+                    for (range, reversed) in groups(call.split, columns, direction) {
+                        if let Some(source) = map.row_without_padding(lengths, row, reversed) {
+                            let source = &from[source * matrix.row..];
+                            for column in range {
+                                to[column] = source[column * matrix.column];
+                            }
+                        }
+                    }
+                }
+            }
+            to
+        };
+        let gathered = match call.mapped {
+            Mapped::A => gather(a, &call.a, m, k),
+            Mapped::B => gather(b, &call.b, k, n),
+            _ => Vec::new(),
+        };
+        let left = match call.mapped {
+            Mapped::A => Mat::row_major(&gathered, m, k)?,
+            _ => Mat::new(a, m, k, call.a.row, call.a.column)?,
+        };
+        let right = match call.mapped {
+            Mapped::B => Mat::row_major(&gathered, k, n)?,
+            _ => Mat::new(b, k, n, call.b.row, call.b.column)?,
+        };
+        let threads = pool.threads();
+        if call.mapped == Mapped::C || call.accumulate == Accumulate::After {
+            let mut product = vec![S::ZERO; m * n];
+            pool.run(|| gemm(threads, S::ONE, left, right, S::ZERO, MatMut::row_major(&mut product, m, n)?))?;
+            for (row, product) in product.chunks_exact_mut(n).enumerate() {
+                let row = match (call.mapped, map) {
+                    (Mapped::C, Some((map, lengths))) => map.row_with_padding(lengths, row, direction == 1),
+                    _ => Some(row),
+                };
+                let Some(row) = row else { continue };
+                if let Some(bias) = bias {
+                    product.iter_mut().zip(bias).for_each(|(sum, &v)| *sum += v);
+                }
+                let to = &mut c[row * call.c.row..][..n];
+                match call.accumulate {
+                    Accumulate::No => to.copy_from_slice(product),
+                    _ => to.iter_mut().zip(product).for_each(|(to, &mut v)| *to += v),
+                }
+            }
+            continue;
+        }
+        let mut keep = if call.accumulate == Accumulate::Before { S::ONE } else { S::ZERO };
+        if let Some(bias) = bias {
+            for row in 0..m {
+                let to = &mut c[row * call.c.row..][..n];
+                match call.accumulate {
+                    Accumulate::No => to.copy_from_slice(bias),
+                    _ => to.iter_mut().zip(bias).for_each(|(to, &v)| *to += v),
+                }
+            }
+            keep = S::ONE;
+        }
+        let c = MatMut::new(c, m, n, call.c.row, call.c.column)?;
+        pool.run(|| gemm(threads, S::ONE, left, right, keep, c))?;
+    }
+    Ok(())
+}
+
+/// Column ranges of a mapped input and whether each is read backwards: those of the direction's own kind are not.
+fn groups(split: usize, columns: usize, direction: usize) -> [(std::ops::Range<usize>, bool); 2] {
+    let split = split.min(columns);
+    [(0..split, direction == 1), (split..columns, direction != 1)]
+}

@@ -1,0 +1,15 @@
+//! The kernel that stages nothing: for software adapters, and for few rows.
+
+use crate::shader::{Kernel, fragments};
+
+/// The kernel's files and buffer table.
+pub static KERNEL: Kernel = Kernel {
+    name: "gemm",
+    fragments: fragments!["lib/rows.wgsl", "gemm/product.wgsl", "gemm/direct.wgsl"],
+    bindings: super::BINDINGS,
+    uniform_bytes: size_of::<super::Uniform>(),
+};
+
+pub(super) fn kernel(lanes: u32, rows: u32, columns: u32) -> (&'static Kernel, Vec<(&'static str, u32)>) {
+    (&KERNEL, vec![("LANES", lanes), ("RM", rows), ("RN", columns)])
+}

@@ -1,0 +1,171 @@
+//! Which kernel makes a product, in which tiles: a table by adapter class and shape, or what was measured.
+//!
+//! Every tile here runs a sum in the same order, so a choice changes the time a product takes and no bit of it.
+//! Cooperative matrices, which sum in an order of their own, are not among them: see `cooperative.rs`.
+
+use super::Gemm;
+use crate::error::{Error, Result};
+use crate::gpu::{AdapterKind, Capabilities, Gpu};
+
+/// A kernel and the part of C that one workgroup makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tile {
+    /// `direct.wgsl`: `lanes` invocations side by side, each with `rows × columns` sums.
+    Direct {
+        /// Invocations of a workgroup.
+        lanes: u32,
+        /// Rows of an invocation.
+        rows: u32,
+        /// Columns of an invocation.
+        columns: u32,
+    },
+    /// `staged.wgsl`, one row of [`STAGED`].
+    Staged(&'static Staged),
+}
+
+/// Sizes of the staged kernel, under the names of its constants.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Staged {
+    /// How tunings call it.
+    pub name: &'static str,
+    /// Rows of C a workgroup.
+    pub bm: u32,
+    /// Columns of C a workgroup.
+    pub bn: u32,
+    /// How much of k is in workgroup memory at a time.
+    pub bk: u32,
+    /// Rows of C an invocation.
+    pub tm: u32,
+    /// Columns of C an invocation.
+    pub tn: u32,
+}
+
+/// The staged tiles, largest first. All fit the 16 KiB of workgroup memory and the 256 invocations that every device
+/// has, but for the first.
+pub static STAGED: [Staged; 6] = [
+    // Twice the block of the next: half its barriers, for devices with 32 KiB.
+    Staged { name: "staged-128x128x16", bm: 128, bn: 128, bk: 16, tm: 8, tn: 8 },
+    // 64 sums for 16 loads an invocation: the most work a load that registers allow.
+    Staged { name: "staged-128x128x8", bm: 128, bn: 128, bk: 8, tm: 8, tn: 8 },
+    // The same sums in workgroups of half the size, where there are fewer of them.
+    Staged { name: "staged-128x64x16", bm: 128, bn: 64, bk: 16, tm: 8, tn: 8 },
+    Staged { name: "staged-64x64x16", bm: 64, bn: 64, bk: 16, tm: 8, tn: 4 },
+    // Few rows or columns: more workgroups, less of them beyond the edge.
+    Staged { name: "staged-32x64x16", bm: 32, bn: 64, bk: 16, tm: 4, tn: 4 },
+    Staged { name: "staged-32x32x8", bm: 32, bn: 32, bk: 8, tm: 4, tn: 4 },
+];
+
+impl Staged {
+    /// Invocations of a workgroup.
+    pub const fn lanes(&self) -> u32 {
+        (self.bm / self.tm) * (self.bn / self.tn)
+    }
+
+    /// Bytes of workgroup memory.
+    pub const fn memory(&self) -> u32 {
+        self.bk * (self.bm + 4 + self.bn) * 4
+    }
+
+    /// The constants of its kernel.
+    pub const fn constants(&self) -> [(&'static str, u32); 6] {
+        let Self { bm, bn, bk, tm, tn, .. } = *self;
+        [("LANES", self.lanes()), ("BM", bm), ("BN", bn), ("BK", bk), ("TM", tm), ("TN", tn)]
+    }
+
+    fn fits(&self, caps: &Capabilities) -> bool {
+        self.memory() <= caps.workgroup_memory && self.lanes() <= caps.workgroup_invocations
+    }
+}
+
+/// Workgroups that keep a large GPU busy: about two for each of its hundred-odd processors.
+pub(super) const ENOUGH: usize = 256;
+
+/// Below this many rows a staged tile is mostly edge.
+const FEW_ROWS: usize = 16;
+
+impl Tile {
+    /// As tunings call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Direct { lanes, rows, columns } => format!("direct-{lanes}x{rows}x{columns}"),
+            Self::Staged(staged) => staged.name.to_string(),
+        }
+    }
+
+    /// An error unless a device can run it.
+    pub(super) fn check(&self, caps: &Capabilities) -> Result<()> {
+        let runs = match *self {
+            Self::Direct { lanes, rows, columns } => {
+                (1..=caps.workgroup_invocations).contains(&lanes) && (1..=128).contains(&rows.saturating_mul(columns))
+            }
+            Self::Staged(staged) => STAGED.contains(staged) && staged.fits(caps),
+        };
+        let error = || Error::invalid("the tile of a product", "one that the device can run", self.name());
+        if runs { Ok(()) } else { Err(error()) }
+    }
+
+    /// Rows of C a workgroup makes, and columns.
+    pub(super) fn extent(&self) -> [usize; 2] {
+        let [rows, columns] = match *self {
+            Self::Direct { lanes, rows, columns } => [rows, lanes * columns],
+            Self::Staged(staged) => [staged.bm, staged.bn],
+        };
+        [rows as usize, columns as usize]
+    }
+
+    fn groups(&self, m: usize, n: usize) -> usize {
+        let [rows, columns] = self.extent();
+        m.div_ceil(rows) * n.div_ceil(columns)
+    }
+
+    /// Tiles worth measuring for `m` rows on a device: all give the same bits.
+    pub(super) fn candidates(caps: &Capabilities, m: usize) -> Vec<Self> {
+        let staged = STAGED.iter().filter(|staged| staged.fits(caps)).map(Self::Staged);
+        std::iter::once(Self::direct(caps, m)).chain(staged).collect()
+    }
+
+    /// A software adapter runs a workgroup in one vector register after another, so one register's worth of lanes with
+    /// many sums each is best there, sixteen rows of them where few are beyond the edge, and nothing is gained from
+    /// workgroup memory. Hardware hides latency with more lanes.
+    pub(super) fn direct(caps: &Capabilities, m: usize) -> Self {
+        let rows = m.next_power_of_two().clamp(1, 8) as u32;
+        match caps.kind {
+            AdapterKind::Software if m >= 64 => Self::Direct { lanes: 8, rows: 16, columns: 8 },
+            AdapterKind::Software => Self::Direct { lanes: 8, rows, columns: 8 },
+            AdapterKind::Gpu => Self::Direct { lanes: 64, rows, columns: 2 },
+        }
+    }
+
+    /// What makes a product: what was asked for, what was measured, or the table's.
+    pub(super) fn of(gpu: &Gpu, call: &Gemm) -> Self {
+        let caps = gpu.capabilities();
+        call.tile.or_else(|| Self::measured(gpu, call)).unwrap_or_else(|| Self::table(caps, call))
+    }
+
+    fn measured(gpu: &Gpu, call: &Gemm) -> Option<Self> {
+        let name = gpu.tuned(&class(call.m, call.n, call.k, call.a.column != 1))?;
+        Self::candidates(gpu.capabilities(), call.m).into_iter().find(|tile| tile.name() == name)
+    }
+
+    /// | adapter | product | tile |
+    /// |---|---|---|
+    /// | software | any | direct |
+    /// | GPU | fewer rows than 16, or a device too small for any staged tile | direct |
+    /// | GPU | else | the largest staged tile of which there are enough to fill the device, or the smallest |
+    fn table(caps: &Capabilities, call: &Gemm) -> Self {
+        let direct = Self::direct(caps, call.m);
+        if caps.kind == AdapterKind::Software || call.m < FEW_ROWS {
+            return direct;
+        }
+        let parallel = call.directions.len() * call.parallel_slices();
+        let fitting = || STAGED.iter().filter(|staged| staged.fits(caps)).map(Self::Staged);
+        let enough = |tile: &Self| tile.groups(call.m, call.n) * parallel >= ENOUGH;
+        fitting().find(enough).or_else(|| fitting().last()).unwrap_or(direct)
+    }
+}
+
+/// The class of sizes that one measurement stands for: each rounded up to a power of two, and whether A is transposed.
+pub(super) fn class(m: usize, n: usize, k: usize, transposed: bool) -> String {
+    let [m, n, k] = [m, n, k].map(|size| size.checked_next_power_of_two().unwrap_or(size));
+    format!("{m}x{n}x{k}{}", if transposed { "t" } else { "" })
+}
