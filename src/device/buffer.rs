@@ -167,7 +167,7 @@ impl Buffer {
             return Err(Error::invalid("the offset of the app's buffer", format!("a multiple of {alignment}"), offset));
         }
         let size = if dtype == DType::Half { 2 } else { 4 };
-        let needed = (elements as u64).saturating_mul(size).next_multiple_of(4).saturating_add(offset);
+        let needed = ((elements as u64).saturating_mul(size).saturating_add(3) & !3).saturating_add(offset);
         if needed > buffer.size() {
             let expected = format!("at least {needed} bytes");
             return Err(Error::invalid("the app's buffer", expected, format!("{} bytes", buffer.size())));
