@@ -160,7 +160,7 @@ impl Tile {
         let parallel = call.directions.len() * call.parallel_slices();
         let fitting = || STAGED.iter().filter(|staged| staged.fits(caps)).map(Self::Staged);
         let enough = |tile: &Self| tile.groups(call.m, call.n) * parallel >= ENOUGH;
-        fitting().find(enough).or_else(|| fitting().last()).unwrap_or(direct)
+        fitting().find(enough).or_else(|| fitting().next_back()).unwrap_or(direct)
     }
 }
 
