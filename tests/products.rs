@@ -54,7 +54,7 @@ impl Case {
 
     /// C after `run` on a device, in f64. Directions share the rows of A and C, as gates and states do.
     fn run(&self, device: &Device) -> Vec<f64> {
-        self.parts(device, &[0..self.k])
+        self.parts(device, std::slice::from_ref(&(0..self.k)))
     }
 
     /// The same in several products, each over some of k, that go on where the one before it ended.

@@ -125,15 +125,14 @@ pub(crate) async fn open(adapter: wgpu::Adapter) -> Result<Gpu> {
     let info = adapter.get_info();
     let matrices = adapter.cooperative_matrix_properties();
     let capabilities = Capabilities::new(&info, adapter.features(), &adapter.limits()).with_cooperative(&matrices);
-    let useful = Capabilities::useful_features() & adapter.features();
-    let (features, experimental_features) = match capabilities.cooperative_size {
-        None => (useful, wgpu::ExperimentalFeatures::disabled()),
+    let mut features = Capabilities::useful_features() & adapter.features();
+    let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+    if capabilities.cooperative_size.is_some() {
+        features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         // SAFETY: the one experimental feature is that of the one kernel with cooperative matrices, which the adapter
         // lists. It keeps to whole matrices within its operands, and is used only after a test product came out right.
-        Some(_) => {
-            (useful | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, unsafe { wgpu::ExperimentalFeatures::enabled() })
-        }
-    };
+        experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+    }
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("wgpu-rnn"),
         required_features: features,

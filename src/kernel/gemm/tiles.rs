@@ -118,8 +118,12 @@ impl Tile {
         m.div_ceil(rows) * n.div_ceil(columns)
     }
 
-    /// Tiles worth measuring for `m` rows on a device: all give the same bits.
+    /// Tiles worth measuring for `m` rows on a device: all give the same bits. A software adapter gains nothing from
+    /// workgroup memory and takes seconds to compile a kernel that uses it.
     pub(super) fn candidates(caps: &Capabilities, m: usize) -> Vec<Self> {
+        if caps.kind == AdapterKind::Software {
+            return [8, 16].map(|rows| Self::Direct { lanes: 8, rows, columns: 8 }).to_vec();
+        }
         let staged = STAGED.iter().filter(|staged| staged.fits(caps)).map(Self::Staged);
         std::iter::once(Self::direct(caps, m)).chain(staged).collect()
     }
@@ -160,7 +164,7 @@ impl Tile {
         let parallel = call.directions.len() * call.parallel_slices();
         let fitting = || STAGED.iter().filter(|staged| staged.fits(caps)).map(Self::Staged);
         let enough = |tile: &Self| tile.groups(call.m, call.n) * parallel >= ENOUGH;
-        fitting().find(enough).or_else(|| fitting().last()).unwrap_or(direct)
+        fitting().find(enough).or_else(|| fitting().next_back()).unwrap_or(direct)
     }
 }
 
