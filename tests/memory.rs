@@ -218,7 +218,7 @@ fn more_layers_than_can_be_counted_are_an_error() {
 fn an_unknown_or_unfit_strategy_is_an_error() {
     for device in &*DEVICES {
         let plan = |strategy| {
-            let options = Options { strategy: Some(strategy), lengths: false };
+            let options = Options { strategy: Some(strategy), lengths: false, ..Options::default() };
             Rnn::new(device, RnnConfig::new(Cell::Lstm, 2, 3), BatchShape::new(2, 2), Mode::Train, options)
         };
         let other = if device.gpu().is_some() { "native" } else { "stepwise" };

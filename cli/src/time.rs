@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         TimedMode::Forward => Mode::Infer,
         TimedMode::Train => Mode::Train,
     };
-    let options = Options { strategy: args.strategy.as_deref(), lengths: false };
+    let options = Options { strategy: args.strategy.as_deref(), lengths: false, ..Options::default() };
     let rnn = Rnn::new(&device, config, shape, mode, options)?;
     // Each buffer alone might still be granted where all together end the process.
     device.check_memory("the layer with its inputs, outputs and gradients", bytes(&rnn))?;

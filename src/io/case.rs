@@ -149,7 +149,7 @@ impl Case {
     /// Runs the case forward and backward on `device`, with a strategy or the one that is chosen there, and compares
     /// every output, state and gradient.
     pub async fn run(&self, device: &Device, strategy: Option<&str>) -> Result<Vec<Check>> {
-        let options = Options { strategy, lengths: self.lengths.is_some() };
+        let options = Options { strategy, lengths: self.lengths.is_some(), ..Options::default() };
         let rnn = Rnn::new(device, self.config, self.shape, Mode::Train, options)?;
         let params = self.parameters(device)?;
         let given = |name: &str| device.upload(name, self.input(name)?);

@@ -1,6 +1,7 @@
 //! Strategies: ways to run the recurrence of one layer. All do the same work on the same buffers and pass the same
 //! tests; each says whether it can run a shape on a device.
 
+use super::sequence::Sequence;
 use crate::config::{BatchShape, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -15,11 +16,21 @@ pub trait Strategy: Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Whether it can run this layer on this device.
+    /// Whether it can run this layer on this device. One that was asked for by name runs when it can.
     fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape) -> std::result::Result<(), Why>;
+
+    /// Whether it is likely to be faster than those after it, where it can run.
+    fn prefers(&self, _: &Device, _: &RnnConfig, _: BatchShape) -> std::result::Result<(), Why> {
+        Ok(())
+    }
 
     /// Why one would take it, as a clause.
     fn because(&self) -> &'static str;
+
+    /// Whether `forward` writes a chunk's output too, where the chunk has one.
+    fn writes_output(&self) -> bool {
+        false
+    }
 
     /// The steps of a chunk forward; unless a strategy has its own, those of the chunk's executor.
     fn forward(&self, device: &Device, chunk: &Chunk, weights: &Weights) -> Result<Op> {
@@ -39,7 +50,7 @@ struct Stepwise;
 struct Native;
 
 /// Every strategy, in order of preference.
-pub const STRATEGIES: &[&dyn Strategy] = &[&Stepwise, &Native];
+pub const STRATEGIES: &[&dyn Strategy] = &[&Sequence, &Stepwise, &Native];
 
 impl Strategy for Stepwise {
     fn name(&self) -> &'static str {
@@ -97,7 +108,8 @@ pub fn choose(
     }
     let mut reasons = Vec::new();
     for strategy in STRATEGIES {
-        match strategy.fits(device, config, shape) {
+        let fits = strategy.fits(device, config, shape);
+        match fits.and_then(|()| strategy.prefers(device, config, shape)) {
             Ok(()) => {
                 log::debug!("strategy {}: {}", strategy.name(), strategy.because());
                 return Ok(*strategy);

@@ -7,7 +7,7 @@ mod layer;
 pub use layer::{Layer, Running};
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 
 use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::{Device, DeviceKind};
@@ -28,10 +28,33 @@ pub fn gpu() -> Device {
         .expect("the shader tests need a Vulkan adapter: run `cargo xtask driver`")
 }
 
-/// Every executor that has to agree: the oracle, the CPU in f32, and a GPU with the tiles of software and of hardware.
+/// Every executor that has to agree: the oracle, the CPU in f32, and a GPU with the tiles of software and of hardware and
+/// each of its strategies.
 pub fn devices() -> Vec<Device> {
     let (oracle, cpu) = (Device::oracle().expect("oracle"), Device::cpu().expect("CPU"));
-    vec![oracle, cpu, tiled(AdapterKind::Software), tiled(AdapterKind::Gpu)]
+    let kinds = [AdapterKind::Software, AdapterKind::Gpu];
+    let gpus = kinds.into_iter().flat_map(|kind| GPU_STRATEGIES.map(|strategy| forced(tiled(kind), strategy, None)));
+    [oracle, cpu].into_iter().chain(gpus).collect()
+}
+
+/// Every strategy of GPUs.
+pub const GPU_STRATEGIES: [&str; 2] = ["stepwise", "sequence"];
+
+/// What layers are planned with on a device: the strategy, and the steps of a dispatch.
+type Choice = (&'static str, Option<usize>);
+
+static CHOICES: Mutex<Vec<(Device, Choice)>> = Mutex::new(Vec::new());
+
+/// The device, and from now on layers are planned on it with this strategy and span.
+pub fn forced(device: Device, strategy: &'static str, span: Option<usize>) -> Device {
+    CHOICES.lock().expect("choices").push((device.clone(), (strategy, span)));
+    device
+}
+
+/// What was chosen for a device, if anything was.
+pub fn choice(device: &Device) -> Option<Choice> {
+    let choices = CHOICES.lock().expect("choices");
+    choices.iter().find(|(of, _)| of.gpu().is_some() && of.same(device)).map(|(_, choice)| *choice)
 }
 
 /// A GPU with WebGPU's default limits and the lanes and tiles of a class, whatever it is.

@@ -18,28 +18,22 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
     let mut program = Program::default();
     let [dh, dc] = &workspace.carry;
     for layer in (0..rnn.config.layers).rev() {
-        let chunks = with.chunks(layer);
+        let chunks = with.chunks(layer)?;
         let weights = with.weights(layer)?;
         let dy = match layer + 1 == rnn.config.layers {
             true => gradients.dy.as_ref(),
             false => Some(&workspace.inner),
         };
-        program.push(rnn.state_in(layer, gradients.dhn.as_ref(), dh)?);
-        if rnn.config.cell.has_c() {
-            program.push(rnn.state_in(layer, gradients.dcn.as_ref(), dc)?);
-        }
+        let carried = [Some(dh), rnn.config.cell.has_c().then_some(dc)];
+        rnn.states_in(layer, [gradients.dhn.as_ref(), gradients.dcn.as_ref()], carried, &mut program)?;
         for chunk in chunks.iter().rev() {
             let (dy, rows, in_step_order) = upstream(rnn, chunk, dy, &workspace.upstream, &mut program)?;
             let dc = rnn.config.cell.has_c().then(|| dc.clone());
             let around = recurrent::Gradients { dy, in_step_order, rows, dh: dh.clone(), dc };
             program.push(rnn.strategy.backward(&rnn.device, chunk, &weights, &around)?);
         }
-        if let Some(dh0) = &gradients.dh0 {
-            program.push(rnn.state_out(layer, dh, 0, dh0)?);
-        }
-        if let Some(dc0) = &gradients.dc0 {
-            program.push(rnn.state_out(layer, dc, 0, dc0)?);
-        }
+        let states = [(Some(dh), gradients.dh0.as_ref()), (Some(dc), gradients.dc0.as_ref())];
+        rnn.states_out(layer, 0, states, &mut program)?;
         let source = with.source(layer)?;
         for (index, chunk) in chunks.iter().enumerate() {
             let add = index > 0;

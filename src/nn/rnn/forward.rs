@@ -4,31 +4,26 @@ use std::ops::Range;
 
 use super::bind::Binding;
 use super::{Piece, Rnn, Source};
-use crate::device::{Buffer, Device};
+use crate::device::Buffer;
 use crate::error::Result;
+use crate::kernel::Program;
 use crate::kernel::copy::copy;
 use crate::kernel::gemm::{Gemm, Mapped, Matrix};
-use crate::kernel::recurrent::{Chunk, Weights};
+use crate::kernel::recurrent::{Chunk, Move, Prepare, Weights, move_states};
 use crate::kernel::rows::RowMap;
 use crate::kernel::transpose::transpose;
-use crate::kernel::{Op, Program};
 use crate::plan::{ChunkBuffers, overlap, reversed, windows};
 
 pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
     let Binding { rnn, io, .. } = *with;
     let mut program = Program::default();
     for layer in 0..rnn.config.layers {
-        let chunks = with.chunks(layer);
+        let chunks = with.chunks(layer)?;
         let weights = with.weights(layer)?;
-        let input = with.input_weights(layer, &mut program)?;
-        rnn.pack_recurrent(&weights, &mut program)?;
         let bias = if rnn.config.bias { Some(with.tensor("bias_ih", layer, false)?) } else { None };
         let source = with.source(layer)?;
 
-        program.push(rnn.state_in(layer, io.h0.as_ref(), &chunks[0].h)?);
-        if let Some(c) = &chunks[0].c {
-            program.push(rnn.state_in(layer, io.c0.as_ref(), c)?);
-        }
+        let input = with.prepare(layer, &chunks[0], &weights, &mut program)?;
         for (index, chunk) in chunks.iter().enumerate() {
             if index > 0 {
                 rnn.hand_over(&chunks[index - 1], chunk, &mut program)?;
@@ -38,14 +33,12 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         }
         // Without a reserve the states of this layer may be overwritten by the next but one, so they leave now.
         if let Some(last) = chunks.last() {
-            if let Some(hn) = &io.hn {
-                program.push(rnn.state_out(layer, &last.h, last.steps, hn)?);
-            }
-            if let (Some(cn), Some(c)) = (&io.cn, &last.c) {
-                program.push(rnn.state_out(layer, c, last.steps, cn)?);
-            }
+            let [hn, cn] = [&io.hn, &io.cn].map(Option::as_ref);
+            let states = [(Some(&last.h), hn), (last.c.as_ref(), cn)];
+            rnn.states_out(layer, last.steps, states, &mut program)?;
         }
-        if layer + 1 == rnn.config.layers {
+        let written = chunks.iter().all(|chunk| chunk.output.is_some());
+        if layer + 1 == rnn.config.layers && !written {
             output(rnn, &chunks, &io.y, &mut program)?;
         }
     }
@@ -102,8 +95,11 @@ fn output(rnn: &Rnn, chunks: &[Chunk], y: &Buffer, program: &mut Program) -> Res
 
 impl Binding<'_> {
     /// A layer's chunks with their buffers.
-    pub(super) fn chunks(&self, layer: usize) -> Vec<Chunk> {
+    pub(super) fn chunks(&self, layer: usize) -> Result<Vec<Chunk>> {
         let rnn = self.rnn;
+        let last = layer + 1 == rnn.config.layers;
+        let whole = windows(&rnn.device, rnn.shape.steps, rnn.shape.batch * rnn.config.outputs())?.len() == 1;
+        let output = (last && whole && rnn.strategy.writes_output()).then(|| self.io.y.clone());
         let bind = |(steps, buffers): (&Range<usize>, &ChunkBuffers)| Chunk {
             cell: rnn.config.cell,
             hidden: rnn.config.hidden,
@@ -116,8 +112,10 @@ impl Binding<'_> {
             h: buffers.h.clone(),
             c: buffers.c.clone(),
             carry: None,
+            output: output.clone(),
+            span: rnn.span,
         };
-        rnn.chunks.iter().zip(self.reserve.layer(layer)).map(bind).collect()
+        Ok(rnn.chunks.iter().zip(self.reserve.layer(layer)).map(bind).collect())
     }
 
     /// Recurrent weights of a layer.
@@ -129,14 +127,30 @@ impl Binding<'_> {
         })
     }
 
-    /// `W_ihᵀ [I, G·H]` of each direction: packed on a GPU, by strides on the CPU.
-    fn input_weights(&self, layer: usize, program: &mut Program) -> Result<Matrix> {
-        let config = &self.rnn.config;
-        let w = self.tensor("weight_ih", layer, false)?;
-        let Some(gpu) = self.rnn.device.gpu() else { return Ok(w.transposed()) };
-        let (gates, inputs) = (config.cell.gates() * config.hidden, config.layer_input(layer));
-        let packed = Matrix { direction: inputs * gates, ..Matrix::dense(&self.workspace.packed_input, gates) };
-        program.push(transpose(gpu, config.directions(), gates, inputs, &w, &packed)?);
+    /// Initial states into slot 0 and, on a GPU, packed weights; gives `W_ihᵀ [I, G·H]` of each direction, which the CPU
+    /// reads by strides. One dispatch where one binding can hold the layer's parameters.
+    fn prepare(&self, layer: usize, first: &Chunk, weights: &Weights, program: &mut Program) -> Result<Matrix> {
+        let Binding { rnn, io, workspace, .. } = *self;
+        let (directions, hidden) = (rnn.config.directions(), rnn.config.hidden);
+        let (gates, inputs) = (rnn.config.cell.gates() * hidden, rnn.config.layer_input(layer));
+        let w_ih = self.tensor("weight_ih", layer, false)?;
+        let packed = Matrix { direction: inputs * gates, ..Matrix::dense(&workspace.packed_input, gates) };
+        let initial = [&io.h0, &io.c0].map(|state| state.as_ref().map(|buffer| rnn.caller_state(layer, buffer)));
+        let at_once = Prepare { inputs, w_ih, packed_input: &workspace.packed_input, initial };
+        if let Some(op) = first.prepare(&rnn.device, weights, &at_once)? {
+            program.push(op);
+            return Ok(packed);
+        }
+        rnn.states_in(layer, [io.h0.as_ref(), io.c0.as_ref()], [Some(&first.h), first.c.as_ref()], program)?;
+        let w_ih = at_once.w_ih;
+        let Some(gpu) = rnn.device.gpu() else { return Ok(w_ih.transposed()) };
+        program.push(transpose(gpu, directions, gates, inputs, &w_ih, &packed)?);
+        let recurrent = Matrix { direction: (hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
+        program.push(transpose(gpu, directions, gates, hidden, &weights.w_hh, &recurrent)?);
+        if let Some(b_hh) = &weights.b_hh {
+            let row = Matrix { offset: hidden * gates, ..recurrent };
+            program.push(copy(&rnn.device, directions, 1, gates, Some(b_hh), &row)?);
+        }
         Ok(packed)
     }
 
@@ -166,20 +180,6 @@ impl Binding<'_> {
 impl Rnn {
     pub(super) fn steps_of(&self, chunk: &Chunk) -> Range<usize> {
         chunk.first_step..chunk.first_step + chunk.steps
-    }
-
-    /// Packs `W_hhᵀ` and `b_hh` for a GPU's steps. The CPU packs for itself.
-    fn pack_recurrent(&self, weights: &Weights, program: &mut Program) -> Result<()> {
-        let Some(gpu) = self.device.gpu() else { return Ok(()) };
-        let (hidden, directions) = (self.config.hidden, self.config.directions());
-        let gates = self.config.cell.gates() * hidden;
-        let packed = Matrix { direction: (hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
-        program.push(transpose(gpu, directions, gates, hidden, &weights.w_hh, &packed)?);
-        if let Some(b_hh) = &weights.b_hh {
-            let row = Matrix { offset: hidden * gates, ..packed };
-            program.push(copy(&self.device, directions, 1, gates, Some(b_hh), &row)?);
-        }
-        Ok(())
     }
 
     /// Calls `work` with each piece of the source that a chunk's rows may be in, as a matrix `[rows, width]`, and the
@@ -226,18 +226,36 @@ impl Rnn {
         overlap(steps, window) || backwards
     }
 
-    /// The caller's state `[L·D, B, H]` (or zero) into slot 0 of `to [slots, B, D, H]`.
-    pub(super) fn state_in(&self, layer: usize, from: Option<&Buffer>, to: &Buffer) -> Result<Op> {
-        let from = from.map(|buffer| self.caller_state(layer, buffer));
-        let (batch, hidden) = (self.shape.batch, self.config.hidden);
-        copy(&self.device, self.config.directions(), batch, hidden, from.as_ref(), &self.slot(to, 0))
+    /// The caller's states `[L·D, B, H]` (or zero) into slot 0 of those of `to [slots, B, D, H]` that there are.
+    pub(super) fn states_in(
+        &self,
+        layer: usize,
+        from: [Option<&Buffer>; 2],
+        to: [Option<&Buffer>; 2],
+        program: &mut Program,
+    ) -> Result<()> {
+        let from = from.map(|from| from.map(|buffer| self.caller_state(layer, buffer)));
+        let pairs = from.into_iter().zip(to);
+        let moves: Vec<Move> = pairs.filter_map(|(from, to)| Some((from, self.slot(to?, 0)))).collect();
+        move_states(&self.device, self.state_shape(), &moves, program)
     }
 
-    /// Slot `slot` of `from` into the caller's state.
-    pub(super) fn state_out(&self, layer: usize, from: &Buffer, slot: usize, to: &Buffer) -> Result<Op> {
-        let (batch, hidden) = (self.shape.batch, self.config.hidden);
-        let to = self.caller_state(layer, to);
-        copy(&self.device, self.config.directions(), batch, hidden, Some(&self.slot(from, slot)), &to)
+    /// Slot `slot` of states into the caller's, where both are there.
+    pub(super) fn states_out(
+        &self,
+        layer: usize,
+        slot: usize,
+        states: [(Option<&Buffer>, Option<&Buffer>); 2],
+        program: &mut Program,
+    ) -> Result<()> {
+        let both = states.into_iter().filter_map(|(from, to)| Some((from?, to?)));
+        let moves: Vec<Move> =
+            both.map(|(from, to)| (Some(self.slot(from, slot)), self.caller_state(layer, to))).collect();
+        move_states(&self.device, self.state_shape(), &moves, program)
+    }
+
+    fn state_shape(&self) -> [usize; 3] {
+        [self.config.directions(), self.shape.batch, self.config.hidden]
     }
 
     fn caller_state(&self, layer: usize, buffer: &Buffer) -> Matrix {
@@ -255,14 +273,14 @@ impl Rnn {
     /// The states after a chunk become the states before the next.
     fn hand_over(&self, from: &Chunk, to: &Chunk, program: &mut Program) -> Result<()> {
         let state = self.shape.batch * self.config.outputs();
-        let pass = |device: &Device, from_buffer: &Buffer, to_buffer: &Buffer| {
+        let pass = |from_buffer: &Buffer, to_buffer: &Buffer| -> Move {
             let last = Matrix { offset: from.steps * state, ..Matrix::dense(from_buffer, state) };
-            copy(device, 1, 1, state, Some(&last), &Matrix::dense(to_buffer, state))
+            (Some(last), Matrix::dense(to_buffer, state))
         };
-        program.push(pass(&self.device, &from.h, &to.h)?);
+        let mut moves = vec![pass(&from.h, &to.h)];
         if let (Some(from), Some(to)) = (&from.c, &to.c) {
-            program.push(pass(&self.device, from, to)?);
+            moves.push(pass(from, to));
         }
-        Ok(())
+        move_states(&self.device, [1, 1, state], &moves, program)
     }
 }

@@ -30,6 +30,9 @@ pub struct Options<'a> {
     pub strategy: Option<&'a str>,
     /// Sequences have lengths of their own, set by [`Bound::set_lengths`]. Default: all are T steps long.
     pub lengths: bool,
+    /// Most steps that one dispatch takes with a strategy whose dispatches take many. Default: as many as end soon enough
+    /// for the driver and the screen, by a cautious estimate.
+    pub span: Option<usize>,
 }
 
 /// A recurrent layer planned for one shape on one device. Immutable; see [`Rnn::bind`].
@@ -40,6 +43,7 @@ pub struct Rnn {
     shape: BatchShape,
     mode: Mode,
     lengths: bool,
+    span: Option<usize>,
     strategy: &'static dyn Strategy,
     chunks: Vec<Range<usize>>,
     layout: Layout,
@@ -85,8 +89,8 @@ impl Rnn {
         let strategy = plan::choose(device, &config, shape, options.strategy)?;
         let chunks = plan::chunks(device, &config, shape)?;
         let layout = Layout::new(device, &config, shape, mode, &chunks)?;
-        let (device, lengths) = (device.clone(), options.lengths);
-        Ok(Self { device, config, shape, mode, lengths, strategy, chunks, layout })
+        let (device, lengths, span) = (device.clone(), options.lengths, options.span);
+        Ok(Self { device, config, shape, mode, lengths, span, strategy, chunks, layout })
     }
 
     /// The layer.
