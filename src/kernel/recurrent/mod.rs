@@ -13,6 +13,8 @@
 //! sequence of one step index after another is one pipeline and one bind group with a moving offset. No buffer aliases
 //! another; none needs zeroing; `saved`, `h` and `c` must reach backward.
 //!
+//! The `sequence_*` kernels do the same in a dispatch for many steps, and forward writes the output with them.
+//!
 //! A shader of `shaders/recurrent/`, its host file here and its CPU twin share a stem.
 
 mod backward;
