@@ -94,7 +94,7 @@
 //! # }
 //! ```
 //!
-//! - [`useful_limits`](gpu::Capabilities::useful_limits): the adapter's own buffer and binding sizes. With the default
+//! - [`useful_limits`](gpu::Capabilities::useful_limits): the adapter's own buffer, binding and workgroup sizes. With the default
 //!   of 128 MiB a binding, layers that need more are split into chunks of steps, with the same results up to rounding.
 //! - [`useful_features`](gpu::Capabilities::useful_features): timestamps, for the GPU's own time in [`Device::time`]
 //!   and [`Device::profile`]; pipeline caches, for [`Device::pipeline_cache_data`].

@@ -31,9 +31,9 @@ fn every_cell_stays_near_the_oracle() {
     for &cell in Cell::ALL {
         for (index, layer) in layers(cell).into_iter().enumerate() {
             let want = layer.run(&oracle);
-            // Every layer on every device, with sequences stored as f16 on one and as f32 on the other.
-            for (place, device) in devices.iter().enumerate() {
-                let half = layer.clone().half((index + place) % 2 == 0);
+            // Every layer on every other device, with sequences stored as f16 on some and as f32 on others.
+            for (place, device) in devices.iter().enumerate().filter(|(place, _)| (index + place) % 2 == 0) {
+                let half = layer.clone().half((index + place) % 4 == 0);
                 let got = half.run(device);
                 assert_close(&format!("{} on {device:?}", half.describe()), &got, &want, BOUND, BOUND);
             }

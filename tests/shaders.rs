@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use common::Layer;
 use wgpu::naga;
-use wgpu_rnn::gpu::{AdapterKind, BindingKind};
+use wgpu_rnn::gpu::{AdapterKind, BindingKind, Capabilities};
+use wgpu_rnn::kernel::recurrent::{Pass, SequenceTile};
 use wgpu_rnn::kernel::{self, Program};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::shader::{Composed, Fragment, Kernel, Spec, compose};
@@ -47,7 +48,21 @@ fn variants(kernel: &'static Kernel) -> Vec<Spec> {
         let with = |spec: &Spec, tile: &[(&'static str, u32); 6]| Spec { consts: tile.to_vec(), ..spec.clone() };
         specs = specs.iter().flat_map(|spec| kernel::TILES.iter().map(move |tile| with(spec, tile))).collect();
     }
-    let named = |name: &str| mentions(kernel, name) && !(tiled && name == "LANES");
+    if mentions(kernel, "SPLIT") {
+        // These constants go together.
+        let caps =
+            [AdapterKind::Software, AdapterKind::Gpu].map(|kind| capabilities(kind, INVOCATIONS, WORKGROUP_MEMORY));
+        let laid_out = |spec: &Spec| {
+            let cell = spec.cell.expect("a cell");
+            let tiles = caps.iter().flat_map(move |caps| layouts(kernel, caps, cell));
+            let consts: BTreeSet<_> = tiles.map(|tile| tile.constants()).collect();
+            consts.into_iter().map(|consts| Spec { consts, ..spec.clone() }).collect::<Vec<_>>()
+        };
+        specs = specs.iter().flat_map(laid_out).collect();
+    }
+    let known: Vec<&str> =
+        specs.first().map(|spec| spec.consts.iter().map(|(name, _)| *name).collect()).unwrap_or_default();
+    let named = |name: &str| mentions(kernel, name) && !known.contains(&name);
     for &(name, values) in kernel::CONSTANTS.iter().filter(|(name, _)| named(name)) {
         let with = |spec: &Spec, value| {
             let consts = spec.consts.iter().copied().chain([(name, value)]).collect();
@@ -56,6 +71,67 @@ fn variants(kernel: &'static Kernel) -> Vec<Spec> {
         specs = specs.iter().flat_map(|spec| values.iter().map(move |&value| with(spec, value))).collect();
     }
     specs
+}
+
+/// Of a device with no more than these limits.
+fn capabilities(kind: AdapterKind, invocations: u32, memory: u32) -> Capabilities {
+    Capabilities {
+        kind,
+        max_buffer: 256 << 20,
+        max_binding: 128 << 20,
+        storage_buffers: STORAGE_BUFFERS as u32,
+        workgroup_memory: memory,
+        workgroup_invocations: invocations,
+        max_workgroups: 65_535,
+        offset_alignment: 256,
+        timestamps: false,
+        f16: false,
+        subgroups: false,
+        subgroup_size: [8, 8],
+        cooperative_matrix: false,
+        cooperative_size: None,
+        pipeline_cache: false,
+    }
+}
+
+/// How a sequence kernel is laid out for layers of many sizes: fewer units than lanes and more, one sequence and many.
+fn layouts(kernel: &Kernel, caps: &Capabilities, cell: Cell) -> Vec<SequenceTile> {
+    let pass = if kernel.name == "sequence_forward" { Pass::Forward } else { Pass::Backward };
+    let sizes = [1, 6, 33, 64, 100, 200, 300, 600, 1500];
+    let of = |hidden| {
+        [1, 2, 5, 9, 200, 1000]
+            .into_iter()
+            .filter_map(move |batch| SequenceTile::new(caps, pass, cell, hidden, 1, batch))
+    };
+    sizes.into_iter().flat_map(of).collect()
+}
+
+/// The layouts that a device allows keep to its limits, and say truly what they take.
+#[test]
+fn sequence_layouts_keep_to_the_limits_they_are_made_for() {
+    for (invocations, memory) in [(256, 16 << 10), (512, 32 << 10), (1024, 48 << 10), (1024, 227 << 10)] {
+        for kind in [AdapterKind::Software, AdapterKind::Gpu] {
+            let caps = capabilities(kind, invocations, memory);
+            for kernel in [&kernel::recurrent::SEQUENCE_FORWARD, &kernel::recurrent::SEQUENCE_BACKWARD] {
+                for &cell in Cell::ALL {
+                    let tiles = layouts(kernel, &caps, cell);
+                    assert!(tiles.len() > 20, "{cell}: {} layouts", tiles.len());
+                    for tile in tiles {
+                        let consts = [&tile.constants()[..], &[("CARRIED", 0)]].concat();
+                        let spec = Spec { kernel, cell: Some(cell), consts, halves: Vec::new() };
+                        let what = describe(&spec);
+                        let module = parse(&what, &compose(&spec));
+                        let globals = module.global_variables.iter().map(|(_, global)| global);
+                        let shared = globals.filter(|global| global.space == naga::AddressSpace::WorkGroup);
+                        let taken: u32 = shared.map(|global| module.types[global.ty].inner.size(module.to_ctx())).sum();
+                        assert_eq!(taken, tile.memory, "{what}");
+                        assert!(taken <= memory && tile.lanes <= invocations, "{what}: {tile:?}");
+                        assert_eq!(tile.lanes % tile.split, 0, "{what}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn all() -> impl Iterator<Item = Spec> {
@@ -228,10 +304,16 @@ fn what_is_launched_is_what_is_validated() {
     };
     let known: Vec<_> = known.iter().map(sorted).collect();
     let mut launched = BTreeSet::new();
-    let [software, hardware] = [AdapterKind::Software, AdapterKind::Gpu].map(common::tiled);
-    for device in [software, hardware, common::small_bindings(8 << 10)] {
+    let all = [1, 2, 5, 9];
+    let kinds = [AdapterKind::Software, AdapterKind::Gpu];
+    let of = |strategy| kinds.map(|kind| (common::forced(common::tiled(kind), strategy, None), &all[..]));
+    let mut devices: Vec<(_, &[usize])> = common::GPU_STRATEGIES.into_iter().flat_map(of).collect();
+    let small = |kib: u64| common::forced(common::small_bindings(kib << 10), "stepwise", None);
+    // Bindings too small for an output, and for a layer's parameters, which are then packed one after another.
+    devices.extend([(small(8), &all[..]), (small(4), &all[..2])]);
+    for (device, batches) in devices {
         for &cell in Cell::ALL {
-            for batch in [1, 2, 5, 9] {
+            for &batch in batches {
                 let config = RnnConfig::new(cell, 5, 6).layers(2).bidirectional(true);
                 let layer = Layer::random(config, 40, batch, 1).lengths(&vec![30; batch]);
                 let running = layer.bind(&device, Mode::Train).expect("a plan");
@@ -244,8 +326,19 @@ fn what_is_launched_is_what_is_validated() {
             }
         }
     }
-    let recurrent =
-        ["copy", "transpose", "gemm", "gemm_staged", "recurrent_forward", "recurrent_backward", "recurrent_output"];
+    let recurrent = [
+        "copy",
+        "transpose",
+        "gemm",
+        "gemm_staged",
+        "recurrent_prepare",
+        "recurrent_states",
+        "recurrent_forward",
+        "recurrent_backward",
+        "recurrent_output",
+        "sequence_forward",
+        "sequence_backward",
+    ];
     let missing: Vec<_> = recurrent.iter().filter(|name| !launched.contains(*name)).collect();
     assert!(missing.is_empty() && launched.contains("recurrent_upstream"), "{missing:?} not in {launched:?}");
 }

@@ -209,6 +209,19 @@ impl Buffer {
         Ok(RwLockWriteGuard::map(self.lock::<E>()?.write(), |all| &mut all[range]))
     }
 
+    /// The least range of their allocation that holds all of `parts`, and where each begins in it; none where they are not
+    /// of one allocation and type.
+    pub(crate) fn covering(parts: &[&Self]) -> Option<(Self, Vec<usize>)> {
+        let (one, others) = parts.split_first()?;
+        if others.iter().any(|other| !one.shares(other) || one.dtype != other.dtype) {
+            return None;
+        }
+        let offset = parts.iter().map(|part| part.offset).min()?;
+        let end = parts.iter().map(|part| part.offset + part.len).max()?;
+        let firsts = parts.iter().map(|part| part.offset - offset).collect();
+        Some((Self { offset, len: end - offset, ..(*one).clone() }, firsts))
+    }
+
     /// Whether both lie in one allocation.
     pub(crate) fn shares(&self, other: &Self) -> bool {
         match (&self.storage, &other.storage) {

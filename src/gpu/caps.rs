@@ -61,7 +61,9 @@ impl Capabilities {
             max_binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
             storage_buffers: limits.max_storage_buffers_per_shader_stage,
             workgroup_memory: limits.max_compute_workgroup_storage_size,
-            workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            workgroup_invocations: limits
+                .max_compute_invocations_per_workgroup
+                .min(limits.max_compute_workgroup_size_x),
             max_workgroups: limits.max_compute_workgroups_per_dimension,
             offset_alignment: limits
                 .min_storage_buffer_offset_alignment
@@ -105,14 +107,16 @@ impl Capabilities {
         wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE | wgpu::Features::SHADER_F16
     }
 
-    /// The limits a host should request to give this engine room: WebGPU's defaults with the adapter's own buffer and
-    /// binding sizes. The defaults alone suffice; longer sequences are then split.
+    /// The limits a host should request to give this engine room: WebGPU's defaults with the adapter's own buffer, binding
+    /// and workgroup sizes. The defaults alone suffice; longer sequences are then split, and smaller workgroups run them.
     pub fn useful_limits(adapter: &wgpu::Limits) -> wgpu::Limits {
         let defaults = wgpu::Limits::defaults();
         wgpu::Limits {
             max_buffer_size: adapter.max_buffer_size,
             max_storage_buffer_binding_size: adapter.max_storage_buffer_binding_size,
             max_compute_workgroup_storage_size: adapter.max_compute_workgroup_storage_size,
+            max_compute_invocations_per_workgroup: adapter.max_compute_invocations_per_workgroup,
+            max_compute_workgroup_size_x: adapter.max_compute_workgroup_size_x,
             // Not needed here; asking for the adapter's keeps old and small adapters usable.
             max_inter_stage_shader_variables: adapter
                 .max_inter_stage_shader_variables

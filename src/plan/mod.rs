@@ -1,6 +1,7 @@
 //! How a recurrent layer is run: which strategy, in which chunks of steps, with how much memory.
 
 mod memory;
+mod sequence;
 mod split;
 mod strategy;
 

@@ -1,6 +1,7 @@
 //! Strategies: ways to run the recurrence of one layer. All do the same work on the same buffers and pass the same
 //! tests; each says whether it can run a shape on a device.
 
+use super::sequence::Sequence;
 use crate::config::{BatchShape, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -16,11 +17,22 @@ pub trait Strategy: Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Whether it can run this layer on this device, all that `mode` needs in one submit.
+    /// Whether it can run this layer on this device, all that `mode` needs in one submit. One that was asked for by name
+    /// runs when it can.
     fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape, mode: Mode) -> std::result::Result<(), Why>;
+
+    /// Whether it is likely to be faster than those after it, where it can run.
+    fn prefers(&self, _: &Device, _: &RnnConfig, _: BatchShape) -> std::result::Result<(), Why> {
+        Ok(())
+    }
 
     /// Why one would take it, as a clause.
     fn because(&self) -> &'static str;
+
+    /// Whether `forward` writes a chunk's output too, where the chunk has one.
+    fn writes_output(&self) -> bool {
+        false
+    }
 
     /// The steps of a chunk forward; unless a strategy has its own, those of the chunk's executor.
     fn forward(&self, device: &Device, chunk: &Chunk, weights: &Weights) -> Result<Op> {
@@ -40,7 +52,7 @@ struct Stepwise;
 struct Native;
 
 /// Every strategy, in order of preference.
-pub const STRATEGIES: &[&dyn Strategy] = &[&Stepwise, &Native];
+pub const STRATEGIES: &[&dyn Strategy] = &[&Sequence, &Stepwise, &Native];
 
 impl Strategy for Stepwise {
     fn name(&self) -> &'static str {
@@ -116,7 +128,8 @@ pub fn choose(
     let mut chosen = None;
     let mut others = Vec::new();
     for strategy in STRATEGIES {
-        match (strategy.fits(device, config, shape, mode), chosen) {
+        let fits = strategy.fits(device, config, shape, mode);
+        match (fits.and_then(|()| strategy.prefers(device, config, shape)), chosen) {
             (Ok(()), None) => chosen = Some(strategy),
             (Ok(()), Some(_)) => {
                 others.push(format!("not `{}`, which fits too but is preferred less", strategy.name()))

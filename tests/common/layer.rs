@@ -5,7 +5,7 @@ use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::{Mode, Workspace};
 use wgpu_rnn::{BatchShape, Buffer, Device, Precision, Result, RnnConfig};
 
-use super::{Random, Tensors};
+use super::{Random, Tensors, choice};
 
 /// A layer, a batch and everything that goes in, under PyTorch's names: `x`, `h0`, `c0`, `dy`, `dhn`, `dcn` and the
 /// weights. Those of the former but `x` may be absent.
@@ -112,8 +112,10 @@ impl Layer {
 
     /// Plans it.
     pub fn plan(&self, device: &Device, mode: Mode) -> Result<Rnn> {
+        let (strategy, span) = choice(device).unzip();
         let options = Options {
-            strategy: None,
+            strategy,
+            span: span.flatten(),
             lengths: self.lengths.is_some(),
             recompute: self.recompute,
             precision: self.precision,

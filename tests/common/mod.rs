@@ -9,7 +9,7 @@ pub use layer::{Layer, Running};
 pub use model::Model;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 
 use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::{Device, DeviceKind};
@@ -30,10 +30,33 @@ pub fn gpu() -> Device {
         .expect("the shader tests need a Vulkan adapter: run `cargo xtask driver`")
 }
 
-/// Every executor that has to agree: the oracle, the CPU in f32, and a GPU with the tiles of software and of hardware.
+/// Every executor that has to agree: the oracle, the CPU in f32, and a GPU with the tiles of software and of hardware and
+/// each of its strategies.
 pub fn devices() -> Vec<Device> {
     let (oracle, cpu) = (Device::oracle().expect("oracle"), Device::cpu().expect("CPU"));
-    vec![oracle, cpu, tiled(AdapterKind::Software), tiled(AdapterKind::Gpu)]
+    let kinds = [AdapterKind::Software, AdapterKind::Gpu];
+    let gpus = kinds.into_iter().flat_map(|kind| GPU_STRATEGIES.map(|strategy| forced(tiled(kind), strategy, None)));
+    [oracle, cpu].into_iter().chain(gpus).collect()
+}
+
+/// Every strategy of GPUs.
+pub const GPU_STRATEGIES: [&str; 2] = ["stepwise", "sequence"];
+
+/// What layers are planned with on a device: the strategy, and the steps of a dispatch.
+type Choice = (&'static str, Option<usize>);
+
+static CHOICES: Mutex<Vec<(Device, Choice)>> = Mutex::new(Vec::new());
+
+/// The device, and from now on layers are planned on it with this strategy and span.
+pub fn forced(device: Device, strategy: &'static str, span: Option<usize>) -> Device {
+    CHOICES.lock().expect("choices").push((device.clone(), (strategy, span)));
+    device
+}
+
+/// What was chosen for a device, if anything was.
+pub fn choice(device: &Device) -> Option<Choice> {
+    let choices = CHOICES.lock().expect("choices");
+    choices.iter().find(|(of, _)| of.gpu().is_some() && of.same(device)).map(|(_, choice)| *choice)
 }
 
 /// A GPU with WebGPU's default limits and the lanes and tiles of a class, whatever it is.
@@ -67,13 +90,15 @@ pub fn wgpu_device_with(
     pollster::block_on(adapter.request_device(&descriptor)).expect("a device with these limits")
 }
 
-/// [`tiled`] devices with f16. Empty where the adapter has none.
+/// [`tiled`] devices with f16, one for each strategy. Empty where the adapter has none.
 pub fn half_devices() -> Vec<Device> {
-    let of = |kind| {
+    let of = |kind, strategy| {
         let (device, queue) = wgpu_device_with(wgpu::Features::SHADER_F16, |_| wgpu::Limits::defaults());
-        Device::from_wgpu_as(device, queue, kind)
+        forced(Device::from_wgpu_as(device, queue, kind), strategy, None)
     };
-    let all = [AdapterKind::Software, AdapterKind::Gpu].map(of);
+    let kinds = [AdapterKind::Software, AdapterKind::Gpu];
+    let all: Vec<Device> =
+        kinds.into_iter().flat_map(|kind| GPU_STRATEGIES.map(|strategy| of(kind, strategy))).collect();
     all.into_iter().filter(|device| device.gpu().is_some_and(|gpu| gpu.capabilities().f16)).collect()
 }
 

@@ -13,11 +13,18 @@
 //! sequence of one step index after another is one pipeline and one bind group with a moving offset. No buffer aliases
 //! another; none needs zeroing; `saved`, `h` and `c` must reach backward.
 //!
+//! The `sequence_*` kernels do the same in a dispatch for many steps, and forward writes the output with them.
+//!
 //! A shader of `shaders/recurrent/`, its host file here and its CPU twin share a stem.
 
 mod backward;
 mod forward;
 mod output;
+mod prepare;
+mod sequence;
+mod sequence_backward;
+mod sequence_forward;
+mod states;
 mod tiles;
 mod upstream;
 
@@ -26,9 +33,15 @@ use bytemuck::{Pod, Zeroable};
 pub use backward::{KERNEL as BACKWARD, SHARED as BACKWARD_SHARED};
 pub use forward::{KERNEL as FORWARD, SHARED as FORWARD_SHARED};
 pub use output::KERNEL as OUTPUT;
+pub use prepare::{KERNEL as PREPARE, Prepare};
+pub use sequence::{Pass, SequenceTile};
+pub use sequence_backward::KERNEL as SEQUENCE_BACKWARD;
+pub use sequence_forward::KERNEL as SEQUENCE_FORWARD;
+pub use states::{KERNEL as STATES, Move, move_states};
 pub use upstream::KERNEL as UPSTREAM;
 
 use super::gemm::Matrix;
+use super::op::distinct;
 use super::rows::RowMap;
 use crate::cell::Cell;
 use crate::config::BatchShape;
@@ -77,6 +90,10 @@ pub struct Chunk {
     /// `[states, B, D, H]`: the state in f32 while steps run, where `saved`, `h` and `c` are stored as f16; none
     /// otherwise.
     pub carry: Option<Buffer>,
+    /// `[T, B, D·H]` in time order, which forward writes as well where the strategy does: the whole output, or none.
+    pub output: Option<Buffer>,
+    /// Most steps that a dispatch of many takes; none for an estimate.
+    pub span: Option<usize>,
 }
 
 /// Recurrent weights, as each executor reads them.
@@ -140,6 +157,38 @@ impl Chunk {
             None if self.cell.has_c() => Err(Error::invalid("the cell states", "there", "none")),
             None => Ok(()),
         }
+    }
+}
+
+impl Gradients {
+    /// How `dy` is ordered, for the shaders: 0 there is none, 1 time order, 2 step order.
+    fn order(&self) -> u32 {
+        match (&self.dy, self.in_step_order) {
+            (None, _) => 0,
+            (Some(_), false) => 1,
+            (Some(_), true) => 2,
+        }
+    }
+
+    /// An error unless these are the gradients around `chunk`, and share no allocation with anything that `kernel` reads
+    /// or writes.
+    fn check(&self, device: &Device, chunk: &Chunk, weights: &Weights, kernel: &str) -> Result<()> {
+        let state = [chunk.batch, chunk.directions, chunk.hidden];
+        for carry in self.dc.iter().chain([&self.dh]) {
+            carry.check("a carried gradient", device, &state, DType::Float)?;
+        }
+        if chunk.cell.has_c() && self.dc.is_none() {
+            return Err(Error::invalid("the carried gradient of c", "there", "none"));
+        }
+        let mut read = vec![&chunk.h, &weights.w_hh.buffer, &weights.workspace, &chunk.lengths];
+        if let Some(dy) = &self.dy {
+            let rows = if self.in_step_order { chunk.steps * chunk.batch } else { self.rows.window_rows };
+            dy.check_floats("dy", device, &[rows, chunk.directions * chunk.hidden])?;
+            read.push(dy);
+        }
+        read.extend(&chunk.c);
+        let written: Vec<&Buffer> = [&chunk.saved, &self.dh].into_iter().chain(&self.dc).collect();
+        distinct(kernel, &written, &read)
     }
 }
 

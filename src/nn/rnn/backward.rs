@@ -21,18 +21,15 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
     let mut program = Program::default();
     let [dh, dc] = &workspace.carry;
     for layer in (0..rnn.config.layers).rev() {
-        let stage = Stage::new(with, layer)?;
+        // y may be its own gradient: computing states again leaves it alone.
+        let stage = Stage::new(with, layer, false)?;
         let again = rnn.cuts.recompute.is_some();
         if again {
             stage.pack(&mut program)?;
         }
-        let carried = || {
-            let c = rnn.config.cell.has_c().then_some((dc, &gradients.dcn, &gradients.dc0));
-            std::iter::once((dh, &gradients.dhn, &gradients.dh0)).chain(c)
-        };
-        for (carry, given, _) in carried() {
-            program.push(rnn.state_in(layer, given.as_ref(), &rnn.slot(carry, 0))?);
-        }
+        let carried =
+            || [Some(dh), rnn.config.cell.has_c().then_some(dc)].into_iter().flatten().map(|dh| rnn.slot(dh, 0));
+        rnn.states_in(layer, [&gradients.dhn, &gradients.dcn], carried(), &mut program)?;
         let dy = if layer + 1 == rnn.config.layers { gradients.dy.as_ref() } else { Some(with.inner(layer)) };
         let dx = if layer > 0 { Some(with.inner(layer - 1)) } else { gradients.dx.as_ref() };
         // Chunks of two directions reach into each other's times, so both directions add.
@@ -58,11 +55,7 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
                 input_gradient(with, layer, chunk, dx, adds, &mut program)?;
             }
         }
-        for (carry, _, to) in carried() {
-            if let Some(to) = to {
-                program.push(rnn.state_out(layer, &rnn.slot(carry, 0), to)?);
-            }
-        }
+        rnn.states_out(layer, carried(), [&gradients.dh0, &gradients.dc0], &mut program)?;
     }
     Ok(program)
 }

@@ -7,30 +7,21 @@ use super::bind::Binding;
 use super::stage::Stage;
 use crate::device::Buffer;
 use crate::error::Result;
-use crate::kernel::copy::copy;
+use crate::kernel::Program;
 use crate::kernel::gemm::Matrix;
-use crate::kernel::recurrent::Chunk;
-use crate::kernel::{Op, Program};
+use crate::kernel::recurrent::{Chunk, Move, move_states};
 use crate::plan::{bindable, overlap, windows};
 
 pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
     let Binding { rnn, io, .. } = *with;
     let mut program = Program::default();
     for layer in 0..rnn.config.layers {
-        let stage = Stage::new(with, layer)?;
-        stage.pack(&mut program)?;
-        if let Some(first) = stage.runs.first() {
-            for (given, kept) in [&io.h0, &io.c0].into_iter().zip(&first.kept) {
-                program.push(rnn.state_in(layer, given.as_ref(), kept)?);
-            }
-            for (given, carried) in [&io.h0, &io.c0].into_iter().zip(first.before_in_full()) {
-                program.push(rnn.state_in(layer, given.as_ref(), &carried)?);
-            }
-        }
+        let stage = Stage::new(with, layer, rnn.writes_output(with, layer)?)?;
+        stage.prepare(&mut program)?;
         for (index, run) in stage.runs.iter().enumerate() {
             stage.forward(run, &mut program)?;
             stage.keep(run, stage.runs.get(index + 1), &mut program)?;
-            if layer + 1 == rnn.config.layers {
+            if layer + 1 == rnn.config.layers && run.chunk.output.is_none() {
                 output(rnn, &run.chunk, &io.y, &mut program)?;
             }
         }
@@ -38,11 +29,7 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         if let Some(last) = stage.runs.last() {
             let stored = last.states().map(|states| rnn.slot(states, last.chunk.steps));
             let states: Vec<Matrix> = if last.chunk.carry.is_some() { last.carried() } else { stored.collect() };
-            for (states, to) in states.iter().zip([&io.hn, &io.cn]) {
-                if let Some(to) = to {
-                    program.push(rnn.state_out(layer, states, to)?);
-                }
-            }
+            rnn.states_out(layer, states, [&io.hn, &io.cn], &mut program)?;
         }
     }
     Ok(program)
@@ -78,21 +65,44 @@ impl Rnn {
         if overlap(&steps, &other) { vec![whole] } else { vec![steps, other] }
     }
 
-    /// The caller's state `[L·D, B, H]` (or zero) into a slot `[B, D, H]`.
-    pub(super) fn state_in(&self, layer: usize, from: Option<&Buffer>, to: &Matrix) -> Result<Op> {
-        let from = from.map(|buffer| self.caller_state(layer, buffer));
-        let (batch, hidden) = (self.shape.batch, self.config.hidden);
-        copy(&self.device, self.config.directions(), batch, hidden, from.as_ref(), to)
+    /// Whether the strategy writes the output of a layer with its steps: of the last, where one binding holds all of y.
+    fn writes_output(&self, with: &Binding<'_>, layer: usize) -> Result<bool> {
+        let (row, y) = (self.shape.batch * self.config.outputs(), &with.io.y);
+        let whole = windows(&self.device, self.shape.steps, row, y.element_bytes() as usize)?.len() == 1;
+        Ok(whole && layer + 1 == self.config.layers && self.strategy.writes_output())
     }
 
-    /// A slot into the caller's state.
-    pub(super) fn state_out(&self, layer: usize, from: &Matrix, to: &Buffer) -> Result<Op> {
-        let (batch, hidden) = (self.shape.batch, self.config.hidden);
-        let to = self.caller_state(layer, to);
-        copy(&self.device, self.config.directions(), batch, hidden, Some(from), &to)
+    /// The caller's states `[L·D, B, H]` (or zero) into slots `[B, D, H]`.
+    pub(super) fn states_in<'a>(
+        &self,
+        layer: usize,
+        from: impl IntoIterator<Item = &'a Option<Buffer>>,
+        to: impl IntoIterator<Item = Matrix>,
+        program: &mut Program,
+    ) -> Result<()> {
+        let from = from.into_iter().map(|from| from.as_ref().map(|buffer| self.caller_state(layer, buffer)));
+        let moves: Vec<Move> = from.zip(to).collect();
+        move_states(&self.device, self.state_shape(), &moves, program)
     }
 
-    fn caller_state(&self, layer: usize, buffer: &Buffer) -> Matrix {
+    /// Slots into the caller's states that there are.
+    pub(super) fn states_out<'a>(
+        &self,
+        layer: usize,
+        from: impl IntoIterator<Item = Matrix>,
+        to: impl IntoIterator<Item = &'a Option<Buffer>>,
+        program: &mut Program,
+    ) -> Result<()> {
+        let both = from.into_iter().zip(to).filter_map(|(from, to)| Some((from, to.as_ref()?)));
+        let moves: Vec<Move> = both.map(|(from, to)| (Some(from), self.caller_state(layer, to))).collect();
+        move_states(&self.device, self.state_shape(), &moves, program)
+    }
+
+    fn state_shape(&self) -> [usize; 3] {
+        [self.config.directions(), self.shape.batch, self.config.hidden]
+    }
+
+    pub(super) fn caller_state(&self, layer: usize, buffer: &Buffer) -> Matrix {
         let one = self.shape.batch * self.config.hidden;
         let offset = layer * self.config.directions() * one;
         Matrix { offset, direction: one, ..Matrix::dense(buffer, self.config.hidden) }

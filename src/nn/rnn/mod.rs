@@ -37,6 +37,9 @@ pub struct Options<'a> {
     pub recompute: Option<usize>,
     /// How packed weights and activations are stored. Default: as f32.
     pub precision: Precision,
+    /// Most steps that one dispatch takes with a strategy whose dispatches take many. Default: as many as end soon enough
+    /// for the driver and the screen, by a cautious estimate.
+    pub span: Option<usize>,
 }
 
 /// A recurrent layer planned for one shape on one device. Immutable; see [`Rnn::bind`].
@@ -48,6 +51,7 @@ pub struct Rnn {
     mode: Mode,
     lengths: bool,
     precision: Precision,
+    span: Option<usize>,
     strategy: &'static dyn Strategy,
     why: String,
     cuts: Cuts,
@@ -105,8 +109,8 @@ impl Rnn {
         }
         let cuts = Cuts::new(device, &config, shape, options.recompute.filter(|_| mode == Mode::Train), size)?;
         let layout = Layout::new(device, &config, shape, mode, precision, &cuts)?;
-        let (device, lengths) = (device.clone(), options.lengths);
-        Ok(Self { device, config, shape, mode, lengths, precision, strategy, why, cuts, layout })
+        let (device, lengths, span) = (device.clone(), options.lengths, options.span);
+        Ok(Self { device, config, shape, mode, lengths, span, precision, strategy, why, cuts, layout })
     }
 
     /// The layer.

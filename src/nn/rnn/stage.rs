@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::Program;
 use crate::kernel::copy::copy;
 use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
-use crate::kernel::recurrent::{Chunk, Weights};
+use crate::kernel::recurrent::{Chunk, Move, Prepare, Weights, move_states};
 use crate::kernel::rows::RowMap;
 use crate::kernel::transpose::transpose;
 use crate::plan::{ChunkBuffers, Part, granule, overlap, reversed, windows};
@@ -55,16 +55,40 @@ pub(super) struct Piece {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(with: &'a Binding<'a>, layer: usize) -> Result<Self> {
+    /// With its chunks writing the output too, if `writes` says so.
+    pub(super) fn new(with: &'a Binding<'a>, layer: usize, writes: bool) -> Result<Self> {
         let sections = with.reserve.layer(layer);
         let runs = with.rnn.cuts.chunks.iter().filter_map(|part| Some((part, sections.get(part.section)?)));
         Ok(Self {
             with,
             layer,
-            runs: runs.map(|(part, section)| with.run(layer, part, section)).collect::<Result<_>>()?,
+            runs: runs.map(|(part, section)| with.run(layer, part, section, writes)).collect::<Result<_>>()?,
             weights: with.weights(layer)?,
             source: with.source(layer)?,
         })
+    }
+
+    /// Packs weights and brings the initial states before the first chunk: one dispatch where one binding can hold the
+    /// layer's parameters and no states are kept apart.
+    pub(super) fn prepare(&self, program: &mut Program) -> Result<()> {
+        let Self { with, layer, .. } = *self;
+        let Binding { rnn, io, workspace, .. } = *with;
+        let Some(first) = self.runs.first() else { return Ok(()) };
+        if rnn.cuts.recompute.is_none() {
+            let initial = [&io.h0, &io.c0].map(|state| state.as_ref().map(|buffer| rnn.caller_state(layer, buffer)));
+            let (inputs, w_ih) = (rnn.config.layer_input(layer), with.tensor("weight_ih", layer, false)?);
+            let at_once = Prepare { inputs, w_ih, packed_input: &workspace.packed_input, initial };
+            if let Some(op) = first.chunk.prepare(&rnn.device, &self.weights, &at_once)? {
+                program.push(op);
+                return Ok(());
+            }
+        }
+        self.pack(program)?;
+        rnn.states_in(layer, [&io.h0, &io.c0], first.kept.iter().cloned(), program)?;
+        for (given, carried) in [&io.h0, &io.c0].into_iter().zip(first.before_in_full()) {
+            rnn.states_in(layer, [given], [carried], program)?;
+        }
+        Ok(())
     }
 
     /// Packs the weights for a GPU's products and steps. The CPU packs for itself.
@@ -101,9 +125,8 @@ impl<'a> Stage<'a> {
     pub(super) fn forward(&self, run: &Run, program: &mut Program) -> Result<()> {
         let rnn = self.with.rnn;
         if rnn.cuts.recompute.is_some() {
-            for (kept, states) in run.kept.iter().zip(run.states()) {
-                program.push(copy(&rnn.device, 1, rnn.shape.batch, kept.row, Some(kept), &rnn.slot(states, 0))?);
-            }
+            let moves = run.kept.iter().zip(run.states()).map(|(kept, to)| (Some(kept.clone()), rnn.slot(to, 0)));
+            rnn.move_whole(moves.collect(), program)?;
             if let (Some(kept), Some(carry)) = (&run.kept_in_full, &run.chunk.carry) {
                 program.push(copy(&rnn.device, 1, 1, kept.row, Some(kept), &Matrix::dense(carry, kept.row))?);
             }
@@ -151,13 +174,10 @@ impl<'a> Stage<'a> {
         if let (Some(kept), Some(carry)) = (&next.kept_in_full, &run.chunk.carry) {
             program.push(copy(device, 1, 1, kept.row, Some(&Matrix::dense(carry, kept.row)), kept)?);
         }
-        for (index, (states, kept)) in run.states().zip(&next.kept).enumerate() {
-            // h for the layer above has the state before the next chunk in it, unless that is in a section of its own.
-            if index > 0 || run.above.is_none() || run.section != next.section {
-                program.push(copy(device, 1, batch, width, Some(&rnn.slot(states, steps)), kept)?);
-            }
-        }
-        Ok(())
+        // h for the layer above has the state before the next chunk in it, unless that is in a section of its own.
+        let skipped = usize::from(run.above.is_some() && run.section == next.section);
+        let moves = run.states().zip(&next.kept).skip(skipped);
+        rnn.move_whole(moves.map(|(states, kept)| (Some(rnn.slot(states, steps)), kept.clone())).collect(), program)
     }
 }
 
@@ -192,7 +212,7 @@ impl Run {
 }
 
 impl Binding<'_> {
-    fn run(&self, layer: usize, part: &Part, section: &ChunkBuffers) -> Result<Run> {
+    fn run(&self, layer: usize, part: &Part, section: &ChunkBuffers, writes: bool) -> Result<Run> {
         let rnn = self.rnn;
         let Part { steps, section: index, place } = part;
         let state = rnn.shape.batch * rnn.config.outputs();
@@ -224,6 +244,8 @@ impl Binding<'_> {
             h,
             c,
             carry: (!self.workspace.state.is_empty()).then(|| self.workspace.state.clone()),
+            output: writes.then(|| self.io.y.clone()),
+            span: rnn.span,
         };
         let above = above.then(|| rnn.slot(&section.h, slot_of_h + 1));
         let all = rnn.config.cell.states() * state;
@@ -322,6 +344,11 @@ impl Rnn {
         let backwards =
             self.config.bidirectional && (self.lengths || overlap(&reversed(steps, self.shape.steps), window));
         overlap(steps, window) || backwards
+    }
+
+    /// Moves states of both directions at once.
+    fn move_whole(&self, moves: Vec<Move>, program: &mut Program) -> Result<()> {
+        move_states(&self.device, [1, self.shape.batch, self.config.outputs()], &moves, program)
     }
 
     /// A slot of states `[slots, B, D, H]`.

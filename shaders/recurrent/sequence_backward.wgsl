@@ -1,0 +1,274 @@
+// A span of time steps of one layer backward in one dispatch, all its directions; the last steps first. A workgroup owns
+// all units of RB sequences of one direction. A step brings the gradient of its h together (what the later step passes
+// through W_hh, what reached it directly, what comes from the output), then runs the cell; the saved values become
+// gradients of the pre-activations, in place. After the chunk's first step the last dispatch passes that step through
+// W_hh too, which leaves the gradient of the chunk's first state.
+//
+// Units, slices of k (here the G·H rows of W_hh) and held weights are as in sequence_forward.wgsl.
+
+struct Sequence {
+    batch: u32, hidden: u32, directions: u32, steps: u32,
+    span: u32, w_direction: u32, dy_order: u32, pad0: u32, // dy_order: 0 no dy, 1 time order, 2 step order
+    rows: Rows,
+}
+
+struct Step {
+    index: u32, // span, counted from the chunk's end
+}
+
+@group(0) @binding(0) var<uniform> u: Sequence;
+@group(0) @binding(1) var<uniform> step: Step;
+@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][G·H, H]: W_hh
+@group(0) @binding(3) var<storage, read> lengths: array<u32>;      // [B]
+@group(0) @binding(4) var<storage, read> h: array<h_t>;            // [steps + 1, B, D, H]
+@group(0) @binding(5) var<storage, read> c: array<c_t>;            // the same, for cells that have it
+@group(0) @binding(6) var<storage, read> dy: array<dy_t>;          // [T, B, D·H] in time order, or of the chunk in step order
+@group(0) @binding(7) var<storage, read_write> saved: array<saved_t>; // [steps, B, D, SAVED, H]
+@group(0) @binding(8) var<storage, read_write> dh: array<f32>;     // [B, D, H], carried from span to span
+@group(0) @binding(9) var<storage, read_write> dc: array<f32>;     // the same
+
+const COLUMNS: u32 = LANES / SPLIT;
+const OWN: u32 = (RB + SPLIT - 1u) / SPLIT;
+const ROOM: u32 = max(COLUMNS * UNITS * GATES, SLICE * SPLIT);
+const PARTS: u32 = select(1u, LANES * RB, SPLIT > 1u);
+
+// Gradients of the later step's pre-activations on the recurrent side, by row of W_hh; zero beyond them.
+var<workgroup> later: array<f32, ROOM * RB>;
+var<workgroup> parts: array<f32, PARTS>;
+
+// What the cell needs of a step, and the gradient of its output.
+struct Kept {
+    saved: array<f32, SAVED>,
+    h: f32, c_before: f32, c_after: f32, dy: f32,
+}
+
+// Of row `m` of the chunk.
+fn kept(m: u32, direction: u32, unit: u32) -> Kept {
+    var found: Kept;
+    let width = u.directions * u.hidden;
+    let state = m * width + direction * u.hidden + unit;
+    let slots = (m * u.directions + direction) * u.hidden * SAVED + unit;
+    for (var v = 0u; v < SAVED; v++) {
+        found.saved[v] = f32(saved[slots + v * u.hidden]);
+    }
+    found.h = f32(h[state]);
+    if HAS_C {
+        found.c_before = f32(c[state]);
+        found.c_after = f32(c[state + u.batch * width]);
+    }
+    if u.dy_order == 2u {
+        found.dy = f32(dy[state]);
+    } else if u.dy_order == 1u {
+        let row = row_without_padding(u.rows, m, direction == 1u);
+        if row != NOWHERE {
+            found.dy = f32(dy[row * width + direction * u.hidden + unit]);
+        }
+    }
+    return found;
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let direction = group.z;
+    var part = 0u;
+    var column = lane;
+    if SPLIT > 1u {
+        part = lane / COLUMNS;
+        column = lane % COLUMNS;
+    }
+    let b0 = group.y * RB;
+    var units = UNITS;
+    var rows = OWN;
+    if ROLLED == 1u {
+        units = (u.hidden + COLUMNS - 1u) / COLUMNS;
+        rows = min(RB, u.batch - b0);
+    }
+    let width = u.directions * u.hidden;
+    let gates = GATES * u.hidden;
+    let weights = direction * u.w_direction;
+    let first = step.index * u.span;
+    let end = min(first + u.span, u.steps);
+    let slice = (gates + SPLIT - 1u) / SPLIT;
+    let k_first = part * slice;
+    let k_end = min(k_first + slice, gates);
+    let slots_of = HIDDEN_SLOTS;
+
+    for (var i = lane; i < ROOM * RB; i += LANES) {
+        later[i] = 0.0;
+    }
+    workgroupBarrier();
+    var gradients: array<f32, UNITS * OWN>;
+    var gradients_c: array<f32, UNITS * OWN>;
+    for (var i = 0u; i < units; i++) {
+        for (var j = 0u; j < rows; j++) {
+            let unit = column + i * COLUMNS;
+            let r = part + j * SPLIT;
+            if unit >= u.hidden || r >= RB || b0 + r >= u.batch {
+                continue;
+            }
+            let own = (b0 + r) * width + direction * u.hidden + unit;
+            gradients[i * OWN + j] = dh[own];
+            if HAS_C {
+                gradients_c[i * OWN + j] = dc[own];
+            }
+            if first > 0u {
+                let m = (u.steps - first) * u.batch + b0 + r;
+                let slots = (m * u.directions + direction) * u.hidden * SAVED + unit;
+                for (var g = 0u; g < GATES; g++) {
+                    later[(g * u.hidden + unit) * RB + r] = f32(saved[slots + slots_of[g] * u.hidden]);
+                }
+            }
+        }
+    }
+    var lengths_own: array<u32, OWN>;
+    for (var j = 0u; j < rows; j++) {
+        lengths_own[j] = lengths[min(b0 + part + j * SPLIT, u.batch - 1u)];
+    }
+
+    let only = min(column, u.hidden - 1u);
+    var mine: array<f32, SLICE>;
+    var ahead: array<Kept, OWN>;
+    if ROLLED == 0u {
+        if HELD == 1u {
+            for (var k = 0u; k < SLICE; k++) {
+                let place = weights + min(k_first + k, gates - 1u) * u.hidden + only;
+                mine[k] = select(0.0, f32(w[place]), k_first + k < k_end);
+            }
+        }
+        for (var j = 0u; j < rows; j++) {
+            let m = (u.steps - 1u - first) * u.batch + min(b0 + part + j * SPLIT, u.batch - 1u);
+            ahead[j] = kept(m, direction, only);
+        }
+    }
+    workgroupBarrier();
+
+    for (var n = first; n <= end; n++) {
+        // The pass after a span belongs to the next one, or, after the chunk's first step, to this one.
+        if n == end && n < u.steps {
+            break;
+        }
+        var now: array<Kept, OWN>;
+        if ROLLED == 0u {
+            now = ahead;
+            let row = (u.steps - 1u - min(n + 1u, u.steps - 1u)) * u.batch;
+            for (var j = 0u; j < rows; j++) {
+                ahead[j] = kept(row + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+            }
+        }
+        if n > 0u {
+            for (var i0 = 0u; i0 < units; i0 += TILE) {
+                var sums: array<array<f32, RB>, TILE>;
+                if HELD == 1u {
+                    for (var k = 0u; k < SLICE; k++) {
+                        for (var r = 0u; r < RB; r++) {
+                            sums[0][r] = fma(later[(k_first + k) * RB + r], mine[k], sums[0][r]);
+                        }
+                    }
+                } else {
+                    for (var k = k_first; k < k_end; k++) {
+                        var row: array<f32, TILE>;
+                        for (var t = 0u; t < TILE; t++) {
+                            let unit = min(column + (i0 + t) * COLUMNS, u.hidden - 1u);
+                            row[t] = f32(w[weights + k * u.hidden + unit]);
+                        }
+                        for (var r = 0u; r < RB; r++) {
+                            let gradient = later[k * RB + r];
+                            for (var t = 0u; t < TILE; t++) {
+                                sums[t][r] = fma(gradient, row[t], sums[t][r]);
+                            }
+                        }
+                    }
+                }
+                if SPLIT > 1u {
+                    for (var r = 0u; r < RB; r++) {
+                        parts[(part * RB + r) * COLUMNS + column] = sums[0][r];
+                    }
+                    workgroupBarrier();
+                    for (var j = 0u; j < rows; j++) {
+                        let r = min(part + j * SPLIT, RB - 1u);
+                        var sum = 0.0;
+                        for (var p = 0u; p < SPLIT; p++) {
+                            sum += parts[(p * RB + r) * COLUMNS + column];
+                        }
+                        gradients[j] += sum;
+                    }
+                } else {
+                    for (var t = 0u; t < TILE; t++) {
+                        for (var r = 0u; r < RB; r++) {
+                            gradients[(i0 + t) * OWN + r] += sums[t][r];
+                        }
+                    }
+                }
+            }
+        }
+        if n == u.steps {
+            break;
+        }
+        // Where k is split, the barrier above parts what is read from what is written next.
+        if SPLIT == 1u {
+            workgroupBarrier();
+        }
+        for (var i = 0u; i < units; i++) {
+            let unit = column + i * COLUMNS;
+            for (var j = 0u; j < rows; j++) {
+                let r = part + j * SPLIT;
+                let sequence = b0 + r;
+                if unit >= u.hidden || r >= RB || sequence >= u.batch {
+                    continue;
+                }
+                let s = u.steps - 1u - n;
+                let m = s * u.batch + sequence;
+                let slots = (m * u.directions + direction) * u.hidden * SAVED + unit;
+                if u.rows.first_step + s >= lengths_own[j] {
+                    // Padding: gradients of the final state wait for the sequence's own last step.
+                    for (var v = 0u; v < SAVED; v++) {
+                        saved[slots + v * u.hidden] = saved_t(0.0);
+                    }
+                    for (var g = 0u; g < GATES; g++) {
+                        later[(g * u.hidden + unit) * RB + r] = 0.0;
+                    }
+                    continue;
+                }
+                var at: Kept;
+                if ROLLED == 0u {
+                    at = now[j];
+                } else {
+                    at = kept(m, direction, unit);
+                }
+                let own = i * OWN + j;
+                let dh_now = gradients[own] + at.dy;
+                let done = cell_backward(at.saved, at.h, at.c_before, at.c_after, dh_now, gradients_c[own]);
+                gradients[own] = done.dh;
+                if HAS_C {
+                    gradients_c[own] = done.dc;
+                }
+                var stored: array<f32, SAVED>;
+                for (var v = 0u; v < SAVED; v++) {
+                    // As it will be read after the span.
+                    let value = saved_t(done.saved[v]);
+                    saved[slots + v * u.hidden] = value;
+                    stored[v] = f32(value);
+                }
+                for (var g = 0u; g < GATES; g++) {
+                    later[(g * u.hidden + unit) * RB + r] = stored[slots_of[g]];
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+
+    for (var i = 0u; i < units; i++) {
+        for (var j = 0u; j < rows; j++) {
+            let unit = column + i * COLUMNS;
+            let r = part + j * SPLIT;
+            if unit >= u.hidden || r >= RB || b0 + r >= u.batch {
+                continue;
+            }
+            let own = (b0 + r) * width + direction * u.hidden + unit;
+            dh[own] = gradients[i * OWN + j];
+            if HAS_C {
+                dc[own] = gradients_c[i * OWN + j];
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+// A span of time steps of one layer in one dispatch, all its directions. A workgroup owns all units of RB sequences of
+// one direction, so that nothing but its own barriers stands between two steps.
+//
+// An invocation owns UNITS units, COLUMNS apart. Where there are more invocations than units, SPLIT of them share a
+// unit: each sums over its own slice of k, and the rows are dealt out among them for the cell. Lanes take neighbouring
+// units, so that W_hhᵀ is read contiguously; h is uniform over the lanes of a slice. HELD: the weights of an
+// invocation stay in its registers for the whole span. ROLLED: loops over units and rows stay loops, since unrolled they
+// would be too much code.
+
+struct Sequence {
+    batch: u32, hidden: u32, directions: u32, first_step: u32,
+    steps: u32, span: u32, w_direction: u32, has_bias: u32,
+    has_y: u32, pad0: u32, pad1: u32, pad2: u32,
+}
+
+struct Step {
+    index: u32, // span within the bound chunk
+}
+
+@group(0) @binding(0) var<uniform> u: Sequence;
+@group(0) @binding(1) var<uniform> step: Step;
+@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][H + 1, G·H]: W_hhᵀ, then b_hh
+@group(0) @binding(3) var<storage, read> lengths: array<u32>;      // [B]
+@group(0) @binding(4) var<storage, read_write> saved: array<saved_t>; // [steps, B, D, SAVED, H]
+@group(0) @binding(5) var<storage, read_write> h: array<h_t>;      // [steps + 1, B, D, H]
+@group(0) @binding(6) var<storage, read_write> c: array<c_t>;      // the same, for cells that have it
+// The state in full precision where h and c are stored in half: [B, D, H] of h, then of c.
+@group(0) @binding(7) var<storage, read_write> carry: array<f32>;
+@group(0) @binding(8) var<storage, read_write> y: array<y_t>;      // [T, B, D·H] in time order, of the last layer
+
+const COLUMNS: u32 = LANES / SPLIT;
+// Rows that an invocation runs the cell for.
+const OWN: u32 = (RB + SPLIT - 1u) / SPLIT;
+const ROOM: u32 = max(COLUMNS * UNITS, SLICE * SPLIT);
+const PARTS: u32 = select(1u, LANES * RB * GATES, SPLIT > 1u);
+
+// h before the step and after it, in turn; zero where there is no unit or no sequence.
+var<workgroup> states: array<f32, 2u * ROOM * RB>;
+var<workgroup> parts: array<f32, PARTS>;
+
+// Input projections of a unit, at a row of the chunk.
+fn projected(row: u32, direction: u32, unit: u32) -> array<f32, GATES> {
+    var x: array<f32, GATES>;
+    let slots = (row * u.directions + direction) * u.hidden * SAVED + unit;
+    for (var g = 0u; g < GATES; g++) {
+        x[g] = f32(saved[slots + g * u.hidden]);
+    }
+    return x;
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let direction = group.z;
+    var part = 0u;
+    var column = lane;
+    if SPLIT > 1u {
+        part = lane / COLUMNS;
+        column = lane % COLUMNS;
+    }
+    let b0 = group.y * RB;
+    var units = UNITS;
+    var rows = OWN;
+    if ROLLED == 1u {
+        units = (u.hidden + COLUMNS - 1u) / COLUMNS;
+        rows = min(RB, u.batch - b0);
+    }
+    let width = u.directions * u.hidden;
+    let gates = GATES * u.hidden;
+    let weights = direction * u.w_direction;
+    let first = step.index * u.span;
+    let end = min(first + u.span, u.steps);
+    let slice = (u.hidden + SPLIT - 1u) / SPLIT;
+    let k_first = part * slice;
+    let k_end = min(k_first + slice, u.hidden);
+
+    for (var i = lane; i < 2u * ROOM * RB; i += LANES) {
+        states[i] = 0.0;
+    }
+    workgroupBarrier();
+    var cells: array<f32, UNITS * OWN>;
+    for (var i = 0u; i < units; i++) {
+        for (var j = 0u; j < rows; j++) {
+            let unit = column + i * COLUMNS;
+            let r = part + j * SPLIT;
+            if unit >= u.hidden || r >= RB || b0 + r >= u.batch {
+                continue;
+            }
+            let own = (b0 + r) * width + direction * u.hidden + unit;
+            let slot = first * u.batch * width + own;
+            if CARRIED == 1u {
+                states[unit * RB + r] = carry[own];
+                if HAS_C {
+                    cells[i * OWN + j] = carry[u.batch * width + own];
+                }
+            } else {
+                states[unit * RB + r] = f32(h[slot]);
+                if HAS_C {
+                    cells[i * OWN + j] = f32(c[slot]);
+                }
+            }
+        }
+    }
+    var lengths_own: array<u32, OWN>;
+    for (var j = 0u; j < rows; j++) {
+        lengths_own[j] = lengths[min(b0 + part + j * SPLIT, u.batch - 1u)];
+    }
+
+    // With one unit an invocation, what does not change stays in registers, and the input projections of the step after
+    // are on their way while this one is worked on.
+    let only = min(column, u.hidden - 1u);
+    var mine: array<array<f32, GATES>, SLICE>;
+    var bias: array<f32, GATES>;
+    var ahead: array<array<f32, GATES>, OWN>;
+    if ROLLED == 0u {
+        if HELD == 1u {
+            for (var k = 0u; k < SLICE; k++) {
+                for (var g = 0u; g < GATES; g++) {
+                    let place = weights + min(k_first + k, u.hidden - 1u) * gates + g * u.hidden + only;
+                    mine[k][g] = select(0.0, f32(w[place]), k_first + k < k_end);
+                }
+            }
+        }
+        if u.has_bias != 0u && part == 0u {
+            for (var g = 0u; g < GATES; g++) {
+                bias[g] = f32(w[weights + u.hidden * gates + g * u.hidden + only]);
+            }
+        }
+        for (var j = 0u; j < rows; j++) {
+            ahead[j] = projected(first * u.batch + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+        }
+    }
+    workgroupBarrier();
+
+    var before = 0u;
+    for (var s = first; s < end; s++) {
+        let after = ROOM * RB - before;
+        var x: array<array<f32, GATES>, OWN>;
+        if ROLLED == 0u {
+            x = ahead;
+            let row = min(s + 1u, end - 1u) * u.batch;
+            for (var j = 0u; j < rows; j++) {
+                ahead[j] = projected(row + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+            }
+        }
+        for (var i0 = 0u; i0 < units; i0 += TILE) {
+            var sums: array<array<array<f32, GATES>, RB>, TILE>;
+            if ROLLED == 0u {
+                for (var r = 0u; r < RB; r++) {
+                    sums[0][r] = bias;
+                }
+            } else if u.has_bias != 0u && part == 0u {
+                for (var t = 0u; t < TILE; t++) {
+                    let unit = min(column + (i0 + t) * COLUMNS, u.hidden - 1u);
+                    for (var g = 0u; g < GATES; g++) {
+                        let value = f32(w[weights + u.hidden * gates + g * u.hidden + unit]);
+                        for (var r = 0u; r < RB; r++) {
+                            sums[t][r][g] = value;
+                        }
+                    }
+                }
+            }
+            if HELD == 1u {
+                for (var k = 0u; k < SLICE; k++) {
+                    for (var r = 0u; r < RB; r++) {
+                        let state = states[before + (k_first + k) * RB + r];
+                        for (var g = 0u; g < GATES; g++) {
+                            sums[0][r][g] = fma(state, mine[k][g], sums[0][r][g]);
+                        }
+                    }
+                }
+            } else {
+                for (var k = k_first; k < k_end; k++) {
+                    var row: array<array<f32, GATES>, TILE>;
+                    for (var t = 0u; t < TILE; t++) {
+                        let unit = min(column + (i0 + t) * COLUMNS, u.hidden - 1u);
+                        for (var g = 0u; g < GATES; g++) {
+                            row[t][g] = f32(w[weights + k * gates + g * u.hidden + unit]);
+                        }
+                    }
+                    for (var r = 0u; r < RB; r++) {
+                        let state = states[before + k * RB + r];
+                        for (var t = 0u; t < TILE; t++) {
+                            for (var g = 0u; g < GATES; g++) {
+                                sums[t][r][g] = fma(state, row[t][g], sums[t][r][g]);
+                            }
+                        }
+                    }
+                }
+            }
+            if SPLIT > 1u {
+                for (var r = 0u; r < RB; r++) {
+                    for (var g = 0u; g < GATES; g++) {
+                        parts[((part * RB + r) * GATES + g) * COLUMNS + column] = sums[0][r][g];
+                    }
+                }
+                workgroupBarrier();
+            }
+            var totals: array<array<f32, GATES>, TILE * RB>;
+            var tiles = TILE;
+            if ROLLED == 1u {
+                tiles = min(TILE, units - i0);
+                for (var t = 0u; t < TILE; t++) {
+                    for (var r = 0u; r < RB; r++) {
+                        totals[t * RB + r] = sums[t][r];
+                    }
+                }
+            }
+            for (var t = 0u; t < tiles; t++) {
+                let i = i0 + t;
+                let unit = column + i * COLUMNS;
+                for (var j = 0u; j < rows; j++) {
+                    let r = part + j * SPLIT;
+                    let sequence = b0 + r;
+                    if unit >= u.hidden || r >= RB || sequence >= u.batch {
+                        continue;
+                    }
+                    let row = s * u.batch + sequence;
+                    let state = row * width + direction * u.hidden + unit;
+                    let next = state + u.batch * width;
+                    let now = u.first_step + s;
+                    let length = lengths_own[j];
+                    let here = unit * RB + r;
+                    if now >= length {
+                        let kept = states[before + here];
+                        states[after + here] = kept;
+                        h[next] = h_t(kept);
+                        if HAS_C {
+                            c[next] = c_t(cells[i * OWN + j]);
+                        }
+                        if u.has_y != 0u {
+                            y[(now * u.batch + sequence) * width + direction * u.hidden + unit] = y_t(0.0);
+                        }
+                        continue;
+                    }
+                    var recurrent: array<f32, GATES>;
+                    if SPLIT > 1u {
+                        for (var p = 0u; p < SPLIT; p++) {
+                            for (var g = 0u; g < GATES; g++) {
+                                recurrent[g] += parts[((p * RB + r) * GATES + g) * COLUMNS + column];
+                            }
+                        }
+                    } else if ROLLED == 1u {
+                        recurrent = totals[t * RB + r];
+                    } else {
+                        recurrent = sums[t][r];
+                    }
+                    var input: array<f32, GATES>;
+                    if ROLLED == 0u {
+                        input = x[j];
+                    } else {
+                        input = projected(row, direction, unit);
+                    }
+                    let done = cell_forward(input, recurrent, states[before + here], cells[i * OWN + j]);
+                    states[after + here] = done.h;
+                    let slots = (row * u.directions + direction) * u.hidden * SAVED + unit;
+                    for (var v = 0u; v < SAVED; v++) {
+                        saved[slots + v * u.hidden] = saved_t(done.saved[v]);
+                    }
+                    h[next] = h_t(done.h);
+                    if HAS_C {
+                        cells[i * OWN + j] = done.c;
+                        c[next] = c_t(done.c);
+                    }
+                    if u.has_y != 0u {
+                        let time = other_side(now, length, direction == 1u);
+                        y[(time * u.batch + sequence) * width + direction * u.hidden + unit] = y_t(done.h);
+                    }
+                }
+            }
+        }
+        before = after;
+        workgroupBarrier();
+    }
+
+    if CARRIED == 1u {
+        for (var i = 0u; i < units; i++) {
+            for (var j = 0u; j < rows; j++) {
+                let unit = column + i * COLUMNS;
+                let r = part + j * SPLIT;
+                if unit >= u.hidden || r >= RB || b0 + r >= u.batch {
+                    continue;
+                }
+                let own = (b0 + r) * width + direction * u.hidden + unit;
+                carry[own] = states[before + unit * RB + r];
+                if HAS_C {
+                    carry[u.batch * width + own] = cells[i * OWN + j];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What a layer needs before its first step on a GPU, in one dispatch: packed weights and initial states.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Chunk, Weights};
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::kernel::gemm::Matrix;
+use crate::kernel::op::{Launch, Op, distinct, element_lanes, linear_groups};
+use crate::shader::{Binding, Kernel, fragments};
+
+/// Packed weights and initial states.
+pub static KERNEL: Kernel = Kernel {
+    name: "recurrent_prepare",
+    fragments: fragments!["recurrent/prepare.wgsl"],
+    bindings: &[
+        Binding::uniform("u"),
+        Binding::read("values"),
+        Binding::read("h0").or_half(),
+        Binding::read("c0").or_half(),
+        Binding::read_write("packed_input").or_half(),
+        Binding::read_write("packed_recurrent").or_half(),
+        Binding::read_write("h").or_half(),
+        Binding::read_write("c").or_half(),
+        Binding::read_write("carry"),
+    ],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Uniform {
+    inputs: u32,
+    hidden: u32,
+    gates: u32,
+    batch: u32,
+    input: [u32; 2],
+    recurrent: [u32; 2],
+    bias: [u32; 2],
+    has_bias: u32,
+    directions: u32,
+    initial: [u32; 2],
+    given: u32,
+    has_c: u32,
+}
+
+/// What is brought into place before a layer's first chunk.
+pub struct Prepare<'a> {
+    /// I.
+    pub inputs: usize,
+    /// `W_ih [G·H, I]` of each direction.
+    pub w_ih: Matrix,
+    /// Where `W_ihᵀ [D][I, G·H]` goes.
+    pub packed_input: &'a Buffer,
+    /// Initial h and c, `[D, B, H]` from their offsets on; zero where there is none.
+    pub initial: [Option<Matrix>; 2],
+}
+
+impl Chunk {
+    /// Packs the layer's weights, and puts the initial states in front of this, its first chunk. None on the CPU, which
+    /// packs for itself, and where the layer's parameters are too far apart for one binding.
+    pub fn prepare(&self, device: &Device, weights: &Weights, with: &Prepare<'_>) -> Result<Option<Op>> {
+        let Some(gpu) = device.gpu() else { return Ok(None) };
+        let parts: Vec<&Matrix> = [&with.w_ih, &weights.w_hh].into_iter().chain(&weights.b_hh).collect();
+        let buffers: Vec<&Buffer> = parts.iter().map(|part| &part.buffer).collect();
+        let Some((values, firsts)) = Buffer::covering(&buffers) else { return Ok(None) };
+        if values.bytes() > gpu.capabilities().max_binding {
+            return Ok(None);
+        }
+        self.check(device)?;
+        weights.check(self)?;
+        let gates = self.cell.gates() * self.hidden;
+        with.w_ih.check("weight_ih", gates, with.inputs, self.directions)?;
+        let packed = Matrix { direction: with.inputs * gates, ..Matrix::dense(with.packed_input, gates) };
+        packed.check("the packed input weights", with.inputs, gates, self.directions)?;
+        let packed = Matrix { direction: (self.hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
+        packed.check("the packed recurrent weights", self.hidden + 1, gates, self.directions)?;
+        for state in with.initial.iter().flatten() {
+            state.check("an initial state", self.batch, self.hidden, self.directions)?;
+        }
+        let written = [with.packed_input, &weights.workspace, &self.h].into_iter().chain(&self.c).chain(&self.carry);
+        let written: Vec<&Buffer> = written.collect();
+        let read: Vec<&Buffer> = with.initial.iter().flatten().map(|state| &state.buffer).chain([&values]).collect();
+        distinct(KERNEL.name, &written, &read)?;
+        let place = |index: usize| match (parts.get(index), firsts.get(index)) {
+            (Some(part), Some(first)) => [(first + part.offset) as u32, part.direction as u32],
+            _ => [0; 2],
+        };
+        let [h0, c0] = &with.initial;
+        let offset = |state: &Option<Matrix>| state.as_ref().map_or(0, |state| state.offset as u32);
+        let uniform = Uniform {
+            inputs: with.inputs as u32,
+            hidden: self.hidden as u32,
+            gates: gates as u32,
+            batch: self.batch as u32,
+            input: place(0),
+            recurrent: place(1),
+            bias: place(2),
+            has_bias: u32::from(weights.b_hh.is_some()),
+            directions: self.directions as u32,
+            initial: [offset(h0), offset(c0)],
+            given: u32::from(h0.is_some()) | u32::from(c0.is_some()) << 1,
+            has_c: u32::from(self.c.is_some()),
+        };
+        let [nothing, nothing_written] = device.nothing()?;
+        let bound = |state: &Option<Matrix>| state.as_ref().map_or(nothing.clone(), |state| state.buffer.clone());
+        let state = self.batch * self.directions * self.hidden;
+        let c = self.c.as_ref().map(|c| c.slice(0..state)).transpose()?;
+        let lanes = element_lanes(gpu.capabilities());
+        let elements = (with.inputs + self.hidden + 1) * gates + self.batch * self.hidden;
+        Ok(Some(Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &KERNEL,
+                cell: None,
+                consts: vec![("LANES", lanes), ("CARRIED", u32::from(self.carry.is_some()))],
+                uniform: bytemuck::bytes_of(&uniform),
+                buffers: &[
+                    &values,
+                    &bound(h0),
+                    &bound(c0),
+                    with.packed_input,
+                    &weights.workspace,
+                    &self.h.slice(0..state)?,
+                    c.as_ref().unwrap_or(&nothing_written),
+                    self.carry.as_ref().unwrap_or(&nothing_written),
+                ],
+                groups: [linear_groups(gpu, elements, lanes), 1, self.directions as u32],
+                steps: None,
+            },
+        )?))
+    }
+}

@@ -1,0 +1,171 @@
+//! How the sequence kernels are laid out over a workgroup, and how many steps one dispatch takes.
+
+use crate::cell::Cell;
+use crate::gpu::{AdapterKind, Capabilities};
+
+/// Forward or backward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// `h·W_hhᵀ`, a sum over H for each gate of a unit.
+    Forward,
+    /// `dG·W_hh`, a sum over G·H for each unit.
+    Backward,
+}
+
+/// Weights that an invocation holds in registers at most: half of the 128 that every current GPU gives 256 invocations
+/// or more.
+const HELD: usize = 64;
+
+/// Weights that a workgroup holds at most: half of the 64 Ki registers of a large GPU's multiprocessor, and what its
+/// largest workgroups of 1024 leave each invocation.
+const HELD_BY_ALL: usize = 48 << 10;
+
+/// Layout of a workgroup that owns all units of some sequences of one direction. The names of the constants are the
+/// shaders'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SequenceTile {
+    /// `LANES`: invocations.
+    pub lanes: u32,
+    /// `RB`: sequences.
+    pub rows: u32,
+    /// `UNITS`: units an invocation owns.
+    pub units: u32,
+    /// `TILE`: units summed at a time.
+    pub tile: u32,
+    /// `SPLIT`: invocations that share a unit, each with a slice of the sum.
+    pub split: u32,
+    /// `SLICE`: terms of a sum whose weights an invocation holds in registers; 1 when they are read at every step.
+    pub slice: u32,
+    /// `HELD`: whether they are held.
+    pub held: bool,
+    /// `ROLLED`: whether loops over units and rows stay loops, where unrolled they would be too much code, and what is kept
+    /// from step to step is in arrays rather than registers.
+    pub rolled: bool,
+    /// Workgroup memory, bytes.
+    pub memory: u32,
+}
+
+impl SequenceTile {
+    /// The layout for a layer on a device, or none when not even one sequence fits its workgroups.
+    pub fn new(
+        caps: &Capabilities,
+        pass: Pass,
+        cell: Cell,
+        hidden: usize,
+        directions: usize,
+        batch: usize,
+    ) -> Option<Self> {
+        let most_rows = match (caps.kind, batch.saturating_mul(directions)) {
+            // One register's worth of lanes is one thread's; weights are read once for all rows.
+            (AdapterKind::Software, _) => 8,
+            // As many workgroups as a large GPU has room for before a workgroup takes more.
+            (AdapterKind::Gpu, 0..=128) => 1,
+            (AdapterKind::Gpu, 129..=256) => 2,
+            (AdapterKind::Gpu, _) => 4,
+        };
+        let mut rows = batch.next_power_of_two().min(most_rows);
+        loop {
+            let tile = match caps.kind {
+                AdapterKind::Software => Self::one_register(pass, cell, hidden, rows),
+                AdapterKind::Gpu => Self::wide(caps, pass, cell, hidden, rows),
+            };
+            if tile.memory <= caps.workgroup_memory && tile.lanes <= caps.workgroup_invocations {
+                return Some(tile);
+            }
+            if rows == 1 {
+                return None;
+            }
+            rows /= 2;
+        }
+    }
+
+    /// Eight lanes, which are one register of a software adapter's thread: barriers cost nothing then.
+    fn one_register(pass: Pass, cell: Cell, hidden: usize, rows: usize) -> Self {
+        let units = hidden.div_ceil(8);
+        let tile = match pass {
+            Pass::Forward => 4 / cell.gates(),
+            Pass::Backward => 4,
+        };
+        let tile = tile.clamp(1, units);
+        Self::of(pass, cell, hidden, [8, rows, units.next_multiple_of(tile), tile, 1], false)
+    }
+
+    /// A lane a unit where there are enough, or several lanes a unit where there are more.
+    fn wide(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, rows: usize) -> Self {
+        let most = caps.workgroup_invocations as usize;
+        let columns = if hidden < 32 { hidden.next_power_of_two() } else { hidden.next_multiple_of(32) };
+        if columns > most {
+            let units = hidden.div_ceil(most);
+            let lanes = hidden.div_ceil(units).next_multiple_of(32);
+            return Self::of(pass, cell, hidden, [lanes, rows, units, 1, 1], false);
+        }
+        // Slices of at least eight terms of every gate: shorter ones cost more to bring together than to sum.
+        let mut split = 1;
+        while columns * split * 2 <= most && hidden >= split * 16 {
+            split *= 2;
+        }
+        loop {
+            let held = (hidden * cell.gates()).div_ceil(split);
+            let held = held <= HELD && held * columns * split <= HELD_BY_ALL;
+            let tile = Self::of(pass, cell, hidden, [columns * split, rows, 1, 1, split], held);
+            if tile.memory <= caps.workgroup_memory || split == 1 {
+                return tile;
+            }
+            split /= 2;
+        }
+    }
+
+    fn of(pass: Pass, cell: Cell, hidden: usize, layout: [usize; 5], held: bool) -> Self {
+        let [lanes, rows, units, tile, split] = layout;
+        let gates = cell.gates();
+        let (terms, sums) = match pass {
+            Pass::Forward => (hidden, gates),
+            Pass::Backward => (hidden * gates, 1),
+        };
+        let slice = if held { terms.div_ceil(split) } else { 1 };
+        let owned = lanes / split * units;
+        let states = match pass {
+            Pass::Forward => 2 * owned.max(slice * split),
+            Pass::Backward => (owned * gates).max(slice * split),
+        };
+        let parts = if split > 1 { lanes * rows * sums } else { 1 };
+        let [lanes, rows, units, tile, split, slice, memory] =
+            [lanes, rows, units, tile, split, slice, (states * rows + parts) * 4]
+                .map(|value| u32::try_from(value).unwrap_or(u32::MAX));
+        // Eight lanes that hold nothing are a software adapter's, which would compile what is unrolled for seconds.
+        let rolled = !held && (units > 1 || lanes == 8);
+        Self { lanes, rows, units, tile, split, slice, held, rolled, memory }
+    }
+
+    /// As the shaders' constants.
+    pub fn constants(&self) -> Vec<(&'static str, u32)> {
+        let Self { lanes, rows, units, tile, split, slice, held, rolled, .. } = *self;
+        let (held, rolled) = (u32::from(held), u32::from(rolled));
+        vec![
+            ("LANES", lanes),
+            ("RB", rows),
+            ("UNITS", units),
+            ("TILE", tile),
+            ("SPLIT", split),
+            ("SLICE", slice),
+            ("HELD", held),
+            ("ROLLED", rolled),
+        ]
+    }
+
+    /// Steps that one dispatch takes: so many that it ends within 50 ms even on a slow adapter of its kind. Drivers end a
+    /// dispatch after seconds, and a screen waits for it.
+    pub fn span(&self, caps: &Capabilities, cell: Cell, hidden: usize, directions: usize, batch: usize) -> usize {
+        // Multiply-adds a millisecond that a workgroup does, and that all of them do, on the slowest that is likely; and
+        // the time of a step that does none.
+        let (one, all, idle) = match caps.kind {
+            AdapterKind::Software => (0.5e6, 1e6, 2e-3),
+            AdapterKind::Gpu => (2e6, 20e6, 5e-3),
+        };
+        let row = (cell.gates() * hidden * hidden) as f64;
+        let groups = (directions * batch.div_ceil(self.rows as usize)) as f64;
+        let work = row * f64::from(self.rows);
+        let step = idle + (work / one).max(work * groups / all);
+        ((50.0 / step) as usize).max(1)
+    }
+}

@@ -1,0 +1,90 @@
+//! A span of time steps of a layer backward in one dispatch.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::sequence::Pass;
+use super::{Chunk, Gradients, Weights};
+use crate::device::Device;
+use crate::error::Result;
+use crate::kernel::op::{Launch, Op};
+use crate::kernel::rows::RowsUniform;
+use crate::shader::{Binding, Kernel, fragments};
+
+/// A span of time steps backward.
+pub static KERNEL: Kernel = Kernel {
+    name: "sequence_backward",
+    fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "lib/rows.wgsl", "recurrent/sequence_backward.wgsl"],
+    bindings: &[
+        Binding::uniform("u"),
+        Binding::step("step"),
+        Binding::read("w").or_half(),
+        Binding::read("lengths"),
+        Binding::read("h").or_half(),
+        Binding::read("c").or_half(),
+        Binding::read("dy").or_half(),
+        Binding::read_write("saved").or_half(),
+        Binding::read_write("dh"),
+        Binding::read_write("dc"),
+    ],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Uniform {
+    batch: u32,
+    hidden: u32,
+    directions: u32,
+    steps: u32,
+    span: u32,
+    w_direction: u32,
+    dy_order: u32,
+    pad: u32,
+    rows: RowsUniform,
+}
+
+impl Chunk {
+    /// All steps backward, last first, in as few dispatches as forward. Only on GPUs. Errors: as of
+    /// [`backward`](Self::backward); a step's gradients too large for a workgroup.
+    pub fn sequence_backward(&self, device: &Device, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+        self.check(device)?;
+        weights.check(self)?;
+        gradients.check(device, self, weights, KERNEL.name)?;
+        let (gpu, tile, span) = self.sequence(device, Pass::Backward)?;
+        let uniform = Uniform {
+            batch: self.batch as u32,
+            hidden: self.hidden as u32,
+            directions: self.directions as u32,
+            steps: self.steps as u32,
+            span: span as u32,
+            w_direction: weights.w_hh.direction as u32,
+            dy_order: gradients.order(),
+            pad: 0,
+            rows: gradients.rows.uniform(),
+        };
+        let [nothing, nothing_written] = device.nothing()?;
+        // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
+        let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
+        Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &KERNEL,
+                cell: Some(self.cell),
+                consts: tile.constants(),
+                uniform: bytemuck::bytes_of(&uniform),
+                buffers: &[
+                    &w,
+                    &self.lengths,
+                    &self.h,
+                    self.c.as_ref().unwrap_or(&nothing),
+                    gradients.dy.as_ref().unwrap_or(&nothing),
+                    &self.saved,
+                    &gradients.dh,
+                    gradients.dc.as_ref().unwrap_or(&nothing_written),
+                ],
+                groups: [1, self.batch.div_ceil(tile.rows as usize) as u32, self.directions as u32],
+                steps: Some(self.steps.div_ceil(span) as u32),
+            },
+        )
+    }
+}

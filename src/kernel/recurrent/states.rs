@@ -1,0 +1,101 @@
+//! States in and out of a layer: h and c in one dispatch.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::device::Device;
+use crate::error::Result;
+use crate::kernel::Program;
+use crate::kernel::copy::copy;
+use crate::kernel::gemm::Matrix;
+use crate::kernel::op::{Launch, Op, distinct, element_lanes, linear_groups};
+use crate::shader::{Binding, Kernel, fragments};
+
+/// Both states from one place to another.
+pub static KERNEL: Kernel = Kernel {
+    name: "recurrent_states",
+    fragments: fragments!["recurrent/states.wgsl"],
+    bindings: &[
+        Binding::uniform("u"),
+        Binding::read("h").or_half(),
+        Binding::read("c").or_half(),
+        Binding::read_write("h_to").or_half(),
+        Binding::read_write("c_to").or_half(),
+    ],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Uniform {
+    rows: u32,
+    columns: u32,
+    from_row: u32,
+    to_row: u32,
+    from_direction: u32,
+    to_direction: u32,
+    from: [u32; 2],
+    to: [u32; 2],
+    given: u32,
+    pad: u32,
+}
+
+/// Where a state comes from (none: zero), and where it goes.
+pub type Move = (Option<Matrix>, Matrix);
+
+/// Appends copies of `rows × columns` of each direction: two moves of one shape on a GPU as one dispatch, else one after
+/// another. Columns are contiguous.
+pub fn move_states(
+    device: &Device,
+    [directions, rows, columns]: [usize; 3],
+    moves: &[Move],
+    program: &mut Program,
+) -> Result<()> {
+    if let ([(h, h_to), (c, c_to)], Some(gpu)) = (moves, device.gpu()) {
+        let strides = |matrix: &Matrix| [matrix.row, matrix.column, matrix.direction];
+        let sources: Vec<&Matrix> = h.iter().chain(c).collect();
+        let alike = |all: &[&Matrix]| all.windows(2).all(|pair| strides(pair[0]) == strides(pair[1]));
+        if alike(&sources) && alike(&[h_to, c_to]) {
+            for to in [h_to, c_to] {
+                to.check("the destination", rows, columns, directions)?;
+                for from in &sources {
+                    from.check("the source", rows, columns, directions)?;
+                    distinct("recurrent_states", &[&to.buffer], &[&from.buffer])?;
+                }
+            }
+            let from = sources.first().copied().unwrap_or(h_to);
+            let offset = |matrix: &Option<Matrix>| matrix.as_ref().map_or(0, |matrix| matrix.offset as u32);
+            let uniform = Uniform {
+                rows: rows as u32,
+                columns: columns as u32,
+                from_row: from.row as u32,
+                to_row: h_to.row as u32,
+                from_direction: from.direction as u32,
+                to_direction: h_to.direction as u32,
+                from: [offset(h), offset(c)],
+                to: [h_to.offset as u32, c_to.offset as u32],
+                given: u32::from(h.is_some()) | u32::from(c.is_some()) << 1,
+                pad: 0,
+            };
+            let [nothing, _] = device.nothing()?;
+            let bound = |matrix: &Option<Matrix>| matrix.as_ref().map_or(nothing.clone(), |m| m.buffer.clone());
+            let lanes = element_lanes(gpu.capabilities());
+            program.push(Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: &KERNEL,
+                    cell: None,
+                    consts: vec![("LANES", lanes)],
+                    uniform: bytemuck::bytes_of(&uniform),
+                    buffers: &[&bound(h), &bound(c), &h_to.buffer, &c_to.buffer],
+                    groups: [linear_groups(gpu, rows * columns, lanes), 1, directions as u32],
+                    steps: None,
+                },
+            )?);
+            return Ok(());
+        }
+    }
+    for (from, to) in moves {
+        program.push(copy(device, directions, rows, columns, from.as_ref(), to)?);
+    }
+    Ok(())
+}
