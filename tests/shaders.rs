@@ -335,6 +335,8 @@ fn what_is_launched_is_what_is_validated() {
         "recurrent_states",
         "recurrent_forward",
         "recurrent_backward",
+        "recurrent_forward_shared",
+        "recurrent_backward_shared",
         "recurrent_output",
         "sequence_forward",
         "sequence_backward",

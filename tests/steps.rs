@@ -5,14 +5,15 @@ mod common;
 
 use std::sync::LazyLock;
 
-use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, tiled};
+use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, forced, tiled};
 use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::kernel::Program;
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{Cell, Device, RnnConfig};
 
 static ORACLE: LazyLock<Device> = LazyLock::new(|| Device::oracle().expect("oracle"));
-static TILED: LazyLock<[Device; 2]> = LazyLock::new(|| [AdapterKind::Software, AdapterKind::Gpu].map(tiled));
+static TILED: LazyLock<[Device; 2]> =
+    LazyLock::new(|| [AdapterKind::Software, AdapterKind::Gpu].map(|kind| forced(tiled(kind), "stepwise", None)));
 
 /// Runs a layer with either kind of tile and compares it with the oracle.
 #[track_caller]

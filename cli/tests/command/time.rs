@@ -32,7 +32,7 @@ fn reserve(saved: usize, states: usize, [steps, batch, hidden, layers, direction
 #[test]
 fn json_is_one_object_with_numbers_that_fit() {
     let cells = [("lstm", "lstm", 4, 4, 2), ("gru", "gru", 3, 4, 1), ("rnn", "rnn_tanh", 1, 1, 1)];
-    for (device, strategy) in [("cpu", "native"), (gpu(), "stepwise")] {
+    for (device, strategy) in [("cpu", "native"), (gpu(), "sequence")] {
         for (given, cell, gates, saved, states) in cells {
             let sizes = "--steps 7 --batch 3 --input 5 --hidden 6 --layers 2 --bidirectional --mode train";
             let report = report(&format!("--cell {given} {sizes} --device {device}"));
@@ -95,18 +95,22 @@ fn forward_keeps_no_reserve() {
 }
 
 #[test]
-fn a_gpu_dispatches_once_a_step_and_direction_pair() {
-    let dispatches = |steps: usize, more: &str| {
-        let sizes = format!("--steps {steps} --batch 2 --input 3 --hidden 4 --device {}", gpu());
+fn dispatches_are_those_of_the_strategy() {
+    let dispatches = |strategy: &str, steps: usize, more: &str| {
+        let sizes = format!("--steps {steps} --batch 2 --input 3 --hidden 4 --device {} --strategy {strategy}", gpu());
         report(&format!("--cell lstm {sizes} {more}"))["dispatches"].as_u64().unwrap()
     };
     for more in ["--mode forward", "--mode forward --bidirectional", "--mode forward --layers 3"] {
         let layers = if more.contains("layers") { 3 } else { 1 };
-        assert_eq!(dispatches(40, more) - dispatches(10, more), layers * 30, "{more}");
-        assert!(dispatches(10, more) < layers * (10 + 12), "{more}");
+        let stepwise = |steps| dispatches("stepwise", steps, more);
+        assert_eq!(stepwise(40) - stepwise(10), layers * 30, "{more}");
+        assert!(stepwise(10) < layers * (10 + 12), "{more}");
+        // Weights and states, input projection, all steps.
+        assert_eq!([10, 40].map(|steps| dispatches("sequence", steps, more)), [layers * 3; 2], "{more}");
     }
     // Forward and backward.
-    assert_eq!(dispatches(40, "--mode train") - dispatches(10, "--mode train"), 60);
+    let train = |strategy| dispatches(strategy, 40, "--mode train") - dispatches(strategy, 10, "--mode train");
+    assert_eq!(["stepwise", "sequence"].map(train), [60, 0]);
 }
 
 #[test]
@@ -161,14 +165,13 @@ fn more_steps_than_a_software_adapter_takes_are_refused() {
     }
     let steps = |steps: &str, mode: &str| {
         time(&format!(
-            "--cell rnn --steps {steps} --batch 1 --input 1 --hidden 1 --mode {mode} --device software --runs 1"
+            "--cell rnn --steps {steps} --batch 1 --input 1 --hidden 1 --mode {mode} --device software --strategy stepwise \
+             --runs 1"
         ))
     };
-    assert!(
-        steps("100000000", "forward").failed(1).contains("`stepwise` because it needs at least 100000000 dispatches")
-    );
+    assert!(steps("100000000", "forward").failed(1).contains("it needs at least 100000000 dispatches"));
     assert!(steps("50001", "forward").failed(1).contains("this adapter takes 50000 a submit"));
-    assert!(steps("25000", "train").failed(1).contains("`stepwise` because it needs at least 50001 dispatches"));
+    assert!(steps("25000", "train").failed(1).contains("it needs at least 50001 dispatches"));
     steps("20000", "forward").succeeded();
 }
 

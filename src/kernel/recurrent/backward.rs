@@ -43,7 +43,7 @@ pub static KERNEL: Kernel = Kernel {
 
 /// One time step backward, a workgroup sharing the sums.
 pub static SHARED: Kernel = Kernel {
-    name: "recurrent_backward",
+    name: "recurrent_backward_shared",
     fragments: fragments![
         "lib/activation.wgsl",
         "lib/cell.wgsl",

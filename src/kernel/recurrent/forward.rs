@@ -32,7 +32,7 @@ pub static KERNEL: Kernel = Kernel {
 
 /// One time step forward, a workgroup sharing the sums.
 pub static SHARED: Kernel = Kernel {
-    name: "recurrent_forward",
+    name: "recurrent_forward_shared",
     fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "recurrent/forward.wgsl", "recurrent/shared.wgsl"],
     bindings: BINDINGS,
     uniform_bytes: size_of::<StepUniform>(),
