@@ -1,5 +1,5 @@
-//! GRU against LSTM against RNN: forward and training over hidden size, length and batch, and one table of parameters
-//! and bytes.
+//! GRU against LSTM against RNN: forward and training over hidden size, length and batch, one table of parameters and
+//! bytes, and every strategy that the device can run.
 //!
 //! `cargo bench` runs on the CPU executor; `WGPU_RNN_DEVICE=gpu` (auto, software) on another device. Where the device
 //! has timestamps the GPU's own time is measured, else the wall clock until the work is done.
@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Init, Layer, Parameters};
-use wgpu_rnn::plan::Mode;
+use wgpu_rnn::plan::{Mode, STRATEGIES};
 use wgpu_rnn::{BatchShape, Cell, Device, DeviceKind, Result, RnnConfig};
 
 const CELLS: [Cell; 3] = [Cell::RnnTanh, Cell::Gru, Cell::Lstm];
@@ -28,9 +28,15 @@ fn device() -> Device {
 }
 
 /// A layer with seeded weights and bounded inputs, bound and ready to be recorded.
-fn layer(device: &Device, cell: Cell, [steps, batch, input, hidden]: [usize; 4], mode: Mode) -> Result<Bound> {
+fn layer(
+    device: &Device,
+    cell: Cell,
+    [steps, batch, input, hidden]: [usize; 4],
+    mode: Mode,
+    strategy: Option<&str>,
+) -> Result<Bound> {
     let (config, shape) = (RnnConfig::new(cell, input, hidden), BatchShape::new(steps, batch));
-    let rnn = Rnn::new(device, config, shape, mode, Options::default())?;
+    let rnn = Rnn::new(device, config, shape, mode, Options { strategy, ..Options::default() })?;
     let params = Parameters::new(device, tensors(&config, ""))?;
     Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
     let wave = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect() };
@@ -64,7 +70,7 @@ fn sweep(criterion: &mut Criterion) {
             group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
             for shape in points {
                 for cell in CELLS {
-                    let bound = layer(&device, cell, shape, mode).expect("a layer");
+                    let bound = layer(&device, cell, shape, mode, None).expect("a layer");
                     let [steps, batch, input, hidden] = shape;
                     let id = BenchmarkId::new(cell.title(), format!("T{steps} B{batch} I{input} H{hidden}"));
                     group.bench_function(id, |bencher| bencher.iter_custom(|runs| measure(&device, &bound, runs)));
@@ -83,7 +89,7 @@ fn table(device: &Device) {
     );
     for shape in SWEEPS[0].1 {
         for cell in CELLS {
-            let bound = layer(device, cell, shape, Mode::Train).expect("a layer");
+            let bound = layer(device, cell, shape, Mode::Train, None).expect("a layer");
             let (parameters, memory) = (bound.rnn().config().parameters(), bound.memory());
             println!(
                 "{:<6} {:>6} {parameters:>12} {:>12} {:>12} {:>12}",
@@ -97,5 +103,27 @@ fn table(device: &Device) {
     }
 }
 
-criterion_group!(benches, sweep);
+/// Every strategy that the device can run, from small layers to large ones.
+fn strategies(criterion: &mut Criterion) {
+    let device = device();
+    for shape in [[256, 1, 32, 64], [64, 8, 64, 128], [32, 32, 128, 256]] {
+        let [steps, batch, input, hidden] = shape;
+        for (mode, name) in [(Mode::Infer, "forward"), (Mode::Train, "training")] {
+            let mut group =
+                criterion.benchmark_group(format!("strategies/{name}/T{steps} B{batch} I{input} H{hidden}"));
+            group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
+            for strategy in STRATEGIES {
+                let (config, batch) = (RnnConfig::new(Cell::Gru, input, hidden), BatchShape::new(steps, batch));
+                if strategy.fits(&device, &config, batch, mode).is_ok() {
+                    let bound = layer(&device, Cell::Gru, shape, mode, Some(strategy.name())).expect("a layer");
+                    let id = BenchmarkId::new("GRU", strategy.name());
+                    group.bench_function(id, |bencher| bencher.iter_custom(|runs| measure(&device, &bound, runs)));
+                }
+            }
+            group.finish();
+        }
+    }
+}
+
+criterion_group!(benches, sweep, strategies);
 criterion_main!(benches);

@@ -97,7 +97,7 @@
 //! - [`useful_limits`](gpu::Capabilities::useful_limits): the adapter's own buffer, binding and workgroup sizes. With the default
 //!   of 128 MiB a binding, layers that need more are split into chunks of steps, with the same results up to rounding.
 //! - [`useful_features`](gpu::Capabilities::useful_features): timestamps, for the GPU's own time in [`Device::time`]
-//!   and [`Device::profile`]; pipeline caches, for [`Device::pipeline_cache_data`].
+//!   and [`Device::profile`]; pipeline caches, for [`Device::pipeline_cache_data`]; f16, for [`Precision::Half`].
 //!
 //! What an adapter offers is in [`gpu::adapters`]; what a plan takes, before anything is allocated, in [`Rnn::memory`].
 //! What does not fit is an [`Error`] that says what was needed and what the device allows. Buffers that are dropped wait

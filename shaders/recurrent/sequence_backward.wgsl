@@ -137,7 +137,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         for (var j = 0u; j < rows; j++) {
             let m = (u.steps - 1u - first) * u.batch + min(b0 + part + j * SPLIT, u.batch - 1u);
-            ahead[j] = kept(m, direction, only);
+            // Others have no sequence of their own, and what is another workgroup's is being written.
+            if part + j * SPLIT < RB {
+                ahead[j] = kept(m, direction, only);
+            }
         }
     }
     workgroupBarrier();
@@ -152,7 +155,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             now = ahead;
             let row = (u.steps - 1u - min(n + 1u, u.steps - 1u)) * u.batch;
             for (var j = 0u; j < rows; j++) {
-                ahead[j] = kept(row + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+                if part + j * SPLIT < RB {
+                    ahead[j] = kept(row + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+                }
             }
         }
         if n > 0u {

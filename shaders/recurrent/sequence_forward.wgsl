@@ -126,7 +126,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
         for (var j = 0u; j < rows; j++) {
-            ahead[j] = projected(first * u.batch + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+            // Others have no sequence of their own, and what is another workgroup's is being written.
+            if part + j * SPLIT < RB {
+                ahead[j] = projected(first * u.batch + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+            }
         }
     }
     workgroupBarrier();
@@ -139,7 +142,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             x = ahead;
             let row = min(s + 1u, end - 1u) * u.batch;
             for (var j = 0u; j < rows; j++) {
-                ahead[j] = projected(row + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+                if part + j * SPLIT < RB {
+                    ahead[j] = projected(row + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+                }
             }
         }
         for (var i0 = 0u; i0 < units; i0 += TILE) {

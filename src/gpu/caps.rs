@@ -87,9 +87,11 @@ impl Capabilities {
                     && matrix.cr_type == wgpu::CooperativeScalarType::F32
             })
         };
-        let known = self.cooperative_matrix && self.f16 && self.subgroup_size[1].is_power_of_two();
+        // A workgroup has to be one subgroup, of a size that is known.
+        let [least, most] = self.subgroup_size;
+        let known = self.cooperative_matrix && self.f16 && least == most && most.is_power_of_two();
         let largest = [16, 8].into_iter().find(|&size| has(size));
-        let lanes = (8..=128).contains(&self.subgroup_size[1]);
+        let lanes = (8..=128).contains(&most);
         Self { cooperative_size: largest.filter(|_| known && lanes), ..self }
     }
 

@@ -175,15 +175,17 @@ impl Layout {
     }
 }
 
-/// Buffers of one layer's section, or of the chunk that all share when states are recomputed.
 /// Elements in which the weight gradients of any layer leave the sums of their slices, of `rows` rows.
 fn products(device: &Device, config: &RnnConfig, rows: usize, batch: usize) -> usize {
-    let (gates, directions) = (config.cell.gates() * config.hidden, config.directions());
-    let widths = (0..config.layers).map(|layer| config.layer_input(layer)).chain([config.hidden]);
-    widths.map(|width| gemm::scratch_len(device, gates, width, directions, rows, batch)).max().unwrap_or(0)
+    let (cell, directions) = (config.cell, config.directions());
+    let inputs = (0..config.layers).map(|layer| (cell.input_runs(), config.layer_input(layer)));
+    let all = inputs.chain([(cell.hidden_runs(), config.hidden)]);
+    let each =
+        all.flat_map(|(runs, width)| runs.into_iter().map(move |(gates, _)| (gates.len() * config.hidden, width)));
+    each.map(|(height, width)| gemm::scratch_len(device, height, width, directions, rows, batch)).max().unwrap_or(0)
 }
 
-/// Buffers of one layer's chunk.
+/// Buffers of one layer's section, or of the chunk that all share when states are recomputed.
 #[derive(Clone, Debug)]
 pub struct ChunkBuffers {
     /// `[steps, B, D, saved, H]`; empty in a section whose chunks are recomputed.

@@ -17,19 +17,34 @@ impl Strategy for Sequence {
         "sequence"
     }
 
-    fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape, _: Mode) -> std::result::Result<(), Why> {
+    fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape, mode: Mode) -> std::result::Result<(), Why> {
         let Some(gpu) = device.gpu() else {
             return Err("it dispatches GPU kernels, and this is the CPU executor".to_string());
         };
         let caps = gpu.capabilities();
-        for pass in [Pass::Forward, Pass::Backward] {
-            let RnnConfig { cell, hidden, .. } = *config;
-            if SequenceTile::new(caps, pass, cell, hidden, config.directions(), shape.batch).is_none() {
+        let passes = match mode {
+            Mode::Infer => &[Pass::Forward][..],
+            Mode::Train => &[Pass::Forward, Pass::Backward],
+        };
+        let RnnConfig { cell, hidden, .. } = *config;
+        let mut dispatches = 0usize;
+        for &pass in passes {
+            let Some(tile) = SequenceTile::new(caps, pass, cell, hidden, config.directions(), shape.batch) else {
                 return Err(format!(
-                    "a step of one sequence of {} units does not fit the {} bytes of a workgroup's memory",
-                    config.hidden, caps.workgroup_memory
+                    "a step of one sequence of {hidden} units does not fit the {} bytes of a workgroup's memory",
+                    caps.workgroup_memory
                 ));
+            };
+            let (groups, most) = (shape.batch.div_ceil(tile.rows as usize), caps.max_workgroups as usize);
+            if groups > most {
+                return Err(format!("it needs {groups} workgroups, and this adapter takes {most} in one dimension"));
             }
+            let span = tile.span(caps, cell, hidden, config.directions(), shape.batch).max(1);
+            dispatches = dispatches.saturating_add(shape.steps.div_ceil(span).saturating_mul(config.layers));
+        }
+        let most = caps.max_dispatches();
+        if dispatches > most {
+            return Err(format!("it needs at least {dispatches} dispatches, and this adapter takes {most} a submit"));
         }
         Ok(())
     }

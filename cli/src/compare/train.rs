@@ -238,7 +238,7 @@ fn spread(values: Vec<f64>) -> Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wgpu_rnn::{Cell, Device};
+    use wgpu_rnn::{Cell, Device, DeviceKind, Precision};
 
     /// A wave with a slower one on top, hour by hour.
     fn task() -> Task {
@@ -256,7 +256,7 @@ mod tests {
 
     fn model(task: &Task) -> (Model, RnnConfig) {
         let config = RnnConfig::new(Cell::Gru, task.width(), 8);
-        (Model::new(&Device::cpu().unwrap(), task, config, wgpu_rnn::Precision::Full, 1, 50).unwrap(), config)
+        (Model::new(&Device::cpu().unwrap(), task, config, Precision::Full, 1, 50).unwrap(), config)
     }
 
     fn plan(steps: usize) -> Plan {
@@ -273,6 +273,26 @@ mod tests {
         let mut all = model.snapshot().unwrap();
         all[entry.offset..][..entry.len()].fill(value);
         model.restore(&all).unwrap();
+    }
+
+    /// On the bundled weather, where there is a GPU with f16, be it in software.
+    #[test]
+    fn half_precision_learns_as_well_as_full() {
+        let open = |kind| pollster::block_on(Device::open(kind));
+        let device = open(DeviceKind::Gpu).or_else(|_| open(DeviceKind::Software)).expect("a Vulkan adapter");
+        if !device.gpu().is_some_and(|gpu| gpu.capabilities().f16) {
+            return;
+        }
+        let task = Task::load(None, None).unwrap();
+        let error = |precision| {
+            let config = RnnConfig::new(Cell::Gru, task.width(), 12);
+            let mut model = Model::new(&device, &task, config, precision, 1, 40).unwrap();
+            let learned = train(&mut model, &task, 1, Plan { point_every: 40, ..plan(40) }, &progress(config)).unwrap();
+            assert_eq!((learned.steps, learned.stopped), (40, None));
+            learned.best_error
+        };
+        let [full, half] = [Precision::Full, Precision::Half].map(error);
+        assert!((half / full - 1.0).abs() < 0.02, "full {full}, half {half}");
     }
 
     #[test]

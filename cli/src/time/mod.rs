@@ -6,7 +6,6 @@ mod profile;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use wgpu_rnn::kernel::Op;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Init, Layer, Parameters};
 use wgpu_rnn::plan::Mode;
@@ -121,8 +120,8 @@ struct Report {
     max_ms: f64,
     gpu_median_ms: Option<f64>,
     dispatches: usize,
-    /// What the host spends on recording and encoding one dispatch of a time-step kernel, measured on those alone; 0 on
-    /// the CPU, which records nothing.
+    /// What the host spends on recording and encoding the recurrence, divided by the time steps of all layers and passes; 0
+    /// on the CPU, which records nothing.
     record_us_per_step: f64,
     reserve_bytes: u64,
     workspace_bytes: u64,
@@ -344,13 +343,14 @@ pub fn median(sorted: &[f64]) -> f64 {
     }
 }
 
-/// Records the time-step kernels alone, a few times over.
+/// Records the time-step kernels alone, a few times over, and shares the time between the steps.
 fn record_us_per_step(device: &Device, bound: &Bound) -> anyhow::Result<f64> {
-    let stepped = || kernels::ops(bound).filter(|op| op.is_stepped());
-    let steps: usize = stepped().map(Op::dispatches).sum();
-    if steps == 0 {
+    let stepped = || bound.forward.ops().iter().chain(bound.backward.ops()).filter(|op| op.is_stepped());
+    if stepped().next().is_none() {
         return Ok(0.0);
     }
+    let passes = [&bound.forward, &bound.backward].into_iter().filter(|program| !program.ops().is_empty()).count();
+    let steps = bound.rnn().shape().steps * bound.rnn().config().layers * passes;
     let once = || device.time(|recorder| stepped().try_for_each(|op| op.record(recorder)));
     let timings: Vec<Timing> = (0..5).map(|_| once()).collect::<Result<_, _>>()?;
     Ok(median(&sorted(timings.iter().map(|timing| timing.record_ms))) * 1e3 / steps as f64)

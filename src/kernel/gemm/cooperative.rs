@@ -69,7 +69,7 @@ pub(super) fn launch(call: &Gemm, device: &Device, gpu: &Gpu, size: u32, program
     Ok(())
 }
 
-/// Runs a small product of either layout of A and compares it with what it must be. Sums of these numbers are exact, so
+/// Runs a small product of either layout of A, onto what C holds, and compares it with what it must be. Sums of these numbers are exact, so
 /// every order gives the same.
 fn test(device: &Device, size: u32) -> bool {
     let matches = |transposed| -> Result<bool> {
@@ -82,18 +82,21 @@ fn test(device: &Device, size: u32) -> bool {
             Ok(buffer)
         };
         let (a, b) = (values(3, m * k), values(5, k * n));
-        let c = device.alloc("a test product", m * n)?;
+        let before = values(2, m * n);
+        let c = device.upload("a test product", &before)?;
         let left = Matrix::dense(&half(&a)?, if transposed { m } else { k });
         let left = if transposed { left.transposed() } else { left };
         let (row, column) = (left.row, left.column);
-        let call = Gemm::plain(m, n, k, left, Matrix::dense(&half(&b)?, n), Matrix::dense(&c, n));
+        let plain = Gemm::plain(m, n, k, left, Matrix::dense(&half(&b)?, n), Matrix::dense(&c, n));
+        let call = Gemm { accumulate: Accumulate::Before, ..plain };
         let mut program = Program::default();
         if let Some(gpu) = device.gpu() {
             launch(&call, device, gpu, size, &mut program)?;
         }
         device.run(|recorder| program.record(recorder))?;
         let got = download(device, &c)?;
-        let want = |at: usize| -> f32 { (0..k).map(|k| a[at / n * row + k * column] * b[k * n + at % n]).sum() };
+        let product = |at: usize| -> f32 { (0..k).map(|k| a[at / n * row + k * column] * b[k * n + at % n]).sum() };
+        let want = |at: usize| before[at] + product(at);
         Ok(got.iter().enumerate().all(|(at, &got)| got == want(at)))
     };
     [false, true].into_iter().all(|transposed| match matches(transposed) {

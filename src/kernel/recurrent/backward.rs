@@ -7,10 +7,10 @@ use super::{Chunk, Gradients, StepUniform, Weights};
 use crate::cpu::recurrent as native;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::Pool;
-use crate::device::{Buffer, DType, Device, Element};
-use crate::error::{Error, Result};
+use crate::device::{Device, Element};
+use crate::error::Result;
 use crate::gpu::Gpu;
-use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct};
+use crate::kernel::op::{Launch, Op, Target, cpu_op};
 use crate::kernel::rows::RowsUniform;
 use crate::shader::{Binding, Kernel, fragments};
 
@@ -67,22 +67,7 @@ impl Chunk {
     pub fn backward(&self, device: &Device, weights: &Weights, gradients: &Gradients) -> Result<Op> {
         self.check(device)?;
         weights.check(self)?;
-        let state = [self.batch, self.directions, self.hidden];
-        for carry in gradients.dc.iter().chain([&gradients.dh]) {
-            carry.check("a carried gradient", device, &state, DType::Float)?;
-        }
-        if self.cell.has_c() && gradients.dc.is_none() {
-            return Err(Error::invalid("the carried gradient of c", "there", "none"));
-        }
-        let mut read = vec![&self.h, &weights.w_hh.buffer, &weights.workspace];
-        if let Some(dy) = &gradients.dy {
-            let rows = if gradients.in_step_order { self.steps * self.batch } else { gradients.rows.window_rows };
-            dy.check_floats("dy", device, &[rows, self.directions * self.hidden])?;
-            read.push(dy);
-        }
-        read.extend(&self.c);
-        let written: Vec<&Buffer> = [&self.saved, &gradients.dh].into_iter().chain(&gradients.dc).collect();
-        distinct("recurrent_backward", &written, &read)?;
+        gradients.check(device, self, weights, "recurrent_backward")?;
         match device.target() {
             Target::Gpu(gpu) => self.backward_gpu(device, gpu, weights, gradients),
             Target::Cpu(pool, precision) => {
@@ -95,13 +80,8 @@ impl Chunk {
     fn backward_gpu(&self, device: &Device, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
         let tile = Tile::new(gpu.capabilities(), self, self.cell.gates() * self.hidden);
         let [nothing, nothing_written] = device.nothing()?;
-        let dy_order = match (&gradients.dy, gradients.in_step_order) {
-            (None, _) => 0,
-            (Some(_), false) => 1,
-            (Some(_), true) => 2,
-        };
         let uniform = BackwardUniform {
-            step: self.uniform(self.steps, weights.w_hh.direction, dy_order),
+            step: self.uniform(self.steps, weights.w_hh.direction, gradients.order()),
             rows: gradients.rows.uniform(),
         };
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.

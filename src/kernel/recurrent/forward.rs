@@ -59,7 +59,7 @@ impl Chunk {
         let mut consts = tile.consts();
         consts.push(("CARRIED", u32::from(self.carry.is_some())));
         let packed = (self.hidden + 1) * self.cell.gates() * self.hidden;
-        let [nothing, _] = device.nothing()?;
+        let [_, nothing] = device.nothing()?;
         Op::gpu(
             gpu,
             &Launch {

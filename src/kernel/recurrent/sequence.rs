@@ -16,7 +16,7 @@ pub enum Pass {
 /// or more.
 const HELD: usize = 64;
 
-/// Weights that a workgroup holds at most: half of the 64 Ki registers of a large GPU's multiprocessor, and what its
+/// Weights that a workgroup holds at most: three quarters of the 64 Ki registers of a large GPU's multiprocessor, and what its
 /// largest workgroups of 1024 leave each invocation.
 const HELD_BY_ALL: usize = 48 << 10;
 

@@ -70,7 +70,7 @@ impl Chunk {
             has_y: u32::from(self.output.is_some()),
             pad: [0; 3],
         };
-        let [nothing, _] = device.nothing()?;
+        let [_, nothing] = device.nothing()?;
         let mut consts = tile.constants();
         consts.push(("CARRIED", u32::from(self.carry.is_some())));
         Op::gpu(

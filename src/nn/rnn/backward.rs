@@ -1,7 +1,4 @@
 //! The backward program of a layer stack.
-
-use std::ops::Range;
-
 use super::Rnn;
 use super::bind::Binding;
 use super::stage::{Run, Stage};
@@ -104,28 +101,6 @@ fn upstream(
     Ok((Some(staging), rnn.row_map(chunk, &steps, &whole), true))
 }
 
-/// Runs of neighbouring slots: gates and the slot of the first.
-fn runs(slots: impl Iterator<Item = usize>) -> Vec<(Range<usize>, usize)> {
-    let mut runs: Vec<(Range<usize>, usize)> = Vec::new();
-    for (gate, slot) in slots.enumerate() {
-        match runs.last_mut() {
-            Some((gates, first)) if *first + gates.len() == slot => gates.end += 1,
-            _ => runs.push((gate..gate + 1, slot)),
-        }
-    }
-    runs
-}
-
-impl Rnn {
-    fn input_runs(&self) -> Vec<(Range<usize>, usize)> {
-        runs(0..self.config.cell.gates())
-    }
-
-    fn hidden_runs(&self) -> Vec<(Range<usize>, usize)> {
-        runs(self.config.cell.row().hidden_slots.iter().copied())
-    }
-}
-
 /// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before; with `go_on` the sums start from what the gradients hold.
 fn weight_gradients(
     with: &Binding<'_>,
@@ -144,7 +119,7 @@ fn weight_gradients(
     let accumulate = |go_on| if go_on { Accumulate::Before } else { Accumulate::No };
     let dw_ih = with.tensor("weight_ih", stage.layer, true)?;
     let dw_hh = with.tensor("weight_hh", stage.layer, true)?;
-    for (gates, slot) in rnn.input_runs() {
+    for (gates, slot) in rnn.config.cell.input_runs() {
         let to = Matrix { offset: gates.start * hidden * source.width, ..dw_ih.clone() };
         let mut go_on = go_on;
         // Steps of two directions come from several pieces in no order, so it is the granules that are in order.
@@ -169,7 +144,7 @@ fn weight_gradients(
             }
         }
     }
-    for (gates, slot) in rnn.hidden_runs() {
+    for (gates, slot) in rnn.config.cell.hidden_runs() {
         let to = Matrix { offset: gates.start * hidden * hidden, ..dw_hh.clone() };
         let mut go_on = go_on;
         for steps in rnn.spans(chunk, native).into_iter().rev() {
@@ -196,7 +171,7 @@ fn bias_gradients(with: &Binding<'_>, layer: usize, chunk: &Chunk, go_on: bool, 
     let all = Matrix::dense(&chunk.saved, width);
     let run = granule(&rnn.device, rnn.shape) * chunk.batch;
     program.push(ColumnSum::partial(rows, width, run, all, scratch.clone()).op(&rnn.device)?);
-    for (stem, runs) in [("bias_ih", rnn.input_runs()), ("bias_hh", rnn.hidden_runs())] {
+    for (stem, runs) in [("bias_ih", rnn.config.cell.input_runs()), ("bias_hh", rnn.config.cell.hidden_runs())] {
         let bias = with.tensor(stem, layer, true)?;
         for direction in 0..directions {
             for (gates, slot) in &runs {
@@ -244,7 +219,7 @@ fn input_gradient(
                     true => Matrix { offset: (steps.start - window.start) * row, ..Matrix::dense(&part, inputs) },
                     false => Matrix::dense(&part, inputs),
                 };
-                for (gates, slot) in rnn.input_runs() {
+                for (gates, slot) in rnn.config.cell.input_runs() {
                     let left = rnn.saved(chunk, &steps, slot);
                     let right = Matrix { offset: gates.start * hidden * inputs, ..w_ih.clone() };
                     let add = adds || direction > 0 || gates.start > 0;

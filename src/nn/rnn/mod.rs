@@ -38,7 +38,7 @@ pub struct Options<'a> {
     /// How packed weights and activations are stored. Default: as f32.
     pub precision: Precision,
     /// Most steps that one dispatch takes with a strategy whose dispatches take many. Default: as many as end soon enough
-    /// for the driver and the screen, by a cautious estimate.
+    /// for the driver and the screen, by a cautious estimate. 0 is an error.
     pub span: Option<usize>,
 }
 
@@ -104,6 +104,9 @@ impl Rnn {
             }
         };
         let Choice { strategy, why } = plan::choose(device, &config, shape, mode, options.strategy)?;
+        if let Some(steps) = options.span {
+            at_least_one("the steps of a dispatch", steps)?;
+        }
         if let Some(steps) = options.recompute {
             at_least_one("the steps between kept states", steps)?;
         }
