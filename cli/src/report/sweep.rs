@@ -134,12 +134,12 @@ impl Curve {
         let chart = Chart {
             label: format!("{} over {} for {}", quantity.title(), self.name, names.join(", ")),
             lines: cells.iter().map(line).collect(),
-            horizontal: sizes.iter().map(|&size| (size as f64, format!("{}={size}", self.symbol))).collect(),
+            horizontal: sizes.iter().map(|&size| (size as f64, size.to_string())).collect(),
             covering: vec![0.0],
             vertical: None,
         };
         let legend: Vec<(Role, &str)> = names.iter().map(|name| (Role::of(name), *name)).collect();
-        Ok(chart.draw()?.map(|svg| standalone(&svg, &format!("{}, over {}", quantity.title(), self.name), &legend)))
+        Ok(chart.draw()?.map(|svg| standalone(&svg, &format!("{}, over {} {}", quantity.title(), self.name, self.symbol), &legend)))
     }
 
     fn fixed(&self) -> String {
