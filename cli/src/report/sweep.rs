@@ -139,7 +139,9 @@ impl Curve {
             vertical: None,
         };
         let legend: Vec<(Role, &str)> = names.iter().map(|name| (Role::of(name), *name)).collect();
-        Ok(chart.draw()?.map(|svg| standalone(&svg, &format!("{}, over {} {}", quantity.title(), self.name, self.symbol), &legend)))
+        Ok(chart
+            .draw()?
+            .map(|svg| standalone(&svg, &format!("{}, over {} {}", quantity.title(), self.name, self.symbol), &legend)))
     }
 
     fn fixed(&self) -> String {
