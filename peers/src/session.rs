@@ -43,14 +43,7 @@ impl Session {
 
     /// One layer of ours against every peer, alone where there is none. What fails, or gives other numbers, is reported at
     /// the end; the others go on.
-    pub fn try_compare(
-        &mut self,
-        ours: &mut Ours,
-        peers: &mut [Box<dyn Peer>],
-        shape: &Shape,
-        cell: Cell,
-        mode: Mode,
-    ) {
+    pub fn try_compare(&mut self, ours: &mut Ours, peers: &mut [Box<dyn Peer>], shape: &Shape, cell: Cell, mode: Mode) {
         if let Err(error) = self.compare(ours, peers, shape, cell, mode) {
             let failure = format!("{} {} {mode}: {error:#}", shape.name, cell.name());
             eprintln!("{failure}");
