@@ -14,7 +14,8 @@ use crate::kernel::op::{Launch, Op, Target, cpu_op};
 use crate::kernel::rows::RowsUniform;
 use crate::shader::{Binding, Kernel, fragments};
 
-const BINDINGS: &[Binding] = &[
+/// Of the kernels that go backward, a step or a span of them at a time.
+pub(super) const BINDINGS: &[Binding] = &[
     Binding::uniform("u"),
     Binding::step("step"),
     Binding::read("w").or_half(),

@@ -2,30 +2,20 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::backward::BINDINGS;
 use super::sequence::Pass;
 use super::{Chunk, Gradients, Weights};
 use crate::device::Device;
 use crate::error::Result;
 use crate::kernel::op::{Launch, Op};
 use crate::kernel::rows::RowsUniform;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Kernel, fragments};
 
 /// A span of time steps backward.
 pub static KERNEL: Kernel = Kernel {
     name: "sequence_backward",
     fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "lib/rows.wgsl", "recurrent/sequence_backward.wgsl"],
-    bindings: &[
-        Binding::uniform("u"),
-        Binding::step("step"),
-        Binding::read("w").or_half(),
-        Binding::read("lengths"),
-        Binding::read("h").or_half(),
-        Binding::read("c").or_half(),
-        Binding::read("dy").or_half(),
-        Binding::read_write("saved").or_half(),
-        Binding::read_write("dh"),
-        Binding::read_write("dc"),
-    ],
+    bindings: BINDINGS,
     uniform_bytes: size_of::<Uniform>(),
 };
 
