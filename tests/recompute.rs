@@ -4,11 +4,13 @@ mod common;
 
 use std::sync::LazyLock;
 
-use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, devices, small_bindings};
+use common::{
+    GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, choice, devices, half_devices, small_bindings,
+};
 use proptest::prelude::*;
 use wgpu_rnn::nn::rnn::{Options, Rnn};
 use wgpu_rnn::plan::{Mode, granule};
-use wgpu_rnn::{BatchShape, Cell, Device, RnnConfig};
+use wgpu_rnn::{BatchShape, Cell, Device, Precision, RnnConfig};
 
 /// The oracle first.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
@@ -163,15 +165,75 @@ fn all_memory_falls_on_long_sequences() {
     }
 }
 
+/// Without backward chunks share their buffers: the same outputs and final states, in less memory.
 #[test]
-fn inference_keeps_nothing_and_zero_steps_are_an_error() {
+fn inference_in_chunks_has_the_same_bits() {
+    let small = small_bindings(8 << 10);
+    let halves = half_devices();
+    let full = DEVICES.iter().chain([&small]).map(|device| (device, Precision::Full));
+    for (device, precision) in full.chain(halves.iter().map(|device| (device, Precision::Half))) {
+        for &cell in Cell::ALL {
+            for (layers, two, padded) in
+                [(1, false, false), (1, true, true), (2, true, false), (3, false, true), (4, true, true)]
+            {
+                let config = RnnConfig::new(cell, 3, 2).layers(layers).bidirectional(two);
+                let mut layer = Layer { precision, ..Layer::random(config, 41, 16, 6) };
+                layer.lengths = padded.then(|| (0..16).map(|b| 1 + (b * 11 + 40) % 41).collect());
+                let run = |layer: &Layer, mode| {
+                    let running = layer.bind(device, mode).expect("a layer");
+                    // A second time over what the first has left behind.
+                    (0..2).try_for_each(|_| running.run()).expect("outputs");
+                    let mut all = running.read().expect("outputs");
+                    all.retain(|name, _| ["y", "hn", "cn"].contains(&name.as_str()));
+                    (all, running.bound.rnn().chunks(), running.bound.memory())
+                };
+                let (want, whole, _) = run(&layer, Mode::Train);
+                let (plain, _, memory) = run(&layer, Mode::Infer);
+                let cut = layer.clone().recompute(1);
+                let what = format!("{} on {device:?}", cut.describe());
+                assert_same_bits(&what, &plain, &want);
+                let (got, chunks, less) = run(&cut, Mode::Infer);
+                assert_same_bits(&what, &got, &want);
+                let granule = granule(device, cut.shape);
+                assert!(chunks > whole || granule >= 41, "{what}: {chunks} and {whole}");
+                assert!(less.workspace < memory.workspace || granule > 10, "{what}: {less:?} and {memory:?}");
+                assert_eq!(less.reserve, 0, "{what}");
+            }
+        }
+    }
+}
+
+/// The strategies that dispatch every step take as many rows at once as they have use for.
+#[test]
+fn inference_is_cut_where_a_part_is_enough() {
+    for device in &*DEVICES {
+        let plan = |steps, mode, recompute| {
+            let (strategy, span) = choice(device).unzip();
+            let options = Options { strategy, span: span.flatten(), recompute, ..Options::default() };
+            let config = RnnConfig::new(Cell::Lstm, 4, 8);
+            Rnn::new(device, config, BatchShape::new(steps, 64), mode, options).expect("a plan")
+        };
+        let [short, long] = [1000, 2000].map(|steps| plan(steps, Mode::Infer, None));
+        let states = |rnn: &Rnn| rnn.memory().reserve + rnn.memory().workspace;
+        match short.strategy() {
+            "sequence" => assert_eq!((short.chunks(), long.chunks()), (1, 1)),
+            _ => {
+                assert!(short.chunks() > 1 && long.chunks() > short.chunks(), "{device:?}");
+                assert_eq!(states(&short), states(&long), "{device:?}");
+            }
+        }
+        assert!(20 * states(&plan(2000, Mode::Infer, Some(1))) < states(&plan(2000, Mode::Train, None)), "{device:?}");
+    }
+}
+
+#[test]
+fn inference_computes_nothing_again_and_zero_steps_are_an_error() {
     for device in &*DEVICES {
         let plan = |mode, recompute| {
             let options = Options { recompute, ..Options::default() };
             Rnn::new(device, RnnConfig::new(Cell::Lstm, 3, 4), BatchShape::new(9, 64), mode, options)
         };
-        let rnn = plan(Mode::Infer, Some(4)).expect("a plan");
-        assert_eq!((rnn.recompute(), rnn.memory()), (None, plan(Mode::Infer, None).expect("a plan").memory()));
+        assert_eq!(plan(Mode::Infer, Some(4)).expect("a plan").recompute(), None);
         for mode in [Mode::Infer, Mode::Train] {
             let why = plan(mode, Some(0)).map(|_| ()).expect_err("no steps").to_string();
             assert_eq!(why, "the steps between kept states must be at least 1, got 0");

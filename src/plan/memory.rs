@@ -2,7 +2,7 @@
 //!
 //! The *reserve* is what forward keeps for backward: per unit, step and sequence the cell's saved values and states
 //! (LSTM 6, GRU 5 floats). The *workspace* is scratch between two recordings. When nothing is trained the reserve is
-//! empty and layers share their buffers.
+//! empty: all layers share the saved values, every other the states, and where chunks are worth it all chunks too.
 
 use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::cpu::recurrent as native;
@@ -40,6 +40,8 @@ pub struct Memory {
 /// ```
 ///
 /// The saved values and states of one chunk, k·saved + (k + 1)·(1 or 2), are scratch that all chunks and layers share.
+///
+/// Without backward, in chunks, one state serves for n.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// How floats are stored that are not said to be f32.
@@ -49,7 +51,7 @@ pub struct Layout {
     pub sections: Vec<Vec<[usize; 4]>>,
     /// Whether the sections' buffers outlive forward.
     pub mode: Mode,
-    /// The one chunk that all share when states are recomputed: saved, h, c.
+    /// The one chunk that all share, where they do: saved, h, c.
     pub chunk: [usize; 4],
     /// f32: the state that steps carry where h and c are stored as f16.
     pub state: usize,
@@ -96,12 +98,13 @@ impl Layout {
         // Without backward two layers' states suffice: one layer's input and its output.
         let stacked = if train { config.layers } else { config.layers.min(2) };
         let section = |layer: usize, section: usize, steps: usize| {
-            if cuts.recompute.is_none() {
-                return run(steps);
+            if cuts.shared.is_none() {
+                let [saved, h, c, kept] = run(steps);
+                return if train || layer == 0 { [saved, h, c, kept] } else { [0, h, 0, 0] };
             }
-            let kept = cuts.chunks_of(section);
+            let kept = if train { cuts.chunks_of(section) } else { 1 };
             let [h, c] = states(if layer + 1 == config.layers { kept } else { steps + 1 }, kept);
-            [0, h, c, if half { kept * cell.states() * state } else { 0 }]
+            [0, h, c, if train && half { kept * cell.states() * state } else { 0 }]
         };
         let sections = |layer: usize| {
             let lengths = cuts.sections.iter().map(ExactSizeIterator::len).enumerate();
@@ -123,7 +126,7 @@ impl Layout {
             precision,
             sections: (0..stacked).map(sections).collect(),
             mode,
-            chunk: if cuts.recompute.is_some() { run(longest) } else { [0; 4] },
+            chunk: if cuts.shared.is_some() { run(longest) } else { [0; 4] },
             state: if half { cell.states() * state } else { 0 },
             packed_input: if gpu { directions * widest * gates } else { 0 },
             recurrent: if gpu { directions * (hidden + 1) * gates } else { scratch },
@@ -185,14 +188,16 @@ fn products(device: &Device, config: &RnnConfig, rows: usize, batch: usize) -> u
     each.map(|(height, width)| gemm::scratch_len(device, height, width, directions, rows, batch)).max().unwrap_or(0)
 }
 
-/// Buffers of one layer's section, or of the chunk that all share when states are recomputed.
+/// Buffers of one layer's section, or of the chunk that all share.
 #[derive(Clone, Debug)]
 pub struct ChunkBuffers {
-    /// `[steps, B, D, saved, H]`; empty in a section whose chunks are recomputed.
+    /// `[steps, B, D, saved, H]`; empty in a section whose chunks share their buffers, and in layers that use the first
+    /// one's.
     pub saved: Buffer,
-    /// `[steps + 1, B, D, H]`; of the last layer's section whose chunks are recomputed, `[chunks, B, D, H]`.
+    /// `[steps + 1, B, D, H]`; of the last layer's section whose chunks share their buffers, `[chunks, B, D, H]`, or one
+    /// state without backward.
     pub h: Buffer,
-    /// The same, for cells that have it; `[chunks, B, D, H]` in every section whose chunks are recomputed.
+    /// The same, for cells that have it; the fewer states in every section whose chunks share their buffers.
     pub c: Option<Buffer>,
     /// `[chunks, states, B, D, H]`, f32: the states before each chunk, where `h` and `c` are f16 and chunks are
     /// recomputed; else empty.
@@ -244,7 +249,7 @@ pub struct Workspace {
     pub(crate) sums: Buffer,
     /// Sums of slices.
     pub(crate) products: Buffer,
-    /// The one chunk that all share when states are recomputed.
+    /// The one chunk that all share, where they do.
     pub(crate) chunk: ChunkBuffers,
     /// Gradients of inner layers' inputs.
     pub(crate) inner: [Buffer; 2],
@@ -275,8 +280,16 @@ impl Reserve {
     }
 
     /// Buffers of a layer's sections.
-    pub fn layer(&self, layer: usize) -> &[ChunkBuffers] {
-        &self.layers[layer % self.layers.len()]
+    pub fn layer(&self, layer: usize) -> Vec<ChunkBuffers> {
+        let sections = &self.layers[layer % self.layers.len()];
+        // Without backward the saved values and c of the first layer serve for all.
+        let whole = |(own, first): (&ChunkBuffers, &ChunkBuffers)| match self.mode {
+            Mode::Infer if own.saved.is_empty() && !first.saved.is_empty() => {
+                ChunkBuffers { h: own.h.clone(), ..first.clone() }
+            }
+            _ => own.clone(),
+        };
+        sections.iter().zip(&self.layers[0]).map(whole).collect()
     }
 
     /// Bytes as allocated: kept for backward, and not.

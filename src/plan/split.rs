@@ -1,8 +1,9 @@
 //! Cutting a sequence, so that every binding stays within the device's limit and so that less is kept.
 //!
 //! Buffers that a layer owns are split into *sections* of steps, each with buffers of its own. Steps are computed a
-//! *chunk* at a time: a whole section, or with recomputation a part of one. Sequences that the caller owns (x, y and
-//! their gradients) stay whole and are bound in *windows* of times.
+//! *chunk* at a time: a whole section, or a part of one where chunks share their buffers, since backward computes them
+//! again or there is no backward. Sequences that the caller owns (x, y and their gradients) stay whole and are bound in
+//! *windows* of times.
 //!
 //! Sums over steps must not depend on the chunks. They run from the last step to the first, chunk after chunk, and what
 //! is summed in parts is summed in parts of a [`granule`] of steps, which no chunk cuts.
@@ -14,6 +15,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::AdapterKind;
 use crate::kernel::{column_sum, gemm};
+use crate::plan::Mode;
 
 /// Rows of one native product: enough to keep its packing small beside its work.
 const NATIVE_ROWS: usize = 512;
@@ -25,8 +27,9 @@ pub struct Cuts {
     pub sections: Vec<Range<usize>>,
     /// What is computed at once, in order.
     pub chunks: Vec<Part>,
-    /// Steps from one kept state to the next when the rest is computed again; none when everything is kept.
-    pub recompute: Option<usize>,
+    /// Steps of a chunk where all chunks share one buffer: with backward the states before each are kept and the rest is
+    /// computed again. None where sections have buffers for all their steps.
+    pub shared: Option<usize>,
 }
 
 /// A chunk.
@@ -41,13 +44,14 @@ pub struct Part {
 }
 
 impl Cuts {
-    /// Cuts a layer's steps. `recompute` is rounded up to a multiple of a [`granule`], and down to the longest section.
-    /// Floats are stored in `size` bytes.
+    /// Cuts a layer's steps, with chunks of `shared` steps if there is such a number: rounded up to a multiple of a
+    /// [`granule`], and down to the longest section. Floats are stored in `size` bytes.
     pub fn new(
         device: &Device,
         config: &RnnConfig,
         shape: BatchShape,
-        recompute: Option<usize>,
+        mode: Mode,
+        shared: Option<usize>,
         size: usize,
     ) -> Result<Self> {
         let units = shape.batch * config.directions() * config.hidden;
@@ -55,12 +59,14 @@ impl Cuts {
         let elements = |steps: usize| (steps * config.cell.saved()).max(steps + 1) * units;
         let sections = split(device, shape.steps, "one step's gates", 1, size, elements)?;
         let longest = sections.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
-        let recompute = recompute.map(|steps| {
+        let rounded = |steps: usize| {
             let granule = granule(device, shape);
             steps.max(1).div_ceil(granule).saturating_mul(granule).min(longest)
-        });
+        };
+        // Without backward a chunk that has all steps shares with none.
+        let shared = shared.map(rounded).filter(|&steps| mode == Mode::Train || steps < shape.steps);
         let chunks = sections.iter().enumerate().flat_map(|(section, steps)| {
-            let length = recompute.unwrap_or(steps.len()).max(1);
+            let length = shared.unwrap_or(steps.len()).max(1);
             let part = move |(place, first): (usize, usize)| {
                 let end = steps.end.min(first.saturating_add(length));
                 Part { steps: first..end, section, place }
@@ -68,7 +74,7 @@ impl Cuts {
             steps.clone().step_by(length).enumerate().map(part)
         });
         let chunks = chunks.collect();
-        Ok(Self { sections, chunks, recompute })
+        Ok(Self { sections, chunks, shared })
     }
 
     /// Steps of the longest chunk.

@@ -5,6 +5,7 @@ use super::sequence::Sequence;
 use crate::config::{BatchShape, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::gpu::AdapterKind;
 use crate::kernel::Op;
 use crate::kernel::recurrent::{Chunk, Gradients, Weights};
 use crate::plan::Mode;
@@ -28,6 +29,12 @@ pub trait Strategy: Sync {
 
     /// Why one would take it, as a clause.
     fn because(&self) -> &'static str;
+
+    /// Rows of gates, steps times sequences, that are worth having at once where nothing is kept for backward: chunks of
+    /// about so many share one buffer. None: all.
+    fn rows_at_once(&self, _: &Device) -> Option<usize> {
+        None
+    }
 
     /// Whether `forward` writes a chunk's output too, where the chunk has one.
     fn writes_output(&self) -> bool {
@@ -78,6 +85,14 @@ impl Strategy for Stepwise {
     fn because(&self) -> &'static str {
         "it runs every size on every GPU"
     }
+
+    fn rows_at_once(&self, device: &Device) -> Option<usize> {
+        match device.gpu()?.capabilities().kind {
+            AdapterKind::Software => Some(1 << 10),
+            // Not measured: the input projection of a chunk should be work for every multiprocessor.
+            AdapterKind::Gpu => Some(8 << 10),
+        }
+    }
 }
 
 impl Strategy for Native {
@@ -94,6 +109,11 @@ impl Strategy for Native {
 
     fn because(&self) -> &'static str {
         "it is the CPU executor's own"
+    }
+
+    fn rows_at_once(&self, _: &Device) -> Option<usize> {
+        // Measured on two cores: fewer, and every chunk's products pack their weights again; more, and nothing is gained.
+        Some(2 << 10)
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
     for layer in (0..rnn.config.layers).rev() {
         // y may be its own gradient: computing states again leaves it alone.
         let stage = Stage::new(with, layer, false)?;
-        let again = rnn.cuts.recompute.is_some();
+        let again = rnn.recompute().is_some();
         if again {
             stage.pack(&mut program)?;
         }

@@ -32,8 +32,9 @@ pub struct Options<'a> {
     /// Forward keeps the states before every so many steps alone, and backward computes the rest again: one forward more
     /// in time, and the same bits. The reserve falls to the states before each chunk, and all of h where a layer above
     /// reads it: the formula is at [`plan::Layout`]. Rounded up to a multiple of [`plan::granule`]; [`Rnn::recompute`]
-    /// says to what. At T or above a layer is one chunk, whose saved values all layers share. Without effect when
-    /// nothing is trained. 0 is an error. Default: everything is kept.
+    /// says to what. At T or above a layer is one chunk, whose saved values all layers share. When nothing is trained
+    /// chunks of so many steps share their buffers, and nothing is computed twice. 0 is an error. Default: everything is
+    /// kept for training; without, what the strategy has use for at once.
     pub recompute: Option<usize>,
     /// How packed weights and activations are stored. Default: as f32.
     pub precision: Precision,
@@ -110,7 +111,14 @@ impl Rnn {
         if let Some(steps) = options.recompute {
             at_least_one("the steps between kept states", steps)?;
         }
-        let cuts = Cuts::new(device, &config, shape, options.recompute.filter(|_| mode == Mode::Train), size)?;
+        let shared = match mode {
+            Mode::Train => options.recompute,
+            Mode::Infer => options.recompute.or_else(|| {
+                let chunks = shape.rows().div_ceil(strategy.rows_at_once(device)?);
+                Some(shape.steps.div_ceil(chunks))
+            }),
+        };
+        let cuts = Cuts::new(device, &config, shape, mode, shared, size)?;
         let layout = Layout::new(device, &config, shape, mode, precision, &cuts)?;
         let (device, lengths, span) = (device.clone(), options.lengths, options.span);
         Ok(Self { device, config, shape, mode, lengths, span, precision, strategy, why, cuts, layout })
@@ -141,14 +149,15 @@ impl Rnn {
         &self.why
     }
 
-    /// Chunks of steps that it runs in; one unless a binding would be too large or states are recomputed.
+    /// Chunks of steps that it runs in; one unless a binding would be too large, states are recomputed, or nothing is kept
+    /// for backward and a part is enough to have at once.
     pub fn chunks(&self) -> usize {
         self.cuts.chunks.len()
     }
 
     /// Steps from one kept state to the next, as rounded, when backward computes the others again.
     pub fn recompute(&self) -> Option<usize> {
-        self.cuts.recompute
+        self.cuts.shared.filter(|_| self.mode == Mode::Train)
     }
 
     /// Bytes that [`reserve`](Self::reserve) and [`workspace`](Self::workspace) will allocate.

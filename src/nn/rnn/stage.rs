@@ -12,7 +12,7 @@ use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::{Chunk, Move, Prepare, Weights, move_states};
 use crate::kernel::rows::RowMap;
 use crate::kernel::transpose::transpose;
-use crate::plan::{ChunkBuffers, Part, granule, overlap, reversed, windows};
+use crate::plan::{ChunkBuffers, Mode, Part, granule, overlap, reversed, windows};
 
 /// A layer bound to its buffers.
 pub(super) struct Stage<'a> {
@@ -28,8 +28,10 @@ pub(super) struct Stage<'a> {
 pub(super) struct Run {
     pub(super) chunk: Chunk,
     section: usize,
-    /// The slots that keep the states before the chunk, h and then c. Unless chunks are recomputed, its own first ones.
+    /// The slots that keep the states before the chunk, h and then c: its own first ones, if `starts`.
     pub(super) kept: Vec<Matrix>,
+    /// Whether nothing has to be moved before it can run.
+    starts: bool,
     /// f32 states kept before the chunk, `[states, B, D, H]`, where it is recomputed and stores states as f16.
     kept_in_full: Option<Matrix>,
     /// Where the layer above reads the chunk's h, if that is not the chunk's own.
@@ -74,7 +76,7 @@ impl<'a> Stage<'a> {
         let Self { with, layer, .. } = *self;
         let Binding { rnn, io, workspace, .. } = *with;
         let Some(first) = self.runs.first() else { return Ok(()) };
-        if rnn.cuts.recompute.is_none() {
+        if first.starts {
             let initial = [&io.h0, &io.c0].map(|state| state.as_ref().map(|buffer| rnn.caller_state(layer, buffer)));
             let (inputs, w_ih) = (rnn.config.layer_input(layer), with.tensor("weight_ih", layer, false)?);
             let at_once = Prepare { inputs, w_ih, packed_input: &workspace.packed_input, initial };
@@ -124,7 +126,7 @@ impl<'a> Stage<'a> {
     /// Runs a chunk forward from the states that are kept before it.
     pub(super) fn forward(&self, run: &Run, program: &mut Program) -> Result<()> {
         let rnn = self.with.rnn;
-        if rnn.cuts.recompute.is_some() {
+        if !run.starts {
             let moves = run.kept.iter().zip(run.states()).map(|(kept, to)| (Some(kept.clone()), rnn.slot(to, 0)));
             rnn.move_whole(moves.collect(), program)?;
             if let (Some(kept), Some(carry)) = (&run.kept_in_full, &run.chunk.carry) {
@@ -216,8 +218,8 @@ impl Binding<'_> {
         let rnn = self.rnn;
         let Part { steps, section: index, place } = part;
         let state = rnn.shape.batch * rnn.config.outputs();
-        let recompute = rnn.cuts.recompute.is_some();
-        let (saved, h, c) = match recompute {
+        let shares = rnn.cuts.shared.is_some();
+        let (saved, h, c) = match shares {
             false => (section.saved.clone(), section.h.clone(), section.c.clone()),
             true => {
                 let shared = &self.workspace.chunk;
@@ -227,11 +229,19 @@ impl Binding<'_> {
                 (saved, shared.h.slice(states)?, c)
             }
         };
-        let above = recompute && layer + 1 < rnn.config.layers;
+        let above = shares && layer + 1 < rnn.config.layers;
         let first = rnn.cuts.sections.get(*index).map_or(0, |section| section.start);
-        let slot_of_h = if above { steps.start - first } else { *place };
-        let mut kept = vec![rnn.slot(&section.h, slot_of_h)];
-        kept.extend(section.c.as_ref().map(|c| rnn.slot(c, *place)));
+        let place = if rnn.mode == Mode::Train { *place } else { 0 };
+        let slot_of_h = if above { steps.start - first } else { place };
+        // What a chunk leaves behind is only needed again by backward.
+        let starts = !shares || (rnn.mode == Mode::Infer && steps.start == 0);
+        let kept = match starts {
+            true => std::iter::once(&h).chain(&c).map(|states| rnn.slot(states, 0)).collect(),
+            false => {
+                let h = rnn.slot(&section.h, slot_of_h);
+                std::iter::once(h).chain(section.c.as_ref().map(|c| rnn.slot(c, place))).collect()
+            }
+        };
         let chunk = Chunk {
             cell: rnn.config.cell,
             hidden: rnn.config.hidden,
@@ -251,7 +261,7 @@ impl Binding<'_> {
         let all = rnn.config.cell.states() * state;
         let kept_in_full =
             (!section.kept.is_empty()).then(|| Matrix { offset: place * all, ..Matrix::dense(&section.kept, all) });
-        Ok(Run { chunk, section: *index, kept, kept_in_full, above })
+        Ok(Run { chunk, section: *index, kept, starts, kept_in_full, above })
     }
 
     /// Recurrent weights of a layer.
@@ -276,9 +286,9 @@ impl Binding<'_> {
                 windows(&rnn.device, rnn.shape.steps, row, self.io.x.element_bytes() as usize)?.into_iter().map(piece);
             return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width });
         }
-        let piece = |(range, buffers): (&Range<usize>, &ChunkBuffers)| Piece {
+        let piece = |(range, buffers): (&Range<usize>, ChunkBuffers)| Piece {
             range: range.clone(),
-            buffer: buffers.h.clone(),
+            buffer: buffers.h,
             // Slot 0 holds the state before the section.
             offset: batch * width,
         };
