@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use wgpu_rnn::{Cell, Device, DeviceKind};
+use wgpu_rnn::{Cell, Device, DeviceKind, Precision};
 
 use crate::burn_peer::Burn;
 use crate::ours::Ours;
@@ -108,7 +108,7 @@ fn run(args: &Args) -> Result<bool> {
         session.enter(Place { kind, adapter, record });
         let shapes = args.shapes.clone().map_or_else(|| Shape::named(kind == "gpu"), |shapes| shapes.0);
         for (device, mut peers) in pairings(args, device)? {
-            let mut ours = Ours::new(&device);
+            let mut ours = Ours::new(&device, Precision::Full);
             for shape in &shapes {
                 for cell in shape.cells(&args.cells) {
                     for &mode in &args.modes {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
-use wgpu_rnn::{BatchShape, Buffer, Device, plan};
+use wgpu_rnn::{BatchShape, Buffer, Device, Precision, plan};
 
 use crate::case::{Case, GRADIENTS, Results};
 use crate::peer::{Peer, Run, Sample};
@@ -12,6 +12,7 @@ use crate::shapes::Mode;
 /// This engine.
 pub struct Ours {
     device: Device,
+    precision: Precision,
 }
 
 struct Layer {
@@ -25,14 +26,24 @@ struct Layer {
 }
 
 impl Ours {
-    pub fn new(device: &Device) -> Self {
-        Self { device: device.clone() }
+    /// On `device`, weights, activations and sequences stored with `precision`.
+    pub fn new(device: &Device, precision: Precision) -> Self {
+        Self { device: device.clone(), precision }
+    }
+
+    /// The same engine with another precision.
+    pub fn with(&self, precision: Precision) -> Self {
+        Self::new(&self.device, precision)
     }
 }
 
 impl Peer for Ours {
     fn name(&self) -> String {
-        "wgpu-rnn".to_string()
+        match self.precision {
+            Precision::Full => "wgpu-rnn",
+            Precision::Half => "wgpu-rnn-f16",
+        }
+        .to_string()
     }
 
     fn version(&self) -> String {
@@ -50,14 +61,18 @@ impl Peer for Ours {
         for ((name, sizes), (_, values)) in tensors(&config, "").iter().zip(case.parameters()) {
             parameters.set(name, sizes, values)?;
         }
-        let rnn = Rnn::new(device, config, shape, mode, Options::default())?;
+        let precision = self.precision;
+        let rnn = Rnn::new(device, config, shape, mode, Options { precision, ..Options::default() })?;
         let outputs = case.shape.rows() * case.shape.hidden;
-        let x = device.upload("x", &case.x)?;
-        let y = device.alloc("y", outputs)?;
+        let sequence = |label, elements| device.alloc_as(precision, label, elements);
+        let (x, y) = (sequence("x", case.x.len())?, sequence("y", outputs)?);
+        device.write(&x, &case.x)?;
         let (dy, dx) = match case.mode {
             Mode::Forward => (None, None),
             Mode::Training => {
-                (Some(device.upload("dy", &vec![1.0; outputs])?), Some(device.alloc("dx", case.x.len())?))
+                let dy = sequence("dy", outputs)?;
+                device.write(&dy, &vec![1.0; outputs])?;
+                (Some(dy), Some(sequence("dx", case.x.len())?))
             }
         };
         let gradients = Gradients { dy: dy.clone(), dx: dx.clone(), ..Gradients::default() };

@@ -2,6 +2,7 @@
 //! asked for its memory. A peer is one file; [`ours`](crate::ours) is measured through the same trait.
 
 use anyhow::Result;
+use wgpu_rnn::Precision;
 
 use crate::case::{Case, Results, Tolerance};
 
@@ -12,6 +13,11 @@ pub trait Peer {
 
     /// The library's version.
     fn version(&self) -> String;
+
+    /// How this engine stores weights and activations when it is compared with it.
+    fn precision(&self) -> Precision {
+        Precision::Full
+    }
 
     /// How far its numbers may be from ours; `None` where it computes in a lower precision.
     fn tolerance(&self) -> Option<Tolerance> {

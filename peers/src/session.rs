@@ -1,7 +1,7 @@
 //! One run of the program: compares layer after layer, keeps the record, and prints the table.
 
 use anyhow::{Context, Result};
-use wgpu_rnn::Cell;
+use wgpu_rnn::{Cell, Precision};
 
 use crate::bars::Verdict;
 use crate::case::{Case, Results};
@@ -61,19 +61,24 @@ impl Session {
     ) -> Result<()> {
         let what = format!("{} {} {mode}", shape.name, cell.name());
         let case = Case::new(shape, cell, mode)?;
-        let version = ours.version();
+        let engine = [ours.name(), ours.version()];
+        let mut half = ours.with(Precision::Half);
         let mut mine = ours.load(&case)?.context("this engine has every cell")?;
         let results = mine.results().with_context(|| what.clone())?;
         if peers.is_empty() {
             let (median, _) = alternate(mine.as_mut(), None)?;
             eprintln!("{what}: ours {}", spell(&median));
             if self.place.kind != "cpu" {
-                self.write("-detail", vec![self.detail(&case, "wgpu-rnn", &version, median)])?;
+                self.write("-detail", vec![self.detail(&case, &engine, median)])?;
             }
             self.lines.push(self.line(&case, None, median, None, None, Verdict::default()));
         }
         for peer in peers {
-            if let Err(error) = self.against(mine.as_mut(), &version, peer.as_mut(), &case, &results) {
+            let compared = match peer.precision() {
+                Precision::Full => self.against(mine.as_mut(), &engine, peer.as_mut(), &case, &results),
+                Precision::Half => self.against_half(&mut half, peer.as_mut(), &case, &results),
+            };
+            if let Err(error) = compared {
                 let failure = format!("{what}, {}: {error:#}", peer.name());
                 eprintln!("{failure}");
                 self.failures.push(failure);
@@ -82,10 +87,17 @@ impl Session {
         Ok(())
     }
 
+    /// [`against`](Self::against) with this engine in half precision.
+    fn against_half(&mut self, ours: &mut Ours, peer: &mut dyn Peer, case: &Case, results: &Results) -> Result<()> {
+        let engine = [ours.name(), ours.version()];
+        let mut mine = ours.load(case)?.context("this engine has every cell")?;
+        self.against(mine.as_mut(), &engine, peer, case, results)
+    }
+
     fn against(
         &mut self,
         ours: &mut dyn Run,
-        our_version: &str,
+        engine: &[String; 2],
         peer: &mut dyn Peer,
         case: &Case,
         results: &Results,
@@ -130,8 +142,7 @@ impl Session {
         self.write("", vec![time])?;
         self.write("-memory", memory.into_iter().collect())?;
         if self.place.kind != "cpu" {
-            let details =
-                vec![self.detail(case, "wgpu-rnn", our_version, mine), self.detail(case, &name, &version, median)];
+            let details = vec![self.detail(case, engine, mine), self.detail(case, &[name.clone(), version], median)];
             self.write("-detail", details)?;
         }
         let verdict = Verdict::new(self.place.kind, &name, shape, ratio, memory_ratio);
@@ -161,13 +172,13 @@ impl Session {
         }
     }
 
-    fn detail(&self, case: &Case, peer: &str, version: &str, median: Median) -> Detail {
+    fn detail(&self, case: &Case, [peer, version]: &[String; 2], median: Median) -> Detail {
         Detail {
             shape: case.shape.name.clone(),
             cell: case.cell.name().to_string(),
             mode: case.mode.name().to_string(),
-            peer: peer.to_string(),
-            peer_version: version.to_string(),
+            peer: peer.clone(),
+            peer_version: version.clone(),
             adapter: self.place.adapter.clone(),
             wall_ms: rounded(median.wall_ms),
             gpu_ms: median.gpu_ms.map(rounded),

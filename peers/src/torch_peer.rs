@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wgpu_rnn::Cell;
+use wgpu_rnn::{Cell, Precision};
 
 use crate::case::{Case, GRADIENTS, Results, Tolerance};
 use crate::peer::{Peer, Run, Sample};
@@ -132,6 +132,10 @@ impl Peer for Torch {
 
     fn version(&self) -> String {
         self.version.clone()
+    }
+
+    fn precision(&self) -> Precision {
+        if self.name.ends_with("-f16") { Precision::Half } else { Precision::Full }
     }
 
     fn tolerance(&self) -> Option<Tolerance> {

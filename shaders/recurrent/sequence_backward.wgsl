@@ -4,7 +4,8 @@
 // gradients of the pre-activations, in place. After the chunk's first step the last dispatch passes that step through
 // W_hh too, which leaves the gradient of the chunk's first state.
 //
-// Units, slices of k (here the G·H rows of W_hh) and held weights are as in sequence_forward.wgsl.
+// Units, rows and slices of k (here the G·H rows of W_hh) are dealt out by sequence.wgsl; held weights are as in
+// sequence_forward.wgsl.
 
 struct Sequence {
     batch: u32, hidden: u32, directions: u32, steps: u32,
@@ -27,14 +28,13 @@ struct Step {
 @group(0) @binding(8) var<storage, read_write> dh: array<f32>;     // [B, D, H], carried from span to span
 @group(0) @binding(9) var<storage, read_write> dc: array<f32>;     // the same
 
-const COLUMNS: u32 = LANES / SPLIT;
-const OWN: u32 = (RB + SPLIT - 1u) / SPLIT;
 const ROOM: u32 = max(COLUMNS * UNITS * GATES, SLICE * SPLIT);
-const PARTS: u32 = select(1u, LANES * RB, SPLIT > 1u);
+const STATES: u32 = ROOM * RB;
+const PARTS: u32 = select(0u, LANES * RB, SPLIT > 1u);
 
-// Gradients of the later step's pre-activations on the recurrent side, by row of W_hh; zero beyond them.
-var<workgroup> later: array<f32, ROOM * RB>;
-var<workgroup> parts: array<f32, PARTS>;
+// Gradients of the later step's pre-activations on the recurrent side, by row of W_hh; zero beyond them. Then the parts
+// of sums. One array, since none may be empty.
+var<workgroup> later: array<f32, STATES + PARTS>;
 
 // What the cell needs of a step, and the gradient of its output.
 struct Kept {
@@ -69,50 +69,38 @@ fn kept(m: u32, direction: u32, unit: u32) -> Kept {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let direction = group.z;
-    var part = 0u;
-    var column = lane;
-    if SPLIT > 1u {
-        part = lane / COLUMNS;
-        column = lane % COLUMNS;
-    }
-    let b0 = group.y * RB;
-    var units = UNITS;
-    var rows = OWN;
-    if ROLLED == 1u {
-        units = (u.hidden + COLUMNS - 1u) / COLUMNS;
-        rows = min(RB, u.batch - b0);
-    }
+    let at = place(group, lane);
+    let direction = at.direction;
     let width = u.directions * u.hidden;
     let gates = GATES * u.hidden;
     let weights = direction * u.w_direction;
     let first = step.index * u.span;
     let end = min(first + u.span, u.steps);
-    let slice = (gates + SPLIT - 1u) / SPLIT;
-    let k_first = part * slice;
-    let k_end = min(k_first + slice, gates);
+    let slice = slice_of(at, gates);
+    let k_first = slice.x;
+    let k_end = slice.y;
     let slots_of = HIDDEN_SLOTS;
 
-    for (var i = lane; i < ROOM * RB; i += LANES) {
+    for (var i = lane; i < STATES; i += LANES) {
         later[i] = 0.0;
     }
     workgroupBarrier();
     var gradients: array<f32, UNITS * OWN>;
     var gradients_c: array<f32, UNITS * OWN>;
-    for (var i = 0u; i < units; i++) {
-        for (var j = 0u; j < rows; j++) {
-            let unit = column + i * COLUMNS;
-            let r = part + j * SPLIT;
-            if unit >= u.hidden || r >= RB || b0 + r >= u.batch {
+    for (var i = 0u; i < at.units; i++) {
+        for (var j = 0u; j < at.rows; j++) {
+            let unit = at.column + i * COLUMNS;
+            let r = at.part + j * SPLIT;
+            if !exists(at, unit, r) {
                 continue;
             }
-            let own = (b0 + r) * width + direction * u.hidden + unit;
+            let own = (at.b0 + r) * width + direction * u.hidden + unit;
             gradients[i * OWN + j] = dh[own];
             if HAS_C {
                 gradients_c[i * OWN + j] = dc[own];
             }
             if first > 0u {
-                let m = (u.steps - first) * u.batch + b0 + r;
+                let m = (u.steps - first) * u.batch + at.b0 + r;
                 let slots = (m * u.directions + direction) * u.hidden * SAVED + unit;
                 for (var g = 0u; g < GATES; g++) {
                     later[(g * u.hidden + unit) * RB + r] = f32(saved[slots + slots_of[g] * u.hidden]);
@@ -121,11 +109,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     var lengths_own: array<u32, OWN>;
-    for (var j = 0u; j < rows; j++) {
-        lengths_own[j] = lengths[min(b0 + part + j * SPLIT, u.batch - 1u)];
+    for (var j = 0u; j < at.rows; j++) {
+        lengths_own[j] = lengths[sequence_of(at, j)];
     }
 
-    let only = min(column, u.hidden - 1u);
+    let only = min(at.column, u.hidden - 1u);
     var mine: array<f32, SLICE>;
     var ahead: array<Kept, OWN>;
     if ROLLED == 0u {
@@ -135,10 +123,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 mine[k] = select(0.0, f32(w[place]), k_first + k < k_end);
             }
         }
-        for (var j = 0u; j < rows; j++) {
-            let m = (u.steps - 1u - first) * u.batch + min(b0 + part + j * SPLIT, u.batch - 1u);
+        for (var j = 0u; j < at.rows; j++) {
+            let m = (u.steps - 1u - first) * u.batch + sequence_of(at, j);
             // Others have no sequence of their own, and what is another workgroup's is being written.
-            if part + j * SPLIT < RB {
+            if at.part + j * SPLIT < RB {
                 ahead[j] = kept(m, direction, only);
             }
         }
@@ -154,14 +142,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if ROLLED == 0u {
             now = ahead;
             let row = (u.steps - 1u - min(n + 1u, u.steps - 1u)) * u.batch;
-            for (var j = 0u; j < rows; j++) {
-                if part + j * SPLIT < RB {
-                    ahead[j] = kept(row + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+            for (var j = 0u; j < at.rows; j++) {
+                if at.part + j * SPLIT < RB {
+                    ahead[j] = kept(row + sequence_of(at, j), direction, only);
                 }
             }
         }
         if n > 0u {
-            for (var i0 = 0u; i0 < units; i0 += TILE) {
+            for (var i0 = 0u; i0 < at.units; i0 += TILE) {
                 var sums: array<array<f32, RB>, TILE>;
                 if HELD == 1u {
                     for (var k = 0u; k < SLICE; k++) {
@@ -173,7 +161,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     for (var k = k_first; k < k_end; k++) {
                         var row: array<f32, TILE>;
                         for (var t = 0u; t < TILE; t++) {
-                            let unit = min(column + (i0 + t) * COLUMNS, u.hidden - 1u);
+                            let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
                             row[t] = f32(w[weights + k * u.hidden + unit]);
                         }
                         for (var r = 0u; r < RB; r++) {
@@ -186,14 +174,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 }
                 if SPLIT > 1u {
                     for (var r = 0u; r < RB; r++) {
-                        parts[(part * RB + r) * COLUMNS + column] = sums[0][r];
+                        later[STATES + (at.part * RB + r) * COLUMNS + at.column] = sums[0][r];
                     }
                     workgroupBarrier();
-                    for (var j = 0u; j < rows; j++) {
-                        let r = min(part + j * SPLIT, RB - 1u);
+                    for (var j = 0u; j < at.rows; j++) {
+                        let r = min(at.part + j * SPLIT, RB - 1u);
                         var sum = 0.0;
                         for (var p = 0u; p < SPLIT; p++) {
-                            sum += parts[(p * RB + r) * COLUMNS + column];
+                            sum += later[STATES + (p * RB + r) * COLUMNS + at.column];
                         }
                         gradients[j] += sum;
                     }
@@ -213,14 +201,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if SPLIT == 1u {
             workgroupBarrier();
         }
-        for (var i = 0u; i < units; i++) {
-            let unit = column + i * COLUMNS;
-            for (var j = 0u; j < rows; j++) {
-                let r = part + j * SPLIT;
-                let sequence = b0 + r;
-                if unit >= u.hidden || r >= RB || sequence >= u.batch {
+        for (var i = 0u; i < at.units; i++) {
+            let unit = at.column + i * COLUMNS;
+            for (var j = 0u; j < at.rows; j++) {
+                let r = at.part + j * SPLIT;
+                if !exists(at, unit, r) {
                     continue;
                 }
+                let sequence = at.b0 + r;
                 let s = u.steps - 1u - n;
                 let m = s * u.batch + sequence;
                 let slots = (m * u.directions + direction) * u.hidden * SAVED + unit;
@@ -234,15 +222,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     }
                     continue;
                 }
-                var at: Kept;
+                var values: Kept;
                 if ROLLED == 0u {
-                    at = now[j];
+                    values = now[j];
                 } else {
-                    at = kept(m, direction, unit);
+                    values = kept(m, direction, unit);
                 }
                 let own = i * OWN + j;
-                let dh_now = gradients[own] + at.dy;
-                let done = cell_backward(at.saved, at.h, at.c_before, at.c_after, dh_now, gradients_c[own]);
+                let dh_now = gradients[own] + values.dy;
+                let dc_now = gradients_c[own];
+                let done = cell_backward(values.saved, values.h, values.c_before, values.c_after, dh_now, dc_now);
                 gradients[own] = done.dh;
                 if HAS_C {
                     gradients_c[own] = done.dc;
@@ -262,14 +251,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < units; i++) {
-        for (var j = 0u; j < rows; j++) {
-            let unit = column + i * COLUMNS;
-            let r = part + j * SPLIT;
-            if unit >= u.hidden || r >= RB || b0 + r >= u.batch {
+    for (var i = 0u; i < at.units; i++) {
+        for (var j = 0u; j < at.rows; j++) {
+            let unit = at.column + i * COLUMNS;
+            let r = at.part + j * SPLIT;
+            if !exists(at, unit, r) {
                 continue;
             }
-            let own = (b0 + r) * width + direction * u.hidden + unit;
+            let own = (at.b0 + r) * width + direction * u.hidden + unit;
             dh[own] = gradients[i * OWN + j];
             if HAS_C {
                 dc[own] = gradients_c[i * OWN + j];

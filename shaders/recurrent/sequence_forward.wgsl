@@ -1,11 +1,8 @@
 // A span of time steps of one layer in one dispatch, all its directions. A workgroup owns all units of RB sequences of
 // one direction, so that nothing but its own barriers stands between two steps.
 //
-// An invocation owns UNITS units, COLUMNS apart. Where there are more invocations than units, SPLIT of them share a
-// unit: each sums over its own slice of k, and the rows are dealt out among them for the cell. Lanes take neighbouring
-// units, so that W_hhᵀ is read contiguously; h is uniform over the lanes of a slice. HELD: the weights of an
-// invocation stay in its registers for the whole span. ROLLED: loops over units and rows stay loops, since unrolled they
-// would be too much code.
+// Units and rows are dealt out by sequence.wgsl. Lanes take neighbouring units, so that W_hhᵀ is read contiguously; h is
+// uniform over the lanes of a slice. HELD: the weights of an invocation stay in its registers for the whole span.
 
 struct Sequence {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
@@ -28,15 +25,13 @@ struct Step {
 @group(0) @binding(7) var<storage, read_write> carry: array<f32>;
 @group(0) @binding(8) var<storage, read_write> y: array<y_t>;      // [T, B, D·H] in time order, of the last layer
 
-const COLUMNS: u32 = LANES / SPLIT;
-// Rows that an invocation runs the cell for.
-const OWN: u32 = (RB + SPLIT - 1u) / SPLIT;
 const ROOM: u32 = max(COLUMNS * UNITS, SLICE * SPLIT);
-const PARTS: u32 = select(1u, LANES * RB * GATES, SPLIT > 1u);
+const STATES: u32 = 2u * ROOM * RB;
+const PARTS: u32 = select(0u, LANES * RB * GATES, SPLIT > 1u);
 
-// h before the step and after it, in turn; zero where there is no unit or no sequence.
-var<workgroup> states: array<f32, 2u * ROOM * RB>;
-var<workgroup> parts: array<f32, PARTS>;
+// h before the step and after it, in turn; zero where there is no unit or no sequence. Then the parts of sums. One array,
+// since none may be empty.
+var<workgroup> states: array<f32, STATES + PARTS>;
 
 // Input projections of a unit, at a row of the chunk.
 fn projected(row: u32, direction: u32, unit: u32) -> array<f32, GATES> {
@@ -50,42 +45,30 @@ fn projected(row: u32, direction: u32, unit: u32) -> array<f32, GATES> {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let direction = group.z;
-    var part = 0u;
-    var column = lane;
-    if SPLIT > 1u {
-        part = lane / COLUMNS;
-        column = lane % COLUMNS;
-    }
-    let b0 = group.y * RB;
-    var units = UNITS;
-    var rows = OWN;
-    if ROLLED == 1u {
-        units = (u.hidden + COLUMNS - 1u) / COLUMNS;
-        rows = min(RB, u.batch - b0);
-    }
+    let at = place(group, lane);
+    let direction = at.direction;
     let width = u.directions * u.hidden;
     let gates = GATES * u.hidden;
     let weights = direction * u.w_direction;
     let first = step.index * u.span;
     let end = min(first + u.span, u.steps);
-    let slice = (u.hidden + SPLIT - 1u) / SPLIT;
-    let k_first = part * slice;
-    let k_end = min(k_first + slice, u.hidden);
+    let slice = slice_of(at, u.hidden);
+    let k_first = slice.x;
+    let k_end = slice.y;
 
-    for (var i = lane; i < 2u * ROOM * RB; i += LANES) {
+    for (var i = lane; i < STATES; i += LANES) {
         states[i] = 0.0;
     }
     workgroupBarrier();
     var cells: array<f32, UNITS * OWN>;
-    for (var i = 0u; i < units; i++) {
-        for (var j = 0u; j < rows; j++) {
-            let unit = column + i * COLUMNS;
-            let r = part + j * SPLIT;
-            if unit >= u.hidden || r >= RB || b0 + r >= u.batch {
+    for (var i = 0u; i < at.units; i++) {
+        for (var j = 0u; j < at.rows; j++) {
+            let unit = at.column + i * COLUMNS;
+            let r = at.part + j * SPLIT;
+            if !exists(at, unit, r) {
                 continue;
             }
-            let own = (b0 + r) * width + direction * u.hidden + unit;
+            let own = (at.b0 + r) * width + direction * u.hidden + unit;
             let slot = first * u.batch * width + own;
             if CARRIED == 1u {
                 states[unit * RB + r] = carry[own];
@@ -101,13 +84,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     var lengths_own: array<u32, OWN>;
-    for (var j = 0u; j < rows; j++) {
-        lengths_own[j] = lengths[min(b0 + part + j * SPLIT, u.batch - 1u)];
+    for (var j = 0u; j < at.rows; j++) {
+        lengths_own[j] = lengths[sequence_of(at, j)];
     }
 
     // With one unit an invocation, what does not change stays in registers, and the input projections of the step after
     // are on their way while this one is worked on.
-    let only = min(column, u.hidden - 1u);
+    let only = min(at.column, u.hidden - 1u);
     var mine: array<array<f32, GATES>, SLICE>;
     var bias: array<f32, GATES>;
     var ahead: array<array<f32, GATES>, OWN>;
@@ -120,15 +103,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 }
             }
         }
-        if u.has_bias != 0u && part == 0u {
+        if u.has_bias != 0u && at.part == 0u {
             for (var g = 0u; g < GATES; g++) {
                 bias[g] = f32(w[weights + u.hidden * gates + g * u.hidden + only]);
             }
         }
-        for (var j = 0u; j < rows; j++) {
+        for (var j = 0u; j < at.rows; j++) {
             // Others have no sequence of their own, and what is another workgroup's is being written.
-            if part + j * SPLIT < RB {
-                ahead[j] = projected(first * u.batch + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+            if at.part + j * SPLIT < RB {
+                ahead[j] = projected(first * u.batch + sequence_of(at, j), direction, only);
             }
         }
     }
@@ -141,21 +124,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if ROLLED == 0u {
             x = ahead;
             let row = min(s + 1u, end - 1u) * u.batch;
-            for (var j = 0u; j < rows; j++) {
-                if part + j * SPLIT < RB {
-                    ahead[j] = projected(row + min(b0 + part + j * SPLIT, u.batch - 1u), direction, only);
+            for (var j = 0u; j < at.rows; j++) {
+                if at.part + j * SPLIT < RB {
+                    ahead[j] = projected(row + sequence_of(at, j), direction, only);
                 }
             }
         }
-        for (var i0 = 0u; i0 < units; i0 += TILE) {
+        for (var i0 = 0u; i0 < at.units; i0 += TILE) {
             var sums: array<array<array<f32, GATES>, RB>, TILE>;
             if ROLLED == 0u {
                 for (var r = 0u; r < RB; r++) {
                     sums[0][r] = bias;
                 }
-            } else if u.has_bias != 0u && part == 0u {
+            } else if u.has_bias != 0u && at.part == 0u {
                 for (var t = 0u; t < TILE; t++) {
-                    let unit = min(column + (i0 + t) * COLUMNS, u.hidden - 1u);
+                    let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
                     for (var g = 0u; g < GATES; g++) {
                         let value = f32(w[weights + u.hidden * gates + g * u.hidden + unit]);
                         for (var r = 0u; r < RB; r++) {
@@ -177,7 +160,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 for (var k = k_first; k < k_end; k++) {
                     var row: array<array<f32, GATES>, TILE>;
                     for (var t = 0u; t < TILE; t++) {
-                        let unit = min(column + (i0 + t) * COLUMNS, u.hidden - 1u);
+                        let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
                         for (var g = 0u; g < GATES; g++) {
                             row[t][g] = f32(w[weights + k * gates + g * u.hidden + unit]);
                         }
@@ -195,7 +178,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             if SPLIT > 1u {
                 for (var r = 0u; r < RB; r++) {
                     for (var g = 0u; g < GATES; g++) {
-                        parts[((part * RB + r) * GATES + g) * COLUMNS + column] = sums[0][r][g];
+                        states[STATES + ((at.part * RB + r) * GATES + g) * COLUMNS + at.column] = sums[0][r][g];
                     }
                 }
                 workgroupBarrier();
@@ -203,7 +186,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             var totals: array<array<f32, GATES>, TILE * RB>;
             var tiles = TILE;
             if ROLLED == 1u {
-                tiles = min(TILE, units - i0);
+                tiles = min(TILE, at.units - i0);
                 for (var t = 0u; t < TILE; t++) {
                     for (var r = 0u; r < RB; r++) {
                         totals[t * RB + r] = sums[t][r];
@@ -212,13 +195,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             for (var t = 0u; t < tiles; t++) {
                 let i = i0 + t;
-                let unit = column + i * COLUMNS;
-                for (var j = 0u; j < rows; j++) {
-                    let r = part + j * SPLIT;
-                    let sequence = b0 + r;
-                    if unit >= u.hidden || r >= RB || sequence >= u.batch {
+                let unit = at.column + i * COLUMNS;
+                for (var j = 0u; j < at.rows; j++) {
+                    let r = at.part + j * SPLIT;
+                    if !exists(at, unit, r) {
                         continue;
                     }
+                    let sequence = at.b0 + r;
                     let row = s * u.batch + sequence;
                     let state = row * width + direction * u.hidden + unit;
                     let next = state + u.batch * width;
@@ -241,7 +224,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     if SPLIT > 1u {
                         for (var p = 0u; p < SPLIT; p++) {
                             for (var g = 0u; g < GATES; g++) {
-                                recurrent[g] += parts[((p * RB + r) * GATES + g) * COLUMNS + column];
+                                recurrent[g] += states[STATES + ((p * RB + r) * GATES + g) * COLUMNS + at.column];
                             }
                         }
                     } else if ROLLED == 1u {
@@ -278,14 +261,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 
     if CARRIED == 1u {
-        for (var i = 0u; i < units; i++) {
-            for (var j = 0u; j < rows; j++) {
-                let unit = column + i * COLUMNS;
-                let r = part + j * SPLIT;
-                if unit >= u.hidden || r >= RB || b0 + r >= u.batch {
+        for (var i = 0u; i < at.units; i++) {
+            for (var j = 0u; j < at.rows; j++) {
+                let unit = at.column + i * COLUMNS;
+                let r = at.part + j * SPLIT;
+                if !exists(at, unit, r) {
                     continue;
                 }
-                let own = (b0 + r) * width + direction * u.hidden + unit;
+                let own = (at.b0 + r) * width + direction * u.hidden + unit;
                 carry[own] = states[before + unit * RB + r];
                 if HAS_C {
                     carry[u.batch * width + own] = cells[i * OWN + j];

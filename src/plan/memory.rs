@@ -63,7 +63,7 @@ pub struct Layout {
     pub carry: [usize; 2],
     /// f32: partial sums of bias gradients.
     pub sums: usize,
-    /// f32: sums of slices of weight gradients.
+    /// f32: sums of slices of weight gradients, and those that cooperative matrices make for gates stored as f16.
     pub products: usize,
     /// Gradients of the inputs of inner layers, `[T, B, D·H]`: of every other layer where one is read at times that the
     /// next is already written at. f32 with two directions, whose sum is not to be rounded before it is whole.
@@ -132,7 +132,12 @@ impl Layout {
             recurrent: if gpu { directions * (hidden + 1) * gates } else { scratch },
             carry: if train { states(1, 1) } else { [0, 0] },
             sums: if train && config.bias { sums * directions * cell.saved() * hidden } else { 0 },
-            products: if train { products(device, config, longest * shape.batch, shape.batch) } else { 0 },
+            products: {
+                let rows = longest * shape.batch;
+                let gradients = if train { products(device, config, rows, shape.batch) } else { 0 };
+                let room = if half { gemm::room_len(device, rows, gates, directions, shape.batch) } else { 0 };
+                gradients.max(room)
+            },
             inner: [
                 inner(config.layers > 1),
                 // Chunks of two directions reach into each other's times.
@@ -247,7 +252,7 @@ pub struct Workspace {
     pub(crate) carry: [Buffer; 2],
     /// Partial sums.
     pub(crate) sums: Buffer,
-    /// Sums of slices.
+    /// Sums of slices, or of cooperative matrices.
     pub(crate) products: Buffer,
     /// The one chunk that all share, where they do.
     pub(crate) chunk: ChunkBuffers,

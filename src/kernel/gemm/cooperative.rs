@@ -1,7 +1,7 @@
 //! The kernel of cooperative matrices: f16 factors, f32 sums, where an adapter has such matrices and its driver turns out
 //! to compute them.
 
-use super::{Accumulate, BINDINGS, Gemm, Mapped, Matrix, Sum, Uniform};
+use super::{Accumulate, BINDINGS, Gemm, Mapped, Matrix, Slices, Sum, Uniform};
 use crate::device::{Buffer, DType, Device};
 use crate::error::Result;
 use crate::gpu::Gpu;
@@ -31,6 +31,27 @@ const BOUND: &[Binding] = &{
     bindings
 };
 
+/// Elements of the sums that are made before they are brought to an f16 C: 16 MiB.
+const ROOM: usize = 4 << 20;
+
+/// Elements of [`Gemm::room`] for products `[rows, n]` in two directions or one, of rows in multiples of `granule`; 0 on
+/// a device without cooperative matrices, and for sizes that they don't fit.
+pub fn room_len(device: &Device, rows: usize, n: usize, directions: usize, granule: usize) -> usize {
+    let Some(gpu) = device.gpu() else { return 0 };
+    let caps = gpu.capabilities();
+    let Some(tile) = caps.cooperative_size.map(|size| 2 * size as usize) else { return 0 };
+    if !granule.is_multiple_of(tile) || !n.is_multiple_of(tile) {
+        return 0;
+    }
+    let most = usize::try_from(caps.max_binding / 4).unwrap_or(usize::MAX).min(ROOM);
+    rows_at_once(most, n * directions, tile).min(rows) * n * directions
+}
+
+/// Rows of `width` elements that fit `room` elements, whole tiles of them.
+fn rows_at_once(room: usize, width: usize, tile: usize) -> usize {
+    room / width.max(1) / tile * tile
+}
+
 /// Rows of the matrices that a product is made with, if it is one for them.
 pub(super) fn tile(device: &Device, call: &Gemm) -> Option<u32> {
     let gpu = device.gpu()?;
@@ -48,8 +69,15 @@ fn fits(call: &Gemm, size: usize) -> bool {
         // Strides and starts in whole blocks of 16 bytes.
         [matrix.offset, matrix.row.max(matrix.column), matrix.direction].iter().all(|at| at.is_multiple_of(8))
     };
-    let sums = call.slices.is_none() && call.mapped == Mapped::No && call.accumulate != Accumulate::After;
-    let types = half(&call.a) && half(&call.b) && !half(&call.c);
+    let whole_slices = |slices: &Slices| {
+        slices.rows.is_multiple_of(size) && slices.scratch.len() >= call.slice_elements()
+    };
+    let sums = call.slices.as_ref().is_none_or(whole_slices)
+        && call.mapped == Mapped::No
+        && call.accumulate != Accumulate::After;
+    let room = call.room.as_ref().map_or(0, Buffer::len);
+    let leaves_sums = call.accumulate == Accumulate::No && rows_at_once(room, call.n * call.directions.end, tile) > 0;
+    let types = half(&call.a) && half(&call.b) && (!half(&call.c) || leaves_sums);
     let sizes = [call.granule, call.m, call.n, call.k].iter().all(|size| size.is_multiple_of(tile));
     sums && types
         && sizes
@@ -57,23 +85,47 @@ fn fits(call: &Gemm, size: usize) -> bool {
         && (call.a.column == 1 || call.a.row == 1)
 }
 
-pub(super) fn launch(call: &Gemm, device: &Device, gpu: &Gpu, size: u32, program: &mut Program) -> Result<()> {
+/// Appends what makes `sum`, whose C is f32.
+pub(super) fn launch(
+    call: &Gemm,
+    device: &Device,
+    gpu: &Gpu,
+    size: u32,
+    sum: &Sum<'_>,
+    program: &mut Program,
+) -> Result<()> {
     let kernel = if size == 8 { &KERNEL_8 } else { &KERNEL_16 };
     let lanes = gpu.capabilities().subgroup_size[1];
     let consts = [("LANES", lanes), ("A_ALONG", u32::from(call.a.column != 1))];
-    let extent = [2 * size as usize; 2];
-    call.dispatch(device, gpu, (kernel, &consts), extent, &Sum::whole(call), program)?;
-    if let Some(bias) = &call.bias {
-        program.push(call.add_up(gpu, &bias.buffer, 0, true)?);
+    call.dispatch(device, gpu, (kernel, &consts), [2 * size as usize; 2], sum, program)
+}
+
+/// Appends the product and its bias. An f16 C gets what sums leave in the room that there is, some rows at a time.
+pub(super) fn whole(call: &Gemm, device: &Device, gpu: &Gpu, size: u32, program: &mut Program) -> Result<()> {
+    let Some(room) = call.room.as_ref().filter(|_| call.c.buffer.dtype() == DType::Half) else {
+        launch(call, device, gpu, size, &Sum::whole(call), program)?;
+        if let Some(bias) = &call.bias {
+            program.push(call.add_up(gpu, &bias.buffer, 0, true)?);
+        }
+        return Ok(());
+    };
+    let at_once = rows_at_once(room.len(), call.n * call.directions.end, 2 * size as usize);
+    for first in (0..call.m).step_by(at_once.max(1)) {
+        let from = |matrix: &Matrix| Matrix { offset: matrix.offset + first * matrix.row, ..matrix.clone() };
+        let m = at_once.min(call.m - first);
+        let part = Gemm { m, a: from(&call.a), c: from(&call.c), ..call.clone() };
+        let sums = Matrix { direction: m * call.n, ..Matrix::dense(room, call.n) };
+        launch(&part, device, gpu, size, &Sum { c: &sums, ..Sum::whole(&part) }, program)?;
+        program.push(part.add_up(gpu, room, 1, false)?);
     }
     Ok(())
 }
 
-/// Runs a small product of either layout of A, onto what C holds, and compares it with what it must be. Sums of these numbers are exact, so
-/// every order gives the same.
+/// Runs a small product of either layout of A, onto what an f32 C holds and into an f16 one, and compares it with what it
+/// must be. Sums of these numbers are exact, so every order gives the same.
 fn test(device: &Device, size: u32) -> bool {
-    let matches = |transposed| -> Result<bool> {
-        let (m, n, k) = (2 * size as usize, 4 * size as usize, 2 * size as usize);
+    let matches = |[transposed, into_half]: [bool; 2]| -> Result<bool> {
+        let (m, n, k) = (4 * size as usize, 4 * size as usize, 2 * size as usize);
         let value = |seed: usize, at: usize| ((at * seed) % 7) as f32 - 3.0;
         let values = |seed: usize, len: usize| (0..len).map(|at| value(seed, at)).collect::<Vec<f32>>();
         let half = |values: &[f32]| -> Result<Buffer> {
@@ -83,23 +135,28 @@ fn test(device: &Device, size: u32) -> bool {
         };
         let (a, b) = (values(3, m * k), values(5, k * n));
         let before = values(2, m * n);
-        let c = device.upload("a test product", &before)?;
+        let c = if into_half { half(&before)? } else { device.upload("a test product", &before)? };
         let left = Matrix::dense(&half(&a)?, if transposed { m } else { k });
         let left = if transposed { left.transposed() } else { left };
         let (row, column) = (left.row, left.column);
         let plain = Gemm::plain(m, n, k, left, Matrix::dense(&half(&b)?, n), Matrix::dense(&c, n));
-        let call = Gemm { accumulate: Accumulate::Before, ..plain };
+        let call = match into_half {
+            // Room for half of the rows.
+            true => Gemm { room: Some(device.alloc("a test product", m * n / 2)?), ..plain },
+            false => Gemm { accumulate: Accumulate::Before, ..plain },
+        };
         let mut program = Program::default();
         if let Some(gpu) = device.gpu() {
-            launch(&call, device, gpu, size, &mut program)?;
+            whole(&call, device, gpu, size, &mut program)?;
         }
         device.run(|recorder| program.record(recorder))?;
         let got = download(device, &c)?;
         let product = |at: usize| -> f32 { (0..k).map(|k| a[at / n * row + k * column] * b[k * n + at % n]).sum() };
-        let want = |at: usize| before[at] + product(at);
+        let want = |at: usize| if into_half { product(at) } else { before[at] + product(at) };
         Ok(got.iter().enumerate().all(|(at, &got)| got == want(at)))
     };
-    [false, true].into_iter().all(|transposed| match matches(transposed) {
+    let all = [[false, false], [false, true], [true, false], [true, true]];
+    all.into_iter().all(|which| match matches(which) {
         Ok(true) => true,
         Ok(false) => {
             log::debug!("cooperative matrices of {} are not used: a test product was wrong", device.name());

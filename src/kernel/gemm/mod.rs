@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::shader::{Binding, Kernel};
 
-pub use cooperative::{KERNEL_8 as COOPERATIVE_8, KERNEL_16 as COOPERATIVE_16};
+pub use cooperative::{KERNEL_8 as COOPERATIVE_8, KERNEL_16 as COOPERATIVE_16, room_len};
 pub use direct::KERNEL as DIRECT;
 pub use slices::{KERNEL as SLICES, SLICE, Slices, scratch_len, slice_rows};
 pub use staged::{SCALAR, VECTOR};
@@ -144,6 +144,9 @@ pub struct Gemm {
     pub split: usize,
     /// For a long k: the slices that it is summed in.
     pub slices: Option<Slices>,
+    /// f32 scratch for a C that is f16, [`room_len`] elements: cooperative matrices leave their sums there. None: they
+    /// are not used for such a C.
+    pub room: Option<Buffer>,
     /// All products that must give the same bits as this one are alike in what is mapped, and have m, and where they are
     /// sums over rows k, in multiples of this; 1 if they may differ. Cooperative matrices sum in an order of their own, so
     /// they are used only where they fit this.
@@ -169,8 +172,8 @@ impl Gemm {
     /// `c = a·b` of dense or strided matrices, nothing mapped.
     pub fn plain(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, c: Matrix) -> Self {
         let (bias, accumulate, mapped, rows) = (None, Accumulate::No, Mapped::No, None);
-        let (split, slices, granule, tile) = (usize::MAX, None, 1, None);
-        Self { m, n, k, directions: 0..1, a, b, c, bias, accumulate, mapped, rows, split, slices, granule, tile }
+        let (split, slices, room, granule, tile) = (usize::MAX, None, None, 1, None);
+        Self { m, n, k, directions: 0..1, a, b, c, bias, accumulate, mapped, rows, split, slices, room, granule, tile }
     }
 
     fn check(&self) -> Result<()> {
@@ -190,10 +193,9 @@ impl Gemm {
         }
         let bias = self.bias.as_ref().unwrap_or(&self.a);
         let read = [&self.a.buffer, &self.b.buffer, &bias.buffer];
-        match &self.slices {
-            Some(slices) => distinct("gemm", &[&self.c.buffer, &slices.scratch], &read),
-            None => distinct("gemm", &[&self.c.buffer], &read),
-        }
+        let scratch = self.slices.as_ref().map(|slices| &slices.scratch).or(self.room.as_ref());
+        let written: Vec<&Buffer> = std::iter::once(&self.c.buffer).chain(scratch).collect();
+        distinct("gemm", &written, &read)
     }
 
     /// Appends the product to `program`; on a GPU in as many dispatches as its rows need.
@@ -222,7 +224,7 @@ impl Gemm {
 
     fn whole(&self, device: &Device, gpu: &Gpu, program: &mut Program) -> Result<()> {
         match cooperative::tile(device, self) {
-            Some(size) => cooperative::launch(self, device, gpu, size, program),
+            Some(size) => cooperative::whole(self, device, gpu, size, program),
             None => self.launch(device, gpu, &Tile::of(gpu, self), &Sum::whole(self), program),
         }
     }

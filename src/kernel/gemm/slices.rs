@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::super::op::{Launch, Op, Program, element_lanes, linear_groups};
 use super::tiles::{self, Tile};
-use super::{Accumulate, Gemm, Mapped, Matrix, Sum};
+use super::{Accumulate, Gemm, Mapped, Matrix, Sum, cooperative};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result, at_least_one};
 use crate::gpu::{AdapterKind, Gpu};
@@ -65,13 +65,15 @@ pub fn slice_rows(device: &Device, m: usize, n: usize, directions: usize, batch:
     few.then(|| SLICE.div_ceil(batch.max(1)) * batch.max(1))
 }
 
-/// Elements of scratch with which a device is busy.
+/// Elements of scratch with which a device is busy. One slice takes some only where cooperative matrices may sum it,
+/// which do so for sums over fewer steps too.
 pub fn scratch_len(device: &Device, m: usize, n: usize, directions: usize, k: usize, batch: usize) -> usize {
     let (Some(gpu), Some(rows)) = (device.gpu(), slice_rows(device, m, n, directions, batch)) else { return 0 };
     let one = m.saturating_mul(n).saturating_mul(directions);
     let bound = usize::try_from(gpu.capabilities().max_binding / 4).unwrap_or(usize::MAX) / one.max(1);
     match at_once(gpu, m, n, directions).min(k.div_ceil(rows)).min(bound) {
-        0 | 1 => 0,
+        0 => 0,
+        1 if gpu.capabilities().cooperative_size.is_none() => 0,
         slices => slices * one,
     }
 }
@@ -95,7 +97,7 @@ impl Slices {
 }
 
 impl Gemm {
-    fn slice_elements(&self) -> usize {
+    pub(super) fn slice_elements(&self) -> usize {
         self.m * self.n * self.directions.end
     }
 
@@ -108,13 +110,13 @@ impl Gemm {
     }
 
     pub(super) fn sliced(&self, device: &Device, gpu: &Gpu, slices: &Slices, program: &mut Program) -> Result<()> {
-        let tile = Tile::of(gpu, self);
+        let (tile, cooperative) = (Tile::of(gpu, self), cooperative::tile(device, self));
         let (count, at_once) = (self.k.div_ceil(slices.rows), self.parallel_slices());
         let mut end = count;
         while end > 0 {
             let first = end - end.min(at_once);
             let goes_on = end < count || self.accumulate == Accumulate::Before;
-            if end - first == 1 {
+            if end - first == 1 && cooperative.is_none() {
                 let accumulate = if goes_on { Accumulate::After } else { Accumulate::No };
                 let sum = Sum { slice: slices.rows, slices: first..end, c: &self.c, c_slice: 0, accumulate };
                 self.launch(device, gpu, &tile, &sum, program)?;
@@ -123,7 +125,10 @@ impl Gemm {
                 let c = Matrix { direction: one, ..Matrix::dense(&slices.scratch, self.n) };
                 let (c_slice, accumulate) = (self.slice_elements(), Accumulate::No);
                 let sum = Sum { slice: slices.rows, slices: first..end, c: &c, c_slice, accumulate };
-                self.launch(device, gpu, &tile, &sum, program)?;
+                match cooperative {
+                    Some(size) => cooperative::launch(self, device, gpu, size, &sum, program)?,
+                    None => self.launch(device, gpu, &tile, &sum, program)?,
+                }
                 program.push(self.add_up(gpu, &slices.scratch, end - first, goes_on)?);
             }
             end = first;

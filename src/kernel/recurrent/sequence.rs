@@ -128,7 +128,7 @@ impl SequenceTile {
             Pass::Forward => 2 * owned.max(slice * split),
             Pass::Backward => (owned * gates).max(slice * split),
         };
-        let parts = if split > 1 { lanes * rows * sums } else { 1 };
+        let parts = if split > 1 { lanes * rows * sums } else { 0 };
         let [lanes, rows, units, tile, split, slice, memory] =
             [lanes, rows, units, tile, split, slice, (states * rows + parts) * 4]
                 .map(|value| u32::try_from(value).unwrap_or(u32::MAX));

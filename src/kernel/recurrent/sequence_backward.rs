@@ -14,7 +14,13 @@ use crate::shader::{Kernel, fragments};
 /// A span of time steps backward.
 pub static KERNEL: Kernel = Kernel {
     name: "sequence_backward",
-    fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "lib/rows.wgsl", "recurrent/sequence_backward.wgsl"],
+    fragments: fragments![
+        "lib/activation.wgsl",
+        "lib/cell.wgsl",
+        "lib/rows.wgsl",
+        "recurrent/sequence.wgsl",
+        "recurrent/sequence_backward.wgsl"
+    ],
     bindings: BINDINGS,
     uniform_bytes: size_of::<Uniform>(),
 };

@@ -12,7 +12,13 @@ use crate::shader::{Binding, Kernel, fragments};
 /// A span of time steps forward.
 pub static KERNEL: Kernel = Kernel {
     name: "sequence_forward",
-    fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "lib/rows.wgsl", "recurrent/sequence_forward.wgsl"],
+    fragments: fragments![
+        "lib/activation.wgsl",
+        "lib/cell.wgsl",
+        "lib/rows.wgsl",
+        "recurrent/sequence.wgsl",
+        "recurrent/sequence_forward.wgsl"
+    ],
     bindings: &[
         Binding::uniform("u"),
         Binding::step("step"),

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Rnn;
 use super::bind::Binding;
+use crate::config::Precision;
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernel::Program;
@@ -156,6 +157,7 @@ impl<'a> Stage<'a> {
                     rows: map,
                     split: source.split,
                     granule: if source.pieces.len() == 1 { chunk.batch } else { 1 },
+                    room: (rnn.precision == Precision::Half).then(|| self.with.workspace.products.clone()),
                     ..Gemm::plain(rows, gates, source.width, piece, weights.clone(), saved.clone())
                 };
                 gemm.add_to(&rnn.device, program)?;

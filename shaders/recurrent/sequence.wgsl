@@ -1,0 +1,50 @@
+// How a workgroup of a sequence kernel shares its sequences out. An invocation owns UNITS units, COLUMNS apart. Where
+// there are more invocations than units, SPLIT of them share a unit: each sums over its own slice of k, and the rows are
+// dealt out among them for the cell. ROLLED: loops over units and rows stay loops, since unrolled they would be too much
+// code.
+//
+// A kernel that includes this has `batch` and `hidden` in its uniform `u`, and STATES, what it keeps of its sequences in
+// its workgroup's array before the parts of sums.
+
+const COLUMNS: u32 = LANES / SPLIT;
+// Rows that an invocation runs the cell for.
+const OWN: u32 = (RB + SPLIT - 1u) / SPLIT;
+
+struct Place {
+    direction: u32,
+    b0: u32,     // the workgroup's first sequence
+    part: u32,   // slice of k, and the first row that is the invocation's own
+    column: u32, // its first unit
+    units: u32,
+    rows: u32,
+}
+
+fn place(group: vec3<u32>, lane: u32) -> Place {
+    var at = Place(group.z, group.y * RB, 0u, lane, UNITS, OWN);
+    if SPLIT > 1u {
+        at.part = lane / COLUMNS;
+        at.column = lane % COLUMNS;
+    }
+    if ROLLED == 1u {
+        at.units = (u.hidden + COLUMNS - 1u) / COLUMNS;
+        at.rows = min(RB, u.batch - at.b0);
+    }
+    return at;
+}
+
+// Whether there is such a unit, and row `r` of the workgroup is a sequence.
+fn exists(at: Place, unit: u32, r: u32) -> bool {
+    return unit < u.hidden && r < RB && at.b0 + r < u.batch;
+}
+
+// The sequence of an invocation's row j, or the last there is.
+fn sequence_of(at: Place, j: u32) -> u32 {
+    return min(at.b0 + at.part + j * SPLIT, u.batch - 1u);
+}
+
+// Terms of a sum over `terms` that are the invocation's: from the first to before the second.
+fn slice_of(at: Place, terms: u32) -> vec2<u32> {
+    let length = (terms + SPLIT - 1u) / SPLIT;
+    let first = at.part * length;
+    return vec2(first, min(first + length, terms));
+}
