@@ -12,6 +12,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
+use crate::error::{Error, Result};
 
 /// Columns of a panel: two 256-bit or one 512-bit vector of `f32`.
 pub const WIDTH: usize = 16;
@@ -46,6 +47,50 @@ pub fn pack_transposed<S: Scalar>(matrix: &[S], depth: usize, columns: usize, pa
     }
 }
 
+/// A packed matrix in memory of its own, which begins on a cache line.
+#[derive(Clone, Debug)]
+pub struct Packed<S> {
+    data: Vec<S>,
+    start: usize,
+    depth: usize,
+    columns: usize,
+}
+
+impl<S: Scalar> Packed<S> {
+    /// Zero, `[depth, columns]`. An error when there is no memory for it.
+    pub fn new(depth: usize, columns: usize) -> Result<Self> {
+        /// Bytes of a cache line.
+        const LINE: usize = 64;
+        let (len, spare) = (packed_len(depth, columns), LINE / size_of::<S>());
+        let mut data = Vec::new();
+        let reserved = len.checked_add(spare).and_then(|len| data.try_reserve_exact(len).ok());
+        reserved.ok_or_else(|| Error::Limit {
+            what: "the packed weights".to_string(),
+            needed: format!("{} bytes", len.saturating_mul(size_of::<S>())),
+            limit: "no more memory".to_string(),
+            device: "the CPU".to_string(),
+        })?;
+        data.resize(len + spare, S::ZERO);
+        let start = data.as_ptr().align_offset(LINE).min(spare);
+        Ok(Self { data, start, depth, columns })
+    }
+
+    /// Packs the transpose of `matrix [columns, depth]`, row-major.
+    pub fn set_transposed(&mut self, matrix: &[S]) {
+        let range = self.range();
+        pack_transposed(matrix, self.depth, self.columns, &mut self.data[range]);
+    }
+
+    /// The panels.
+    pub fn panels(&self) -> &[S] {
+        &self.data[self.range()]
+    }
+
+    fn range(&self) -> Range<usize> {
+        self.start..self.start + packed_len(self.depth, self.columns)
+    }
+}
+
 /// `out ← bias + A·B` for `B [depth, columns]` packed, `out [rows, columns]`. Row r of A is the elements `runs` of
 /// `row(r)`, one run after the other, `depth` in all. A missing (empty) bias is zero.
 pub struct Product<'a, S, R> {
@@ -59,8 +104,12 @@ pub struct Product<'a, S, R> {
     pub runs: &'a [Range<usize>],
     /// Row r of the buffer that holds A.
     pub row: R,
-    /// The result, row-major without gaps.
+    /// The result, row-major.
     pub out: &'a mut [S],
+    /// Rows of the result.
+    pub rows: usize,
+    /// Elements from row to row of the result, at least its columns.
+    pub stride: usize,
     /// Number of columns.
     pub columns: usize,
 }
@@ -103,7 +152,7 @@ impl<'r, S: Scalar, R: Fn(usize) -> &'r [S]> Product<'_, S, R> {
 
         let end = (start + Q * WIDTH).min(self.columns);
         for (m, sums) in sums.iter().enumerate() {
-            let row = (first + m) * self.columns;
+            let row = (first + m) * self.stride;
             let sums: &[S] = bytemuck::cast_slice(sums.as_flattened());
             self.out[row + start..row + end].copy_from_slice(&sums[..end - start]);
         }
@@ -121,7 +170,7 @@ impl<'r, S: Scalar, R: Fn(usize) -> &'r [S]> Product<'_, S, R> {
                 }
             };
         }
-        let rows = self.out.len().checked_div(self.columns).unwrap_or(0);
+        let rows = self.rows;
         let panels = self.columns.div_ceil(WIDTH);
         let mut panel = 0;
         // So few rows would spend their time waiting for the sum before: several panels at a time keep busy.
@@ -194,16 +243,23 @@ mod tests {
                 assert_eq!(packed, other);
 
                 // Rows of A with a gap of two elements after the first.
-                let stride = depth + 2;
-                let a: Vec<S> = (0..rows * stride).map(|i| value(i, 0.2)).collect();
+                let apart = depth + 2;
+                let a: Vec<S> = (0..rows * apart).map(|i| value(i, 0.2)).collect();
                 let bias: Vec<S> = (0..columns).map(|i| value(i, 0.3)).collect();
-                let mut out = vec![S::ZERO; rows * columns];
-                let runs = [0..1, 3..stride];
-                let row = |r: usize| &a[r * stride..][..stride];
-                Product { packed: &packed, depth, bias: &bias, runs: &runs, row, out: &mut out, columns }.run();
+                let gap = S::from_f64(7.0);
+                let mut out = vec![gap; rows * (columns + 1)];
+                let runs = [0..1, 3..apart];
+                let row = |r: usize| &a[r * apart..][..apart];
+                let stride = columns + 1;
+                let (packed, out) = (&packed, &mut out);
+                Product { packed, depth, bias: &bias, runs: &runs, row, out, rows, stride, columns }.run();
                 for (i, got) in out.iter().enumerate() {
-                    let (r, j) = (i / columns, i % columns);
-                    let factors = runs.iter().cloned().flatten().map(|k| a[r * stride + k].to_f64());
+                    let (r, j) = (i / stride, i % stride);
+                    if j == columns {
+                        assert_eq!(*got, gap);
+                        continue;
+                    }
+                    let factors = runs.iter().cloned().flatten().map(|k| a[r * apart + k].to_f64());
                     let dot: f64 = factors.enumerate().map(|(k, x)| x * weights[k * columns + j].to_f64()).sum();
                     assert!((got.to_f64() - dot - bias[j].to_f64()).abs() < tolerance);
                 }

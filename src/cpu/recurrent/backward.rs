@@ -182,6 +182,8 @@ impl<'a, S: Scalar> Worker<'a, S> {
             runs: self.runs,
             row: |row| self.saved.row(step, running.start + row),
             out: &mut self.out[..running.len() * hidden],
+            rows: running.len(),
+            stride: hidden,
             columns: hidden,
         }
         .run();

@@ -133,6 +133,8 @@ impl<S: Scalar> Worker<'_, S> {
             runs: std::slice::from_ref(&(0..hidden)),
             row: |row| self.h.row(step, running.start + row),
             out,
+            rows: running.len(),
+            stride: width,
             columns: width,
         }
         .run();

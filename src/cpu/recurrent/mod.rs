@@ -18,6 +18,7 @@
 
 mod backward;
 mod forward;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use std::ops::Range;
 
 pub use backward::{Backward, backward, backward_packed, pack_backward};
 pub use forward::{Forward, forward, forward_packed, pack_forward};
+pub use stream::{LayerWeights, Stack};
 
 use crate::cell::Cell;
 use crate::config::BatchShape;

@@ -69,9 +69,8 @@ fn fits(call: &Gemm, size: usize) -> bool {
         // Strides and starts in whole blocks of 16 bytes.
         [matrix.offset, matrix.row.max(matrix.column), matrix.direction].iter().all(|at| at.is_multiple_of(8))
     };
-    let whole_slices = |slices: &Slices| {
-        slices.rows.is_multiple_of(size) && slices.scratch.len() >= call.slice_elements()
-    };
+    let whole_slices =
+        |slices: &Slices| slices.rows.is_multiple_of(size) && slices.scratch.len() >= call.slice_elements();
     let sums = call.slices.as_ref().is_none_or(whole_slices)
         && call.mapped == Mapped::No
         && call.accumulate != Accumulate::After;

@@ -12,8 +12,12 @@ mod backward;
 mod bind;
 mod forward;
 mod stage;
+#[cfg(not(target_arch = "wasm32"))]
+mod stream;
 
 pub use bind::{Bound, Gradients, Io};
+#[cfg(not(target_arch = "wasm32"))]
+pub use stream::Stream;
 
 use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::Device;

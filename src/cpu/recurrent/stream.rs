@@ -1,0 +1,168 @@
+//! A stack of layers in one direction, one time step a call: on the calling thread, without a lock or an allocation.
+
+use super::expect;
+use crate::cell::Cell;
+use crate::cpu::cell::{self, ForwardRow};
+use crate::cpu::panel::{Packed, Product};
+use crate::cpu::scalar::Scalar;
+use crate::error::{Error, Result, at_least_one};
+
+/// One layer's tensors, PyTorch's.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerWeights<'a, S> {
+    /// `weight_ih [G·H, I]`.
+    pub w_ih: &'a [S],
+    /// `weight_hh [G·H, H]`.
+    pub w_hh: &'a [S],
+    /// `bias_ih [G·H]`, or empty.
+    pub b_ih: &'a [S],
+    /// `bias_hh [G·H]`, or empty.
+    pub b_hh: &'a [S],
+}
+
+/// The layers with their weights packed, their states, and room to work in.
+#[derive(Clone, Debug)]
+pub struct Stack<S> {
+    cell: Cell,
+    batch: usize,
+    hidden: usize,
+    layers: Vec<Layer<S>>,
+    /// `[B, saved·H]` of the layer at work.
+    saved: Vec<S>,
+    /// `[B, G·H]`.
+    recurrent: Vec<S>,
+}
+
+#[derive(Clone, Debug)]
+struct Layer<S> {
+    inputs: usize,
+    w_ih: Packed<S>,
+    w_hh: Packed<S>,
+    b_ih: Vec<S>,
+    b_hh: Vec<S>,
+    /// `[B, H]` before the step, and room for it after.
+    h: [Vec<S>; 2],
+    c: [Vec<S>; 2],
+}
+
+impl<S: Scalar> Stack<S> {
+    /// Layers with `inputs` and then `hidden` inputs, for `batch` sequences; weights and states are zero.
+    pub fn new(cell: Cell, layers: usize, inputs: usize, hidden: usize, batch: usize) -> Result<Self> {
+        at_least_one("the number of layers", layers)?;
+        at_least_one("the input size", inputs)?;
+        at_least_one("the batch", batch)?;
+        super::Layer { cell, hidden, directions: 1, batch: crate::config::BatchShape::new(1, batch) }.check()?;
+        let gates = cell.gates() * hidden;
+        let state = batch * hidden;
+        let layer = |index: usize| -> Result<Layer<S>> {
+            let inputs = if index == 0 { inputs } else { hidden };
+            let c = if cell.has_c() { state } else { 0 };
+            Ok(Layer {
+                inputs,
+                w_ih: Packed::new(inputs, gates)?,
+                w_hh: Packed::new(hidden, gates)?,
+                b_ih: Vec::with_capacity(gates),
+                b_hh: Vec::with_capacity(gates),
+                h: [vec![S::ZERO; state], vec![S::ZERO; state]],
+                c: [vec![S::ZERO; c], vec![S::ZERO; c]],
+            })
+        };
+        Ok(Self {
+            cell,
+            batch,
+            hidden,
+            layers: (0..layers).map(layer).collect::<Result<_>>()?,
+            saved: vec![S::ZERO; state * cell.saved()],
+            recurrent: vec![S::ZERO; batch * gates],
+        })
+    }
+
+    /// Packs a layer's weights; the states stay.
+    pub fn set_weights(&mut self, layer: usize, weights: LayerWeights<'_, S>) -> Result<()> {
+        let (gates, hidden) = (self.cell.gates() * self.hidden, self.hidden);
+        let layer = Self::find(&mut self.layers, layer)?;
+        expect("weight_ih", weights.w_ih.len(), &[gates, layer.inputs])?;
+        expect("weight_hh", weights.w_hh.len(), &[gates, hidden])?;
+        for (name, bias) in [("bias_ih", weights.b_ih), ("bias_hh", weights.b_hh)] {
+            if !bias.is_empty() {
+                expect(name, bias.len(), &[gates])?;
+            }
+        }
+        layer.w_ih.set_transposed(weights.w_ih);
+        layer.w_hh.set_transposed(weights.w_hh);
+        for (held, given) in [(&mut layer.b_ih, weights.b_ih), (&mut layer.b_hh, weights.b_hh)] {
+            held.clear();
+            held.extend_from_slice(given);
+        }
+        Ok(())
+    }
+
+    /// The states of a layer, `[B, H]` each: h, and c, which is empty for a cell without one.
+    pub fn state(&self, layer: usize) -> Option<[&[S]; 2]> {
+        self.layers.get(layer).map(|layer| [layer.h[0].as_slice(), layer.c[0].as_slice()])
+    }
+
+    /// The states of a layer, to write.
+    pub fn state_mut(&mut self, layer: usize) -> Result<[&mut [S]; 2]> {
+        let Layer { h: [h, _], c: [c, _], .. } = Self::find(&mut self.layers, layer)?;
+        Ok([h.as_mut_slice(), c.as_mut_slice()])
+    }
+
+    /// The last layer's h, `[B, H]`.
+    pub fn output(&self) -> &[S] {
+        self.layers.last().map_or(&[], |layer| &layer.h[0])
+    }
+
+    /// One step: `x [B, I]` in; the states are then those after it.
+    pub fn step(&mut self, x: &[S]) -> Result<()> {
+        let Self { cell, batch, hidden, ref mut layers, ref mut saved, ref mut recurrent } = *self;
+        let (gates, slots) = (cell.gates() * hidden, cell.saved() * hidden);
+        expect("x", x.len(), &[batch, layers.first().map_or(0, |layer| layer.inputs)])?;
+        let mut below: Option<&[S]> = None;
+        for layer in layers {
+            let Layer { inputs, w_ih, w_hh, b_ih, b_hh, h: [h, h_next], c: [c, c_next] } = layer;
+            let (input, inputs) = (below.unwrap_or(x), *inputs);
+            Product {
+                packed: w_ih.panels(),
+                depth: inputs,
+                bias: b_ih,
+                runs: std::slice::from_ref(&(0..inputs)),
+                row: |row| &input[row * inputs..][..inputs],
+                out: saved,
+                rows: batch,
+                stride: slots,
+                columns: gates,
+            }
+            .run();
+            Product {
+                packed: w_hh.panels(),
+                depth: hidden,
+                bias: b_hh,
+                runs: std::slice::from_ref(&(0..hidden)),
+                row: |row| &h[row * hidden..][..hidden],
+                out: recurrent,
+                rows: batch,
+                stride: gates,
+                columns: gates,
+            }
+            .run();
+            let rows = saved.chunks_exact_mut(slots).zip(recurrent.chunks_exact_mut(gates)).enumerate();
+            for (row, (saved, recurrent)) in rows {
+                let own = row * hidden..(row + 1) * hidden;
+                let of_c = if c.is_empty() { 0..0 } else { own.clone() };
+                let (c_prev, c) = (&c[of_c.clone()], &mut c_next[of_c]);
+                let (h_prev, h) = (&h[own.clone()], &mut h_next[own]);
+                cell::forward(cell, ForwardRow { saved, recurrent, h_prev, c_prev, h, c });
+            }
+            std::mem::swap(h, h_next);
+            std::mem::swap(c, c_next);
+            below = Some(h);
+        }
+        Ok(())
+    }
+
+    fn find(layers: &mut [Layer<S>], index: usize) -> Result<&mut Layer<S>> {
+        let there = layers.len();
+        layers.get_mut(index).ok_or_else(|| Error::invalid("a layer", format!("below {there}"), index))
+    }
+}

@@ -1,0 +1,130 @@
+//! [`Stream`]: a recurrent layer that takes one time step at a time, for real-time use.
+
+use super::tensors;
+use crate::config::RnnConfig;
+use crate::cpu::recurrent::{LayerWeights, Stack};
+use crate::error::{Error, Result};
+use crate::nn::params::Parameters;
+
+/// A recurrent layer that takes one time step and gives one, and keeps its state in between: audio, control, games.
+///
+/// It runs on the calling thread in native f32 code, with weights packed once, whatever device its parameters are on. A
+/// step takes no lock, makes no system call and allocates nothing, so its time is the time of its arithmetic. It gives
+/// what the whole sequence gives, within rounding. Only layers of one direction can be streamed.
+///
+/// ```
+/// use wgpu_rnn::nn::rnn::{Stream, tensors};
+/// use wgpu_rnn::nn::{Init, Layer, Parameters};
+/// use wgpu_rnn::{Cell, Device, RnnConfig};
+///
+/// # fn main() -> wgpu_rnn::Result<()> {
+/// let config = RnnConfig::new(Cell::Gru, 8, 64);
+/// let params = Parameters::new(&Device::cpu()?, tensors(&config, ""))?;
+/// Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
+/// let mut stream = Stream::new(&params, "", config, 1)?;
+/// let (x, mut y) = ([0.5; 8], [0.0; 64]);
+/// for _ in 0..10 {
+///     stream.step(&x, &mut y)?;
+/// }
+/// assert_eq!(stream.h(0), Some(&y[..]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stream {
+    config: RnnConfig,
+    batch: usize,
+    stack: Stack<f32>,
+}
+
+impl Stream {
+    /// Packs the parameters named after `prefix` for `batch` sequences that step together; states are zero. Reads the
+    /// parameters from their device. Errors: two directions, a tensor that is missing or misshapen.
+    pub fn new(params: &Parameters, prefix: &str, config: RnnConfig, batch: usize) -> Result<Self> {
+        config.check()?;
+        if config.bidirectional {
+            let option = "a step at a time".to_string();
+            return Err(Error::Unsupported { option, place: "a layer whose other direction starts at the end".into() });
+        }
+        let stack = Stack::new(config.cell, config.layers, config.input, config.hidden, batch)?;
+        let mut stream = Self { config, batch, stack };
+        stream.load(params, prefix)?;
+        Ok(stream)
+    }
+
+    /// Packs other parameters of the same layer; states stay.
+    pub fn load(&mut self, params: &Parameters, prefix: &str) -> Result<()> {
+        for (name, shape) in tensors(&self.config, prefix) {
+            let entry = params.entry(&name)?;
+            if entry.shape != shape {
+                return Err(Error::shape(name, &shape, &entry.shape));
+            }
+        }
+        for layer in 0..self.config.layers {
+            let read = |stem: &str, there: bool| match there {
+                true => params.device().read(&params.value(&super::name(prefix, stem, layer, 0))?),
+                false => Ok(Vec::new()),
+            };
+            let (w_ih, w_hh) = (read("weight_ih", true)?, read("weight_hh", true)?);
+            let (b_ih, b_hh) = (read("bias_ih", self.config.bias)?, read("bias_hh", self.config.bias)?);
+            self.stack.set_weights(layer, LayerWeights { w_ih: &w_ih, w_hh: &w_hh, b_ih: &b_ih, b_hh: &b_hh })?;
+        }
+        Ok(())
+    }
+
+    /// One step of every sequence: `x [B, I]` in, `y [B, H]` out. An error, and no step, for other sizes.
+    pub fn step(&mut self, x: &[f32], y: &mut [f32]) -> Result<()> {
+        let outputs = [self.batch, self.config.hidden];
+        if y.len() != outputs.iter().product::<usize>() {
+            return Err(Error::shape("y", &outputs, &[y.len()]));
+        }
+        self.stack.step(x)?;
+        y.copy_from_slice(self.stack.output());
+        Ok(())
+    }
+
+    /// The hidden state of a layer, `[B, H]`; none where there is no such layer.
+    pub fn h(&self, layer: usize) -> Option<&[f32]> {
+        self.stack.state(layer).map(|[h, _]| h)
+    }
+
+    /// The cell state of a layer, `[B, H]`; none where there is no such layer, or its cell has none.
+    pub fn c(&self, layer: usize) -> Option<&[f32]> {
+        self.stack.state(layer).map(|[_, c]| c).filter(|_| self.config.cell.has_c())
+    }
+
+    /// Sets the states, `[L, B, H]`: h and, for cells that have it, c; zero where none is given. An error, and nothing
+    /// set, for other sizes or a c that the cell does not have.
+    pub fn set_state(&mut self, h: Option<&[f32]>, c: Option<&[f32]>) -> Result<()> {
+        if c.is_some() && !self.config.cell.has_c() {
+            return Err(Error::unsupported("a cell state (`c`)", self.config.cell));
+        }
+        let shape = [self.config.layers, self.batch, self.config.hidden];
+        for (name, state) in [("h", h), ("c", c)] {
+            if let Some(state) = state.filter(|state| state.len() != shape.iter().product::<usize>()) {
+                return Err(Error::shape(name, &shape, &[state.len()]));
+            }
+        }
+        let one = self.batch * self.config.hidden;
+        for layer in 0..self.config.layers {
+            let own = layer * one..(layer + 1) * one;
+            for (held, given) in self.stack.state_mut(layer)?.into_iter().zip([h, c]) {
+                match given {
+                    Some(given) => held.copy_from_slice(&given[own.clone()]),
+                    None => held.fill(0.0),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The layer.
+    pub fn config(&self) -> &RnnConfig {
+        &self.config
+    }
+
+    /// Sequences that step together.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+}

@@ -1,0 +1,146 @@
+//! A step at a time: what a whole sequence gives, without an allocation.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell as Counter;
+
+use common::{Layer, devices};
+use wgpu_rnn::nn::Parameters;
+use wgpu_rnn::nn::rnn::{Stream, tensors};
+use wgpu_rnn::plan::Mode;
+use wgpu_rnn::{Cell, Device, RnnConfig};
+
+/// Counts what this thread allocates.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Counter<usize> = const { Counter::new(0) };
+}
+
+// SAFETY: everything is passed on to the system's allocator; the counter is a plain thread-local number.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above; the pointer came from there.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn configs(cell: Cell) -> impl Iterator<Item = (RnnConfig, usize)> {
+    [(1, true, 1), (1, false, 3), (3, true, 2), (2, true, 17)]
+        .into_iter()
+        .map(move |(layers, bias, batch)| (RnnConfig::new(cell, 5, 19).layers(layers).bias(bias), batch))
+}
+
+/// Steps through x `[T, B, I]` from the given states; gives y `[T, B, H]`.
+fn stepped(stream: &mut Stream, layer: &Layer) -> Vec<f32> {
+    let single = |name: &str| -> Option<Vec<f32>> {
+        layer.given.get(name).map(|values| values.iter().map(|&value| value as f32).collect())
+    };
+    stream.set_state(single("h0").as_deref(), single("c0").as_deref()).expect("states");
+    let x = single("x").expect("x");
+    let outputs = stream.batch() * stream.config().hidden;
+    let mut y = vec![0.0; layer.shape.steps * outputs];
+    let steps = x.chunks_exact(stream.batch() * stream.config().input).zip(y.chunks_exact_mut(outputs));
+    for (x, y) in steps {
+        stream.step(x, y).expect("a step");
+    }
+    y
+}
+
+#[test]
+fn steps_are_what_the_whole_sequence_is() {
+    for &cell in Cell::ALL {
+        for (config, batch) in configs(cell) {
+            let layer = Layer::random(config, 40, batch, 3);
+            for device in devices() {
+                let running = layer.bind(&device, Mode::Infer).expect("a layer");
+                running.run().expect("forward");
+                let want = running.read().expect("outputs");
+                let mut stream = Stream::new(&running.params, "", config, batch).expect("a stream");
+                let got = stepped(&mut stream, &layer);
+                let what = format!("{} on {device:?}", layer.describe());
+                for (at, (got, want)) in got.iter().zip(&want["y"]).enumerate() {
+                    assert!((f64::from(*got) - want).abs() < 1e-6, "{what}: y[{at}] is {got}, not {want}");
+                }
+                let one = batch * config.hidden;
+                for index in 0..config.layers {
+                    let finals = [("hn", stream.h(index)), ("cn", stream.c(index))];
+                    for (name, state) in finals {
+                        assert_eq!(state.is_some(), name == "hn" || cell.has_c());
+                        let wanted = want.get(name).map_or(&[][..], |all| &all[index * one..]);
+                        for (got, want) in state.into_iter().flatten().zip(wanted) {
+                            assert!((f64::from(*got) - want).abs() < 1e-6, "{what}: {name} of layer {index}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_allocates_nothing() {
+    for &cell in Cell::ALL {
+        for (config, batch) in configs(cell) {
+            let layer = Layer::random(config, 4, batch, 5);
+            let running = layer.bind(&Device::cpu().expect("the CPU"), Mode::Infer).expect("a layer");
+            let mut stream = Stream::new(&running.params, "", config, batch).expect("a stream");
+            let (x, mut y) = (vec![0.5; batch * config.input], vec![0.0; batch * config.hidden]);
+            let before = ALLOCATIONS.with(Counter::get);
+            for _ in 0..100 {
+                stream.step(&x, &mut y).expect("a step");
+            }
+            assert_eq!(ALLOCATIONS.with(Counter::get), before, "{}", layer.describe());
+        }
+    }
+}
+
+#[test]
+fn other_weights_and_states_can_be_set() {
+    let config = RnnConfig::new(Cell::Lstm, 3, 4).layers(2);
+    let [one, other] = [1, 2].map(|seed| Layer::random(config, 6, 2, seed));
+    let cpu = Device::cpu().expect("the CPU");
+    let [mut first, mut second] = [&one, &other].map(|layer| {
+        let running = layer.bind(&cpu, Mode::Infer).expect("a layer");
+        (Stream::new(&running.params, "", config, 2).expect("a stream"), running)
+    });
+    let [alone, theirs] = [stepped(&mut first.0, &one), stepped(&mut second.0, &other)];
+    assert_ne!(alone, theirs);
+    // What a stream did before is gone with its states.
+    assert_eq!(stepped(&mut first.0, &one), alone);
+    first.0.load(&second.1.params, "").expect("parameters");
+    assert_eq!(stepped(&mut first.0, &other), theirs);
+    first.0.set_state(None, None).expect("zero states");
+    assert!(first.0.h(1).expect("h").iter().chain(first.0.c(0).expect("c")).all(|&value| value == 0.0));
+}
+
+#[test]
+fn bad_input_is_an_error_and_no_step() {
+    let cpu = Device::cpu().expect("the CPU");
+    let config = RnnConfig::new(Cell::Gru, 3, 4);
+    let params = Parameters::new(&cpu, tensors(&config, "rnn.")).expect("parameters");
+    let mut stream = Stream::new(&params, "rnn.", config, 2).expect("a stream");
+    let mut y = [7.0; 8];
+    let why = stream.step(&[0.0; 5], &mut y).expect_err("too few inputs").to_string();
+    assert_eq!((why.as_str(), y), ("`x` must have shape [2, 3], got [5]", [7.0; 8]));
+    let why = stream.step(&[0.0; 6], &mut y[1..]).expect_err("too few outputs").to_string();
+    assert_eq!(why, "`y` must have shape [2, 4], got [7]");
+    let why = stream.set_state(Some(&[0.0; 3]), None).expect_err("a short state").to_string();
+    assert_eq!(why, "`h` must have shape [1, 2, 4], got [3]");
+    assert!(stream.set_state(None, Some(&[0.0; 8])).is_err(), "a GRU has no c");
+    assert_eq!((stream.h(1), stream.c(0)), (None, None));
+    assert!(Stream::new(&params, "rnn.", config.bidirectional(true), 1).is_err());
+    assert!(Stream::new(&params, "rnn.", config, 0).is_err());
+    assert!(Stream::new(&params, "", config, 1).is_err(), "no such names");
+    assert!(Stream::new(&params, "rnn.", RnnConfig::new(Cell::Gru, 3, 5), 1).is_err(), "another size");
+}
