@@ -9,9 +9,11 @@
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
+use crate::cpu::threads::Threads;
 use crate::error::{Error, Result};
 
 /// Columns of a panel: two 256-bit or one 512-bit vector of `f32`.
@@ -23,20 +25,21 @@ pub const fn packed_len(depth: usize, columns: usize) -> usize {
 }
 
 /// Packs `matrix [depth, columns]`, row-major.
-pub fn pack<S: Scalar>(matrix: &[S], depth: usize, columns: usize, packed: &mut [S]) {
-    for (panel, start) in packed.chunks_exact_mut((depth * WIDTH).max(1)).zip((0..columns).step_by(WIDTH)) {
+pub fn pack<S: Scalar>(threads: Threads, matrix: &[S], depth: usize, columns: usize, packed: &mut [S]) {
+    each_panel(threads, packed, depth, |start, panel| {
         let width = WIDTH.min(columns - start);
         for (to, from) in panel.chunks_exact_mut(WIDTH).zip(matrix.chunks_exact(columns)) {
             let (head, tail) = to.split_at_mut(width);
             head.copy_from_slice(&from[start..start + width]);
             tail.fill(S::ZERO);
         }
-    }
+    });
 }
 
 /// Packs the transpose of `matrix [columns, depth]`, row-major.
-pub fn pack_transposed<S: Scalar>(matrix: &[S], depth: usize, columns: usize, packed: &mut [S]) {
-    for (panel, start) in packed.chunks_exact_mut((depth * WIDTH).max(1)).zip((0..columns).step_by(WIDTH)) {
+pub fn pack_transposed<S: Scalar>(threads: Threads, matrix: &[S], depth: usize, columns: usize, packed: &mut [S]) {
+    debug_assert_eq!(packed.len(), packed_len(depth, columns));
+    each_panel(threads, packed, depth, |start, panel| {
         panel.fill(S::ZERO);
         let rows = matrix.chunks_exact(depth.max(1)).skip(start).take(WIDTH);
         for (column, row) in rows.enumerate() {
@@ -44,6 +47,17 @@ pub fn pack_transposed<S: Scalar>(matrix: &[S], depth: usize, columns: usize, pa
                 to[column] = *from;
             }
         }
+    });
+}
+
+/// Calls `work` with every panel and its first column; on threads of the current pool where the panels are large.
+fn each_panel<S: Scalar>(threads: Threads, packed: &mut [S], depth: usize, work: impl Fn(usize, &mut [S]) + Sync) {
+    /// Elements that are packed sooner than another thread is awake.
+    const SMALL: usize = 32 << 10;
+    let (size, one) = ((depth * WIDTH).max(1), |(index, panel): (usize, &mut [S])| work(index * WIDTH, panel));
+    match threads == Threads::ONE || packed.len() <= SMALL {
+        true => packed.chunks_exact_mut(size).enumerate().for_each(one),
+        false => packed.par_chunks_exact_mut(size).enumerate().for_each(one),
     }
 }
 
@@ -78,7 +92,7 @@ impl<S: Scalar> Packed<S> {
     /// Packs the transpose of `matrix [columns, depth]`, row-major.
     pub fn set_transposed(&mut self, matrix: &[S]) {
         let range = self.range();
-        pack_transposed(matrix, self.depth, self.columns, &mut self.data[range]);
+        pack_transposed(Threads::ONE, matrix, self.depth, self.columns, &mut self.data[range]);
     }
 
     /// The panels.
@@ -91,30 +105,28 @@ impl<S: Scalar> Packed<S> {
     }
 }
 
-/// `out ← bias + A·B` for `B [depth, columns]` packed, `out [rows, columns]`. Row r of A is the elements `runs` of
-/// `row(r)`, one run after the other, `depth` in all. A missing (empty) bias is zero.
-pub struct Product<'a, S, R> {
+/// `bias + A·B` for `A [rows, depth]` and `B [depth, columns]` packed. A row of A is made of `runs` slices, one after the
+/// other, `depth` elements in all, of the same lengths in every row. A missing (empty) bias is zero.
+pub struct Product<'a, S, A, C> {
     /// B, from [`pack`] or [`pack_transposed`].
     pub packed: &'a [S],
     /// Inner dimension.
     pub depth: usize,
     /// One value for each column, or none.
     pub bias: &'a [S],
-    /// Which elements of its row make a row of A.
-    pub runs: &'a [Range<usize>],
-    /// Row r of the buffer that holds A.
-    pub row: R,
-    /// The result, row-major.
-    pub out: &'a mut [S],
-    /// Rows of the result.
+    /// Slices that make a row of A.
+    pub runs: usize,
+    /// Of a row of A the slice of a run.
+    pub a: A,
+    /// Number of rows.
     pub rows: usize,
-    /// Elements from row to row of the result, at least its columns.
-    pub stride: usize,
     /// Number of columns.
     pub columns: usize,
+    /// Takes, for a row and from a column on, some of the result.
+    pub c: C,
 }
 
-impl<'r, S: Scalar, R: Fn(usize) -> &'r [S]> Product<'_, S, R> {
+impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: FnMut(usize, usize, &[S])> Product<'_, S, R, C> {
     /// Computes it.
     pub fn run(self) {
         vectorised(self);
@@ -132,12 +144,12 @@ impl<'r, S: Scalar, R: Fn(usize) -> &'r [S]> Product<'_, S, R> {
 
         let (weights, _) = S::vectors::<A>(self.packed).as_chunks::<P>();
         let mut weights: [_; Q] = std::array::from_fn(|q| &weights[(panel + q) * self.depth..][..self.depth]);
-        let rows: [&[S]; M] = std::array::from_fn(|m| (self.row)(first + m));
-        for run in self.runs {
-            let len = run.len();
+        for run in 0..self.runs {
+            let rows: [&[S]; M] = std::array::from_fn(|m| (self.a)(first + m, run));
+            let len = rows.first().map_or(0, |row| row.len());
+            let rows = rows.map(|row| &row[..len]);
             let now = weights.map(|weights| &weights[..len]);
             weights = weights.map(|weights| &weights[len..]);
-            let rows = rows.map(|row| &row[run.start..][..len]);
             for k in 0..len {
                 for m in 0..M {
                     let factor = S::splat(arch, rows[m][k]);
@@ -152,9 +164,8 @@ impl<'r, S: Scalar, R: Fn(usize) -> &'r [S]> Product<'_, S, R> {
 
         let end = (start + Q * WIDTH).min(self.columns);
         for (m, sums) in sums.iter().enumerate() {
-            let row = (first + m) * self.stride;
             let sums: &[S] = bytemuck::cast_slice(sums.as_flattened());
-            self.out[row + start..row + end].copy_from_slice(&sums[..end - start]);
+            (self.c)(first + m, start, &sums[..end - start]);
         }
     }
 
@@ -208,7 +219,7 @@ const fn most<A: Simd>(vectors: usize) -> usize {
     }
 }
 
-impl<'r, S: Scalar, R: Fn(usize) -> &'r [S]> WithSimd for Product<'_, S, R> {
+impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: FnMut(usize, usize, &[S])> WithSimd for Product<'_, S, R, C> {
     type Output = ();
 
     #[inline(always)]
@@ -238,27 +249,23 @@ mod tests {
                 }
                 let (mut packed, mut other) = (vec![value(0, 1.0); packed_len(depth, columns)], Vec::new());
                 other.resize(packed.len(), value(1, 1.0));
-                pack(&weights, depth, columns, &mut packed);
-                pack_transposed(&transposed, depth, columns, &mut other);
+                pack(Threads::ONE, &weights, depth, columns, &mut packed);
+                pack_transposed(Threads::ONE, &transposed, depth, columns, &mut other);
                 assert_eq!(packed, other);
 
                 // Rows of A with a gap of two elements after the first.
                 let apart = depth + 2;
                 let a: Vec<S> = (0..rows * apart).map(|i| value(i, 0.2)).collect();
                 let bias: Vec<S> = (0..columns).map(|i| value(i, 0.3)).collect();
-                let gap = S::from_f64(7.0);
-                let mut out = vec![gap; rows * (columns + 1)];
+                let mut out = vec![S::ZERO; rows * columns];
                 let runs = [0..1, 3..apart];
-                let row = |r: usize| &a[r * apart..][..apart];
-                let stride = columns + 1;
-                let (packed, out) = (&packed, &mut out);
-                Product { packed, depth, bias: &bias, runs: &runs, row, out, rows, stride, columns }.run();
+                let part = |r: usize, run: usize| &a[r * apart..][runs[run].clone()];
+                let c = |r: usize, from: usize, sums: &[S]| {
+                    out[r * columns + from..][..sums.len()].copy_from_slice(sums);
+                };
+                Product { packed: &packed, depth, bias: &bias, runs: runs.len(), a: part, rows, columns, c }.run();
                 for (i, got) in out.iter().enumerate() {
-                    let (r, j) = (i / stride, i % stride);
-                    if j == columns {
-                        assert_eq!(*got, gap);
-                        continue;
-                    }
+                    let (r, j) = (i / columns, i % columns);
                     let factors = runs.iter().cloned().flatten().map(|k| a[r * apart + k].to_f64());
                     let dot: f64 = factors.enumerate().map(|(k, x)| x * weights[k * columns + j].to_f64()).sum();
                     assert!((got.to_f64() - dot - bias[j].to_f64()).abs() < tolerance);

@@ -1,7 +1,7 @@
 //! Threads, and the division of a batch into parts that need no synchronisation.
 //!
 //! Sequences of a batch are independent, and so are the two directions of a layer. A [`Partition`] deals both out as
-//! [`Task`]s; [`Partition::parts`] gives each task sole access to its own rows of a buffer for the whole call, so that
+//! [`Task`]s; [`Partition::run`] gives each task sole access to its own rows of some buffers for the whole call, so that
 //! a task runs all its steps without ever waiting for another.
 
 use std::marker::PhantomData;
@@ -111,6 +111,7 @@ impl Task {
 /// A batch of B sequences in D directions, dealt out to tasks. Every (direction, sequence) is in exactly one task.
 #[derive(Clone, Debug)]
 pub struct Partition {
+    threads: Threads,
     batch: usize,
     directions: usize,
     tasks: Vec<Task>,
@@ -125,7 +126,15 @@ impl Partition {
         let bound = |i: usize| i * (batch / slices) + i.min(batch % slices);
         let task = |direction| move |i| Task { direction, rows: bound(i)..bound(i + 1) };
         let tasks = (0..directions).flat_map(|d| (0..slices).map(task(d))).filter(|t| !t.rows.is_empty()).collect();
-        Self { batch, directions, tasks }
+        Self { threads, batch, directions, tasks }
+    }
+
+    /// An error unless it is one of so many sequences and directions.
+    pub(super) fn check(&self, batch: usize, directions: usize) -> Result<()> {
+        if [self.batch, self.directions] == [batch, directions] {
+            return Ok(());
+        }
+        Err(Error::shape("a partition", &[batch, directions], &[self.batch, self.directions]))
     }
 
     /// The tasks.
@@ -133,18 +142,49 @@ impl Partition {
         &self.tasks
     }
 
-    /// Divides `buffer [N, B, D·W]` into one [`Part`] for each task, in the order of [`Partition::tasks`]. A buffer
-    /// whose size is not a multiple of `B·D·W` has its end ignored.
-    pub fn parts<'a, S: Send>(&self, buffer: &'a mut [S], width: usize) -> Vec<Part<'a, S>> {
-        let (batch, directions) = (self.batch, self.directions);
-        let block = batch.saturating_mul(directions).saturating_mul(width);
-        let blocks = buffer.len().checked_div(block).unwrap_or(0);
-        let data = buffer.as_mut_ptr();
-        let part =
-            |task: &Task| Part { data, blocks, batch, directions, width, task: task.clone(), owned: PhantomData };
-        self.tasks.iter().map(part).collect()
+    /// Whether there is work for more than one thread.
+    pub fn is_parallel(&self) -> bool {
+        self.threads != Threads::ONE && self.tasks.len() > 1
+    }
+
+    /// Calls `work` once with every task and its [`Part`] of each of `buffers`, `[N, B, D·W]` with its W, on threads of
+    /// the current pool if it [is parallel](Self::is_parallel), and returns when all are done. A buffer whose size is not a
+    /// multiple of `B·D·W` has its end ignored.
+    pub fn run<'a, S: Send, const N: usize>(
+        &self,
+        buffers: [(&'a mut [S], usize); N],
+        work: impl Fn(&Task, [Part<'a, S>; N]) + Send + Sync,
+    ) {
+        let shared = buffers.map(|(buffer, width)| {
+            let block = self.batch.saturating_mul(self.directions).saturating_mul(width);
+            let blocks = buffer.len().checked_div(block).unwrap_or(0);
+            Shared { data: buffer.as_mut_ptr(), blocks, width, owned: PhantomData }
+        });
+        let one = |task: &Task| work(task, shared.each_ref().map(|shared| self.part(shared, task)));
+        match self.is_parallel() {
+            false => self.tasks.iter().for_each(one),
+            true => self.tasks.par_iter().with_max_len(1).for_each(one),
+        }
+    }
+
+    /// What `task` owns of a buffer. Only [`run`](Self::run) calls it, once for each task.
+    fn part<'a, S>(&self, shared: &Shared<'a, S>, task: &Task) -> Part<'a, S> {
+        let Shared { data, blocks, width, owned } = *shared;
+        Part { data, blocks, batch: self.batch, directions: self.directions, width, task: task.clone(), owned }
     }
 }
+
+/// A buffer of which every task gets its part.
+struct Shared<'a, S> {
+    data: *mut S,
+    blocks: usize,
+    width: usize,
+    owned: PhantomData<&'a mut [S]>,
+}
+
+// SAFETY: threads that share it do nothing with it but make parts of it, which are `&mut` to elements that no other part
+// has, so `S: Send` is all that is needed.
+unsafe impl<S: Send> Sync for Shared<'_, S> {}
 
 /// What one task owns of a buffer `[N, B, D·W]`: in each of the N blocks the rows of its sequences, and of each row the
 /// W elements of its direction.
@@ -159,7 +199,7 @@ pub struct Part<'a, S> {
     owned: PhantomData<&'a mut [S]>,
 }
 
-// SAFETY: a part is a `&'a mut` to its own rows and no others: `Partition::parts` makes one for each task of a
+// SAFETY: a part is a `&'a mut` to its own rows and no others: `Partition::run` makes one for each task of a
 // partition, and no two of its tasks share a (direction, sequence). Sending it is sending those `&mut S`.
 unsafe impl<S: Send> Send for Part<'_, S> {}
 
@@ -215,12 +255,15 @@ mod tests {
                 for directions in 1..3 {
                     let partition = Partition::new(Threads(threads), batch, directions);
                     let mut buffer = vec![0u32; 3 * batch * directions * 2];
-                    let parts = partition.parts(&mut buffer, 2);
-                    for_each(Threads(threads), parts, |mut part| {
-                        let rows = part.task.rows();
-                        for (block, row) in (0..3).flat_map(|n| rows.clone().map(move |b| (n, b))) {
-                            part.row_mut(block, row).iter_mut().for_each(|x| *x += 1);
-                        }
+                    let pool = Pool::new(Threads(threads)).unwrap();
+                    let all = [(&mut buffer[..], 2)];
+                    pool.run(|| {
+                        partition.run(all, |task, [mut part]| {
+                            let rows = task.rows();
+                            for (block, row) in (0..3).flat_map(|n| rows.clone().map(move |b| (n, b))) {
+                                part.row_mut(block, row).iter_mut().for_each(|x| *x += 1);
+                            }
+                        })
                     });
                     assert!(buffer.iter().all(|&x| x == 1), "{threads} threads, {batch} rows, {directions} directions");
                 }
@@ -232,14 +275,17 @@ mod tests {
     fn a_part_has_no_rows_but_its_own() {
         let partition = Partition::new(Threads(2), 4, 1);
         let mut buffer: Vec<u32> = (0..2 * 4 * 3).collect();
-        let mut parts = partition.parts(&mut buffer, 3);
-        assert_eq!(parts.len(), 2);
-        assert_eq!(parts[0].row(1, 1), [15, 16, 17]);
-        assert_eq!(parts[1].row(0, 1), [0u32; 0]);
-        assert_eq!(parts[1].row(2, 2), [0u32; 0]);
-        let (from, to) = parts[1].step(0, 2);
-        assert_eq!((from, &*to), (&[6, 7, 8][..], &[18, 19, 20][..]));
-        assert_eq!(parts[1].step(1, 2).1, [0u32; 0]);
+        assert_eq!(partition.tasks().len(), 2);
+        partition.run([(&mut buffer, 3)], |task, [mut part]| match task.rows().start {
+            0 => assert_eq!(part.row(1, 1), [15, 16, 17]),
+            _ => {
+                assert_eq!(part.row(0, 1), [0u32; 0]);
+                assert_eq!(part.row(2, 2), [0u32; 0]);
+                let (from, to) = part.step(0, 2);
+                assert_eq!((from, &*to), (&[6, 7, 8][..], &[18, 19, 20][..]));
+                assert_eq!(part.step(1, 2).1, [0u32; 0]);
+            }
+        });
     }
 
     #[test]

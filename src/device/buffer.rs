@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{MappedRwLockReadGuard, MappedRwLockWriteGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -44,24 +45,31 @@ pub struct Buffer {
 #[derive(Clone)]
 pub(crate) enum Storage {
     Gpu(Arc<Lease>),
-    F32(Arc<RwLock<Vec<f32>>>),
-    F64(Arc<RwLock<Vec<f64>>>),
-    U32(Arc<RwLock<Vec<u32>>>),
+    F32(Arc<Native<f32>>),
+    F64(Arc<Native<f64>>),
+    U32(Arc<Native<u32>>),
+}
+
+/// Memory of the CPU executor.
+pub(crate) struct Native<E> {
+    values: RwLock<Vec<E>>,
+    /// How often it has been taken to be written.
+    writes: AtomicU64,
 }
 
 /// An element type that CPU buffers hold.
 pub(crate) trait Element: bytemuck::Pod {
     const NAME: &'static str;
-    fn of(storage: &Storage) -> Option<&RwLock<Vec<Self>>>;
+    fn of(storage: &Storage) -> Option<&Native<Self>>;
 }
 
 macro_rules! element {
     ($type:ty, $variant:ident, $name:literal) => {
         impl Element for $type {
             const NAME: &'static str = $name;
-            fn of(storage: &Storage) -> Option<&RwLock<Vec<Self>>> {
+            fn of(storage: &Storage) -> Option<&Native<Self>> {
                 match storage {
-                    Storage::$variant(lock) => Some(lock),
+                    Storage::$variant(native) => Some(native),
                     _ => None,
                 }
             }
@@ -115,9 +123,9 @@ impl Buffer {
         }
         match &self.storage {
             Storage::Gpu(lease) => lease.buffer().size(),
-            Storage::F32(values) => (values.read_recursive().capacity() * 4) as u64,
-            Storage::F64(values) => (values.read_recursive().capacity() * 8) as u64,
-            Storage::U32(values) => (values.read_recursive().capacity() * 4) as u64,
+            Storage::F32(native) => (native.values.read_recursive().capacity() * 4) as u64,
+            Storage::F64(native) => (native.values.read_recursive().capacity() * 8) as u64,
+            Storage::U32(native) => (native.values.read_recursive().capacity() * 4) as u64,
         }
     }
 
@@ -189,7 +197,7 @@ impl Buffer {
         }
     }
 
-    fn lock<E: Element>(&self) -> Result<&RwLock<Vec<E>>> {
+    fn native<E: Element>(&self) -> Result<&Native<E>> {
         E::of(&self.storage).ok_or_else(|| Error::WrongDevice {
             what: "a buffer".to_string(),
             expected: E::NAME.to_string(),
@@ -200,13 +208,21 @@ impl Buffer {
     /// The elements, for a CPU kernel. Reads may overlap; a write of the same storage may not.
     pub(crate) fn read<E: Element>(&self) -> Result<MappedRwLockReadGuard<'_, [E]>> {
         let range = self.offset..self.offset + self.len;
-        Ok(RwLockReadGuard::map(self.lock::<E>()?.read_recursive(), |all| &all[range]))
+        Ok(RwLockReadGuard::map(self.native::<E>()?.values.read_recursive(), |all| &all[range]))
     }
 
     /// The elements, for a CPU kernel to write.
     pub(crate) fn write<E: Element>(&self) -> Result<MappedRwLockWriteGuard<'_, [E]>> {
         let range = self.offset..self.offset + self.len;
-        Ok(RwLockWriteGuard::map(self.lock::<E>()?.write(), |all| &mut all[range]))
+        let native = self.native::<E>()?;
+        let all = native.values.write();
+        native.writes.fetch_add(1, Ordering::Relaxed);
+        Ok(RwLockWriteGuard::map(all, |all| &mut all[range]))
+    }
+
+    /// A number that is another one after every [`write`](Self::write) to the allocation, for who holds a lock of it.
+    pub(crate) fn writes<E: Element>(&self) -> Result<u64> {
+        Ok(self.native::<E>()?.writes.load(Ordering::Relaxed))
     }
 
     /// The least range of their allocation that holds all of `parts`, and where each begins in it; none where they are not
@@ -351,7 +367,7 @@ impl Device {
         gpu.lease(label, bytes)
     }
 
-    fn alloc_cpu<E: Element>(&self, label: &str, elements: usize) -> Result<Arc<RwLock<Vec<E>>>> {
+    fn alloc_cpu<E: Element>(&self, label: &str, elements: usize) -> Result<Arc<Native<E>>> {
         self.check_memory(label, (elements as u64).saturating_mul(size_of::<E>() as u64))?;
         let mut values = Vec::new();
         values.try_reserve_exact(elements).map_err(|_| Error::Limit {
@@ -361,7 +377,7 @@ impl Device {
             device: self.name(),
         })?;
         values.resize(elements, E::zeroed());
-        Ok(Arc::new(RwLock::new(values)))
+        Ok(Arc::new(Native { values: RwLock::new(values), writes: AtomicU64::new(0) }))
     }
 }
 

@@ -57,8 +57,12 @@ pub struct Layout {
     pub state: usize,
     /// Packed `W_ihᵀ` of one layer, for GPUs.
     pub packed_input: usize,
-    /// GPU: packed `W_hhᵀ` and `b_hh` of one layer. CPU: scratch of the recurrence.
+    /// GPU: packed `W_hhᵀ` and `b_hh` of one layer. CPU: scratch of the recurrence, with packed weights of one layer where
+    /// they don't stay packed.
     pub recurrent: usize,
+    /// CPU, when nothing is trained: packed weights of each layer. They belong to a binding, as they stay from one
+    /// recording to the next.
+    pub packed: Vec<usize>,
     /// f32: gradients of h and c that backward carries from step to step.
     pub carry: [usize; 2],
     /// f32: partial sums of bias gradients.
@@ -114,10 +118,15 @@ impl Layout {
         let gates = cell.gates() * hidden;
         let longest = cuts.longest();
         let layer = native::Layer { cell, hidden, directions, batch: BatchShape::new(shape.steps, shape.batch) };
+        let packed = |inputs| native::room(layer.forward_packed_len() + layer.input_packed_len(inputs));
         let scratch = match train {
-            true => layer.forward_workspace_len().max(layer.backward_workspace_len()),
-            false => layer.forward_workspace_len(),
+            true => {
+                let backward = native::room(layer.backward_packed_len()) + layer.backward_scratch_len();
+                (packed(widest) + layer.forward_scratch_len()).max(backward)
+            }
+            false => layer.forward_scratch_len(),
         };
+        let stays_packed = if train || gpu { 0 } else { config.layers };
         // As f32, which the caller's output gradient may be in either precision.
         let pieces = windows(device, shape.steps, state, 4)?.len();
         let inner = |needed: bool| if train && needed { shape.steps * state } else { 0 };
@@ -130,6 +139,7 @@ impl Layout {
             state: if half { cell.states() * state } else { 0 },
             packed_input: if gpu { directions * widest * gates } else { 0 },
             recurrent: if gpu { directions * (hidden + 1) * gates } else { scratch },
+            packed: (0..stays_packed).map(|layer| packed(config.layer_input(layer))).collect(),
             carry: if train { states(1, 1) } else { [0, 0] },
             sums: if train && config.bias { sums * directions * cell.saved() * hidden } else { 0 },
             products: {
@@ -167,6 +177,7 @@ impl Layout {
             + [self.packed_input, self.recurrent, self.upstream].map(stored).iter().sum::<u64>()
             + full(self.sums)
             + full(self.products)
+            + self.packed.iter().copied().map(full).sum::<u64>()
             + self.lengths as u64 * 4;
         match self.mode {
             Mode::Train => Memory { reserve: kept, workspace: scratch },

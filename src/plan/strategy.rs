@@ -41,6 +41,11 @@ pub trait Strategy: Sync {
         false
     }
 
+    /// Whether `forward` makes the input projections too.
+    fn projects(&self) -> bool {
+        false
+    }
+
     /// The steps of a chunk forward; unless a strategy has its own, those of the chunk's executor.
     fn forward(&self, device: &Device, chunk: &Chunk, weights: &Weights) -> Result<Op> {
         chunk.forward(device, weights)
@@ -109,6 +114,14 @@ impl Strategy for Native {
 
     fn because(&self) -> &'static str {
         "it is the CPU executor's own"
+    }
+
+    fn writes_output(&self) -> bool {
+        true
+    }
+
+    fn projects(&self) -> bool {
+        true
     }
 
     fn rows_at_once(&self, _: &Device) -> Option<usize> {

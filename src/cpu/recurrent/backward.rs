@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Layer, expect, expect_space, running, split_workspace};
+use super::{Layer, Tensors, expect, expect_space, running};
 use crate::cpu::cell::{self, BackwardRow};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
-use crate::cpu::threads::{Part, Partition, Threads, for_each};
+use crate::cpu::threads::{Part, Partition, Task, Threads};
 use crate::error::Result;
 
 /// The buffers of [`backward`]; shapes and order are in the [module](super)'s table.
@@ -31,43 +31,32 @@ pub struct Backward<'a, S> {
     pub first_step: usize,
 }
 
-/// Runs all steps of `layer` backward: `dh += dy`, the cell, then `dh ← direct part + da·W_hh`, for each step, sequence
-/// and direction. `w_hh` are those of forward.
-///
-/// `workspace` has at least [`Layer::backward_workspace_len`] elements; what it holds does not matter.
-pub fn backward<S: Scalar>(
+/// Packs `weight_hh` of each direction, that of forward, into `packed`, of [`Layer::backward_packed_len`] elements.
+pub fn pack_backward<S: Scalar>(
     threads: Threads,
     layer: &Layer,
-    w_hh: &[&[S]],
-    buffers: Backward<'_, S>,
-    workspace: &mut [S],
+    w_hh: &Tensors<'_, S>,
+    packed: &mut [S],
 ) -> Result<()> {
     layer.check()?;
-    let (packed, scratch) = split_workspace(workspace, layer.backward_packed_len(), layer.backward_workspace_len())?;
-    pack_backward(threads, layer, w_hh, packed)?;
-    backward_packed(threads, layer, packed, buffers, scratch)
-}
-
-/// Packs `weight_hh` of each direction into `packed`, of [`Layer::backward_packed_len`] elements, for
-/// [`backward_packed`].
-pub fn pack_backward<S: Scalar>(threads: Threads, layer: &Layer, w_hh: &[&[S]], packed: &mut [S]) -> Result<()> {
-    layer.check()?;
-    layer.check_weights(w_hh)?;
+    layer.check_tensors("weight_hh", w_hh, layer.hidden)?;
     expect("the packed weights", packed.len(), &[layer.backward_packed_len()])?;
     let each = packed.len() / layer.directions;
-    let items = packed.chunks_exact_mut(each).zip(w_hh).collect();
-    for_each(threads, items, |(packed, w)| panel::pack(w, layer.gate_width(), layer.hidden, packed));
+    for (direction, packed) in packed.chunks_exact_mut(each.max(1)).enumerate() {
+        panel::pack(threads, w_hh.of(direction), layer.gate_width(), layer.hidden, packed);
+    }
     Ok(())
 }
 
-/// [`backward`] with weights that [`pack_backward`] packed. `scratch` has at least [`Layer::backward_scratch_len`]
-/// elements; what it holds does not matter.
-pub fn backward_packed<S: Scalar>(
-    threads: Threads,
+/// Runs all steps of `layer` backward: `dh += dy`, the cell, then `dh ← direct part + da·W_hh`, for each step, sequence
+/// and direction, as `partition` deals them out. `packed` is from [`pack_backward`]; `scratch` has at least
+/// [`Layer::backward_scratch_len`] elements, and what it holds does not matter.
+pub fn backward<S: Scalar>(
+    partition: &Partition,
     layer: &Layer,
     packed: &[S],
     buffers: Backward<'_, S>,
-    mut scratch: &mut [S],
+    scratch: &mut [S],
 ) -> Result<()> {
     layer.check()?;
     let times = buffers.dy.map_or(usize::MAX, |dy| dy.len() / layer.state_len());
@@ -82,35 +71,30 @@ pub fn backward_packed<S: Scalar>(
     buffers.dy.map_or(Ok(()), |dy| expect("dy", dy.len(), &layer.shape(times, hidden, true)))?;
     expect_space(scratch.len(), layer.backward_scratch_len())?;
 
-    let partition = Partition::new(threads, batch, layer.directions);
-    let saved = partition.parts(buffers.saved, layer.saved_width());
-    let dh = partition.parts(buffers.dh, hidden);
-    let dc = partition.parts(buffers.dc, hidden);
-    let runs = layer.hidden_runs();
-    let packed_each = packed.len() / layer.directions;
-    let mut workers = Vec::with_capacity(partition.tasks().len());
-    for (((task, saved), dh), dc) in partition.tasks().iter().zip(saved).zip(dh).zip(dc) {
-        let (out, rest) = std::mem::take(&mut scratch).split_at_mut(task.rows().len() * hidden);
-        scratch = rest;
+    partition.check(batch, layer.directions)?;
+    let Backward { saved, h, c, dy, dh, dc, lengths, first_step } = buffers;
+    let each = packed.len() / layer.directions;
+    let out = &mut scratch[..layer.backward_scratch_len()];
+    let parts = [(saved, layer.saved_width()), (dh, hidden), (dc, hidden), (out, hidden)];
+    partition.run(parts, |task: &Task, [saved, dh, dc, out]| {
         let direction = task.direction();
-        workers.push(Worker {
+        let worker = Worker {
             layer,
             rows: task.rows(),
             direction,
-            packed: &packed[direction * packed_each..][..packed_each],
-            runs: &runs,
+            packed: &packed[direction * each..][..each],
             saved,
-            h: buffers.h,
-            c: buffers.c,
-            dy: buffers.dy,
+            h,
+            c,
+            dy,
             dh,
             dc,
-            lengths: buffers.lengths,
-            first_step: buffers.first_step,
             out,
-        });
-    }
-    for_each(threads, workers, Worker::run);
+            lengths,
+            first_step,
+        };
+        worker.run();
+    });
     Ok(())
 }
 
@@ -120,16 +104,15 @@ struct Worker<'a, S> {
     rows: Range<usize>,
     direction: usize,
     packed: &'a [S],
-    runs: &'a [Range<usize>],
     saved: Part<'a, S>,
     h: &'a [S],
     c: &'a [S],
     dy: Option<&'a [S]>,
     dh: Part<'a, S>,
     dc: Part<'a, S>,
+    out: Part<'a, S>,
     lengths: &'a [u32],
     first_step: usize,
-    out: &'a mut [S],
 }
 
 impl<'a, S: Scalar> Worker<'a, S> {
@@ -175,20 +158,25 @@ impl<'a, S: Scalar> Worker<'a, S> {
     fn state(&mut self, step: usize) {
         let hidden = self.layer.hidden;
         let running = running(self.lengths, self.rows.clone(), self.first_step + step);
+        // The gradients on the recurrent side, gate after gate.
+        let slots = self.layer.cell.row().hidden_slots;
+        let (saved, out) = (&self.saved, &mut self.out);
         Product {
             packed: self.packed,
             depth: self.layer.gate_width(),
             bias: &[],
-            runs: self.runs,
-            row: |row| self.saved.row(step, running.start + row),
-            out: &mut self.out[..running.len() * hidden],
+            runs: slots.len(),
+            a: |row, run: usize| &saved.row(step, running.start + row)[slots[run] * hidden..][..hidden],
             rows: running.len(),
-            stride: hidden,
             columns: hidden,
+            c: |row, column: usize, sums: &[S]| {
+                out.row_mut(0, running.start + row)[column..column + sums.len()].copy_from_slice(sums);
+            },
         }
         .run();
-        for (row, through) in running.zip(self.out.chunks_exact(hidden)) {
+        for row in running {
             if self.runs_at(row, step) {
+                let through = self.out.row(0, row);
                 self.dh.row_mut(0, row).iter_mut().zip(through).for_each(|(dh, x)| *dh += *x);
             }
         }

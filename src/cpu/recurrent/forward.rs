@@ -2,102 +2,117 @@
 
 use std::ops::Range;
 
-use super::{Layer, Weights, expect, expect_space, running, split_workspace};
+use super::{Layer, Projection, Tensors, expect, expect_space, running};
 use crate::cpu::cell::{self, ForwardRow};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
-use crate::cpu::threads::{Part, Partition, Threads, for_each};
+use crate::cpu::threads::{Part, Partition, Task, Threads};
 use crate::error::Result;
 
 /// The buffers of [`forward`]; shapes and order are in the [module](super)'s table.
 #[derive(Debug)]
 pub struct Forward<'a, S> {
-    /// In: slots `0..G` hold the input projections `W_ih·x + b_ih`. Out: the saved values, zero at padded steps.
+    /// What slots `0..G` of `saved` are made from; without it they hold the input projections `W_ih·x + b_ih`.
+    pub projection: Option<Projection<'a, S>>,
+    /// Out: the saved values, zero at padded steps.
     pub saved: &'a mut [S],
     /// In: block 0, the initial states. Out: the states after each step; at padded steps the sequence's last.
     pub h: &'a mut [S],
     /// As `h`, for the cell state; empty for a cell without one.
     pub c: &'a mut [S],
+    /// Out: the whole output, zero at padded times; empty where it is not wanted.
+    pub y: &'a mut [S],
     /// Length of each whole sequence, at least 1.
     pub lengths: &'a [u32],
     /// Steps of the sequence before these.
     pub first_step: usize,
 }
 
-/// Runs all steps of `layer`: `recurrent = W_hh·h[s] + b_hh`, then the cell, for each step s, sequence and direction.
-///
-/// `workspace` has at least [`Layer::forward_workspace_len`] elements; what it holds does not matter.
-pub fn forward<S: Scalar>(
-    threads: Threads,
-    layer: &Layer,
-    weights: &Weights<'_, S>,
-    buffers: Forward<'_, S>,
-    workspace: &mut [S],
-) -> Result<()> {
+/// Packs `weight_hh` of each direction into `packed`, of [`Layer::forward_packed_len`] elements.
+pub fn pack_forward<S: Scalar>(threads: Threads, layer: &Layer, w_hh: &Tensors<'_, S>, packed: &mut [S]) -> Result<()> {
     layer.check()?;
-    let (packed, scratch) = split_workspace(workspace, layer.forward_packed_len(), layer.forward_workspace_len())?;
-    pack_forward(threads, layer, weights.w_hh, packed)?;
-    forward_packed(threads, layer, packed, weights.b_hh, buffers, scratch)
-}
-
-/// Packs `weight_hh` of each direction into `packed`, of [`Layer::forward_packed_len`] elements, for
-/// [`forward_packed`].
-pub fn pack_forward<S: Scalar>(threads: Threads, layer: &Layer, w_hh: &[&[S]], packed: &mut [S]) -> Result<()> {
-    layer.check()?;
-    layer.check_weights(w_hh)?;
+    layer.check_tensors("weight_hh", w_hh, layer.hidden)?;
     expect("the packed weights", packed.len(), &[layer.forward_packed_len()])?;
-    let each = packed.len() / layer.directions;
-    let items = packed.chunks_exact_mut(each).zip(w_hh).collect();
-    for_each(threads, items, |(packed, w)| panel::pack_transposed(w, layer.hidden, layer.gate_width(), packed));
+    pack(threads, layer, w_hh, layer.hidden, packed);
     Ok(())
 }
 
-/// [`forward`] with weights that [`pack_forward`] packed: for a stream, which runs many short calls on the same ones.
-/// `scratch` has at least [`Layer::forward_scratch_len`] elements; what it holds does not matter.
-pub fn forward_packed<S: Scalar>(
+/// Packs `weight_ih` of `inputs` inputs, of each direction, into `packed`, of [`Layer::input_packed_len`] elements.
+pub fn pack_input<S: Scalar>(
     threads: Threads,
     layer: &Layer,
-    packed: &[S],
-    b_hh: Option<&[&[S]]>,
-    buffers: Forward<'_, S>,
-    mut scratch: &mut [S],
+    w_ih: &Tensors<'_, S>,
+    inputs: usize,
+    packed: &mut [S],
 ) -> Result<()> {
     layer.check()?;
-    layer.check_bias(b_hh)?;
-    layer.check_lengths(buffers.lengths, usize::MAX)?;
-    let (steps, batch, hidden) = (layer.batch.steps, layer.batch.batch, layer.hidden);
-    expect("the packed weights", packed.len(), &[layer.forward_packed_len()])?;
-    expect("saved", buffers.saved.len(), &layer.shape(steps, layer.saved_width(), true))?;
-    expect("h", buffers.h.len(), &layer.shape(steps + 1, hidden, true))?;
-    expect("c", buffers.c.len(), &layer.shape(steps + 1, hidden, layer.cell.has_c()))?;
-    expect_space(scratch.len(), layer.forward_scratch_len())?;
+    layer.check_tensors("weight_ih", w_ih, inputs)?;
+    expect("the packed input weights", packed.len(), &[layer.input_packed_len(inputs)])?;
+    pack(threads, layer, w_ih, inputs, packed);
+    Ok(())
+}
 
-    let partition = Partition::new(threads, batch, layer.directions);
-    let saved = partition.parts(buffers.saved, layer.saved_width());
-    let h = partition.parts(buffers.h, hidden);
-    let c = partition.parts(buffers.c, hidden);
-    let packed_each = packed.len() / layer.directions;
-    let mut workers = Vec::with_capacity(partition.tasks().len());
-    for (((task, saved), h), c) in partition.tasks().iter().zip(saved).zip(h).zip(c) {
-        let (own, rest) = std::mem::take(&mut scratch).split_at_mut(task.rows().len() * layer.gate_width());
-        scratch = rest;
+fn pack<S: Scalar>(threads: Threads, layer: &Layer, w: &Tensors<'_, S>, depth: usize, packed: &mut [S]) {
+    let each = packed.len() / layer.directions;
+    for (direction, packed) in packed.chunks_exact_mut(each.max(1)).enumerate() {
+        panel::pack_transposed(threads, w.of(direction), depth, layer.gate_width(), packed);
+    }
+}
+
+/// Runs all steps of `layer`: `recurrent = W_hh·h[s] + b_hh`, then the cell, for each step s, sequence and direction, as
+/// `partition` deals them out. `packed` is from [`pack_forward`]; `scratch` has at least [`Layer::forward_scratch_len`]
+/// elements, and what it holds does not matter.
+pub fn forward<S: Scalar>(
+    partition: &Partition,
+    layer: &Layer,
+    packed: &[S],
+    b_hh: Option<Tensors<'_, S>>,
+    buffers: Forward<'_, S>,
+    scratch: &mut [S],
+) -> Result<()> {
+    layer.check()?;
+    if let Some(b_hh) = &b_hh {
+        layer.check_tensors("bias_hh", b_hh, 1)?;
+    }
+    layer.check_lengths(buffers.lengths, usize::MAX)?;
+    let Forward { projection, saved, h, c, y, lengths, first_step } = buffers;
+    let (steps, batch, hidden) = (layer.batch.steps, layer.batch.batch, layer.hidden);
+    let end = first_step + steps;
+    let needed = lengths.iter().map(|&length| length as usize).max().unwrap_or(0).max(end);
+    expect("the packed weights", packed.len(), &[layer.forward_packed_len()])?;
+    expect("saved", saved.len(), &layer.shape(steps, layer.saved_width(), true))?;
+    expect("h", h.len(), &layer.shape(steps + 1, hidden, true))?;
+    expect("c", c.len(), &layer.shape(steps + 1, hidden, layer.cell.has_c()))?;
+    let times = (y.len() / layer.state_len()).max(needed);
+    expect("y", y.len(), &layer.shape(times, hidden, !y.is_empty()))?;
+    projection.iter().try_for_each(|projection| projection.check(layer, needed))?;
+    partition.check(batch, layer.directions)?;
+    let scratch_len = layer.forward_scratch_len();
+    expect_space(scratch.len(), scratch_len)?;
+
+    let each = packed.len() / layer.directions;
+    let widths = [layer.saved_width(), hidden, hidden, hidden, layer.gate_width()];
+    let [of_saved, of_h, of_c, of_y, of_out] = widths;
+    let parts = [(saved, of_saved), (h, of_h), (c, of_c), (y, of_y), (&mut scratch[..scratch_len], of_out)];
+    partition.run(parts, |task: &Task, [saved, h, c, y, out]| {
         let direction = task.direction();
-        let packed = &packed[direction * packed_each..][..packed_each];
-        let bias = b_hh.map_or(&[][..], |b| b[direction]);
-        workers.push(Worker {
+        let worker = Worker {
             layer,
             rows: task.rows(),
-            packed,
-            bias,
+            direction,
+            projection,
+            packed: &packed[direction * each..][..each],
+            bias: b_hh.map_or(&[], |bias| bias.of(direction)),
             saved,
             h,
             c,
-            lengths: buffers.lengths,
-            first_step: buffers.first_step,
-            out: own,
-        });
-    }
-    for_each(threads, workers, Worker::run);
+            y,
+            out,
+            lengths,
+            first_step,
+        };
+        worker.run();
+    });
     Ok(())
 }
 
@@ -105,51 +120,80 @@ pub fn forward_packed<S: Scalar>(
 struct Worker<'a, S> {
     layer: &'a Layer,
     rows: Range<usize>,
+    direction: usize,
+    projection: Option<Projection<'a, S>>,
     packed: &'a [S],
     bias: &'a [S],
     saved: Part<'a, S>,
     h: Part<'a, S>,
     c: Part<'a, S>,
+    y: Part<'a, S>,
+    out: Part<'a, S>,
     lengths: &'a [u32],
     first_step: usize,
-    out: &'a mut [S],
 }
 
 impl<S: Scalar> Worker<'_, S> {
+    /// Some steps are projected at a time, so many that weights are read for enough rows, so few that what comes out is
+    /// still in the cache when its step is run.
     fn run(mut self) {
-        for step in 0..self.layer.batch.steps {
-            self.step(step);
+        /// Rows that are projected at a time.
+        const ROWS: usize = 96;
+        let steps = self.layer.batch.steps;
+        let at_once = ROWS.div_ceil(self.rows.len().max(1));
+        for first in (0..steps).step_by(at_once) {
+            let block = first..steps.min(first + at_once);
+            self.project(block.clone());
+            block.for_each(|step| self.step(step));
         }
+    }
+
+    /// Makes the input projections of some steps.
+    fn project(&mut self, steps: Range<usize>) {
+        let Self { layer, direction, lengths, first_step, ref rows, .. } = *self;
+        let Some(projection) = &self.projection else { return };
+        let saved = &mut self.saved;
+        let range = first_step + steps.start..first_step + steps.end;
+        projection.run(layer, direction, lengths, range, rows.clone(), |step, row, column, sums| {
+            saved.row_mut(step - first_step, row)[column..column + sums.len()].copy_from_slice(sums);
+        });
     }
 
     fn step(&mut self, step: usize) {
         let (hidden, width) = (self.layer.hidden, self.layer.gate_width());
-        let running = running(self.lengths, self.rows.clone(), self.first_step + step);
-        let out = &mut self.out[..running.len() * width];
+        let now = self.first_step + step;
+        let running = running(self.lengths, self.rows.clone(), now);
+        let (h, out) = (&self.h, &mut self.out);
         Product {
             packed: self.packed,
             depth: hidden,
             bias: self.bias,
-            runs: std::slice::from_ref(&(0..hidden)),
-            row: |row| self.h.row(step, running.start + row),
-            out,
+            runs: 1,
+            a: |row, _| h.row(step, running.start + row),
             rows: running.len(),
-            stride: width,
             columns: width,
+            c: |row, column: usize, sums: &[S]| {
+                out.row_mut(0, running.start + row)[column..column + sums.len()].copy_from_slice(sums);
+            },
         }
         .run();
         for row in self.rows.clone() {
             let (h_prev, h) = self.h.step(step, row);
             let (c_prev, c) = self.c.step(step, row);
             let saved = self.saved.row_mut(step, row);
-            if self.lengths[row] as usize <= self.first_step + step {
+            let length = self.lengths[row] as usize;
+            if length <= now {
                 h.copy_from_slice(h_prev);
                 c.copy_from_slice(c_prev);
                 saved.fill(S::ZERO);
+                self.y.row_mut(now, row).fill(S::ZERO);
                 continue;
             }
-            let recurrent = &mut self.out[(row - running.start) * width..][..width];
+            let recurrent = self.out.row_mut(0, row);
             cell::forward(self.layer.cell, ForwardRow { saved, recurrent, h_prev, c_prev, h, c });
+            let time = if self.direction == 0 { now } else { length - 1 - now };
+            let y = self.y.row_mut(time, row);
+            y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);
         }
     }
 }

@@ -5,10 +5,11 @@
 //!
 //! | buffer | shape | holds |
 //! |---|---|---|
+//! | `x` | `[times, B, I]` | the input in *time* order; of an inner layer the states of the layer below |
 //! | `saved` | `[T, B, D, saved·H]` | input projections, then saved values, then gradients of pre-activations |
 //! | `h`, `c` | `[T+1, B, D·H]` | states; block 0 the initial ones, block T the final ones. `c` is empty without one |
 //! | `dh`, `dc` | `[B, D·H]` | gradient of the final state, then of the initial one |
-//! | `dy` | `[times, B, D·H]` | gradient of the output of the whole sequence, in *time* order |
+//! | `y`, `dy` | `[times, B, D·H]` | output of the whole sequence in *time* order, and its gradient |
 //!
 //! T is the number of steps of the call, which may be a part of the sequence: then it has done `first_step` steps before,
 //! or backward, has these left to do.
@@ -18,14 +19,16 @@
 
 mod backward;
 mod forward;
+mod input;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
-pub use backward::{Backward, backward, backward_packed, pack_backward};
-pub use forward::{Forward, forward, forward_packed, pack_forward};
+pub use backward::{Backward, backward, pack_backward};
+pub use forward::{Forward, forward, pack_forward, pack_input};
+pub use input::{Input, Projection};
 pub use stream::{LayerWeights, Stack};
 
 use crate::cell::Cell;
@@ -47,13 +50,29 @@ pub struct Layer {
     pub batch: BatchShape,
 }
 
-/// Recurrent parameters of each direction, in PyTorch's gate order.
+/// One tensor of each direction, at a distance in one slice.
 #[derive(Clone, Copy, Debug)]
-pub struct Weights<'a, S> {
-    /// `weight_hh [G·H, H]` of each direction.
-    pub w_hh: &'a [&'a [S]],
-    /// `bias_hh [G·H]` of each direction.
-    pub b_hh: Option<&'a [&'a [S]]>,
+pub struct Tensors<'a, S> {
+    data: &'a [S],
+    apart: usize,
+    len: usize,
+}
+
+impl<'a, S> Tensors<'a, S> {
+    /// `directions` tensors of `len` elements, one starting `apart` elements after the other. An error where they reach
+    /// beyond `data`.
+    pub fn new(name: &str, data: &'a [S], directions: usize, apart: usize, len: usize) -> Result<Self> {
+        let end = directions.saturating_sub(1).checked_mul(apart).and_then(|first| first.checked_add(len));
+        match end {
+            Some(end) if end <= data.len() => Ok(Self { data, apart, len }),
+            _ => Err(Error::shape(name, &[directions, len], &[data.len()])),
+        }
+    }
+
+    /// That of a direction.
+    fn of(&self, direction: usize) -> &'a [S] {
+        &self.data[direction * self.apart..][..self.len]
+    }
 }
 
 impl Layer {
@@ -97,7 +116,12 @@ impl Layer {
         self.directions * panel::packed_len(self.hidden, self.gate_width())
     }
 
-    /// Elements of scratch that [`forward_packed`] needs.
+    /// Elements of the weights of `inputs` inputs packed by [`pack_input`].
+    pub const fn input_packed_len(&self, inputs: usize) -> usize {
+        self.directions * panel::packed_len(inputs, self.gate_width())
+    }
+
+    /// Elements of scratch that [`forward`] needs.
     pub const fn forward_scratch_len(&self) -> usize {
         self.batch.batch * self.directions * self.gate_width()
     }
@@ -107,19 +131,9 @@ impl Layer {
         self.directions * panel::packed_len(self.gate_width(), self.hidden)
     }
 
-    /// Elements of scratch that [`backward_packed`] needs.
+    /// Elements of scratch that [`backward`] needs.
     pub const fn backward_scratch_len(&self) -> usize {
         self.state_len()
-    }
-
-    /// Elements of workspace that [`forward`] needs, for any number of threads.
-    pub const fn forward_workspace_len(&self) -> usize {
-        self.forward_packed_len() + self.forward_scratch_len() + WIDTH
-    }
-
-    /// Elements of workspace that [`backward`] needs, for any number of threads.
-    pub const fn backward_workspace_len(&self) -> usize {
-        self.backward_packed_len() + self.backward_scratch_len() + WIDTH
     }
 
     /// An error when a size is zero, there are more than two directions, or the buffers can't be addressed.
@@ -148,36 +162,15 @@ impl Layer {
         }
     }
 
-    /// An error when `w_hh` is not one `[G·H, H]` for each direction.
-    fn check_weights<S>(&self, w_hh: &[&[S]]) -> Result<()> {
-        expect("weight_hh (one for each direction)", w_hh.len(), &[self.directions])?;
-        w_hh.iter().try_for_each(|w| expect("weight_hh", w.len(), &[self.gate_width(), self.hidden]))
-    }
-
-    /// An error when there are biases, and not one `[G·H]` for each direction.
-    fn check_bias<S>(&self, b_hh: Option<&[&[S]]>) -> Result<()> {
-        let Some(b_hh) = b_hh else { return Ok(()) };
-        expect("bias_hh (one for each direction)", b_hh.len(), &[self.directions])?;
-        b_hh.iter().try_for_each(|b| expect("bias_hh", b.len(), &[self.gate_width()]))
+    /// An error when `tensors` is not one `[G·H, columns]` for each direction.
+    fn check_tensors<S>(&self, name: &str, tensors: &Tensors<'_, S>, columns: usize) -> Result<()> {
+        expect(name, tensors.len, &[self.gate_width(), columns])?;
+        Tensors::new(name, tensors.data, self.directions, tensors.apart, tensors.len).map(|_| ())
     }
 
     /// Shape of a buffer with `blocks` blocks of B rows of `D·width`; no blocks when `there` is false.
     const fn shape(&self, blocks: usize, width: usize, there: bool) -> [usize; 3] {
         [if there { blocks } else { 0 }, self.batch.batch, self.directions * width]
-    }
-
-    /// The elements of a row of `saved` that hold, after backward, the gradients on the recurrent side, gate after
-    /// gate, neighbouring slots joined.
-    fn hidden_runs(&self) -> Vec<Range<usize>> {
-        let mut runs: Vec<Range<usize>> = Vec::new();
-        for slot in self.cell.row().hidden_slots {
-            let next = slot * self.hidden..(slot + 1) * self.hidden;
-            match runs.last_mut() {
-                Some(last) if last.end == next.start => last.end = next.end,
-                _ => runs.push(next),
-            }
-        }
-        runs
     }
 }
 
@@ -197,14 +190,27 @@ fn expect_space(len: usize, needed: usize) -> Result<()> {
     Ok(())
 }
 
-/// The first `len` elements of `workspace` on a cache-line boundary, and the rest; an error when it is too short.
-fn split_workspace<S: Scalar>(workspace: &mut [S], len: usize, needed: usize) -> Result<(&mut [S], &mut [S])> {
-    /// Bytes of a cache line.
-    const LINE: usize = 64;
-    expect_space(workspace.len(), needed)?;
-    let start = workspace.as_ptr().align_offset(LINE).min(workspace.len() - len);
+/// Elements in which [`aligned`] finds `len`.
+pub const fn room(len: usize) -> usize {
+    len.saturating_add(WIDTH)
+}
+
+/// `len` elements of `workspace` from a cache-line boundary on, and the rest; an error when it is not [`room`] for them.
+pub fn aligned<S: Scalar>(workspace: &mut [S], len: usize) -> Result<(&mut [S], &mut [S])> {
+    expect_space(workspace.len(), room(len))?;
+    let start = workspace.as_ptr().align_offset(LINE).min(WIDTH);
     Ok(workspace[start..].split_at_mut(len))
 }
+
+/// The `len` elements of `workspace` that [`aligned`] gave, to read.
+pub fn aligned_ref<S: Scalar>(workspace: &[S], len: usize) -> Result<&[S]> {
+    expect_space(workspace.len(), room(len))?;
+    let start = workspace.as_ptr().align_offset(LINE).min(WIDTH);
+    Ok(&workspace[start..start + len])
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// The sequences of `rows`, from the first to the last that still runs at `step`.
 fn running(lengths: &[u32], rows: Range<usize>, step: usize) -> Range<usize> {

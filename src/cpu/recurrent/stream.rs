@@ -126,24 +126,26 @@ impl<S: Scalar> Stack<S> {
                 packed: w_ih.panels(),
                 depth: inputs,
                 bias: b_ih,
-                runs: std::slice::from_ref(&(0..inputs)),
-                row: |row| &input[row * inputs..][..inputs],
-                out: saved,
+                runs: 1,
+                a: |row, _| &input[row * inputs..][..inputs],
                 rows: batch,
-                stride: slots,
                 columns: gates,
+                c: |row, column: usize, sums: &[S]| {
+                    saved[row * slots + column..][..sums.len()].copy_from_slice(sums);
+                },
             }
             .run();
             Product {
                 packed: w_hh.panels(),
                 depth: hidden,
                 bias: b_hh,
-                runs: std::slice::from_ref(&(0..hidden)),
-                row: |row| &h[row * hidden..][..hidden],
-                out: recurrent,
+                runs: 1,
+                a: |row, _| &h[row * hidden..][..hidden],
                 rows: batch,
-                stride: gates,
                 columns: gates,
+                c: |row, column: usize, sums: &[S]| {
+                    recurrent[row * gates + column..][..sums.len()].copy_from_slice(sums);
+                },
             }
             .run();
             let rows = saved.chunks_exact_mut(slots).zip(recurrent.chunks_exact_mut(gates)).enumerate();

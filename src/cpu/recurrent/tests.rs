@@ -1,7 +1,7 @@
 //! Whole sequences: gradients against finite differences, `f32` against `f64`, and what must not change a result.
 
 use super::*;
-use crate::cpu::threads::Threads;
+use crate::cpu::threads::{Partition, Threads};
 
 /// One layer with everything that goes in, in `f64`.
 #[derive(Clone)]
@@ -34,6 +34,12 @@ fn values(len: usize, seed: f64, scale: f64) -> Vec<f64> {
     (0..len).map(|i| f64::from(((i as f64 * 1.618 + seed).sin() * scale) as f32)).collect()
 }
 
+/// One tensor of each direction, without gaps.
+fn each<'a, S>(name: &str, all: &'a [S], directions: usize) -> Tensors<'a, S> {
+    let len = all.len() / directions;
+    Tensors::new(name, all, directions, len, len).unwrap()
+}
+
 fn convert<S: Scalar>(values: &[f64]) -> Vec<S> {
     values.iter().map(|&x| S::from_f64(x)).collect()
 }
@@ -56,6 +62,10 @@ impl Case {
         }
     }
 
+    fn partition(&self, threads: usize) -> Partition {
+        Partition::new(Threads::new(threads).unwrap(), self.layer.batch.batch, self.layer.directions)
+    }
+
     fn forward<S: Scalar>(&self, threads: usize) -> Buffers<S> {
         let layer = &self.layer;
         let mut saved = vec![S::from_f64(7.0); layer.saved_len()];
@@ -67,12 +77,14 @@ impl Case {
         h.resize(layer.h_len(), S::ZERO);
         c.resize(layer.c_len(), S::ZERO);
         let (w, b) = (convert::<S>(&self.w_hh), convert::<S>(&self.b_hh));
-        let w: Vec<_> = w.chunks_exact(w.len() / layer.directions).collect();
-        let b: Vec<_> = b.chunks_exact(b.len() / layer.directions).collect();
-        let weights = Weights { w_hh: &w, b_hh: Some(&b) };
-        let mut workspace = vec![S::from_f64(f64::NAN); layer.forward_workspace_len()];
-        let buffers = Forward { saved: &mut saved, h: &mut h, c: &mut c, lengths: &self.lengths, first_step: 0 };
-        forward(Threads::new(threads).unwrap(), layer, &weights, buffers, &mut workspace).unwrap();
+        let (partition, b) = (self.partition(threads), each("bias_hh", &b, layer.directions));
+        let nan = S::from_f64(f64::NAN);
+        let (mut packed, mut scratch) = (vec![nan; layer.forward_packed_len()], vec![nan; layer.forward_scratch_len()]);
+        pack_forward(Threads::ONE, layer, &each("weight_hh", &w, layer.directions), &mut packed).unwrap();
+        let (lengths, y) = (&self.lengths[..], &mut []);
+        let (saved_all, h_all, c_all) = (&mut saved[..], &mut h[..], &mut c[..]);
+        let buffers = Forward { projection: None, saved: saved_all, h: h_all, c: c_all, y, lengths, first_step: 0 };
+        forward(&partition, layer, &packed, Some(b), buffers, &mut scratch).unwrap();
         Buffers { saved, h, c, dh: convert(&self.dh), dc: convert(&self.dc) }
     }
 
@@ -80,8 +92,10 @@ impl Case {
         let layer = &self.layer;
         let Buffers { mut saved, h, c, mut dh, mut dc } = self.forward::<S>(threads);
         let (w, dy) = (convert::<S>(&self.w_hh), convert::<S>(&self.dy));
-        let w: Vec<_> = w.chunks_exact(w.len() / layer.directions).collect();
-        let mut workspace = vec![S::from_f64(f64::NAN); layer.backward_workspace_len()];
+        let nan = S::from_f64(f64::NAN);
+        let (mut packed, mut scratch) =
+            (vec![nan; layer.backward_packed_len()], vec![nan; layer.backward_scratch_len()]);
+        pack_backward(Threads::ONE, layer, &each("weight_hh", &w, layer.directions), &mut packed).unwrap();
         let lengths = &self.lengths;
         let buffers = Backward {
             saved: &mut saved,
@@ -93,7 +107,7 @@ impl Case {
             lengths,
             first_step: 0,
         };
-        backward(Threads::new(threads).unwrap(), layer, &w, buffers, &mut workspace).unwrap();
+        backward(&self.partition(threads), layer, &packed, buffers, &mut scratch).unwrap();
         Buffers { saved, h, c, dh, dc }
     }
 
@@ -231,32 +245,75 @@ fn a_sequence_does_not_see_its_batch_or_its_padding() {
     }
 }
 
+/// What [`Projection`] reads: a sequence, forwards and backwards, and the states of a layer below.
 #[test]
-fn one_step_at_a_time_equals_the_whole_sequence() {
-    for &cell in Cell::ALL {
-        let case = Case::new(cell, 18, 1, 6, &[6, 6]);
-        let want = case.forward::<f32>(1);
-        let step = Layer { batch: BatchShape::new(1, 2), ..case.layer };
-        let (w, b) = (convert::<f32>(&case.w_hh), convert::<f32>(&case.b_hh));
-        let mut packed = vec![0.0; step.forward_packed_len()];
-        pack_forward(Threads::ONE, &step, &[&w], &mut packed).unwrap();
-        let mut scratch = vec![0.0; step.forward_scratch_len()];
-        let (mut h, mut c) = (convert::<f32>(&case.h0), convert::<f32>(&case.c0));
-        for input in case.input.chunks_exact(2 * step.gate_width()) {
-            let mut saved = vec![0.0; step.saved_len()];
-            let rows = saved.chunks_exact_mut(step.saved_width());
-            for (row, input) in rows.zip(input.chunks_exact(step.gate_width())) {
-                row[..input.len()].copy_from_slice(&convert(input));
+fn projections_are_of_the_rows_that_steps_are_at() {
+    const WIDTH: usize = 5;
+    for (directions, below) in [(1, false), (2, false), (1, true), (2, true)] {
+        let lengths = [7, 2, 4];
+        let case = Case::new(Cell::Gru, 6, directions, 7, &lengths);
+        let (layer, gates) = (&case.layer, case.layer.gate_width());
+        let columns = if below { directions * WIDTH } else { WIDTH };
+        let w_ih = values(directions * gates * columns, 0.9, 1.0);
+        let b_ih = values(directions * gates, 0.95, 1.0);
+        let mut source = values((7 + usize::from(below)) * 3 * columns, 0.97, 1.0);
+        let mut want = case.clone();
+        for (direction, b, step, time) in case.steps() {
+            let x: Vec<f64> = match below {
+                false => source[(time * 3 + b) * WIDTH..][..WIDTH].to_vec(),
+                true => (0..directions)
+                    .flat_map(|d| {
+                        let step = if d == 0 { time } else { lengths[b] as usize - 1 - time };
+                        source[((step + 1) * 3 + b) * columns + d * WIDTH..][..WIDTH].to_vec()
+                    })
+                    .collect(),
+            };
+            for gate in 0..gates {
+                let w = &w_ih[(direction * gates + gate) * columns..][..columns];
+                let dot: f64 = w.iter().zip(&x).map(|(w, x)| w * x).sum();
+                want.input[((step * 3 + b) * directions + direction) * gates + gate] =
+                    dot + b_ih[direction * gates + gate];
             }
-            h.resize(step.h_len(), 0.0);
-            c.resize(step.c_len(), 0.0);
-            let buffers = Forward { saved: &mut saved, h: &mut h, c: &mut c, lengths: &[1, 1], first_step: 0 };
-            forward_packed(Threads::ONE, &step, &packed, Some(&[&b]), buffers, &mut scratch).unwrap();
-            h.drain(..step.state_len());
-            c.drain(..step.dc_len());
         }
-        assert_eq!(h, want.h[6 * step.state_len()..], "{cell}");
-        assert_eq!(c, want.c[6 * step.dc_len()..], "{cell}");
+        let want = want.forward::<f64>(1);
+        // Padding is not looked at.
+        let at = |t: usize, b: usize| ((t + usize::from(below)) * 3 + b) * columns;
+        for (t, b) in (0..7).flat_map(|t| (0..3).map(move |b| (t, b))).filter(|&(t, b)| t >= lengths[b] as usize) {
+            source[at(t, b)..][..columns].fill(f64::NAN);
+        }
+        let mut packed = vec![0.0; layer.input_packed_len(columns)];
+        pack_input(Threads::ONE, layer, &each("weight_ih", &w_ih, directions), columns, &mut packed).unwrap();
+        let mut recurrent = vec![0.0; layer.forward_packed_len()];
+        pack_forward(Threads::ONE, layer, &each("weight_hh", &case.w_hh, directions), &mut recurrent).unwrap();
+        let input = match below {
+            false => Input::Sequence { x: &source, width: WIDTH },
+            true => Input::Below { h: &source, hidden: WIDTH },
+        };
+        let projection = Some(Projection { packed: &packed, b_ih: Some(each("bias_ih", &b_ih, directions)), input });
+        let (mut saved, mut h) = (vec![f64::NAN; layer.saved_len()], case.h0.clone());
+        h.resize(layer.h_len(), 0.0);
+        let mut y = vec![f64::NAN; 7 * layer.state_len()];
+        let mut scratch = vec![f64::NAN; layer.forward_scratch_len()];
+        let buffers = Forward {
+            projection,
+            saved: &mut saved,
+            h: &mut h,
+            c: &mut [],
+            y: &mut y,
+            lengths: &case.lengths,
+            first_step: 0,
+        };
+        let b_hh = Some(each("bias_hh", &case.b_hh, directions));
+        forward(&case.partition(2), layer, &recurrent, b_hh, buffers, &mut scratch).unwrap();
+        let near = |got: &[f64], want: &[f64]| got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-12);
+        assert!(near(&saved, &want.saved) && near(&h, &want.h), "{directions} directions, below: {below}");
+        let mut output = vec![0.0; y.len()];
+        for (direction, b, step, time) in case.steps() {
+            let from = ((step + 1) * 3 + b) * directions + direction;
+            let to = ((time * 3 + b) * directions + direction) * 6;
+            output[to..to + 6].copy_from_slice(&h[from * 6..][..6]);
+        }
+        assert_eq!(y, output);
     }
 }
 
@@ -264,22 +321,26 @@ fn one_step_at_a_time_equals_the_whole_sequence() {
 fn bad_input_is_an_error() {
     let case = Case::new(Cell::Lstm, 4, 1, 3, &[3, 2]);
     let layer = &case.layer;
-    let w = vec![0f32; 4 * 4 * 4];
-    let attempt = |saved: usize, h: usize, c: usize, lengths: &[u32], w: &[f32], workspace: usize| {
+    let attempt = |saved: usize, h: usize, c: usize, lengths: &[u32], packed: usize, scratch: usize| {
         let (mut saved, mut h, mut c) = (vec![0.0; saved], vec![0.0; h], vec![0.0; c]);
-        let buffers = Forward { saved: &mut saved, h: &mut h, c: &mut c, lengths, first_step: 0 };
-        forward(Threads::ONE, layer, &Weights { w_hh: &[w], b_hh: None }, buffers, &mut vec![0.0; workspace])
+        let (saved, h, c, y) = (&mut saved[..], &mut h[..], &mut c[..], &mut []);
+        let buffers = Forward { projection: None, saved, h, c, y, lengths, first_step: 0 };
+        forward(&case.partition(1), layer, &vec![0f32; packed], None, buffers, &mut vec![0.0; scratch])
     };
-    let (saved, h, c, space) = (layer.saved_len(), layer.h_len(), layer.c_len(), layer.forward_workspace_len());
-    assert!(attempt(saved, h, c, &[3, 2], &w, space).is_ok());
-    assert!(attempt(saved - 1, h, c, &[3, 2], &w, space).is_err());
-    assert!(attempt(saved, h + 1, c, &[3, 2], &w, space).is_err());
-    assert!(attempt(saved, h, 0, &[3, 2], &w, space).is_err());
-    assert!(attempt(saved, h, c, &[3, 4], &w, space).is_ok(), "a sequence may go on after these steps");
-    assert!(attempt(saved, h, c, &[0, 3], &w, space).is_err());
-    assert!(attempt(saved, h, c, &[3], &w, space).is_err());
-    assert!(attempt(saved, h, c, &[3, 2], &w[1..], space).is_err());
-    assert!(attempt(saved, h, c, &[3, 2], &w, space - 1).is_err());
+    let (saved, h, c) = (layer.saved_len(), layer.h_len(), layer.c_len());
+    let (packed, space) = (layer.forward_packed_len(), layer.forward_scratch_len());
+    assert!(attempt(saved, h, c, &[3, 2], packed, space).is_ok());
+    assert!(attempt(saved - 1, h, c, &[3, 2], packed, space).is_err());
+    assert!(attempt(saved, h + 1, c, &[3, 2], packed, space).is_err());
+    assert!(attempt(saved, h, 0, &[3, 2], packed, space).is_err());
+    assert!(attempt(saved, h, c, &[3, 4], packed, space).is_ok(), "a sequence may go on after these steps");
+    assert!(attempt(saved, h, c, &[0, 3], packed, space).is_err());
+    assert!(attempt(saved, h, c, &[3], packed, space).is_err());
+    assert!(attempt(saved, h, c, &[3, 2], packed - 1, space).is_err());
+    assert!(attempt(saved, h, c, &[3, 2], packed, space - 1).is_err());
+    let w = [0f32; 64];
+    assert!(Tensors::new("weight_hh", &w, 2, 32, 33).is_err());
+    assert!(pack_forward(Threads::ONE, layer, &each("weight_hh", &w[1..], 1), &mut vec![0.0; packed]).is_err());
     assert!(Layer { directions: 3, ..*layer }.check().is_err());
     assert!(Layer { hidden: usize::MAX / 2, ..*layer }.check().is_err());
     assert!(Layer { hidden: 0, ..*layer }.check().is_err());

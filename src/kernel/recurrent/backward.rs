@@ -2,12 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::native::{Crew, backward as backward_cpu};
 use super::tiles::{Tile, Variants};
 use super::{Chunk, Gradients, StepUniform, Weights};
-use crate::cpu::recurrent as native;
-use crate::cpu::scalar::Scalar;
-use crate::cpu::threads::Pool;
-use crate::device::{Device, Element};
+use crate::device::Device;
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernel::op::{Launch, Op, Target, cpu_op};
@@ -72,8 +70,9 @@ impl Chunk {
         match device.target() {
             Target::Gpu(gpu) => self.backward_gpu(device, gpu, weights, gradients),
             Target::Cpu(pool, precision) => {
+                let crew = Crew::new(&pool, self, self.layer().backward_packed_len());
                 let (chunk, weights, gradients) = (self.clone(), weights.clone(), gradients.clone());
-                Ok(cpu_op!(precision, "recurrent_backward", backward_cpu(chunk, weights, gradients, pool)))
+                Ok(cpu_op!(precision, "recurrent_backward", backward_cpu(chunk, weights, gradients, crew)))
             }
         }
     }
@@ -109,34 +108,4 @@ impl Chunk {
             },
         )
     }
-}
-
-fn backward_cpu<S: Scalar + Element>(
-    chunk: &Chunk,
-    weights: &Weights,
-    gradients: &Gradients,
-    pool: &Pool,
-) -> Result<()> {
-    let layer = chunk.layer();
-    let lengths = chunk.lengths.read::<u32>()?;
-    let (mut saved, h) = (chunk.saved.write::<S>()?, chunk.h.read::<S>()?);
-    let c = chunk.c.as_ref().map(|c| c.read::<S>()).transpose()?;
-    let dy = gradients.dy.as_ref().map(|dy| dy.read::<S>()).transpose()?;
-    let mut dh = gradients.dh.write::<S>()?;
-    let mut dc = gradients.dc.as_ref().map(|dc| dc.write::<S>()).transpose()?;
-    let mut workspace = weights.workspace.write::<S>()?;
-    let buffers = native::Backward {
-        saved: &mut saved,
-        h: &h,
-        c: c.as_deref().unwrap_or_default(),
-        dy: dy.as_deref(),
-        dh: &mut dh,
-        dc: dc.as_deref_mut().unwrap_or_default(),
-        lengths: &lengths,
-        first_step: chunk.first_step,
-    };
-    let workspace = &mut workspace[..];
-    weights.native(&layer, |weights| {
-        pool.run(|| native::backward(pool.threads(), &layer, weights.w_hh, buffers, workspace))
-    })
 }

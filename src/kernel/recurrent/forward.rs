@@ -1,11 +1,9 @@
 //! One time step of a layer forward, and on the CPU all of them.
 
+use super::native::{Crew, forward as forward_cpu};
 use super::tiles::{Tile, Variants};
 use super::{Chunk, StepUniform, Weights};
-use crate::cpu::recurrent as native;
-use crate::cpu::scalar::Scalar;
-use crate::cpu::threads::Pool;
-use crate::device::{Buffer, Device, Element};
+use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct};
@@ -43,13 +41,16 @@ impl Chunk {
     pub fn forward(&self, device: &Device, weights: &Weights) -> Result<Op> {
         self.check(device)?;
         weights.check(self)?;
-        let written: Vec<&Buffer> = [&self.saved, &self.h].into_iter().chain(&self.c).chain(&self.carry).collect();
-        distinct("recurrent_forward", &written, &[&weights.w_hh.buffer, &weights.workspace])?;
+        let written: Vec<&Buffer> =
+            [&self.saved, &self.h].into_iter().chain(&self.c).chain(&self.carry).chain(&self.output).collect();
+        let read = [&weights.w_hh.buffer, &weights.workspace].into_iter().chain(self.input.as_ref().map(|i| &i.source));
+        distinct("recurrent_forward", &written, &read.collect::<Vec<_>>())?;
         match device.target() {
             Target::Gpu(gpu) => self.forward_gpu(device, gpu, weights),
             Target::Cpu(pool, precision) => {
+                let crew = Crew::new(&pool, self, self.forward_packed().iter().sum());
                 let (chunk, weights) = (self.clone(), weights.clone());
-                Ok(cpu_op!(precision, "recurrent_forward", forward_cpu(chunk, weights, pool)))
+                Ok(cpu_op!(precision, "recurrent_forward", forward_cpu(chunk, weights, crew)))
             }
         }
     }
@@ -80,18 +81,4 @@ impl Chunk {
             },
         )
     }
-}
-
-fn forward_cpu<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, pool: &Pool) -> Result<()> {
-    let layer = chunk.layer();
-    let lengths = chunk.lengths.read::<u32>()?;
-    let (mut saved, mut h) = (chunk.saved.write::<S>()?, chunk.h.write::<S>()?);
-    let mut c = chunk.c.as_ref().map(|c| c.write::<S>()).transpose()?;
-    let mut workspace = weights.workspace.write::<S>()?;
-    let (saved, h, c, workspace) =
-        (&mut saved[..], &mut h[..], c.as_deref_mut().unwrap_or_default(), &mut workspace[..]);
-    weights.native(&layer, |weights| {
-        let buffers = native::Forward { saved, h, c, lengths: &lengths, first_step: chunk.first_step };
-        pool.run(|| native::forward(pool.threads(), &layer, weights, buffers, workspace))
-    })
 }

@@ -19,6 +19,7 @@
 
 mod backward;
 mod forward;
+pub mod native;
 mod output;
 mod prepare;
 mod sequence;
@@ -44,10 +45,7 @@ use super::gemm::Matrix;
 use super::op::distinct;
 use super::rows::RowMap;
 use crate::cell::Cell;
-use crate::config::BatchShape;
-use crate::cpu::recurrent as native;
-use crate::cpu::scalar::Scalar;
-use crate::device::{Buffer, DType, Device, Element};
+use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
 
 #[repr(C)]
@@ -94,6 +92,23 @@ pub struct Chunk {
     pub output: Option<Buffer>,
     /// Most steps that a dispatch of many takes; none for an estimate.
     pub span: Option<usize>,
+    /// CPU: what its steps make their input projections from. None: a product has made them.
+    pub input: Option<Input>,
+}
+
+/// What input projections are made from on the CPU.
+#[derive(Clone)]
+pub struct Input {
+    /// `W_ih [G·H, I]` of each direction.
+    pub w_ih: Matrix,
+    /// `b_ih [G·H]` of each direction.
+    pub b_ih: Option<Matrix>,
+    /// The whole input, `[T, B, I]`, or all states of the layer below with the initial ones, `[T + 1, B, D·H]`.
+    pub source: Buffer,
+    /// I.
+    pub width: usize,
+    /// Whether it is those states.
+    pub below: bool,
 }
 
 /// Recurrent weights, as each executor reads them.
@@ -105,6 +120,8 @@ pub struct Weights {
     pub b_hh: Option<Matrix>,
     /// GPU: `[D][H + 1, G·H]`, packed anew before each forward. CPU: scratch.
     pub workspace: Buffer,
+    /// CPU: where weights stay packed from call to call; none where they are packed anew, in the scratch.
+    pub packed: Option<native::Packed>,
 }
 
 /// Gradients around a chunk.
@@ -123,11 +140,6 @@ pub struct Gradients {
 }
 
 impl Chunk {
-    fn layer(&self) -> native::Layer {
-        let batch = BatchShape::new(self.steps, self.batch);
-        native::Layer { cell: self.cell, hidden: self.hidden, directions: self.directions, batch }
-    }
-
     fn uniform(&self, steps: usize, w_direction: usize, flag: u32) -> StepUniform {
         StepUniform {
             batch: self.batch as u32,
@@ -202,24 +214,5 @@ impl Weights {
             Some(bias) => Matrix { row: 0, ..bias.clone() }.check("bias_hh", 1, gates, chunk.directions),
             None => Ok(()),
         }
-    }
-
-    /// The weights and biases of each direction, as the native executor takes them.
-    fn native<S: Scalar + Element, R>(
-        &self,
-        layer: &native::Layer,
-        work: impl FnOnce(&native::Weights<'_, S>) -> Result<R>,
-    ) -> Result<R> {
-        let each = |matrix: &Matrix, direction: usize, len: usize| {
-            let first = matrix.offset + direction * matrix.direction;
-            first..first + len
-        };
-        let w = self.w_hh.buffer.read::<S>()?;
-        let b = self.b_hh.as_ref().map(|b| Ok((b, b.buffer.read::<S>()?))).transpose()?;
-        let gates = layer.gate_width();
-        let w_hh: Vec<&[S]> = (0..layer.directions).map(|d| &w[each(&self.w_hh, d, gates * layer.hidden)]).collect();
-        let b_hh: Option<Vec<&[S]>> =
-            b.as_ref().map(|(at, values)| (0..layer.directions).map(|d| &values[each(at, d, gates)]).collect());
-        work(&native::Weights { w_hh: &w_hh, b_hh: b_hh.as_deref() })
     }
 }

@@ -75,6 +75,8 @@ pub(super) struct Binding<'a> {
     pub(super) reserve: &'a Reserve,
     pub(super) workspace: &'a Workspace,
     pub(super) lengths: &'a Buffer,
+    /// Of each layer whose weights stay packed.
+    pub(super) packed: &'a [Buffer],
 }
 
 impl Binding<'_> {
@@ -103,14 +105,17 @@ impl Rnn {
         reserve.check(&self.device, &self.layout)?;
         let workspace = &workspace.fit(&self.device, &self.layout)?;
         let lengths = self.device.alloc_u32("lengths", self.layout.lengths)?;
-        let with = Binding { rnn: self, params, prefix, io, gradients, reserve, workspace, lengths: &lengths };
+        let room = |&elements: &usize| self.device.alloc("packed weights", elements);
+        let packed = &self.layout.packed.iter().map(room).collect::<Result<Vec<_>>>()?;
+        let with = Binding { rnn: self, params, prefix, io, gradients, reserve, workspace, lengths: &lengths, packed };
         let forward = forward::build(&with)?;
         let backward = match self.mode {
             Mode::Train => backward::build(&with)?,
             Mode::Infer => Program::default(),
         };
         let held = reserve.memory();
-        let scratch = held.workspace + workspace.bytes() + lengths.allocated_bytes();
+        let own: u64 = packed.iter().chain([&lengths]).map(Buffer::allocated_bytes).sum();
+        let scratch = held.workspace + workspace.bytes() + own;
         let memory = Memory { reserve: held.reserve, workspace: scratch };
         let bound = Bound { forward, backward, rnn: self.clone(), lengths, memory };
         bound.write_lengths(&vec![self.shape.steps; self.shape.batch])?;

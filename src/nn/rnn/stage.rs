@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::kernel::Program;
 use crate::kernel::copy::copy;
 use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
-use crate::kernel::recurrent::{Chunk, Move, Prepare, Weights, move_states};
+use crate::kernel::recurrent::native::Packed;
+use crate::kernel::recurrent::{Chunk, Input, Move, Prepare, Weights, move_states};
 use crate::kernel::rows::RowMap;
 use crate::kernel::transpose::transpose;
 use crate::plan::{ChunkBuffers, Mode, Part, granule, overlap, reversed, windows};
@@ -61,14 +62,15 @@ impl<'a> Stage<'a> {
     /// With its chunks writing the output too, if `writes` says so.
     pub(super) fn new(with: &'a Binding<'a>, layer: usize, writes: bool) -> Result<Self> {
         let sections = with.reserve.layer(layer);
-        let runs = with.rnn.cuts.chunks.iter().filter_map(|part| Some((part, sections.get(part.section)?)));
-        Ok(Self {
-            with,
-            layer,
-            runs: runs.map(|(part, section)| with.run(layer, part, section, writes)).collect::<Result<_>>()?,
-            weights: with.weights(layer)?,
-            source: with.source(layer)?,
-        })
+        let runs = with.rnn.cuts.chunks.iter().filter_map(|part| Some((part, sections.get(part.section)?.clone())));
+        let (weights, source) = (with.weights(layer)?, with.source(layer)?);
+        let mut runs =
+            runs.map(|(part, section)| with.run(layer, part, &section, writes)).collect::<Result<Vec<Run>>>()?;
+        if with.rnn.strategy.projects() {
+            let input = with.input(layer, &source)?;
+            runs.iter_mut().for_each(|run| run.chunk.input.clone_from(&input));
+        }
+        Ok(Self { with, layer, runs, weights, source })
     }
 
     /// Packs weights and brings the initial states before the first chunk: one dispatch where one binding can hold the
@@ -102,7 +104,7 @@ impl<'a> Stage<'a> {
         let (directions, hidden) = (config.directions(), config.hidden);
         let gates = config.cell.gates() * hidden;
         let w_ih = with.tensor("weight_ih", *layer, false)?;
-        program.push(transpose(gpu, directions, gates, config.layer_input(*layer), &w_ih, &self.input_weights()?)?);
+        program.push(transpose(gpu, directions, gates, config.layer_input(*layer), &w_ih, &self.input_weights())?);
         let packed = Matrix { direction: (hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
         program.push(transpose(gpu, directions, gates, hidden, &weights.w_hh, &packed)?);
         if let Some(b_hh) = &weights.b_hh {
@@ -112,16 +114,13 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// `W_ihᵀ [I, G·H]` of each direction: packed on a GPU, by strides on the CPU.
-    fn input_weights(&self) -> Result<Matrix> {
+    /// Packed `W_ihᵀ [I, G·H]` of each direction.
+    fn input_weights(&self) -> Matrix {
         let Self { with, layer, .. } = self;
         let config = &with.rnn.config;
-        if with.rnn.device.gpu().is_none() {
-            return Ok(with.tensor("weight_ih", *layer, false)?.transposed());
-        }
         let gates = config.cell.gates() * config.hidden;
         let direction = config.layer_input(*layer) * gates;
-        Ok(Matrix { direction, ..Matrix::dense(&with.workspace.packed_input, gates) })
+        Matrix { direction, ..Matrix::dense(&with.workspace.packed_input, gates) }
     }
 
     /// Runs a chunk forward from the states that are kept before it.
@@ -134,7 +133,9 @@ impl<'a> Stage<'a> {
                 program.push(copy(&rnn.device, 1, 1, kept.row, Some(kept), &Matrix::dense(carry, kept.row))?);
             }
         }
-        self.project(&run.chunk, program)?;
+        if run.chunk.input.is_none() {
+            self.project(&run.chunk, program)?;
+        }
         program.push(rnn.strategy.forward(&rnn.device, &run.chunk, &self.weights)?);
         Ok(())
     }
@@ -143,25 +144,24 @@ impl<'a> Stage<'a> {
     fn project(&self, chunk: &Chunk, program: &mut Program) -> Result<()> {
         let (rnn, source) = (self.with.rnn, &self.source);
         let bias = if rnn.config.bias { Some(self.with.tensor("bias_ih", self.layer, false)?) } else { None };
-        let weights = self.input_weights()?;
-        for steps in rnn.spans(chunk, rnn.device.gpu().is_none()) {
-            let rows = steps.len() * chunk.batch;
-            let saved = rnn.saved(chunk, &steps, 0);
-            for (index, (piece, map)) in rnn.pieces(source, chunk, &steps).into_iter().enumerate() {
-                let gates = rnn.config.cell.gates() * rnn.config.hidden;
-                let gemm = Gemm {
-                    directions: 0..rnn.config.directions(),
-                    bias: if index == 0 { bias.clone() } else { None },
-                    accumulate: if index == 0 { Accumulate::No } else { Accumulate::After },
-                    mapped: if map.is_some() { Mapped::A } else { Mapped::No },
-                    rows: map,
-                    split: source.split,
-                    granule: if source.pieces.len() == 1 { chunk.batch } else { 1 },
-                    room: (rnn.precision == Precision::Half).then(|| self.with.workspace.products.clone()),
-                    ..Gemm::plain(rows, gates, source.width, piece, weights.clone(), saved.clone())
-                };
-                gemm.add_to(&rnn.device, program)?;
-            }
+        let weights = self.input_weights();
+        let steps = rnn.steps_of(chunk);
+        let rows = steps.len() * chunk.batch;
+        let saved = rnn.saved(chunk, &steps, 0);
+        for (index, (piece, map)) in rnn.pieces(source, chunk, &steps).into_iter().enumerate() {
+            let gates = rnn.config.cell.gates() * rnn.config.hidden;
+            let gemm = Gemm {
+                directions: 0..rnn.config.directions(),
+                bias: if index == 0 { bias.clone() } else { None },
+                accumulate: if index == 0 { Accumulate::No } else { Accumulate::After },
+                mapped: if map.is_some() { Mapped::A } else { Mapped::No },
+                rows: map,
+                split: source.split,
+                granule: if source.pieces.len() == 1 { chunk.batch } else { 1 },
+                room: (rnn.precision == Precision::Half).then(|| self.with.workspace.products.clone()),
+                ..Gemm::plain(rows, gates, source.width, piece, weights.clone(), saved.clone())
+            };
+            gemm.add_to(&rnn.device, program)?;
         }
         Ok(())
     }
@@ -258,6 +258,7 @@ impl Binding<'_> {
             carry: (!self.workspace.state.is_empty()).then(|| self.workspace.state.clone()),
             output: writes.then(|| self.io.y.clone()),
             span: rnn.span,
+            input: None,
         };
         let above = above.then(|| rnn.slot(&section.h, slot_of_h + 1));
         let all = rnn.config.cell.states() * state;
@@ -272,7 +273,21 @@ impl Binding<'_> {
             w_hh: self.tensor("weight_hh", layer, false)?,
             b_hh: if self.rnn.config.bias { Some(self.tensor("bias_hh", layer, false)?) } else { None },
             workspace: self.workspace.recurrent.clone(),
+            packed: self.packed.get(layer).cloned().map(Packed::new),
         })
+    }
+
+    /// What a layer's steps make their input projections from, where they do.
+    fn input(&self, layer: usize, source: &Source) -> Result<Option<Input>> {
+        let [piece] = source.pieces.as_slice() else { return Ok(None) };
+        let bias = self.rnn.config.bias.then(|| self.tensor("bias_ih", layer, false)).transpose()?;
+        Ok(Some(Input {
+            w_ih: self.tensor("weight_ih", layer, false)?,
+            b_ih: bias,
+            source: piece.buffer.clone(),
+            width: source.width,
+            below: layer > 0,
+        }))
     }
 
     /// What a layer reads.

@@ -1,0 +1,182 @@
+//! A chunk on the CPU executor: its buffers as slices, its weights packed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Chunk, Gradients, Weights};
+use crate::config::BatchShape;
+use crate::cpu::recurrent::{self as cpu, Layer, Tensors};
+use crate::cpu::scalar::Scalar;
+use crate::cpu::threads::{Partition, Pool, Threads};
+use crate::device::{Buffer, Element};
+use crate::error::Result;
+use crate::kernel::gemm::Matrix;
+
+/// Packed weights, and which values they are of.
+#[derive(Clone)]
+pub struct Packed {
+    buffer: Buffer,
+    /// Writes to the parameters when they were packed, and one.
+    of: Arc<AtomicU64>,
+}
+
+impl Packed {
+    /// In `buffer`, of [`cpu::room`] for what [`Chunk::forward`] packs.
+    pub fn new(buffer: Buffer) -> Self {
+        Self { buffer, of: Arc::default() }
+    }
+}
+
+/// Who does what of a call, decided when the op is made.
+pub(super) struct Crew {
+    pool: Arc<Pool>,
+    partition: Partition,
+    /// Threads that pack.
+    packers: Threads,
+}
+
+impl Crew {
+    /// For work of `chunk` with `packed` elements to pack, where they don't stay packed.
+    pub(super) fn new(pool: &Arc<Pool>, chunk: &Chunk, packed: usize) -> Self {
+        /// Multiply-adds that are done sooner than another thread is awake.
+        const SMALL: usize = 1 << 20;
+        let Chunk { cell, hidden, directions, batch, steps, .. } = *chunk;
+        let inputs = chunk.input.as_ref().map_or(0, |input| input.width);
+        let terms = cell.gates().saturating_mul(hidden).saturating_mul(hidden + inputs);
+        let work = terms.saturating_mul(batch * directions).saturating_mul(steps);
+        let threads = if work <= SMALL { Threads::ONE } else { pool.threads() };
+        let packers = if packed <= SMALL { Threads::ONE } else { pool.threads() };
+        Self { pool: pool.clone(), partition: Partition::new(threads, batch, directions), packers }
+    }
+
+    /// Calls `work` with the threads that pack: on the pool, unless it is all for one thread.
+    fn run<R: Send>(&self, packs: bool, work: impl FnOnce(Threads) -> R + Send) -> R {
+        let packers = if packs { self.packers } else { Threads::ONE };
+        match self.partition.is_parallel() || packers != Threads::ONE {
+            true => self.pool.run(|| work(self.pool.threads())),
+            false => work(Threads::ONE),
+        }
+    }
+}
+
+impl Chunk {
+    pub(super) fn layer(&self) -> Layer {
+        let batch = BatchShape::new(self.steps, self.batch);
+        Layer { cell: self.cell, hidden: self.hidden, directions: self.directions, batch }
+    }
+
+    /// Elements that forward packs: of the recurrent weights, of the input weights.
+    pub(super) fn forward_packed(&self) -> [usize; 2] {
+        let layer = self.layer();
+        [layer.forward_packed_len(), self.input.as_ref().map_or(0, |input| layer.input_packed_len(input.width))]
+    }
+}
+
+/// A tensor of each direction.
+fn tensors<'a, S>(name: &str, values: &'a [S], at: &Matrix, directions: usize, len: usize) -> Result<Tensors<'a, S>> {
+    Tensors::new(name, &values[at.offset.min(values.len())..], directions, at.direction, len)
+}
+
+/// All steps of a chunk forward.
+pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, crew: &Crew) -> Result<()> {
+    let (layer, directions) = (chunk.layer(), chunk.directions);
+    let gates = layer.gate_width();
+    let lengths = chunk.lengths.read::<u32>()?;
+    let w_hh = weights.w_hh.buffer.read::<S>()?;
+    let b_hh = weights.b_hh.as_ref().map(|bias| bias.buffer.read::<S>()).transpose()?;
+    let input = chunk.input.as_ref();
+    let w_ih = input.map(|input| input.w_ih.buffer.read::<S>()).transpose()?;
+    let bias_of_input = input.and_then(|input| input.b_ih.as_ref());
+    let b_ih = bias_of_input.map(|bias| bias.buffer.read::<S>()).transpose()?;
+    let source = input.map(|input| input.source.read::<S>()).transpose()?;
+    let (mut saved, mut h) = (chunk.saved.write::<S>()?, chunk.h.write::<S>()?);
+    let mut c = chunk.c.as_ref().map(|c| c.write::<S>()).transpose()?;
+    let mut y = chunk.output.as_ref().map(|y| y.write::<S>()).transpose()?;
+    let mut workspace = weights.workspace.write::<S>()?;
+
+    let [recurrent_len, input_len] = chunk.forward_packed();
+    let len = recurrent_len + input_len;
+    let pack = |threads: Threads, packed: &mut [S]| {
+        let (of_recurrent, of_input) = packed.split_at_mut(recurrent_len);
+        let all = tensors("weight_hh", &w_hh, &weights.w_hh, directions, gates * layer.hidden)?;
+        cpu::pack_forward(threads, &layer, &all, of_recurrent)?;
+        if let (Some(input), Some(w_ih)) = (input, &w_ih) {
+            let all = tensors("weight_ih", w_ih, &input.w_ih, directions, gates * input.width)?;
+            cpu::pack_input(threads, &layer, &all, input.width, of_input)?;
+        }
+        Ok(())
+    };
+    let bias = |(values, at)| tensors("a bias", values, at, directions, gates);
+    let b_hh = b_hh.as_deref().zip(weights.b_hh.as_ref()).map(bias).transpose()?;
+    let b_ih = b_ih.as_deref().zip(bias_of_input).map(bias).transpose()?;
+    let (saved, h, c, y) =
+        (&mut saved[..], &mut h[..], c.as_deref_mut().unwrap_or_default(), y.as_deref_mut().unwrap_or_default());
+    let (lengths, source, first_step) = (&lengths[..], source.as_deref(), chunk.first_step);
+    let mut steps = |packed: &[S], scratch: &mut [S]| {
+        let (packed, of_input) = packed.split_at(recurrent_len);
+        let projection = input.zip(source).map(|(input, source)| cpu::Projection {
+            packed: of_input,
+            b_ih,
+            input: match input.below {
+                false => cpu::Input::Sequence { x: source, width: input.width },
+                true => cpu::Input::Below { h: source, hidden: input.width / directions },
+            },
+        });
+        let (saved, h, c, y) = (&mut *saved, &mut *h, &mut *c, &mut *y);
+        let buffers = cpu::Forward { projection, saved, h, c, y, lengths, first_step };
+        cpu::forward(&crew.partition, &layer, packed, b_hh, buffers, scratch)
+    };
+    let Some(kept) = &weights.packed else {
+        let (packed, scratch) = cpu::aligned(&mut workspace, len)?;
+        return crew.run(true, |threads| {
+            pack(threads, packed)?;
+            steps(packed, scratch)
+        });
+    };
+    let other = input.map_or(Ok(0), |input| input.w_ih.buffer.writes::<S>())?;
+    let now = weights.w_hh.buffer.writes::<S>()?.wrapping_add(other).wrapping_add(1);
+    if kept.of.load(Ordering::Relaxed) != now {
+        let mut room = kept.buffer.write::<S>()?;
+        let (packed, _) = cpu::aligned(&mut room, len)?;
+        crew.run(true, |threads| pack(threads, packed))?;
+        kept.of.store(now, Ordering::Relaxed);
+    }
+    let room = kept.buffer.read::<S>()?;
+    let packed = cpu::aligned_ref(&room, len)?;
+    let scratch = &mut workspace[..];
+    crew.run(false, |_| steps(packed, scratch))
+}
+
+/// All steps of a chunk backward.
+pub(super) fn backward<S: Scalar + Element>(
+    chunk: &Chunk,
+    weights: &Weights,
+    gradients: &Gradients,
+    crew: &Crew,
+) -> Result<()> {
+    let layer = chunk.layer();
+    let lengths = chunk.lengths.read::<u32>()?;
+    let w_hh = weights.w_hh.buffer.read::<S>()?;
+    let (mut saved, h) = (chunk.saved.write::<S>()?, chunk.h.read::<S>()?);
+    let c = chunk.c.as_ref().map(|c| c.read::<S>()).transpose()?;
+    let dy = gradients.dy.as_ref().map(|dy| dy.read::<S>()).transpose()?;
+    let mut dh = gradients.dh.write::<S>()?;
+    let mut dc = gradients.dc.as_ref().map(|dc| dc.write::<S>()).transpose()?;
+    let mut workspace = weights.workspace.write::<S>()?;
+    let buffers = cpu::Backward {
+        saved: &mut saved,
+        h: &h,
+        c: c.as_deref().unwrap_or_default(),
+        dy: dy.as_deref(),
+        dh: &mut dh,
+        dc: dc.as_deref_mut().unwrap_or_default(),
+        lengths: &lengths,
+        first_step: chunk.first_step,
+    };
+    let w_hh = tensors("weight_hh", &w_hh, &weights.w_hh, chunk.directions, layer.gate_width() * layer.hidden)?;
+    let (packed, scratch) = cpu::aligned(&mut workspace, layer.backward_packed_len())?;
+    crew.run(true, |threads| {
+        cpu::pack_backward(threads, &layer, &w_hh, packed)?;
+        cpu::backward(&crew.partition, &layer, packed, buffers, scratch)
+    })
+}
