@@ -75,7 +75,7 @@
 //! whatever was recorded before them: call them before recording.
 //!
 //! To go on where the last call stopped, as a stream does, plan few steps and let one buffer be both [`Io::h0`] and
-//! [`Io::hn`].
+//! [`Io::hn`]. On the CPU, [`Stream`](nn::rnn::Stream) takes a step a call without a lock or an allocation.
 //!
 //! # Features and limits to request
 //!

@@ -83,7 +83,9 @@ fn times_are_of_the_work() {
         let most = |kernel: &str| {
             profile.spans.iter().filter(|span| span.kernel == kernel).map(|span| span.ms).fold(0.0, f64::max)
         };
-        assert!(most("gemm") > most("copy"), "{profile:?}");
+        // The CPU's steps make their products themselves.
+        let product = if device.gpu().is_some() { "gemm" } else { "recurrent_forward" };
+        assert!(most(product) > most("copy"), "{profile:?}");
     }
 }
 

@@ -15,19 +15,29 @@ struct Place {
     b0: u32,     // the workgroup's first sequence
     part: u32,   // slice of k, and the first row that is the invocation's own
     column: u32, // its first unit
-    units: u32,
-    rows: u32,
+}
+
+// Units that an invocation owns: the same number in all of them, since barriers stand in the loop over them.
+fn unit_count() -> u32 {
+    if ROLLED == 1u {
+        return (u.hidden + COLUMNS - 1u) / COLUMNS;
+    }
+    return UNITS;
+}
+
+// Rows that are an invocation's own, of a workgroup from sequence `b0` on.
+fn row_count(b0: u32) -> u32 {
+    if ROLLED == 1u {
+        return min(RB, u.batch - b0);
+    }
+    return OWN;
 }
 
 fn place(group: vec3<u32>, lane: u32) -> Place {
-    var at = Place(group.z, group.y * RB, 0u, lane, UNITS, OWN);
+    var at = Place(group.z, group.y * RB, 0u, lane);
     if SPLIT > 1u {
         at.part = lane / COLUMNS;
         at.column = lane % COLUMNS;
-    }
-    if ROLLED == 1u {
-        at.units = (u.hidden + COLUMNS - 1u) / COLUMNS;
-        at.rows = min(RB, u.batch - at.b0);
     }
     return at;
 }

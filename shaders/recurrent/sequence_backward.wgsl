@@ -71,6 +71,8 @@ fn kept(m: u32, direction: u32, unit: u32) -> Kept {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(group, lane);
     let direction = at.direction;
+    let units = unit_count();
+    let rows = row_count(group.y * RB);
     let width = u.directions * u.hidden;
     let gates = GATES * u.hidden;
     let weights = direction * u.w_direction;
@@ -87,8 +89,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
     var gradients: array<f32, UNITS * OWN>;
     var gradients_c: array<f32, UNITS * OWN>;
-    for (var i = 0u; i < at.units; i++) {
-        for (var j = 0u; j < at.rows; j++) {
+    for (var i = 0u; i < units; i++) {
+        for (var j = 0u; j < rows; j++) {
             let unit = at.column + i * COLUMNS;
             let r = at.part + j * SPLIT;
             if !exists(at, unit, r) {
@@ -109,7 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     var lengths_own: array<u32, OWN>;
-    for (var j = 0u; j < at.rows; j++) {
+    for (var j = 0u; j < rows; j++) {
         lengths_own[j] = lengths[sequence_of(at, j)];
     }
 
@@ -123,7 +125,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 mine[k] = select(0.0, f32(w[place]), k_first + k < k_end);
             }
         }
-        for (var j = 0u; j < at.rows; j++) {
+        for (var j = 0u; j < rows; j++) {
             let m = (u.steps - 1u - first) * u.batch + sequence_of(at, j);
             // Others have no sequence of their own, and what is another workgroup's is being written.
             if at.part + j * SPLIT < RB {
@@ -142,14 +144,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if ROLLED == 0u {
             now = ahead;
             let row = (u.steps - 1u - min(n + 1u, u.steps - 1u)) * u.batch;
-            for (var j = 0u; j < at.rows; j++) {
+            for (var j = 0u; j < rows; j++) {
                 if at.part + j * SPLIT < RB {
                     ahead[j] = kept(row + sequence_of(at, j), direction, only);
                 }
             }
         }
         if n > 0u {
-            for (var i0 = 0u; i0 < at.units; i0 += TILE) {
+            for (var i0 = 0u; i0 < units; i0 += TILE) {
                 var sums: array<array<f32, RB>, TILE>;
                 if HELD == 1u {
                     for (var k = 0u; k < SLICE; k++) {
@@ -177,7 +179,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         later[STATES + (at.part * RB + r) * COLUMNS + at.column] = sums[0][r];
                     }
                     workgroupBarrier();
-                    for (var j = 0u; j < at.rows; j++) {
+                    for (var j = 0u; j < rows; j++) {
                         let r = min(at.part + j * SPLIT, RB - 1u);
                         var sum = 0.0;
                         for (var p = 0u; p < SPLIT; p++) {
@@ -201,9 +203,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if SPLIT == 1u {
             workgroupBarrier();
         }
-        for (var i = 0u; i < at.units; i++) {
+        for (var i = 0u; i < units; i++) {
             let unit = at.column + i * COLUMNS;
-            for (var j = 0u; j < at.rows; j++) {
+            for (var j = 0u; j < rows; j++) {
                 let r = at.part + j * SPLIT;
                 if !exists(at, unit, r) {
                     continue;
@@ -251,8 +253,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < at.units; i++) {
-        for (var j = 0u; j < at.rows; j++) {
+    for (var i = 0u; i < units; i++) {
+        for (var j = 0u; j < rows; j++) {
             let unit = at.column + i * COLUMNS;
             let r = at.part + j * SPLIT;
             if !exists(at, unit, r) {

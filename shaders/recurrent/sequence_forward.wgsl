@@ -47,6 +47,8 @@ fn projected(row: u32, direction: u32, unit: u32) -> array<f32, GATES> {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(group, lane);
     let direction = at.direction;
+    let units = unit_count();
+    let rows = row_count(group.y * RB);
     let width = u.directions * u.hidden;
     let gates = GATES * u.hidden;
     let weights = direction * u.w_direction;
@@ -61,8 +63,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
     var cells: array<f32, UNITS * OWN>;
-    for (var i = 0u; i < at.units; i++) {
-        for (var j = 0u; j < at.rows; j++) {
+    for (var i = 0u; i < units; i++) {
+        for (var j = 0u; j < rows; j++) {
             let unit = at.column + i * COLUMNS;
             let r = at.part + j * SPLIT;
             if !exists(at, unit, r) {
@@ -84,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     var lengths_own: array<u32, OWN>;
-    for (var j = 0u; j < at.rows; j++) {
+    for (var j = 0u; j < rows; j++) {
         lengths_own[j] = lengths[sequence_of(at, j)];
     }
 
@@ -108,7 +110,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 bias[g] = f32(w[weights + u.hidden * gates + g * u.hidden + only]);
             }
         }
-        for (var j = 0u; j < at.rows; j++) {
+        for (var j = 0u; j < rows; j++) {
             // Others have no sequence of their own, and what is another workgroup's is being written.
             if at.part + j * SPLIT < RB {
                 ahead[j] = projected(first * u.batch + sequence_of(at, j), direction, only);
@@ -124,13 +126,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if ROLLED == 0u {
             x = ahead;
             let row = min(s + 1u, end - 1u) * u.batch;
-            for (var j = 0u; j < at.rows; j++) {
+            for (var j = 0u; j < rows; j++) {
                 if at.part + j * SPLIT < RB {
                     ahead[j] = projected(row + sequence_of(at, j), direction, only);
                 }
             }
         }
-        for (var i0 = 0u; i0 < at.units; i0 += TILE) {
+        for (var i0 = 0u; i0 < units; i0 += TILE) {
             var sums: array<array<array<f32, GATES>, RB>, TILE>;
             if ROLLED == 0u {
                 for (var r = 0u; r < RB; r++) {
@@ -186,7 +188,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             var totals: array<array<f32, GATES>, TILE * RB>;
             var tiles = TILE;
             if ROLLED == 1u {
-                tiles = min(TILE, at.units - i0);
+                tiles = min(TILE, units - i0);
                 for (var t = 0u; t < TILE; t++) {
                     for (var r = 0u; r < RB; r++) {
                         totals[t * RB + r] = sums[t][r];
@@ -196,7 +198,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             for (var t = 0u; t < tiles; t++) {
                 let i = i0 + t;
                 let unit = at.column + i * COLUMNS;
-                for (var j = 0u; j < at.rows; j++) {
+                for (var j = 0u; j < rows; j++) {
                     let r = at.part + j * SPLIT;
                     if !exists(at, unit, r) {
                         continue;
@@ -261,8 +263,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 
     if CARRIED == 1u {
-        for (var i = 0u; i < at.units; i++) {
-            for (var j = 0u; j < at.rows; j++) {
+        for (var i = 0u; i < units; i++) {
+            for (var j = 0u; j < rows; j++) {
                 let unit = at.column + i * COLUMNS;
                 let r = at.part + j * SPLIT;
                 if !exists(at, unit, r) {

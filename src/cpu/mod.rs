@@ -5,7 +5,7 @@
 //!
 //! - [`scalar`] and [`activation`]: the two element types, their sigmoid and tanh;
 //! - [`simd`]: running a loop with the widest vectors that this processor has;
-//! - [`gemm`]: large products on strided matrices; `panel`: small products with a matrix packed once;
+//! - [`gemm`]: large products on strided matrices; `panel`: products with a matrix packed once;
 //! - [`threads`]: the pool, and the division of a batch into parts that need no synchronisation;
 //! - [`cell`]: one step of one sequence, forward and backward, one file per cell;
 //! - [`recurrent`]: all steps of one layer.

@@ -61,6 +61,19 @@ fn each_panel<S: Scalar>(threads: Threads, packed: &mut [S], depth: usize, work:
     }
 }
 
+/// Zeros, or an error when there is no memory for so many.
+pub fn zeros<S: Scalar>(what: &str, len: usize) -> Result<Vec<S>> {
+    let mut data = Vec::new();
+    data.try_reserve_exact(len).map_err(|_| Error::Limit {
+        what: what.to_string(),
+        needed: format!("{} bytes", len.saturating_mul(size_of::<S>())),
+        limit: "no more memory".to_string(),
+        device: "the CPU".to_string(),
+    })?;
+    data.resize(len, S::ZERO);
+    Ok(data)
+}
+
 /// A packed matrix in memory of its own, which begins on a cache line.
 #[derive(Clone, Debug)]
 pub struct Packed<S> {
@@ -76,15 +89,7 @@ impl<S: Scalar> Packed<S> {
         /// Bytes of a cache line.
         const LINE: usize = 64;
         let (len, spare) = (packed_len(depth, columns), LINE / size_of::<S>());
-        let mut data = Vec::new();
-        let reserved = len.checked_add(spare).and_then(|len| data.try_reserve_exact(len).ok());
-        reserved.ok_or_else(|| Error::Limit {
-            what: "the packed weights".to_string(),
-            needed: format!("{} bytes", len.saturating_mul(size_of::<S>())),
-            limit: "no more memory".to_string(),
-            device: "the CPU".to_string(),
-        })?;
-        data.resize(len + spare, S::ZERO);
+        let data: Vec<S> = zeros("the packed weights", len.saturating_add(spare))?;
         let start = data.as_ptr().align_offset(LINE).min(spare);
         Ok(Self { data, start, depth, columns })
     }
@@ -165,7 +170,11 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: FnMut(usize, usize, &[S])
         let end = (start + Q * WIDTH).min(self.columns);
         for (m, sums) in sums.iter().enumerate() {
             let sums: &[S] = bytemuck::cast_slice(sums.as_flattened());
-            (self.c)(first + m, start, &sums[..end - start]);
+            // Of a known length nearly always, which is copied without a call.
+            match end == start + Q * WIDTH {
+                true => (self.c)(first + m, start, &sums[..Q * WIDTH]),
+                false => (self.c)(first + m, start, &sums[..end - start]),
+            }
         }
     }
 

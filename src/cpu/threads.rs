@@ -160,17 +160,22 @@ impl Partition {
             let blocks = buffer.len().checked_div(block).unwrap_or(0);
             Shared { data: buffer.as_mut_ptr(), blocks, width, owned: PhantomData }
         });
-        let one = |task: &Task| work(task, shared.each_ref().map(|shared| self.part(shared, task)));
+        // Every task's parts are made once: no two parts have a row in common.
+        let (batch, directions) = (self.batch, self.directions);
+        let part = |&Shared { data, blocks, width, owned }: &Shared<'a, S>, task: &Task| Part {
+            data,
+            blocks,
+            batch,
+            directions,
+            width,
+            task: task.clone(),
+            owned,
+        };
+        let one = |task: &Task| work(task, shared.each_ref().map(|shared| part(shared, task)));
         match self.is_parallel() {
             false => self.tasks.iter().for_each(one),
             true => self.tasks.par_iter().with_max_len(1).for_each(one),
         }
-    }
-
-    /// What `task` owns of a buffer. Only [`run`](Self::run) calls it, once for each task.
-    fn part<'a, S>(&self, shared: &Shared<'a, S>, task: &Task) -> Part<'a, S> {
-        let Shared { data, blocks, width, owned } = *shared;
-        Part { data, blocks, batch: self.batch, directions: self.directions, width, task: task.clone(), owned }
     }
 }
 

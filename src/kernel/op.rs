@@ -13,6 +13,7 @@ use crate::shader::{Binding, Kernel, Spec, compose};
 pub struct Op {
     name: &'static str,
     work: Work,
+    why: Option<&'static str>,
 }
 
 type CpuWork = Box<dyn Fn() -> Result<()> + Send + Sync>;
@@ -83,7 +84,7 @@ impl Op {
         let halves = halves(kernel, launch.buffers)?;
         let spec = Spec { kernel, cell: launch.cell, consts: launch.consts.clone(), halves };
         let caps = gpu.capabilities();
-        log::debug!("kernel {}: {} (a {:?} adapter's tiles)", kernel.name, spec.variant(), caps.kind);
+        log::trace!("kernel {}: {} (a {:?} adapter's tiles)", kernel.name, spec.variant(), caps.kind);
         let composed = compose(&spec);
         let kinds: Vec<BindingKind> = kernel.bindings.iter().map(|binding| binding.kind).collect();
         let compiled = gpu.pipeline(kernel.name, &composed.source, &kinds).map_err(|(line, why)| Error::Shader {
@@ -124,12 +125,24 @@ impl Op {
         let leases = launch.buffers.iter().filter_map(|buffer| Some(buffer.lease()?.0.clone())).collect();
         let steps = launch.steps.map(|count| Steps { count, stride });
         let (gpu, groups) = (gpu.clone(), launch.groups);
-        Ok(Self { name: kernel.name, work: Work::Gpu { gpu, spec, compiled, bind_group, leases, groups, steps } })
+        let work = Work::Gpu { gpu, spec, compiled, bind_group, leases, groups, steps };
+        Ok(Self { name: kernel.name, work, why: None })
     }
 
     /// Native work.
     pub(crate) fn cpu(name: &'static str, work: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
-        Self { name, work: Work::Cpu(Box::new(work)) }
+        Self { name, work: Work::Cpu(Box::new(work)), why: None }
+    }
+
+    /// With a reason for its kernel and tile, as a clause.
+    pub(crate) fn because(self, why: &'static str) -> Self {
+        log::debug!("kernel {}: {}, because {why}", self.name, self.variant());
+        Self { why: Some(why), ..self }
+    }
+
+    /// Why it has this kernel and tile and no other, where there was a choice, as a clause.
+    pub fn why(&self) -> Option<&'static str> {
+        self.why
     }
 
     /// The kernel's name.

@@ -90,7 +90,8 @@ impl Cuts {
 
 /// Steps whose rows make whole partial sums. What is summed over steps in parts has its parts within runs of this many
 /// steps, counted from the first of a section, so sums are the same bits for all chunks that are made of such runs. On a
-/// software adapter these are the partial sums of bias gradients, on a GPU the slices of weight gradients as well; on the CPU all products, whose library sums in blocks of its own.
+/// software adapter these are the partial sums of bias gradients, on a GPU the slices of weight gradients as well; on the CPU the
+/// products of gradients, whose library sums in blocks of its own.
 pub fn granule(device: &Device, shape: BatchShape) -> usize {
     let rows = match device.gpu().map(|gpu| gpu.capabilities().kind) {
         Some(AdapterKind::Software) => column_sum::PART,

@@ -63,6 +63,10 @@ struct Stepwise;
 /// All steps in native code, on the CPU executor's threads.
 struct Native;
 
+/// Dispatches around the steps of a chunk of inference: its projection, its states in and out, what the layer above reads
+/// or the output.
+const AROUND: usize = 4;
+
 /// Every strategy, in order of preference.
 pub const STRATEGIES: &[&dyn Strategy] = &[&Sequence, &Stepwise, &Native];
 
@@ -80,6 +84,11 @@ impl Strategy for Stepwise {
             Mode::Infer => shape.steps,
             Mode::Train => shape.steps.saturating_mul(2).saturating_add(1),
         };
+        // Around its steps every chunk has a projection, moves of its states and its output.
+        let rows = self.rows_at_once(device).unwrap_or(usize::MAX);
+        let chunks = if mode == Mode::Infer { shape.rows().div_ceil(rows).min(shape.steps) } else { 0 };
+        let around = if chunks > 1 { chunks.saturating_mul(AROUND) } else { 0 };
+        let a_layer = a_layer.saturating_add(around);
         let (dispatches, most) = (a_layer.saturating_mul(config.layers), gpu.capabilities().max_dispatches());
         if dispatches > most {
             return Err(format!("it needs at least {dispatches} dispatches, and this adapter takes {most} a submit"));
@@ -125,7 +134,7 @@ impl Strategy for Native {
     }
 
     fn rows_at_once(&self, _: &Device) -> Option<usize> {
-        // Measured on two cores: fewer, and every chunk's products pack their weights again; more, and nothing is gained.
+        // Measured on two cores: with fewer, threads meet more often than pays; nothing is gained by more.
         Some(2 << 10)
     }
 }

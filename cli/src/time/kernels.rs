@@ -14,6 +14,8 @@ pub struct Kernel {
     cell: Option<&'static str>,
     /// Lanes, register tiles and switches by their names in the shader; none on the CPU executor.
     consts: BTreeMap<&'static str, u32>,
+    /// Why this kernel and tile and no other, where there was a choice.
+    why: Option<&'static str>,
     ops: usize,
     dispatches: usize,
 }
@@ -29,7 +31,7 @@ pub fn distinct(bound: &Bound) -> Vec<Kernel> {
     for op in ops(bound) {
         let cell = op.spec().and_then(|spec| spec.cell).map(|cell| cell.name());
         let consts = op.spec().map(|spec| spec.consts.iter().copied().collect()).unwrap_or_default();
-        let one = Kernel { kernel: op.name(), cell, consts, ops: 1, dispatches: op.dispatches() };
+        let one = Kernel { kernel: op.name(), cell, consts, why: op.why(), ops: 1, dispatches: op.dispatches() };
         let same =
             |found: &&mut Kernel| found.kernel == one.kernel && found.cell == one.cell && found.consts == one.consts;
         match kernels.iter_mut().find(same) {

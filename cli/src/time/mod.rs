@@ -2,6 +2,7 @@
 
 mod kernels;
 mod profile;
+mod step;
 
 use std::path::PathBuf;
 
@@ -37,7 +38,8 @@ pub struct Args {
     /// Two directions.
     #[arg(long)]
     bidirectional: bool,
-    /// forward: outputs only. train: forward and backward, all gradients.
+    /// forward: outputs only. train: forward and backward, all gradients. step: so many calls of one time step each, as in
+    /// real-time use, on the CPU.
     #[arg(long, value_enum)]
     mode: TimedMode,
     /// Device: auto, gpu, software or cpu.
@@ -71,6 +73,7 @@ pub struct Args {
 enum TimedMode {
     Forward,
     Train,
+    Step,
 }
 
 impl TimedMode {
@@ -78,6 +81,7 @@ impl TimedMode {
         match self {
             Self::Forward => "forward",
             Self::Train => "train",
+            Self::Step => "step",
         }
     }
 
@@ -86,6 +90,7 @@ impl TimedMode {
         match self {
             Self::Forward => "forward",
             Self::Train => "training",
+            Self::Step => "a step",
         }
     }
 }
@@ -159,6 +164,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     config.check()?;
     let shape = BatchShape::new(args.steps, args.batch);
     shape.check()?;
+    let mode = match args.mode {
+        TimedMode::Forward => Mode::Infer,
+        TimedMode::Train => Mode::Train,
+        TimedMode::Step => {
+            anyhow::ensure!(
+                matches!(args.device, DeviceKind::Auto | DeviceKind::Cpu) && !args.profile,
+                "--mode step runs on the CPU alone, and has nothing to profile"
+            );
+            return step::run(config, args.steps, args.batch, args.json);
+        }
+    };
     let page = args.profile.then(|| args.out.clone().unwrap_or_else(|| PathBuf::from("profile.html")));
     page.as_deref().map_or(Ok(()), profile::check)?;
     let device = crate::open(args.device)?;
@@ -166,10 +182,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         // A device without timestamps is known before anything is timed.
         device.profile(|_| Ok(()))?;
     }
-    let mode = match args.mode {
-        TimedMode::Forward => Mode::Infer,
-        TimedMode::Train => Mode::Train,
-    };
     let options = Options {
         strategy: args.strategy.as_deref(),
         recompute: args.recompute,

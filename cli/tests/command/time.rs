@@ -169,10 +169,29 @@ fn more_steps_than_a_software_adapter_takes_are_refused() {
              --runs 1"
         ))
     };
-    assert!(steps("100000000", "forward").failed(1).contains("it needs at least 100000000 dispatches"));
+    // 97,657 chunks of 1024 steps with four dispatches around each.
+    assert!(steps("100000000", "forward").failed(1).contains("it needs at least 100390628 dispatches"));
     assert!(steps("50001", "forward").failed(1).contains("this adapter takes 50000 a submit"));
     assert!(steps("25000", "train").failed(1).contains("it needs at least 50001 dispatches"));
     steps("20000", "forward").succeeded();
+}
+
+/// A step a call: quantiles in order, and the same layer in text and JSON.
+#[test]
+fn steps_are_timed_one_by_one() {
+    let arguments = "--cell gru --steps 2000 --batch 1 --input 8 --hidden 16 --mode step";
+    let text = time(arguments).succeeded();
+    assert!(text.contains("gru B=1 I=8 H=16 L=1 step: 1248 parameters") && text.contains("of 2000 steps"), "{text}");
+    let report: Value = serde_json::from_str(&time(&format!("{arguments} --json")).succeeded()).expect("JSON");
+    let times = ["median_us", "p99_us", "p999_us", "worst_us"].map(|name| report[name].as_f64().expect(name));
+    assert!(times[0] > 0.0 && times.is_sorted(), "{times:?}");
+    assert_eq!((report["mode"].as_str(), report["steps"].as_u64()), (Some("step"), Some(2000)));
+    let refused = |more: &str| time(&format!("{arguments} {more}")).failed(1);
+    assert!(refused("--profile").contains("nothing to profile"));
+    assert!(refused("--device software").contains("runs on the CPU alone"));
+    assert!(refused("--bidirectional").contains("a step at a time is not available"));
+    let many = time("--cell gru --steps 999999999 --batch 1 --input 8 --hidden 16 --mode step").failed(1);
+    assert_eq!(many, "at most 100000000 steps can be timed one by one, got 999999999");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn unknown_names_come_with_the_known_ones() {
     let device = with("--device", "npu");
     assert!(device.contains("the device must be auto, gpu, software or cpu, got `npu`"), "{device}");
     let mode = with("--mode", "backward");
-    assert_eq!(mode, "invalid value 'backward' for '--mode <MODE>' [possible values: forward, train]");
+    assert_eq!(mode, "invalid value 'backward' for '--mode <MODE>' [possible values: forward, train, step]");
     assert!(refused(&["compare", "--device", "npu"]).contains("got `npu`"));
     assert!(refused(&["verify", "--device", "npu", "case.safetensors"]).contains("got `npu`"));
 }

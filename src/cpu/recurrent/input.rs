@@ -95,25 +95,38 @@ impl<'a, S: Scalar> Projection<'a, S> {
         rows: std::ops::Range<usize>,
         mut store: impl FnMut(usize, usize, usize, &[S]),
     ) {
-        let (width, columns, each) = (self.width(layer), layer.gate_width(), rows.len());
+        /// Rows that a product is made of at a time, so that where they are is looked up once.
+        const ROWS: usize = 96;
+        let (width, columns, runs, each) = (self.width(layer), layer.gate_width(), self.runs(layer), rows.len());
         let packed = panel::packed_len(width, columns);
-        let place = |at: usize| (steps.start + at / each, rows.start + at % each);
-        Product {
-            packed: &self.packed[direction * packed..][..packed],
-            depth: width,
-            bias: self.b_ih.map_or(&[], |bias| bias.of(direction)),
-            runs: self.runs(layer),
-            a: |at, run| {
-                let (step, row) = place(at);
-                self.slice(layer, direction, lengths[row] as usize, step, row, run)
-            },
-            rows: steps.len() * each,
-            columns,
-            c: |at, column, sums: &[S]| {
-                let (step, row) = place(at);
-                store(step, row, column, sums);
-            },
+        let packed = &self.packed[direction * packed..][..packed];
+        let mut places = [(0, 0); ROWS];
+        let mut slices: [[&[S]; 2]; ROWS] = [[&[]; 2]; ROWS];
+        let all = steps.len() * each;
+        for first in (0..all).step_by(ROWS) {
+            let count = ROWS.min(all - first);
+            for (index, (place, slices)) in places.iter_mut().zip(&mut slices).take(count).enumerate() {
+                let at = first + index;
+                let (step, row) = (steps.start + at / each, rows.start + at % each);
+                *place = (step, row);
+                for (run, slice) in slices.iter_mut().take(runs).enumerate() {
+                    *slice = self.slice(layer, direction, lengths[row] as usize, step, row, run);
+                }
+            }
+            Product {
+                packed,
+                depth: width,
+                bias: self.b_ih.map_or(&[], |bias| bias.of(direction)),
+                runs,
+                a: |at: usize, run: usize| slices[at][run],
+                rows: count,
+                columns,
+                c: |at: usize, column, sums: &[S]| {
+                    let (step, row) = places[at];
+                    store(step, row, column, sums);
+                },
+            }
+            .run();
         }
-        .run();
     }
 }

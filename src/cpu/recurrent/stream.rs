@@ -3,7 +3,7 @@
 use super::expect;
 use crate::cell::Cell;
 use crate::cpu::cell::{self, ForwardRow};
-use crate::cpu::panel::{Packed, Product};
+use crate::cpu::panel::{Packed, Product, zeros};
 use crate::cpu::scalar::Scalar;
 use crate::error::{Error, Result, at_least_one};
 
@@ -63,8 +63,8 @@ impl<S: Scalar> Stack<S> {
                 w_hh: Packed::new(hidden, gates)?,
                 b_ih: Vec::with_capacity(gates),
                 b_hh: Vec::with_capacity(gates),
-                h: [vec![S::ZERO; state], vec![S::ZERO; state]],
-                c: [vec![S::ZERO; c], vec![S::ZERO; c]],
+                h: [zeros("a state", state)?, zeros("a state", state)?],
+                c: [zeros("a state", c)?, zeros("a state", c)?],
             })
         };
         Ok(Self {
@@ -72,8 +72,8 @@ impl<S: Scalar> Stack<S> {
             batch,
             hidden,
             layers: (0..layers).map(layer).collect::<Result<_>>()?,
-            saved: vec![S::ZERO; state * cell.saved()],
-            recurrent: vec![S::ZERO; batch * gates],
+            saved: zeros("the gates", state * cell.saved())?,
+            recurrent: zeros("the gates", batch * gates)?,
         })
     }
 

@@ -34,12 +34,18 @@ const BOUND: &[Binding] = &{
 /// Elements of the sums that are made before they are brought to an f16 C: 16 MiB.
 const ROOM: usize = 4 << 20;
 
+/// Rows of a device's cooperative matrices, if it has any that make the test products right.
+pub(super) fn size(device: &Device) -> Option<u32> {
+    let gpu = device.gpu()?;
+    let size = gpu.capabilities().cooperative_size?;
+    gpu.trusts_cooperative(|| test(device, size)).then_some(size)
+}
+
 /// Elements of [`Gemm::room`] for products `[rows, n]` in two directions or one, of rows in multiples of `granule`; 0 on
 /// a device without cooperative matrices, and for sizes that they don't fit.
 pub fn room_len(device: &Device, rows: usize, n: usize, directions: usize, granule: usize) -> usize {
-    let Some(gpu) = device.gpu() else { return 0 };
-    let caps = gpu.capabilities();
-    let Some(tile) = caps.cooperative_size.map(|size| 2 * size as usize) else { return 0 };
+    let (Some(gpu), Some(size)) = (device.gpu(), size(device)) else { return 0 };
+    let (caps, tile) = (gpu.capabilities(), 2 * size as usize);
     if !granule.is_multiple_of(tile) || !n.is_multiple_of(tile) {
         return 0;
     }
@@ -54,10 +60,8 @@ fn rows_at_once(room: usize, width: usize, tile: usize) -> usize {
 
 /// Rows of the matrices that a product is made with, if it is one for them.
 pub(super) fn tile(device: &Device, call: &Gemm) -> Option<u32> {
-    let gpu = device.gpu()?;
-    let size = gpu.capabilities().cooperative_size?;
-    let chosen = call.tile.is_none() && fits(call, size as usize) && gpu.trusts_cooperative(|| test(device, size));
-    chosen.then_some(size)
+    let size = device.gpu()?.capabilities().cooperative_size?;
+    if call.tile.is_none() && fits(call, size as usize) { self::size(device) } else { None }
 }
 
 /// Whether every matrix of the product is whole and aligned. What decides is the same for all products that have to give
@@ -96,7 +100,8 @@ pub(super) fn launch(
     let kernel = if size == 8 { &KERNEL_8 } else { &KERNEL_16 };
     let lanes = gpu.capabilities().subgroup_size[1];
     let consts = [("LANES", lanes), ("A_ALONG", u32::from(call.a.column != 1))];
-    call.dispatch(device, gpu, (kernel, &consts), [2 * size as usize; 2], sum, program)
+    let why = "its factors are f16, and the adapter's cooperative matrices made a test product right";
+    call.dispatch(device, gpu, (kernel, &consts, why), [2 * size as usize; 2], sum, program)
 }
 
 /// Appends the product and its bias. An f16 C gets what sums leave in the room that there is, some rows at a time.
@@ -120,45 +125,27 @@ pub(super) fn whole(call: &Gemm, device: &Device, gpu: &Gpu, size: u32, program:
     Ok(())
 }
 
-/// Runs a small product of either layout of A, onto what an f32 C holds and into an f16 one, and compares it with what it
-/// must be. Sums of these numbers are exact, so every order gives the same.
+/// Test products, of either layout of A.
+#[derive(Clone, Copy, Debug)]
+enum Trial {
+    /// Onto what an f32 C holds, with a bias.
+    Onto,
+    /// Into an f16 C, in two parts, with a bias.
+    Half,
+    /// In slices.
+    Sliced,
+}
+
+/// Makes small products of two directions in every way there is, and compares them with what they must be. Sums of these
+/// numbers are exact, so every order gives the same.
 fn test(device: &Device, size: u32) -> bool {
-    let matches = |[transposed, into_half]: [bool; 2]| -> Result<bool> {
-        let (m, n, k) = (4 * size as usize, 4 * size as usize, 2 * size as usize);
-        let value = |seed: usize, at: usize| ((at * seed) % 7) as f32 - 3.0;
-        let values = |seed: usize, len: usize| (0..len).map(|at| value(seed, at)).collect::<Vec<f32>>();
-        let half = |values: &[f32]| -> Result<Buffer> {
-            let buffer = device.alloc_half("a test product", values.len())?;
-            device.write(&buffer, values)?;
-            Ok(buffer)
-        };
-        let (a, b) = (values(3, m * k), values(5, k * n));
-        let before = values(2, m * n);
-        let c = if into_half { half(&before)? } else { device.upload("a test product", &before)? };
-        let left = Matrix::dense(&half(&a)?, if transposed { m } else { k });
-        let left = if transposed { left.transposed() } else { left };
-        let (row, column) = (left.row, left.column);
-        let plain = Gemm::plain(m, n, k, left, Matrix::dense(&half(&b)?, n), Matrix::dense(&c, n));
-        let call = match into_half {
-            // Room for half of the rows.
-            true => Gemm { room: Some(device.alloc("a test product", m * n / 2)?), ..plain },
-            false => Gemm { accumulate: Accumulate::Before, ..plain },
-        };
-        let mut program = Program::default();
-        if let Some(gpu) = device.gpu() {
-            whole(&call, device, gpu, size, &mut program)?;
-        }
-        device.run(|recorder| program.record(recorder))?;
-        let got = download(device, &c)?;
-        let product = |at: usize| -> f32 { (0..k).map(|k| a[at / n * row + k * column] * b[k * n + at % n]).sum() };
-        let want = |at: usize| if into_half { product(at) } else { before[at] + product(at) };
-        Ok(got.iter().enumerate().all(|(at, &got)| got == want(at)))
-    };
-    let all = [[false, false], [false, true], [true, false], [true, true]];
-    all.into_iter().all(|which| match matches(which) {
+    let all = [Trial::Onto, Trial::Half, Trial::Sliced].into_iter();
+    let mut all = all.flat_map(|trial| [false, true].map(|transposed| (trial, transposed)));
+    all.all(|(trial, transposed)| match try_out(device, size, trial, transposed) {
         Ok(true) => true,
         Ok(false) => {
-            log::debug!("cooperative matrices of {} are not used: a test product was wrong", device.name());
+            let name = device.name();
+            log::debug!("cooperative matrices of {name} are not used: a test product was wrong ({trial:?})");
             false
         }
         Err(why) => {
@@ -166,6 +153,59 @@ fn test(device: &Device, size: u32) -> bool {
             false
         }
     })
+}
+
+/// Whether a test product is right.
+fn try_out(device: &Device, size: u32, trial: Trial, transposed: bool) -> Result<bool> {
+    let Some(gpu) = device.gpu() else { return Ok(false) };
+    let [m, n, k] = [4, 2, 4].map(|tiles| tiles * size as usize);
+    let values = |seed: usize, len: usize| (0..2 * len).map(|at| ((at * seed) % 7) as f32 - 3.0).collect::<Vec<_>>();
+    let half = |values: &[f32]| -> Result<Buffer> {
+        let buffer = device.alloc_half("a test product", values.len())?;
+        device.write(&buffer, values)?;
+        Ok(buffer)
+    };
+    let (a, b, before, bias) = (values(3, m * k), values(5, k * n), values(2, m * n), values(4, n));
+    let c = match trial {
+        Trial::Half => half(&before)?,
+        _ => device.upload("a test product", &before)?,
+    };
+    let of = |buffer: &Buffer, columns: usize, len: usize| Matrix { direction: len, ..Matrix::dense(buffer, columns) };
+    let left = of(&half(&a)?, if transposed { m } else { k }, m * k);
+    let left = if transposed { left.transposed() } else { left };
+    let (row, column) = (left.row, left.column);
+    let plain = Gemm::plain(m, n, k, left, of(&half(&b)?, n, k * n), of(&c, n, m * n));
+    let plain = Gemm { directions: 0..2, ..plain };
+    let biased = Some(of(&device.upload("a test product", &bias)?, n, n));
+    let room = |elements: usize| device.alloc("a test product", elements);
+    let mut program = Program::default();
+    match trial {
+        Trial::Onto => {
+            let call = Gemm { accumulate: Accumulate::Before, bias: biased, ..plain };
+            whole(&call, device, gpu, size, &mut program)?;
+        }
+        Trial::Half => {
+            // Room for half of the rows.
+            let call = Gemm { room: Some(room(m * n)?), bias: biased, ..plain };
+            whole(&call, device, gpu, size, &mut program)?;
+        }
+        Trial::Sliced => {
+            let slices = Slices { rows: k / 2, scratch: room(4 * m * n)? };
+            let call = Gemm { accumulate: Accumulate::Before, slices: Some(slices), ..plain };
+            call.in_slices(device, gpu, Some(size), &mut program)?;
+        }
+    }
+    device.run(|recorder| program.record(recorder))?;
+    let got = download(device, &c)?;
+    let want = |at: usize| {
+        let (direction, row_of, column_of) = (at / (m * n), at / n % m, at % n);
+        let (a, b) = (&a[direction * m * k..], &b[direction * k * n..]);
+        let sum: f32 = (0..k).map(|k| a[row_of * row + k * column] * b[k * n + column_of]).sum();
+        let kept = if matches!(trial, Trial::Half) { 0.0 } else { before[at] };
+        let bias = if matches!(trial, Trial::Sliced) { 0.0 } else { bias[direction * n + column_of] };
+        kept + sum + bias
+    };
+    Ok(got.iter().enumerate().all(|(at, &got)| got == want(at)))
 }
 
 #[cfg(not(target_arch = "wasm32"))]

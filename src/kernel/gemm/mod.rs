@@ -210,7 +210,7 @@ impl Gemm {
                     tile.check(gpu.capabilities())?;
                 }
                 match &self.slices {
-                    Some(slices) => self.sliced(device, gpu, slices, program),
+                    Some(_) => self.in_slices(device, gpu, cooperative::tile(device, &self), program),
                     None => self.whole(device, gpu, program),
                 }
             }
@@ -225,13 +225,20 @@ impl Gemm {
     fn whole(&self, device: &Device, gpu: &Gpu, program: &mut Program) -> Result<()> {
         match cooperative::tile(device, self) {
             Some(size) => cooperative::whole(self, device, gpu, size, program),
-            None => self.launch(device, gpu, &Tile::of(gpu, self), &Sum::whole(self), program),
+            None => self.launch(device, gpu, Tile::of(gpu, self), &Sum::whole(self), program),
         }
     }
 
     /// Appends what makes `sum`, in as many dispatches as its rows need.
-    fn launch(&self, device: &Device, gpu: &Gpu, tile: &Tile, sum: &Sum<'_>, program: &mut Program) -> Result<()> {
-        let (kernel, mut consts) = match tile {
+    fn launch(
+        &self,
+        device: &Device,
+        gpu: &Gpu,
+        (tile, why): (Tile, &'static str),
+        sum: &Sum<'_>,
+        program: &mut Program,
+    ) -> Result<()> {
+        let (kernel, mut consts) = match &tile {
             Tile::Direct { lanes, rows, columns } => direct::kernel(*lanes, *rows, *columns),
             Tile::Staged(staged) => staged::kernel(self, staged, sum),
         };
@@ -242,14 +249,14 @@ impl Gemm {
             Mapped::C => 3,
         };
         consts.push(("MAPPED", mapped));
-        self.dispatch(device, gpu, (kernel, &consts), tile.extent(), sum, program)
+        self.dispatch(device, gpu, (kernel, &consts, why), tile.extent(), sum, program)
     }
 
     fn dispatch(
         &self,
         device: &Device,
         gpu: &Gpu,
-        (kernel, consts): (&'static Kernel, &[(&'static str, u32)]),
+        (kernel, consts, why): (&'static Kernel, &[(&'static str, u32)], &'static str),
         [tile_rows, tile_columns]: [usize; 2],
         sum: &Sum<'_>,
         program: &mut Program,
@@ -279,7 +286,7 @@ impl Gemm {
                 slices: [sum.slice, sum.slices.start, sum.c_slice, self.directions.len()].map(|v| v as u32),
                 rows: self.rows.as_ref().map(RowMap::uniform).unwrap_or_default(),
             };
-            program.push(Op::gpu(
+            let op = Op::gpu(
                 gpu,
                 &Launch {
                     kernel,
@@ -294,7 +301,8 @@ impl Gemm {
                     ],
                     steps: None,
                 },
-            )?);
+            )?;
+            program.push(op.because(why));
         }
         Ok(())
     }

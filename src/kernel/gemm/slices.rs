@@ -73,7 +73,7 @@ pub fn scratch_len(device: &Device, m: usize, n: usize, directions: usize, k: us
     let bound = usize::try_from(gpu.capabilities().max_binding / 4).unwrap_or(usize::MAX) / one.max(1);
     match at_once(gpu, m, n, directions).min(k.div_ceil(rows)).min(bound) {
         0 => 0,
-        1 if gpu.capabilities().cooperative_size.is_none() => 0,
+        1 if cooperative::size(device).is_none() => 0,
         slices => slices * one,
     }
 }
@@ -109,8 +109,16 @@ impl Gemm {
         })
     }
 
-    pub(super) fn sliced(&self, device: &Device, gpu: &Gpu, slices: &Slices, program: &mut Program) -> Result<()> {
-        let (tile, cooperative) = (Tile::of(gpu, self), cooperative::tile(device, self));
+    /// Appends the sums of all slices, made by cooperative matrices of so many rows if there is such a number.
+    pub(super) fn in_slices(
+        &self,
+        device: &Device,
+        gpu: &Gpu,
+        cooperative: Option<u32>,
+        program: &mut Program,
+    ) -> Result<()> {
+        let Some(slices) = &self.slices else { return Ok(()) };
+        let tile = Tile::of(gpu, self);
         let (count, at_once) = (self.k.div_ceil(slices.rows), self.parallel_slices());
         let mut end = count;
         while end > 0 {
@@ -119,7 +127,7 @@ impl Gemm {
             if end - first == 1 && cooperative.is_none() {
                 let accumulate = if goes_on { Accumulate::After } else { Accumulate::No };
                 let sum = Sum { slice: slices.rows, slices: first..end, c: &self.c, c_slice: 0, accumulate };
-                self.launch(device, gpu, &tile, &sum, program)?;
+                self.launch(device, gpu, tile, &sum, program)?;
             } else {
                 let one = self.m * self.n;
                 let c = Matrix { direction: one, ..Matrix::dense(&slices.scratch, self.n) };
@@ -127,7 +135,7 @@ impl Gemm {
                 let sum = Sum { slice: slices.rows, slices: first..end, c: &c, c_slice, accumulate };
                 match cooperative {
                     Some(size) => cooperative::launch(self, device, gpu, size, &sum, program)?,
-                    None => self.launch(device, gpu, &tile, &sum, program)?,
+                    None => self.launch(device, gpu, tile, &sum, program)?,
                 }
                 program.push(self.add_up(gpu, &slices.scratch, end - first, goes_on)?);
             }

@@ -140,10 +140,19 @@ impl Tile {
         }
     }
 
-    /// What makes a product: what was asked for, what was measured, or the table's.
-    pub(super) fn of(gpu: &Gpu, call: &Gemm) -> Self {
-        let caps = gpu.capabilities();
-        call.tile.or_else(|| Self::measured(gpu, call)).unwrap_or_else(|| Self::table(caps, call))
+    /// What makes a product: what was asked for, what was measured, or the table's. And which of these it is, as a clause.
+    pub(super) fn of(gpu: &Gpu, call: &Gemm) -> (Self, &'static str) {
+        if let Some(tile) = call.tile {
+            return (tile, "its tile was asked for");
+        }
+        if let Some(tile) = Self::measured(gpu, call) {
+            return (tile, "its tile was measured to be the fastest for such sizes");
+        }
+        let why = match gpu.capabilities().kind {
+            AdapterKind::Software => "its tile is the table's for software adapters",
+            AdapterKind::Gpu => "its tile is the table's: the largest of which there are enough to fill a GPU",
+        };
+        (Self::table(gpu.capabilities(), call), why)
     }
 
     fn measured(gpu: &Gpu, call: &Gemm) -> Option<Self> {

@@ -65,11 +65,13 @@ impl Rnn {
         if overlap(&steps, &other) { vec![whole] } else { vec![steps, other] }
     }
 
-    /// Whether the strategy writes the output of a layer with its steps: of the last, where one binding holds all of y.
+    /// Whether the strategy writes the output of a layer with its steps: of the last, where one binding holds all of y, and
+    /// where the steps do not read x from the allocation that y is in.
     fn writes_output(&self, with: &Binding<'_>, layer: usize) -> Result<bool> {
         let (row, y) = (self.shape.batch * self.config.outputs(), &with.io.y);
         let whole = windows(&self.device, self.shape.steps, row, y.element_bytes() as usize)?.len() == 1;
-        Ok(whole && layer + 1 == self.config.layers && self.strategy.writes_output())
+        let apart = layer > 0 || !self.strategy.projects() || !with.io.x.shares(y);
+        Ok(whole && apart && layer + 1 == self.config.layers && self.strategy.writes_output())
     }
 
     /// The caller's states `[L·D, B, H]` (or zero) into slots `[B, D, H]`.

@@ -10,7 +10,7 @@ use crate::nn::params::Parameters;
 ///
 /// It runs on the calling thread in native f32 code, with weights packed once, whatever device its parameters are on. A
 /// step takes no lock, makes no system call and allocates nothing, so its time is the time of its arithmetic. It gives
-/// what the whole sequence gives, within rounding. Only layers of one direction can be streamed.
+/// what the whole sequence gives, on the CPU executor to the bit. Only layers of one direction can be streamed.
 ///
 /// ```
 /// use wgpu_rnn::nn::rnn::{Stream, tensors};
@@ -52,7 +52,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Packs other parameters of the same layer; states stay.
+    /// Packs other parameters of the same layer; states stay. Nothing changes when there is an error.
     pub fn load(&mut self, params: &Parameters, prefix: &str) -> Result<()> {
         for (name, shape) in tensors(&self.config, prefix) {
             let entry = params.entry(&name)?;
@@ -60,14 +60,17 @@ impl Stream {
                 return Err(Error::shape(name, &shape, &entry.shape));
             }
         }
-        for layer in 0..self.config.layers {
-            let read = |stem: &str, there: bool| match there {
-                true => params.device().read(&params.value(&super::name(prefix, stem, layer, 0))?),
-                false => Ok(Vec::new()),
-            };
-            let (w_ih, w_hh) = (read("weight_ih", true)?, read("weight_hh", true)?);
-            let (b_ih, b_hh) = (read("bias_ih", self.config.bias)?, read("bias_hh", self.config.bias)?);
-            self.stack.set_weights(layer, LayerWeights { w_ih: &w_ih, w_hh: &w_hh, b_ih: &b_ih, b_hh: &b_hh })?;
+        let read = |stem: &str, layer: usize| match self.config.bias || stem.starts_with("weight") {
+            true => params.device().read(&params.value(&super::name(prefix, stem, layer, 0))?),
+            false => Ok(Vec::new()),
+        };
+        let stems = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+        let tensors = |layer| stems.iter().map(|stem| read(stem, layer)).collect::<Result<Vec<_>>>();
+        let all = (0..self.config.layers).map(tensors).collect::<Result<Vec<_>>>()?;
+        for (layer, tensors) in all.iter().enumerate() {
+            if let [w_ih, w_hh, b_ih, b_hh] = tensors.as_slice() {
+                self.stack.set_weights(layer, LayerWeights { w_ih, w_hh, b_ih, b_hh })?;
+            }
         }
         Ok(())
     }
