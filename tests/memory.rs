@@ -291,3 +291,32 @@ fn plans_share_a_workspace() {
         }
     }
 }
+
+/// Parameters without gradients run forward, and say so where they would be trained.
+#[test]
+fn frozen_parameters_are_for_inference() {
+    for device in &*DEVICES {
+        let layer = Layer::random(RnnConfig::new(Cell::Gru, 5, 6), 4, 3, 1);
+        let want = layer.bind(device, Mode::Infer).expect("a layer");
+        want.run().expect("forward");
+        let table = tensors(&layer.config, "");
+        let frozen = Parameters::frozen(device, table.clone()).expect("parameters");
+        assert_eq!((frozen.gradients().len(), frozen.gradients().allocated_bytes()), (0, 0));
+        for (name, shape) in &table {
+            frozen.set_f64(name, shape, &layer.given[name]).expect("values");
+        }
+        let bind = |mode| {
+            let rnn = layer.plan(device, mode).expect("a plan");
+            let (reserve, workspace) = (rnn.reserve().expect("a reserve"), rnn.workspace().expect("a workspace"));
+            rnn.bind(&frozen, "", &want.io, &Gradients::default(), &reserve, &workspace)
+        };
+        let bound = bind(Mode::Infer).expect("a bound layer");
+        let y = device.read_f64(&want.io.y).expect("y");
+        device.write_f64(&want.io.y, &vec![7.0; y.len()]).expect("y");
+        device.run(|recorder| bound.forward.record(recorder)).expect("forward");
+        assert_eq!(device.read_f64(&want.io.y).expect("y"), y, "{device:?}");
+        let why = bind(Mode::Train).map(|_| ()).expect_err("no gradients").to_string();
+        assert_eq!(why, "the parameters to train must be those with gradients, got frozen ones");
+        assert!(frozen.gradient("weight_ih_l0").is_err());
+    }
+}

@@ -40,9 +40,9 @@ fn a_plan_says_why_it_has_its_strategy_and_no_other() {
 fn stepwise_counts_the_dispatches_of_its_mode() {
     let device = tiled(AdapterKind::Software);
     let fits = |steps, mode| plan(&device, steps, mode, Some("stepwise")).map(|plan| plan.strategy());
-    // Inference has 49 chunks of 1024 steps, with four dispatches around each.
-    assert!(fits(49_804, Mode::Infer).is_ok() && fits(24_999, Mode::Train).is_ok());
-    for (steps, mode, needed) in [(49_805, Mode::Infer, 50_001), (25_000, Mode::Train, 50_001)] {
+    // Inference has 97 chunks of 512 steps, with four dispatches around each.
+    assert!(fits(49_612, Mode::Infer).is_ok() && fits(24_999, Mode::Train).is_ok());
+    for (steps, mode, needed) in [(49_613, Mode::Infer, 50_001), (25_000, Mode::Train, 50_001)] {
         let why = fits(steps, mode).expect_err("too many").to_string();
         let want = format!("it needs at least {needed} dispatches, and this adapter takes 50000 a submit");
         assert_eq!(why, format!("strategy `stepwise` can't run here: {want}"));

@@ -29,7 +29,6 @@ use crate::torch_peer::{Python, Torch};
 
 /// Times this engine and other libraries in turn, and checks that they compute the same.
 #[derive(Parser)]
-
 struct Args {
     /// Devices, one after the other: cpu, software, gpu. Burn takes the same adapter; PyTorch is compared on the CPU for
     /// cpu, through cuDNN for gpu. Default: a hardware GPU or else a software adapter, then the CPU.
@@ -60,6 +59,9 @@ struct Args {
     /// Folder of the records.
     #[arg(long, default_value = "benches/record")]
     out: PathBuf,
+    /// What `wgpu-rnn tune` measured on the GPU, for plans to follow.
+    #[arg(long)]
+    tuning: Option<PathBuf>,
     /// Date of the record; default: today in UTC.
     #[arg(long)]
     date: Option<String>,
@@ -104,6 +106,9 @@ fn run(args: &Args) -> Result<bool> {
             _ => device.name(),
         };
         println!("{adapter} ({kind}, {})", device.backend());
+        if let (Some(path), Some(gpu)) = (&args.tuning, device.gpu()) {
+            gpu.set_tuning(serde_json::from_str(&std::fs::read_to_string(path)?)?)?;
+        }
         let record = (!args.no_record).then(|| Record::new(&args.out, &adapter, &date));
         session.enter(Place { kind, adapter, record });
         let shapes = args.shapes.clone().map_or_else(|| Shape::named(kind == "gpu"), |shapes| shapes.0);

@@ -57,7 +57,10 @@ impl Peer for Ours {
             Mode::Forward => plan::Mode::Infer,
             Mode::Training => plan::Mode::Train,
         };
-        let parameters = Parameters::new(device, tensors(&config, ""))?;
+        let parameters = match case.mode {
+            Mode::Forward => Parameters::frozen(device, tensors(&config, ""))?,
+            Mode::Training => Parameters::new(device, tensors(&config, ""))?,
+        };
         for ((name, sizes), (_, values)) in tensors(&config, "").iter().zip(case.parameters()) {
             parameters.set(name, sizes, values)?;
         }

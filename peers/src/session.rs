@@ -4,13 +4,16 @@ use anyhow::{Context, Result};
 use wgpu_rnn::{Cell, Precision};
 
 use crate::bars::Verdict;
-use crate::case::{Case, Results};
+use crate::case::{Case, Results, Tolerance};
 use crate::measure::{Median, alternate};
 use crate::ours::Ours;
 use crate::peer::{Peer, Run};
 use crate::record::{Detail, Memory, Record, Time, rounded};
 use crate::shapes::{Mode, Shape};
 use crate::table::{self, Line};
+
+/// How far half precision may be from full.
+const HALF: Tolerance = Tolerance { output: 1e-2, gradient: 1e-2 };
 
 /// Where layers are being compared.
 #[derive(Default)]
@@ -91,6 +94,7 @@ impl Session {
     fn against_half(&mut self, ours: &mut Ours, peer: &mut dyn Peer, case: &Case, results: &Results) -> Result<()> {
         let engine = [ours.name(), ours.version()];
         let mut mine = ours.load(case)?.context("this engine has every cell")?;
+        mine.results()?.check(results, HALF).context("this engine in half precision")?;
         self.against(mine.as_mut(), &engine, peer, case, results)
     }
 

@@ -43,8 +43,17 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Allocates zeroed tensors of the named shapes, in this order.
+    /// Allocates zeroed tensors of the named shapes, in this order, with their gradients.
     pub fn new(device: &Device, tensors: impl IntoIterator<Item = (String, Vec<usize>)>) -> Result<Self> {
+        Self::with(device, tensors, true)
+    }
+
+    /// Without gradients, for inference: half the memory. A plan for training can't be bound to them, nor an optimiser.
+    pub fn frozen(device: &Device, tensors: impl IntoIterator<Item = (String, Vec<usize>)>) -> Result<Self> {
+        Self::with(device, tensors, false)
+    }
+
+    fn with(device: &Device, tensors: impl IntoIterator<Item = (String, Vec<usize>)>, trained: bool) -> Result<Self> {
         let mut offset = 0usize;
         let mut entries: Vec<Entry> = Vec::new();
         for (name, shape) in tensors {
@@ -57,9 +66,11 @@ impl Parameters {
             offset = end.ok_or_else(|| Error::invalid(&entry.name, "addressable", format!("{:?}", entry.shape)))?;
             entries.push(entry);
         }
-        device.check_memory("the parameters and their gradients", (offset as u64).saturating_mul(8))?;
+        let gradients = if trained { offset } else { 0 };
+        let what = if trained { "the parameters and their gradients" } else { "the parameters" };
+        device.check_memory(what, (offset as u64).saturating_add(gradients as u64).saturating_mul(4))?;
         let values = device.alloc("parameters", offset)?;
-        let gradients = device.alloc("gradients", offset)?;
+        let gradients = device.alloc("gradients", gradients)?;
         Ok(Self { device: device.clone(), entries, values, gradients })
     }
 
@@ -83,7 +94,15 @@ impl Parameters {
         &self.values
     }
 
-    /// All gradients, laid out as the values.
+    /// An error when they are [frozen](Self::frozen).
+    pub(crate) fn expect_gradients(&self) -> Result<()> {
+        if self.gradients.len() == self.values.len() {
+            return Ok(());
+        }
+        Err(Error::invalid("the parameters to train", "those with gradients", "frozen ones"))
+    }
+
+    /// All gradients, laid out as the values; empty where they are [frozen](Self::frozen).
     pub fn gradients(&self) -> &Buffer {
         &self.gradients
     }
@@ -103,8 +122,9 @@ impl Parameters {
         self.values.slice(entry.offset..entry.offset + entry.len())
     }
 
-    /// A tensor's gradient; an error when there is none of the name.
+    /// A tensor's gradient; an error when there is none of the name, or the parameters are [frozen](Self::frozen).
     pub fn gradient(&self, name: &str) -> Result<Buffer> {
+        self.expect_gradients()?;
         let entry = self.entry(name)?;
         self.gradients.slice(entry.offset..entry.offset + entry.len())
     }

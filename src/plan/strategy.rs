@@ -102,7 +102,7 @@ impl Strategy for Stepwise {
 
     fn rows_at_once(&self, device: &Device) -> Option<usize> {
         match device.gpu()?.capabilities().kind {
-            AdapterKind::Software => Some(1 << 10),
+            AdapterKind::Software => Some(512),
             // Not measured: the input projection of a chunk should be work for every multiprocessor.
             AdapterKind::Gpu => Some(8 << 10),
         }

@@ -253,6 +253,7 @@ impl Optimizer {
         config.check()?;
         let rules = config.rules();
         let device = parameters.device().clone();
+        parameters.expect_gradients()?;
         let (values, gradients) = (parameters.values(), parameters.gradients());
         at_least_one("the number of parameters", values.len())?;
         let state = device.alloc("optimizer state", slot::SLOTS)?;

@@ -270,7 +270,10 @@ impl Subject {
         let rnn = Rnn::new(device, config, shape, mode, options)?;
         // Each buffer alone might still be granted where all together end the process.
         device.check_memory("the layer with its inputs, outputs and gradients", bytes(&rnn))?;
-        let params = Parameters::new(device, tensors(&config, ""))?;
+        let params = match mode {
+            Mode::Infer => Parameters::frozen(device, tensors(&config, ""))?,
+            Mode::Train => Parameters::new(device, tensors(&config, ""))?,
+        };
         Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
         let room = |name: &str, len: usize| device.alloc_as(options.precision, name, len);
         let values = |name: &str, len: usize| waves(device, room(name, len)?);

@@ -169,8 +169,8 @@ fn more_steps_than_a_software_adapter_takes_are_refused() {
              --runs 1"
         ))
     };
-    // 97,657 chunks of 1024 steps with four dispatches around each.
-    assert!(steps("100000000", "forward").failed(1).contains("it needs at least 100390628 dispatches"));
+    // 195,313 chunks of 512 steps with four dispatches around each.
+    assert!(steps("100000000", "forward").failed(1).contains("it needs at least 100781252 dispatches"));
     assert!(steps("50001", "forward").failed(1).contains("this adapter takes 50000 a submit"));
     assert!(steps("25000", "train").failed(1).contains("it needs at least 50001 dispatches"));
     steps("20000", "forward").succeeded();

@@ -202,6 +202,9 @@ impl Rnn {
                 got: params.device().name(),
             });
         }
+        if self.mode == Mode::Train {
+            params.expect_gradients()?;
+        }
         for (name, shape) in tensors(&self.config, prefix) {
             let entry = params.entry(&name)?;
             if entry.shape != shape {
