@@ -6,13 +6,19 @@ use anyhow::Result;
 
 use crate::peer::{Run, Sample};
 
-/// Timed runs of each side where they fit the budget, and where they do not.
-const ENOUGH: usize = 10;
+/// Turns of each side where they fit the budget, and where they do not.
+const ENOUGH: usize = 5;
 const LEAST: usize = 3;
 
-/// Time that the timed runs of one pair may take, and that they take at least where runs are short.
+/// Time that the runs of one pair may take.
 const BUDGET: Duration = Duration::from_secs(3);
-const SHORT: Duration = Duration::from_millis(500);
+
+/// A rest before each turn: threads of the other side that wait by spinning are asleep after it.
+const REST: Duration = Duration::from_millis(300);
+
+/// What a turn takes at least, in runs that each take less than a long one.
+const TURN: Duration = Duration::from_millis(100);
+const LONG_RUN: Duration = Duration::from_millis(500);
 
 /// Runs before the timed ones, at most.
 const SETTLE: usize = 4;
@@ -32,37 +38,53 @@ pub struct Median {
 /// Runs both in turn, ours first; alone when there is no peer. Both have run once before, for their results.
 pub fn alternate(ours: &mut dyn Run, mut peer: Option<&mut (dyn Run + '_)>) -> Result<(Median, Option<Median>)> {
     let (mut mine, mut theirs) = (Vec::new(), Vec::new());
-    let mut pair = |mine: &mut Vec<Sample>, theirs: &mut Vec<Sample>| -> Result<Duration> {
+    // What is tuned on the first runs is settled when a run is no longer much faster than the one before. The last of
+    // these is the measurement where runs are long.
+    let mut settled = Duration::MAX;
+    for _ in 0..SETTLE {
+        (mine, theirs) = (Vec::new(), Vec::new());
         let start = Instant::now();
         mine.push(ours.once()?);
         let own = start.elapsed();
         if let Some(peer) = &mut peer {
             theirs.push(peer.once()?);
         }
-        Ok(own.max(start.elapsed() - own))
-    };
-    // What is tuned on the first runs is settled when a run is no longer much faster than the one before. The last of
-    // these is the measurement where runs are long.
-    let mut settled = Duration::MAX;
-    for _ in 0..SETTLE {
-        (mine, theirs) = (Vec::new(), Vec::new());
-        let before = std::mem::replace(&mut settled, pair(&mut mine, &mut theirs)?);
+        let before = std::mem::replace(&mut settled, own.max(start.elapsed() - own));
         if settled > before / 10 * 7 {
             break;
         }
     }
     if settled < LONG {
         (mine, theirs) = (Vec::new(), Vec::new());
-        let start = Instant::now();
-        loop {
-            pair(&mut mine, &mut theirs)?;
-            let (runs, elapsed) = (mine.len(), start.elapsed());
-            if (runs >= ENOUGH && elapsed >= SHORT) || (runs >= LEAST && elapsed >= BUDGET) {
+        let mut busy = Duration::ZERO;
+        for turns in 1..=ENOUGH {
+            let own = turn(ours, &mut mine)?;
+            let other = peer.as_mut().map_or(Ok(Duration::ZERO), |peer| turn(*peer, &mut theirs))?;
+            busy += own.max(other);
+            if turns >= LEAST && busy >= BUDGET {
                 break;
             }
         }
     }
     Ok((summary(&mine), (!theirs.is_empty()).then(|| summary(&theirs))))
+}
+
+/// Some runs of one side after a rest, the first of short ones not counted: it wakes threads. Gives the time they took.
+fn turn(run: &mut dyn Run, samples: &mut Vec<Sample>) -> Result<Duration> {
+    std::thread::sleep(REST);
+    let start = Instant::now();
+    let first = run.once()?;
+    if start.elapsed() >= LONG_RUN {
+        samples.push(first);
+        return Ok(start.elapsed());
+    }
+    let counted = Instant::now();
+    loop {
+        samples.push(run.once()?);
+        if counted.elapsed() >= TURN {
+            return Ok(start.elapsed());
+        }
+    }
 }
 
 fn summary(samples: &[Sample]) -> Median {
