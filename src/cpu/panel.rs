@@ -37,8 +37,7 @@ pub fn pack<S: Scalar>(threads: Threads, matrix: &[S], depth: usize, columns: us
 }
 
 /// Packs the transpose of `matrix [columns, depth]`, row-major.
-pub fn pack_transposed<S: Scalar>(threads: Threads, matrix: &[S], depth: usize, columns: usize, packed: &mut [S]) {
-    debug_assert_eq!(packed.len(), packed_len(depth, columns));
+pub fn pack_transposed<S: Scalar>(threads: Threads, matrix: &[S], depth: usize, packed: &mut [S]) {
     each_panel(threads, packed, depth, |start, panel| {
         panel.fill(S::ZERO);
         let rows = matrix.chunks_exact(depth.max(1)).skip(start).take(WIDTH);
@@ -97,7 +96,7 @@ impl<S: Scalar> Packed<S> {
     /// Packs the transpose of `matrix [columns, depth]`, row-major.
     pub fn set_transposed(&mut self, matrix: &[S]) {
         let range = self.range();
-        pack_transposed(Threads::ONE, matrix, self.depth, self.columns, &mut self.data[range]);
+        pack_transposed(Threads::ONE, matrix, self.depth, &mut self.data[range]);
     }
 
     /// The panels.
@@ -259,7 +258,7 @@ mod tests {
                 let (mut packed, mut other) = (vec![value(0, 1.0); packed_len(depth, columns)], Vec::new());
                 other.resize(packed.len(), value(1, 1.0));
                 pack(Threads::ONE, &weights, depth, columns, &mut packed);
-                pack_transposed(Threads::ONE, &transposed, depth, columns, &mut other);
+                pack_transposed(Threads::ONE, &transposed, depth, &mut other);
                 assert_eq!(packed, other);
 
                 // Rows of A with a gap of two elements after the first.

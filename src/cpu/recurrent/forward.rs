@@ -55,7 +55,7 @@ pub fn pack_input<S: Scalar>(
 fn pack<S: Scalar>(threads: Threads, layer: &Layer, w: &Tensors<'_, S>, depth: usize, packed: &mut [S]) {
     let each = packed.len() / layer.directions;
     for (direction, packed) in packed.chunks_exact_mut(each.max(1)).enumerate() {
-        panel::pack_transposed(threads, w.of(direction), depth, layer.gate_width(), packed);
+        panel::pack_transposed(threads, w.of(direction), depth, packed);
     }
 }
 
@@ -91,9 +91,8 @@ pub fn forward<S: Scalar>(
     expect_space(scratch.len(), scratch_len)?;
 
     let each = packed.len() / layer.directions;
-    let widths = [layer.saved_width(), hidden, hidden, hidden, layer.gate_width()];
-    let [of_saved, of_h, of_c, of_y, of_out] = widths;
-    let parts = [(saved, of_saved), (h, of_h), (c, of_c), (y, of_y), (&mut scratch[..scratch_len], of_out)];
+    let out = &mut scratch[..scratch_len];
+    let parts = [(saved, layer.saved_width()), (h, hidden), (c, hidden), (y, hidden), (out, layer.gate_width())];
     partition.run(parts, |task: &Task, [saved, h, c, y, out]| {
         let direction = task.direction();
         let worker = Worker {

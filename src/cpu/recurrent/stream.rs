@@ -122,32 +122,8 @@ impl<S: Scalar> Stack<S> {
         for layer in layers {
             let Layer { inputs, w_ih, w_hh, b_ih, b_hh, h: [h, h_next], c: [c, c_next] } = layer;
             let (input, inputs) = (below.unwrap_or(x), *inputs);
-            Product {
-                packed: w_ih.panels(),
-                depth: inputs,
-                bias: b_ih,
-                runs: 1,
-                a: |row, _| &input[row * inputs..][..inputs],
-                rows: batch,
-                columns: gates,
-                c: |row, column: usize, sums: &[S]| {
-                    saved[row * slots + column..][..sums.len()].copy_from_slice(sums);
-                },
-            }
-            .run();
-            Product {
-                packed: w_hh.panels(),
-                depth: hidden,
-                bias: b_hh,
-                runs: 1,
-                a: |row, _| &h[row * hidden..][..hidden],
-                rows: batch,
-                columns: gates,
-                c: |row, column: usize, sums: &[S]| {
-                    recurrent[row * gates + column..][..sums.len()].copy_from_slice(sums);
-                },
-            }
-            .run();
+            project(w_ih, b_ih, input, [inputs, gates], saved, slots);
+            project(w_hh, b_hh, h, [hidden, gates], recurrent, gates);
             let rows = saved.chunks_exact_mut(slots).zip(recurrent.chunks_exact_mut(gates)).enumerate();
             for (row, (saved, recurrent)) in rows {
                 let own = row * hidden..(row + 1) * hidden;
@@ -167,4 +143,26 @@ impl<S: Scalar> Stack<S> {
         let there = layers.len();
         layers.get_mut(index).ok_or_else(|| Error::invalid("a layer", format!("below {there}"), index))
     }
+}
+
+/// `bias + input·Wᵀ` of `input [rows, depth]` into the first `columns` elements of every `stride` of `out`.
+fn project<S: Scalar>(
+    w: &Packed<S>,
+    bias: &[S],
+    input: &[S],
+    [depth, columns]: [usize; 2],
+    out: &mut [S],
+    stride: usize,
+) {
+    Product {
+        packed: w.panels(),
+        depth,
+        bias,
+        runs: 1,
+        a: |row, _| &input[row * depth..][..depth],
+        rows: input.len() / depth.max(1),
+        columns,
+        c: |row, column: usize, sums: &[S]| out[row * stride + column..][..sums.len()].copy_from_slice(sums),
+    }
+    .run();
 }
