@@ -109,8 +109,15 @@ impl<S: Scalar> Packed<S> {
     }
 }
 
-/// `bias + A·B` for `A [rows, depth]` and `B [depth, columns]` packed. A row of A is made of `runs` slices, one after the
-/// other, `depth` elements in all, of the same lengths in every row. A missing (empty) bias is zero.
+/// Where the rows of a product go.
+pub trait Rows<S> {
+    /// Row `row`, as long as the product has columns.
+    fn row(&mut self, row: usize) -> &mut [S];
+}
+
+/// `bias + A·B`, or that added to what is there, for `A [rows, depth]` and `B [depth, columns]` packed. A row of A is made
+/// of `runs` slices, one after the other, `depth` elements in all, of the same lengths in every row. A missing (empty)
+/// bias is zero.
 pub struct Product<'a, S, A, C> {
     /// B, from [`pack`] or [`pack_transposed`].
     pub packed: &'a [S],
@@ -126,108 +133,141 @@ pub struct Product<'a, S, A, C> {
     pub rows: usize,
     /// Number of columns.
     pub columns: usize,
-    /// Takes, for a row and from a column on, some of the result.
+    /// Whether it is added to what `c` holds.
+    pub adds: bool,
+    /// Whether the last columns come first: a product with the same B right after another finds in the cache what that
+    /// one had last. The result is the same.
+    pub backwards: bool,
+    /// The result.
     pub c: C,
 }
 
-impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: FnMut(usize, usize, &[S])> Product<'_, S, R, C> {
+impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R, C> {
     /// Computes it.
     pub fn run(self) {
         vectorised(self);
     }
 
-    /// Rows `first..first + M` of the columns of Q panels of P vectors each, from `panel` on.
+    /// Rows `first..first + M` of the columns of Q panels of P vectors each, from `panel` on. Sums stay in registers as
+    /// long as whatever names them is a loop over a constant range; slices are shortened to one length beforehand, so that
+    /// the innermost loop checks nothing.
     #[inline(always)]
-    fn block<A: Simd, const M: usize, const P: usize, const Q: usize>(&mut self, arch: A, first: usize, panel: usize) {
-        let start = panel * WIDTH;
-        let mut initial = [[S::ZERO; WIDTH]; Q];
-        let biases = self.bias.iter().skip(start);
-        initial.as_flattened_mut().iter_mut().zip(biases).for_each(|(sum, bias)| *sum = *bias);
-        let initial = initial.map(|panel| std::array::from_fn::<_, P, _>(|p| S::vectors::<A>(&panel)[p]));
-        let mut sums = [initial; M];
-
-        let (weights, _) = S::vectors::<A>(self.packed).as_chunks::<P>();
-        let mut weights: [_; Q] = std::array::from_fn(|q| &weights[(panel + q) * self.depth..][..self.depth]);
+    #[expect(clippy::needless_range_loop, reason = "iterators over arrays of arrays put the sums into memory")]
+    fn block<A: Simd, const M: usize, const P: usize, const Q: usize>(
+        &mut self,
+        arch: A,
+        bias: &[[S; WIDTH]; Q],
+        first: usize,
+        panel: usize,
+    ) {
+        let mut sums = [[[S::splat(arch, S::ZERO); P]; Q]; M];
+        let (vectors, _) = S::vectors::<A>(self.packed).as_chunks::<P>();
+        let mut done = 0;
         for run in 0..self.runs {
-            let rows: [&[S]; M] = std::array::from_fn(|m| (self.a)(first + m, run));
-            let len = rows.first().map_or(0, |row| row.len());
-            let rows = rows.map(|row| &row[..len]);
-            let now = weights.map(|weights| &weights[..len]);
-            weights = weights.map(|weights| &weights[len..]);
+            let mut rows: [&[S]; M] = [&[]; M];
+            for m in 0..M {
+                rows[m] = (self.a)(first + m, run);
+            }
+            let len = rows[0].len();
+            for m in 0..M {
+                rows[m] = &rows[m][..len];
+            }
+            let mut weights: [&[[S::Vector<A>; P]]; Q] = [&[]; Q];
+            for q in 0..Q {
+                weights[q] = &vectors[(panel + q) * self.depth + done..][..len];
+            }
             for k in 0..len {
                 for m in 0..M {
                     let factor = S::splat(arch, rows[m][k]);
                     for q in 0..Q {
                         for p in 0..P {
-                            sums[m][q][p] = S::multiply_add(arch, factor, now[q][k][p], sums[m][q][p]);
+                            sums[m][q][p] = S::multiply_add(arch, factor, weights[q][k][p], sums[m][q][p]);
                         }
                     }
                 }
             }
+            done += len;
         }
-
-        let end = (start + Q * WIDTH).min(self.columns);
-        for (m, sums) in sums.iter().enumerate() {
-            let sums: &[S] = bytemuck::cast_slice(sums.as_flattened());
-            // Of a known length nearly always, which is copied without a call.
-            match end == start + Q * WIDTH {
-                true => (self.c)(first + m, start, &sums[..Q * WIDTH]),
-                false => (self.c)(first + m, start, &sums[..end - start]),
+        let (start, bias) = (panel * WIDTH, bias.as_flattened());
+        for m in 0..M {
+            let sums =
+                bytemuck::cast_slice(sums[m].as_flattened()).iter().zip(bias).map(|(&sum, &bias): (&S, _)| sum + bias);
+            let row = &mut self.c.row(first + m)[start..];
+            // Of a known length nearly always, which makes a few instructions.
+            let known = row.len().min(Q * WIDTH);
+            let row = if known == Q * WIDTH { &mut row[..Q * WIDTH] } else { &mut row[..known] };
+            match self.adds {
+                true => row.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum),
+                false => row.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum),
             }
         }
     }
 
-    /// All rows and columns: panel by panel, and for each panel blocks of rows as even as they come.
+    /// All rows of Q panels, in blocks of rows as even as they come.
     #[inline(always)]
-    fn all<A: Simd, const P: usize>(&mut self, arch: A) {
+    fn panels<A: Simd, const P: usize, const Q: usize>(&mut self, arch: A, panel: usize) {
         /// Calls `block` with the constant that `$size` equals.
         macro_rules! block {
-            ($size:expr, $first:expr, $panel:expr, $panels:literal, $($m:literal)*) => {
+            ($size:expr, $bias:expr, $first:expr, $($m:literal)*) => {
                 match $size {
-                    $($m if $m <= most::<A>(P) => self.block::<A, $m, P, $panels>(arch, $first, $panel),)*
+                    $($m if $m <= most::<A>(P * Q) => self.block::<A, $m, P, Q>(arch, $bias, $first, panel),)*
                     _ => {}
                 }
             };
         }
-        let rows = self.rows;
+        let mut bias = [[S::ZERO; WIDTH]; Q];
+        for (to, from) in bias.as_flattened_mut().iter_mut().zip(self.bias.iter().skip(panel * WIDTH)) {
+            *to = *from;
+        }
+        let blocks = self.rows.div_ceil(most::<A>(P * Q));
+        let mut first = 0;
+        for block in 0..blocks {
+            let size = (self.rows - first).div_ceil(blocks - block);
+            block!(size, &bias, first, 1 2 3 4 5 6 7 8);
+            first += size;
+        }
+    }
+
+    /// These panels, Q at a time, as long as there are Q.
+    #[inline(always)]
+    fn columns<A: Simd, const P: usize, const Q: usize>(&mut self, arch: A, panels: Range<usize>) {
+        let turns = panels.len() / Q;
+        for turn in 0..turns {
+            let turn = if self.backwards { turns - 1 - turn } else { turn };
+            self.panels::<A, P, Q>(arch, panels.start + turn * Q);
+        }
+    }
+
+    /// All rows and columns. Few rows, or few vectors to a panel, would spend their time waiting for the sum before:
+    /// several panels at a time keep busy.
+    #[inline(always)]
+    fn all<A: Simd, const P: usize>(&mut self, arch: A) {
         let panels = self.columns.div_ceil(WIDTH);
-        let mut panel = 0;
-        // So few rows would spend their time waiting for the sum before: several panels at a time keep busy.
-        if rows == 1 {
-            while panel + 4 <= panels {
-                self.block::<A, 1, P, 4>(arch, 0, panel);
-                panel += 4;
+        match (self.rows, P) {
+            (1, _) | (2..4, 1) => {
+                self.columns::<A, P, 4>(arch, 0..panels);
+                self.columns::<A, P, 1>(arch, panels / 4 * 4..panels);
             }
-        }
-        if rows == 2 || rows == 3 {
-            while panel + 2 <= panels {
-                block!(rows, 0, panel, 2, 2 3);
-                panel += 2;
+            (2, _) | (_, 1) => {
+                self.columns::<A, P, 2>(arch, 0..panels);
+                self.columns::<A, P, 1>(arch, panels / 2 * 2..panels);
             }
-        }
-        let blocks = rows.div_ceil(most::<A>(P));
-        for panel in panel..panels {
-            let mut first = 0;
-            for block in 0..blocks {
-                let size = (rows - first).div_ceil(blocks - block);
-                block!(size, first, panel, 1, 1 2 3 4 5 6 7 8 9 10 11 12);
-                first += size;
-            }
+            _ => self.columns::<A, P, 1>(arch, 0..panels),
         }
     }
 }
 
-/// Rows whose sums, P vectors each, fit the registers of A beside one row of the panel and one factor; at least 3.
+/// Rows whose sums, so many vectors each, fit the registers of A beside as many of a panel and some factors; 3 to 8.
 #[inline(always)]
 const fn most<A: Simd>(vectors: usize) -> usize {
     match A::REGISTER_COUNT.saturating_sub(4 + vectors) / vectors {
         0..3 => 3,
-        fit @ 3..12 => fit,
-        _ => 12,
+        fit @ 3..8 => fit,
+        _ => 8,
     }
 }
 
-impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: FnMut(usize, usize, &[S])> WithSimd for Product<'_, S, R, C> {
+impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> WithSimd for Product<'_, S, R, C> {
     type Output = ();
 
     #[inline(always)]
@@ -245,6 +285,17 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: FnMut(usize, usize, &[S])
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Dense<S> {
+        data: Vec<S>,
+        columns: usize,
+    }
+
+    impl<S> Rows<S> for &mut Dense<S> {
+        fn row(&mut self, row: usize) -> &mut [S] {
+            &mut self.data[row * self.columns..][..self.columns]
+        }
+    }
 
     fn agrees<S: Scalar>(tolerance: f64) {
         let value = |i: usize, seed: f64| S::from_f64((i as f64 * 0.9 + seed).sin());
@@ -265,18 +316,31 @@ mod tests {
                 let apart = depth + 2;
                 let a: Vec<S> = (0..rows * apart).map(|i| value(i, 0.2)).collect();
                 let bias: Vec<S> = (0..columns).map(|i| value(i, 0.3)).collect();
-                let mut out = vec![S::ZERO; rows * columns];
                 let runs = [0..1, 3..apart];
                 let part = |r: usize, run: usize| &a[r * apart..][runs[run].clone()];
-                let c = |r: usize, from: usize, sums: &[S]| {
-                    out[r * columns + from..][..sums.len()].copy_from_slice(sums);
-                };
-                Product { packed: &packed, depth, bias: &bias, runs: runs.len(), a: part, rows, columns, c }.run();
-                for (i, got) in out.iter().enumerate() {
-                    let (r, j) = (i / columns, i % columns);
-                    let factors = runs.iter().cloned().flatten().map(|k| a[r * apart + k].to_f64());
-                    let dot: f64 = factors.enumerate().map(|(k, x)| x * weights[k * columns + j].to_f64()).sum();
-                    assert!((got.to_f64() - dot - bias[j].to_f64()).abs() < tolerance);
+                for adds in [false, true] {
+                    let before: Vec<S> = (0..rows * columns).map(|i| value(i, 0.4)).collect();
+                    let mut c = Dense { data: before.clone(), columns };
+                    Product {
+                        packed: &packed,
+                        depth,
+                        bias: &bias,
+                        runs: runs.len(),
+                        a: part,
+                        rows,
+                        columns,
+                        adds,
+                        backwards: adds,
+                        c: &mut c,
+                    }
+                    .run();
+                    for (i, (got, before)) in c.data.iter().zip(&before).enumerate() {
+                        let (r, j) = (i / columns, i % columns);
+                        let factors = runs.iter().cloned().flatten().map(|k| a[r * apart + k].to_f64());
+                        let dot: f64 = factors.enumerate().map(|(k, x)| x * weights[k * columns + j].to_f64()).sum();
+                        let held = if adds { before.to_f64() } else { 0.0 };
+                        assert!((got.to_f64() - dot - bias[j].to_f64() - held).abs() < tolerance);
+                    }
                 }
             }
         }

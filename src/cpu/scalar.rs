@@ -4,7 +4,9 @@ use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
-use crate::cpu::activation;
+use pulp::Simd;
+
+use crate::cpu::activation::{double, single};
 use crate::cpu::simd::Lanes;
 
 mod sealed {
@@ -64,18 +66,14 @@ pub trait Scalar:
     fn is_finite(self) -> bool;
     /// `self·a + b` with one rounding. Slow where the processor has no such instruction.
     fn mul_add(self, a: Self, b: Self) -> Self;
-    /// Hyperbolic tangent; see [`activation`] for its accuracy.
-    fn tanh(self) -> Self;
-    /// `σ(x) = 1 / (1 + e⁻ˣ)`; see [`activation`] for its accuracy.
-    fn sigmoid(self) -> Self;
-    /// [`Scalar::sigmoid`] of every element, in vectors.
-    fn sigmoid_slice(values: &mut [Self]);
-    /// [`Scalar::tanh`] of every element, in vectors.
-    fn tanh_slice(values: &mut [Self]);
+    /// Hyperbolic tangent, in a loop compiled for A; see [`activation`](crate::cpu::activation) for its accuracy.
+    fn tanh<A: Simd>(self) -> Self;
+    /// `σ(x) = 1 / (1 + e⁻ˣ)`, in a loop compiled for A; see [`activation`](crate::cpu::activation) for its accuracy.
+    fn sigmoid<A: Simd>(self) -> Self;
 }
 
 macro_rules! scalar {
-    ($type:ident, $activation:ident) => {
+    ($type:ident, $tanh:expr, $sigmoid:expr) => {
         impl Scalar for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -122,21 +120,15 @@ macro_rules! scalar {
                 $type::mul_add(self, a, b)
             }
             #[inline(always)]
-            fn tanh(self) -> Self {
-                activation::$activation::tanh(self)
+            fn tanh<A: Simd>(self) -> Self {
+                $tanh(self)
             }
             #[inline(always)]
-            fn sigmoid(self) -> Self {
-                activation::$activation::sigmoid(self)
-            }
-            fn sigmoid_slice(values: &mut [Self]) {
-                activation::map(values, activation::$activation::Sigmoid);
-            }
-            fn tanh_slice(values: &mut [Self]) {
-                activation::map(values, activation::$activation::Tanh);
+            fn sigmoid<A: Simd>(self) -> Self {
+                $sigmoid(self)
             }
         }
     };
 }
-scalar!(f32, single);
-scalar!(f64, double);
+scalar!(f32, single::tanh::<A>, single::sigmoid::<A>);
+scalar!(f64, double::tanh, double::sigmoid);

@@ -22,12 +22,14 @@ pub trait Lanes: Copy + Sized {
     fn vectors<A: Simd>(values: &[Self]) -> &[Self::Vector<A>];
     /// `value` in every lane.
     fn splat<A: Simd>(arch: A, value: Self) -> Self::Vector<A>;
+    /// `a + b`.
+    fn plus<A: Simd>(arch: A, a: Self::Vector<A>, b: Self::Vector<A>) -> Self::Vector<A>;
     /// `a·b + c`, in one instruction if A has it.
     fn multiply_add<A: Simd>(arch: A, a: Self::Vector<A>, b: Self::Vector<A>, c: Self::Vector<A>) -> Self::Vector<A>;
 }
 
 macro_rules! lanes {
-    ($type:ident, $vector:ident, $vectors:ident, $splat:ident, $multiply_add:ident) => {
+    ($type:ident, $vector:ident, $vectors:ident, $splat:ident, $add:ident, $multiply_add:ident) => {
         impl Lanes for $type {
             type Vector<A: Simd> = A::$vector;
 
@@ -40,11 +42,15 @@ macro_rules! lanes {
                 arch.$splat(value)
             }
             #[inline(always)]
+            fn plus<A: Simd>(arch: A, a: A::$vector, b: A::$vector) -> A::$vector {
+                arch.$add(a, b)
+            }
+            #[inline(always)]
             fn multiply_add<A: Simd>(arch: A, a: A::$vector, b: A::$vector, c: A::$vector) -> A::$vector {
                 arch.$multiply_add(a, b, c)
             }
         }
     };
 }
-lanes!(f32, f32s, as_simd_f32s, splat_f32s, mul_add_e_f32s);
-lanes!(f64, f64s, as_simd_f64s, splat_f64s, mul_add_e_f64s);
+lanes!(f32, f32s, as_simd_f32s, splat_f32s, add_f32s, mul_add_e_f32s);
+lanes!(f64, f64s, as_simd_f64s, splat_f64s, add_f64s, mul_add_e_f64s);

@@ -71,6 +71,17 @@ impl Pool {
         self.threads
     }
 
+    /// Threads for so many multiply-adds: one where they are done sooner than another thread is awake.
+    pub const fn threads_for(&self, work: usize) -> Threads {
+        const SMALL: usize = 1 << 22;
+        if work <= SMALL { Threads::ONE } else { self.threads }
+    }
+
+    /// Runs `work` with `threads`: on this pool, unless that is one.
+    pub fn run_on<R: Send>(&self, threads: Threads, work: impl FnOnce() -> R + Send) -> R {
+        if threads == Threads::ONE { work() } else { self.run(work) }
+    }
+
     /// Runs `work` on this pool: everything in it that takes a [`Threads`] then uses this pool's threads.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.pool {

@@ -1,11 +1,16 @@
 //! Sums over rows: bias gradients and the sums that losses and norms end with. Always in the same order, from the last
 //! row to the first, so that a sum may go on from what was summed before.
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
+use pulp::{Simd, WithSimd};
 
 use super::gemm::Matrix;
 use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes};
 use crate::cpu::scalar::Scalar;
+use crate::cpu::simd::vectorised;
+use crate::cpu::threads::{Pool, for_each};
 use crate::device::{Device, Element};
 use crate::error::{Result, at_least_one};
 use crate::shader::{Binding, Kernel, fragments};
@@ -127,30 +132,68 @@ impl ColumnSum {
                     },
                 )
             }
-            Target::Cpu(_, precision) => {
+            Target::Cpu(pool, precision) => {
                 let call = self;
-                Ok(cpu_op!(precision, "column_sum", on_cpu(call)))
+                Ok(cpu_op!(precision, "column_sum", on_cpu(call, pool)))
             }
         }
     }
 }
 
-fn on_cpu<S: Scalar + Element>(call: &ColumnSum) -> Result<()> {
+fn on_cpu<S: Scalar + Element>(call: &ColumnSum, pool: &Pool) -> Result<()> {
     let from = call.from.buffer.read::<S>()?;
     let mut to = call.to.buffer.write::<S>()?;
+    let parts = count(call.rows, call.run_rows, call.part_rows);
     let each = call.run_rows.div_ceil(call.part_rows);
-    for part in 0..count(call.rows, call.run_rows, call.part_rows) {
-        let at = call.to.offset + part * call.to.row;
-        let sums = &mut to[at..at + call.columns];
-        if !call.accumulate {
+    let threads = pool.threads_for(call.rows.saturating_mul(call.columns));
+    let apart = call.to.row.max(call.columns);
+    let at_once = parts.div_ceil(threads.count()).max(1);
+    let add = |(turn, sums): (usize, &mut [S])| {
+        for (part, sums) in (turn * at_once..parts).zip(sums.chunks_mut(apart)) {
+            let run = part / each * call.run_rows;
+            let first = run + part % each * call.part_rows;
+            let rows = first..(first + call.part_rows).min(run + call.run_rows).min(call.rows);
+            let (from, sums) = (&from[call.from.offset..], &mut sums[..call.columns]);
+            vectorised(Rows { from, apart: call.from.row, rows, sums, clear: !call.accumulate });
+        }
+    };
+    let turns = to[call.to.offset..].chunks_mut(at_once * apart).take(parts.div_ceil(at_once)).enumerate();
+    pool.run_on(threads, || for_each(threads, turns.collect(), add));
+    Ok(())
+}
+
+/// Rows, and their sums, last row first.
+struct Rows<'a, S> {
+    from: &'a [S],
+    apart: usize,
+    rows: Range<usize>,
+    sums: &'a mut [S],
+    clear: bool,
+}
+
+impl<S: Scalar> WithSimd for Rows<'_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<A: Simd>(self, _: A) {
+        /// Rows that are added at a time, so that sums are loaded and stored less often.
+        const AT_ONCE: usize = 8;
+        let Self { from, apart, rows, sums, clear } = self;
+        if clear {
             sums.fill(S::ZERO);
         }
-        let run = part / each * call.run_rows;
-        let first = run + part % each * call.part_rows;
-        for row in (first..(first + call.part_rows).min(run + call.run_rows).min(call.rows)).rev() {
-            let row = &from[call.from.offset + row * call.from.row..][..call.columns];
-            sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+        let columns = sums.len();
+        let of = |index: usize| &from[index * apart..][..columns];
+        let mut end = rows.end;
+        while end >= rows.start + AT_ONCE {
+            let eight: [&[S]; AT_ONCE] = std::array::from_fn(|i| of(end - 1 - i));
+            for (column, sum) in sums.iter_mut().enumerate() {
+                eight.iter().for_each(|row| *sum += row[column]);
+            }
+            end -= AT_ONCE;
+        }
+        for index in (rows.start..end).rev() {
+            sums.iter_mut().zip(of(index)).for_each(|(sum, value)| *sum += *value);
         }
     }
-    Ok(())
 }

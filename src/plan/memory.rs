@@ -57,7 +57,7 @@ pub struct Layout {
     pub state: usize,
     /// Packed `W_ihᵀ` of one layer, for GPUs.
     pub packed_input: usize,
-    /// GPU: packed `W_hhᵀ` and `b_hh` of one layer. CPU: scratch of the recurrence, with packed weights of one layer where
+    /// GPU: packed `W_hhᵀ` and `b_hh` of one layer. CPU: packed weights of one layer, where
     /// they don't stay packed.
     pub recurrent: usize,
     /// CPU, when nothing is trained: packed weights of each layer. They belong to a binding, as they stay from one
@@ -120,11 +120,8 @@ impl Layout {
         let layer = native::Layer { cell, hidden, directions, batch: BatchShape::new(shape.steps, shape.batch) };
         let packed = |inputs| native::room(layer.forward_packed_len() + layer.input_packed_len(inputs));
         let scratch = match train {
-            true => {
-                let backward = native::room(layer.backward_packed_len()) + layer.backward_scratch_len();
-                (packed(widest) + layer.forward_scratch_len()).max(backward)
-            }
-            false => layer.forward_scratch_len(),
+            true => packed(widest).max(native::room(layer.backward_packed_len())),
+            false => 0,
         };
         let stays_packed = if train || gpu { 0 } else { config.layers };
         // As f32, which the caller's output gradient may be in either precision.
@@ -255,7 +252,7 @@ pub struct Reserve {
 pub struct Workspace {
     /// Packed `W_ihᵀ`.
     pub(crate) packed_input: Buffer,
-    /// Packed `W_hhᵀ`, or the CPU's scratch.
+    /// Packed weights of one layer.
     pub(crate) recurrent: Buffer,
     /// Carried state, where h and c are f16.
     pub(crate) state: Buffer,

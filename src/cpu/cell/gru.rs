@@ -6,21 +6,21 @@
 //! h = (1-z)⊙n + z⊙h_prev
 //! ```
 
+use pulp::Simd;
+
 use super::{BackwardRow, ForwardRow, slots};
 use crate::cpu::scalar::Scalar;
 
 #[inline(always)]
-pub(super) fn forward<S: Scalar>(row: ForwardRow<'_, S>) {
+pub(super) fn forward<A: Simd, S: Scalar>(_: A, row: ForwardRow<'_, S>) {
     let hidden = row.h.len();
     let [r, z, n, q] = slots(row.saved, hidden);
-    let [recurrent_r, recurrent_z, recurrent_n] = slots(row.recurrent, hidden);
-    for (gate, recurrent) in [(&mut *r, recurrent_r), (&mut *z, recurrent_z)] {
-        gate.iter_mut().zip(recurrent).for_each(|(a, b)| *a = (*a + *b).sigmoid());
+    for gate in [&mut *r, &mut *z] {
+        gate.iter_mut().for_each(|x| *x = x.sigmoid::<A>());
     }
-    for ((n, r), b) in n.iter_mut().zip(r).zip(&*recurrent_n) {
-        *n = (*n + *r * *b).tanh();
+    for ((n, r), q) in n.iter_mut().zip(r).zip(q) {
+        *n = (*n + *r * *q).tanh::<A>();
     }
-    q.iter_mut().zip(recurrent_n).for_each(|(q, b)| *q = *b);
     for (((h, h_prev), z), n) in row.h.iter_mut().zip(row.h_prev).zip(z).zip(n) {
         *h = (S::ONE - *z) * *n + *z * *h_prev;
     }
@@ -31,7 +31,7 @@ pub(super) fn forward<S: Scalar>(row: ForwardRow<'_, S>) {
 /// dh_prev = z⊙dh + (through the weights)
 /// ```
 #[inline(always)]
-pub(super) fn backward<S: Scalar>(row: BackwardRow<'_, S>) {
+pub(super) fn backward<A: Simd, S: Scalar>(_: A, row: BackwardRow<'_, S>) {
     let [r, z, n, q] = slots(row.saved, row.dh.len());
     for (((dh, h_prev), z), n) in row.dh.iter_mut().zip(row.h_prev).zip(z).zip(&mut *n) {
         let (dz, dn) = (*dh * (*h_prev - *n), *dh * (S::ONE - *z));

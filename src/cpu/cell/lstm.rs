@@ -5,23 +5,24 @@
 //! c = f⊙c_prev + i⊙g        h = o⊙tanh(c)
 //! ```
 
+use pulp::Simd;
+
 use super::{BackwardRow, ForwardRow, slots};
 use crate::cpu::scalar::Scalar;
 
 #[inline(always)]
-pub(super) fn forward<S: Scalar>(row: ForwardRow<'_, S>) {
+pub(super) fn forward<A: Simd, S: Scalar>(_: A, row: ForwardRow<'_, S>) {
     let hidden = row.h.len();
-    row.saved.iter_mut().zip(&*row.recurrent).for_each(|(a, r)| *a += *r);
     let [i, f, g, o] = slots(row.saved, hidden);
     for gate in [&mut *i, &mut *f, &mut *o] {
-        gate.iter_mut().for_each(|x| *x = x.sigmoid());
+        gate.iter_mut().for_each(|x| *x = x.sigmoid::<A>());
     }
-    g.iter_mut().for_each(|x| *x = x.tanh());
+    g.iter_mut().for_each(|x| *x = x.tanh::<A>());
     for ((((c, c_prev), i), f), g) in row.c.iter_mut().zip(row.c_prev).zip(i).zip(f).zip(g) {
         *c = *f * *c_prev + *i * *g;
     }
     for ((h, c), o) in row.h.iter_mut().zip(row.c).zip(o) {
-        *h = *o * c.tanh();
+        *h = *o * c.tanh::<A>();
     }
 }
 
@@ -30,10 +31,10 @@ pub(super) fn forward<S: Scalar>(row: ForwardRow<'_, S>) {
 /// da_i = dc'⊙g⊙i⊙(1-i)   da_f = dc'⊙c_prev⊙f⊙(1-f)   da_g = dc'⊙i⊙(1-g²)   dc_prev = dc'⊙f
 /// ```
 #[inline(always)]
-pub(super) fn backward<S: Scalar>(row: BackwardRow<'_, S>) {
+pub(super) fn backward<A: Simd, S: Scalar>(_: A, row: BackwardRow<'_, S>) {
     let [i, f, g, o] = slots(row.saved, row.dh.len());
     for (((dh, dc), c), o) in row.dh.iter_mut().zip(&mut *row.dc).zip(row.c).zip(o) {
-        let t = c.tanh();
+        let t = c.tanh::<A>();
         *dc += *dh * *o * (S::ONE - t * t);
         *o = *dh * t * *o * (S::ONE - *o);
         *dh = S::ZERO;

@@ -12,10 +12,10 @@ use crate::cpu::simd::vectorised;
 /// What one forward step of one sequence reads and writes.
 #[derive(Debug)]
 pub struct ForwardRow<'a, S> {
-    /// `saved·H`, slot after slot. In: slots `0..G` hold the input projection `W_ih·x + b_ih`. Out: the saved values.
+    /// `saved·H`, slot after slot. In: slots `0..G` hold the input parts `W_ih·x + b_ih`, and the row's `hidden_slots`
+    /// name the slot with the recurrent part `W_hh·h_prev + b_hh` of each gate; where that is the gate's own, it holds the
+    /// sum. Out: the saved values.
     pub saved: &'a mut [S],
-    /// `G·H`: the recurrent projection `W_hh·h_prev + b_hh`. Left with anything.
-    pub recurrent: &'a mut [S],
     /// `H`: the state before the step.
     pub h_prev: &'a [S],
     /// `H`: the cell state before the step; empty for a cell without one.
@@ -60,8 +60,8 @@ macro_rules! declare {
             type Output = ();
 
             #[inline(always)]
-            fn with_simd<A: Simd>(self, _: A) {
-                match self.cell { $(Cell::$id => $stem::forward(self.row),)* }
+            fn with_simd<A: Simd>(self, arch: A) {
+                match self.cell { $(Cell::$id => $stem::forward(arch, self.row),)* }
             }
         }
 
@@ -69,8 +69,8 @@ macro_rules! declare {
             type Output = ();
 
             #[inline(always)]
-            fn with_simd<A: Simd>(self, _: A) {
-                match self.cell { $(Cell::$id => $stem::backward(self.row),)* }
+            fn with_simd<A: Simd>(self, arch: A) {
+                match self.cell { $(Cell::$id => $stem::backward(arch, self.row),)* }
             }
         }
     };

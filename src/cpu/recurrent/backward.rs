@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Layer, Tensors, expect, expect_space, running};
+use super::{Layer, Slots, Tensors, expect, running};
 use crate::cpu::cell::{self, BackwardRow};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
@@ -49,15 +49,8 @@ pub fn pack_backward<S: Scalar>(
 }
 
 /// Runs all steps of `layer` backward: `dh += dy`, the cell, then `dh ← direct part + da·W_hh`, for each step, sequence
-/// and direction, as `partition` deals them out. `packed` is from [`pack_backward`]; `scratch` has at least
-/// [`Layer::backward_scratch_len`] elements, and what it holds does not matter.
-pub fn backward<S: Scalar>(
-    partition: &Partition,
-    layer: &Layer,
-    packed: &[S],
-    buffers: Backward<'_, S>,
-    scratch: &mut [S],
-) -> Result<()> {
+/// and direction, as `partition` deals them out. `packed` is from [`pack_backward`].
+pub fn backward<S: Scalar>(partition: &Partition, layer: &Layer, packed: &[S], buffers: Backward<'_, S>) -> Result<()> {
     layer.check()?;
     let times = buffers.dy.map_or(usize::MAX, |dy| dy.len() / layer.state_len());
     layer.check_lengths(buffers.lengths, times)?;
@@ -69,14 +62,12 @@ pub fn backward<S: Scalar>(
     expect("dh", buffers.dh.len(), &layer.shape(1, hidden, true))?;
     expect("dc", buffers.dc.len(), &layer.shape(1, hidden, has_c))?;
     buffers.dy.map_or(Ok(()), |dy| expect("dy", dy.len(), &layer.shape(times, hidden, true)))?;
-    expect_space(scratch.len(), layer.backward_scratch_len())?;
 
     partition.check(batch, layer.directions)?;
     let Backward { saved, h, c, dy, dh, dc, lengths, first_step } = buffers;
     let each = packed.len() / layer.directions;
-    let out = &mut scratch[..layer.backward_scratch_len()];
-    let parts = [(saved, layer.saved_width()), (dh, hidden), (dc, hidden), (out, hidden)];
-    partition.run(parts, |task: &Task, [saved, dh, dc, out]| {
+    let parts = [(saved, layer.saved_width()), (dh, hidden), (dc, hidden)];
+    partition.run(parts, |task: &Task, [saved, dh, dc]| {
         let direction = task.direction();
         let worker = Worker {
             layer,
@@ -89,7 +80,6 @@ pub fn backward<S: Scalar>(
             dy,
             dh,
             dc,
-            out,
             lengths,
             first_step,
         };
@@ -110,7 +100,6 @@ struct Worker<'a, S> {
     dy: Option<&'a [S]>,
     dh: Part<'a, S>,
     dc: Part<'a, S>,
-    out: Part<'a, S>,
     lengths: &'a [u32],
     first_step: usize,
 }
@@ -160,7 +149,7 @@ impl<'a, S: Scalar> Worker<'a, S> {
         let running = running(self.lengths, self.rows.clone(), self.first_step + step);
         // The gradients on the recurrent side, gate after gate.
         let slots = self.layer.cell.row().hidden_slots;
-        let (saved, out) = (&self.saved, &mut self.out);
+        let saved = &self.saved;
         Product {
             packed: self.packed,
             depth: self.layer.gate_width(),
@@ -169,16 +158,11 @@ impl<'a, S: Scalar> Worker<'a, S> {
             a: |row, run: usize| &saved.row(step, running.start + row)[slots[run] * hidden..][..hidden],
             rows: running.len(),
             columns: hidden,
-            c: |row, column: usize, sums: &[S]| {
-                out.row_mut(0, running.start + row)[column..column + sums.len()].copy_from_slice(sums);
-            },
+            // A sequence that does not run at this step has nothing but zeros to add.
+            adds: true,
+            backwards: step % 2 == 1,
+            c: Slots { part: &mut self.dh, place: |row| (0, running.start + row), columns: 0..hidden },
         }
         .run();
-        for row in running {
-            if self.runs_at(row, step) {
-                let through = self.out.row(0, row);
-                self.dh.row_mut(0, row).iter_mut().zip(through).for_each(|(dh, x)| *dh += *x);
-            }
-        }
     }
 }

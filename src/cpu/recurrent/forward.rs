@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Layer, Projection, Tensors, expect, expect_space, running};
+use super::{Layer, Projection, Slots, Tensors, expect, running};
 use crate::cpu::cell::{self, ForwardRow};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
@@ -16,6 +16,9 @@ pub struct Forward<'a, S> {
     pub projection: Option<Projection<'a, S>>,
     /// Out: the saved values, zero at padded steps.
     pub saved: &'a mut [S],
+    /// Whether these are wanted; without, and with a projection, a part of `saved` is used again and again, and what it
+    /// holds afterwards does not matter.
+    pub keeps: bool,
     /// In: block 0, the initial states. Out: the states after each step; at padded steps the sequence's last.
     pub h: &'a mut [S],
     /// As `h`, for the cell state; empty for a cell without one.
@@ -33,7 +36,16 @@ pub fn pack_forward<S: Scalar>(threads: Threads, layer: &Layer, w_hh: &Tensors<'
     layer.check()?;
     layer.check_tensors("weight_hh", w_hh, layer.hidden)?;
     expect("the packed weights", packed.len(), &[layer.forward_packed_len()])?;
-    pack(threads, layer, w_hh, layer.hidden, packed);
+    let mut rest = packed;
+    for direction in 0..layer.directions {
+        let w = w_hh.of(direction);
+        for group in layer.groups() {
+            let (now, after) = rest.split_at_mut(panel::packed_len(layer.hidden, group.columns.len()));
+            let rows = group.columns.start * layer.hidden..group.columns.end * layer.hidden;
+            panel::pack_transposed(threads, &w[rows], layer.hidden, now);
+            rest = after;
+        }
+    }
     Ok(())
 }
 
@@ -48,34 +60,28 @@ pub fn pack_input<S: Scalar>(
     layer.check()?;
     layer.check_tensors("weight_ih", w_ih, inputs)?;
     expect("the packed input weights", packed.len(), &[layer.input_packed_len(inputs)])?;
-    pack(threads, layer, w_ih, inputs, packed);
+    let each = packed.len() / layer.directions;
+    for (direction, packed) in packed.chunks_exact_mut(each.max(1)).enumerate() {
+        panel::pack_transposed(threads, w_ih.of(direction), inputs, packed);
+    }
     Ok(())
 }
 
-fn pack<S: Scalar>(threads: Threads, layer: &Layer, w: &Tensors<'_, S>, depth: usize, packed: &mut [S]) {
-    let each = packed.len() / layer.directions;
-    for (direction, packed) in packed.chunks_exact_mut(each.max(1)).enumerate() {
-        panel::pack_transposed(threads, w.of(direction), depth, packed);
-    }
-}
-
-/// Runs all steps of `layer`: `recurrent = W_hh·h[s] + b_hh`, then the cell, for each step s, sequence and direction, as
-/// `partition` deals them out. `packed` is from [`pack_forward`]; `scratch` has at least [`Layer::forward_scratch_len`]
-/// elements, and what it holds does not matter.
+/// Runs all steps of `layer`: `W_hh·h[s] + b_hh` into the saved values, then the cell, for each step s, sequence and
+/// direction, as `partition` deals them out. `packed` is from [`pack_forward`].
 pub fn forward<S: Scalar>(
     partition: &Partition,
     layer: &Layer,
     packed: &[S],
     b_hh: Option<Tensors<'_, S>>,
     buffers: Forward<'_, S>,
-    scratch: &mut [S],
 ) -> Result<()> {
     layer.check()?;
     if let Some(b_hh) = &b_hh {
         layer.check_tensors("bias_hh", b_hh, 1)?;
     }
     layer.check_lengths(buffers.lengths, usize::MAX)?;
-    let Forward { projection, saved, h, c, y, lengths, first_step } = buffers;
+    let Forward { projection, saved, keeps, h, c, y, lengths, first_step } = buffers;
     let (steps, batch, hidden) = (layer.batch.steps, layer.batch.batch, layer.hidden);
     let end = first_step + steps;
     let needed = lengths.iter().map(|&length| length as usize).max().unwrap_or(0).max(end);
@@ -87,26 +93,23 @@ pub fn forward<S: Scalar>(
     expect("y", y.len(), &layer.shape(times, hidden, !y.is_empty()))?;
     projection.iter().try_for_each(|projection| projection.check(layer, needed))?;
     partition.check(batch, layer.directions)?;
-    let scratch_len = layer.forward_scratch_len();
-    expect_space(scratch.len(), scratch_len)?;
 
     let each = packed.len() / layer.directions;
-    let out = &mut scratch[..scratch_len];
-    let parts = [(saved, layer.saved_width()), (h, hidden), (c, hidden), (y, hidden), (out, layer.gate_width())];
-    partition.run(parts, |task: &Task, [saved, h, c, y, out]| {
+    let parts = [(saved, layer.saved_width()), (h, hidden), (c, hidden), (y, hidden)];
+    partition.run(parts, |task: &Task, [saved, h, c, y]| {
         let direction = task.direction();
         let worker = Worker {
             layer,
             rows: task.rows(),
             direction,
             projection,
+            keeps: keeps || projection.is_none(),
             packed: &packed[direction * each..][..each],
             bias: b_hh.map_or(&[], |bias| bias.of(direction)),
             saved,
             h,
             c,
             y,
-            out,
             lengths,
             first_step,
         };
@@ -121,13 +124,13 @@ struct Worker<'a, S> {
     rows: Range<usize>,
     direction: usize,
     projection: Option<Projection<'a, S>>,
+    keeps: bool,
     packed: &'a [S],
     bias: &'a [S],
     saved: Part<'a, S>,
     h: Part<'a, S>,
     c: Part<'a, S>,
     y: Part<'a, S>,
-    out: Part<'a, S>,
     lengths: &'a [u32],
     first_step: usize,
 }
@@ -142,44 +145,48 @@ impl<S: Scalar> Worker<'_, S> {
         let at_once = ROWS.div_ceil(self.rows.len().max(1));
         for first in (0..steps).step_by(at_once) {
             let block = first..steps.min(first + at_once);
-            self.project(block.clone());
-            block.for_each(|step| self.step(step));
+            let saved_first = if self.keeps { first } else { 0 };
+            self.project(block.clone(), saved_first);
+            block.for_each(|step| self.step(step, step - first + saved_first));
         }
     }
 
-    /// Makes the input projections of some steps.
-    fn project(&mut self, steps: Range<usize>) {
-        let Self { layer, direction, lengths, first_step, ref rows, .. } = *self;
-        let Some(projection) = &self.projection else { return };
-        let saved = &mut self.saved;
-        let range = first_step + steps.start..first_step + steps.end;
-        projection.run(layer, direction, lengths, range, rows.clone(), |step, row, column, sums| {
-            saved.row_mut(step - first_step, row)[column..column + sums.len()].copy_from_slice(sums);
-        });
+    /// Makes the input projections of some steps, in `saved` from block `to` on.
+    fn project(&mut self, steps: Range<usize>, to: usize) {
+        let Self { layer, direction, lengths, first_step, ref rows, ref mut saved, .. } = *self;
+        if let Some(projection) = &self.projection {
+            let steps = first_step + steps.start..first_step + steps.end;
+            projection.run(layer, direction, lengths, steps, rows.clone(), saved, to);
+        }
     }
 
-    fn step(&mut self, step: usize) {
-        let (hidden, width) = (self.layer.hidden, self.layer.gate_width());
+    /// One step, of which block `at` of `saved` has the projections.
+    fn step(&mut self, step: usize, at: usize) {
+        let hidden = self.layer.hidden;
         let now = self.first_step + step;
         let running = running(self.lengths, self.rows.clone(), now);
-        let (h, out) = (&self.h, &mut self.out);
-        Product {
-            packed: self.packed,
-            depth: hidden,
-            bias: self.bias,
-            runs: 1,
-            a: |row, _| h.row(step, running.start + row),
-            rows: running.len(),
-            columns: width,
-            c: |row, column: usize, sums: &[S]| {
-                out.row_mut(0, running.start + row)[column..column + sums.len()].copy_from_slice(sums);
-            },
+        let mut packed = self.packed;
+        for group in self.layer.groups() {
+            let h = &self.h;
+            Product {
+                packed,
+                depth: hidden,
+                bias: self.bias.get(group.columns.clone()).unwrap_or_default(),
+                runs: 1,
+                a: |row, _| h.row(step, running.start + row),
+                rows: running.len(),
+                columns: group.columns.len(),
+                adds: group.adds,
+                backwards: step % 2 == 1,
+                c: Slots { part: &mut self.saved, place: |row| (at, running.start + row), columns: group.slots },
+            }
+            .run();
+            packed = &packed[panel::packed_len(hidden, group.columns.len())..];
         }
-        .run();
         for row in self.rows.clone() {
             let (h_prev, h) = self.h.step(step, row);
             let (c_prev, c) = self.c.step(step, row);
-            let saved = self.saved.row_mut(step, row);
+            let saved = self.saved.row_mut(at, row);
             let length = self.lengths[row] as usize;
             if length <= now {
                 h.copy_from_slice(h_prev);
@@ -188,8 +195,7 @@ impl<S: Scalar> Worker<'_, S> {
                 self.y.row_mut(now, row).fill(S::ZERO);
                 continue;
             }
-            let recurrent = self.out.row_mut(0, row);
-            cell::forward(self.layer.cell, ForwardRow { saved, recurrent, h_prev, c_prev, h, c });
+            cell::forward(self.layer.cell, ForwardRow { saved, h_prev, c_prev, h, c });
             let time = if self.direction == 0 { now } else { length - 1 - now };
             let y = self.y.row_mut(time, row);
             y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);

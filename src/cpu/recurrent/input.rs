@@ -1,8 +1,11 @@
 //! What a layer reads, row by row, and the product of it with the input weights.
 
-use super::{Layer, Tensors, expect};
+use std::ops::Range;
+
+use super::{Layer, Slots, Tensors, expect};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
+use crate::cpu::threads::Part;
 use crate::error::Result;
 
 /// Where the rows of a layer's input are.
@@ -84,16 +87,17 @@ impl<'a, S: Scalar> Projection<'a, S> {
         }
     }
 
-    /// `W_ih·x + b_ih` of sequences `rows` at `steps`, in one direction. Gives `store` the step and the row, the column,
-    /// and what is from there on.
+    /// `W_ih·x + b_ih` of sequences `rows` at `steps`, in one direction, into the first slots of `saved` from block `to` on.
+    #[expect(clippy::too_many_arguments, reason = "what a task knows")]
     pub(super) fn run(
         &self,
         layer: &Layer,
         direction: usize,
         lengths: &[u32],
-        steps: std::ops::Range<usize>,
-        rows: std::ops::Range<usize>,
-        mut store: impl FnMut(usize, usize, usize, &[S]),
+        steps: Range<usize>,
+        rows: Range<usize>,
+        saved: &mut Part<'_, S>,
+        to: usize,
     ) {
         /// Rows that a product is made of at a time, so that where they are is looked up once.
         const ROWS: usize = 96;
@@ -108,7 +112,7 @@ impl<'a, S: Scalar> Projection<'a, S> {
             for (index, (place, slices)) in places.iter_mut().zip(&mut slices).take(count).enumerate() {
                 let at = first + index;
                 let (step, row) = (steps.start + at / each, rows.start + at % each);
-                *place = (step, row);
+                *place = (to + at / each, row);
                 for (run, slice) in slices.iter_mut().take(runs).enumerate() {
                     *slice = self.slice(layer, direction, lengths[row] as usize, step, row, run);
                 }
@@ -121,10 +125,9 @@ impl<'a, S: Scalar> Projection<'a, S> {
                 a: |at: usize, run: usize| slices[at][run],
                 rows: count,
                 columns,
-                c: |at: usize, column, sums: &[S]| {
-                    let (step, row) = places[at];
-                    store(step, row, column, sums);
-                },
+                adds: false,
+                backwards: false,
+                c: Slots { part: saved, place: |at: usize| places[at], columns: 0..columns },
             }
             .run();
         }

@@ -33,8 +33,9 @@ pub use stream::{LayerWeights, Stack};
 
 use crate::cell::Cell;
 use crate::config::BatchShape;
-use crate::cpu::panel::{self, WIDTH};
+use crate::cpu::panel::{self, Rows, WIDTH};
 use crate::cpu::scalar::Scalar;
+use crate::cpu::threads::Part;
 use crate::error::{Error, Result, at_least_one};
 
 /// One layer and the batch that it runs on.
@@ -112,8 +113,13 @@ impl Layer {
     }
 
     /// Elements of the weights packed by [`pack_forward`].
-    pub const fn forward_packed_len(&self) -> usize {
-        self.directions * panel::packed_len(self.hidden, self.gate_width())
+    pub fn forward_packed_len(&self) -> usize {
+        self.directions * self.groups().map(|group| panel::packed_len(self.hidden, group.columns.len())).sum::<usize>()
+    }
+
+    /// The gates, by where their recurrent parts go.
+    fn groups(&self) -> impl Iterator<Item = Group> {
+        groups(self.cell, self.hidden)
     }
 
     /// Elements of the weights of `inputs` inputs packed by [`pack_input`].
@@ -121,19 +127,9 @@ impl Layer {
         self.directions * panel::packed_len(inputs, self.gate_width())
     }
 
-    /// Elements of scratch that [`forward`] needs.
-    pub const fn forward_scratch_len(&self) -> usize {
-        self.batch.batch * self.directions * self.gate_width()
-    }
-
     /// Elements of the weights packed by [`pack_backward`].
     pub const fn backward_packed_len(&self) -> usize {
         self.directions * panel::packed_len(self.gate_width(), self.hidden)
-    }
-
-    /// Elements of scratch that [`backward`] needs.
-    pub const fn backward_scratch_len(&self) -> usize {
-        self.state_len()
     }
 
     /// An error when a size is zero, there are more than two directions, or the buffers can't be addressed.
@@ -174,6 +170,43 @@ impl Layer {
     }
 }
 
+/// Gates one after the other whose recurrent parts `W_hh·h + b_hh` go one after the other into a row of saved values.
+struct Group {
+    /// Rows of `weight_hh`.
+    columns: Range<usize>,
+    /// Columns of the row.
+    slots: Range<usize>,
+    /// Whether they are added to the input parts, which are there.
+    adds: bool,
+}
+
+/// The groups of a cell with `hidden` units. A gate whose recurrent part has a slot of its own does not add it.
+fn groups(cell: Cell, hidden: usize) -> impl Iterator<Item = Group> {
+    let runs = cell.row().hidden_slots.chunk_by(|slot, next| slot + 1 == *next);
+    runs.scan(0, move |gate, slots| {
+        let (first, slot) = (*gate, slots.first().copied()?);
+        *gate += slots.len();
+        let wide = |from: usize| from * hidden..(from + slots.len()) * hidden;
+        Some(Group { columns: wide(first), slots: wide(slot), adds: slot == first })
+    })
+}
+
+/// Some columns of a part's rows, for a product to write.
+struct Slots<'p, 'a, S, P> {
+    part: &'p mut Part<'a, S>,
+    /// Block and row of a row of the product.
+    place: P,
+    columns: Range<usize>,
+}
+
+impl<S, P: Fn(usize) -> (usize, usize)> Rows<S> for Slots<'_, '_, S, P> {
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> &mut [S] {
+        let (block, row) = (self.place)(row);
+        &mut self.part.row_mut(block, row)[self.columns.clone()]
+    }
+}
+
 /// An error when a buffer does not have exactly the elements of `shape`.
 fn expect(name: &str, len: usize, shape: &[usize]) -> Result<()> {
     if len == shape.iter().product::<usize>() {
@@ -195,11 +228,11 @@ pub const fn room(len: usize) -> usize {
     len.saturating_add(WIDTH)
 }
 
-/// `len` elements of `workspace` from a cache-line boundary on, and the rest; an error when it is not [`room`] for them.
-pub fn aligned<S: Scalar>(workspace: &mut [S], len: usize) -> Result<(&mut [S], &mut [S])> {
+/// `len` elements of `workspace` from a cache-line boundary on; an error when it is not [`room`] for them.
+pub fn aligned<S: Scalar>(workspace: &mut [S], len: usize) -> Result<&mut [S]> {
     expect_space(workspace.len(), room(len))?;
     let start = workspace.as_ptr().align_offset(LINE).min(WIDTH);
-    Ok(workspace[start..].split_at_mut(len))
+    Ok(&mut workspace[start..start + len])
 }
 
 /// The `len` elements of `workspace` that [`aligned`] gave, to read.

@@ -1,9 +1,11 @@
 //! A stack of layers in one direction, one time step a call: on the calling thread, without a lock or an allocation.
 
-use super::expect;
+use std::ops::Range;
+
+use super::{Group, expect, groups};
 use crate::cell::Cell;
 use crate::cpu::cell::{self, ForwardRow};
-use crate::cpu::panel::{Packed, Product, zeros};
+use crate::cpu::panel::{Packed, Product, Rows, zeros};
 use crate::cpu::scalar::Scalar;
 use crate::error::{Error, Result, at_least_one};
 
@@ -29,15 +31,14 @@ pub struct Stack<S> {
     layers: Vec<Layer<S>>,
     /// `[B, saved·H]` of the layer at work.
     saved: Vec<S>,
-    /// `[B, G·H]`.
-    recurrent: Vec<S>,
 }
 
 #[derive(Clone, Debug)]
 struct Layer<S> {
     inputs: usize,
     w_ih: Packed<S>,
-    w_hh: Packed<S>,
+    /// Of each [`Group`].
+    w_hh: Vec<Packed<S>>,
     b_ih: Vec<S>,
     b_hh: Vec<S>,
     /// `[B, H]` before the step, and room for it after.
@@ -60,7 +61,9 @@ impl<S: Scalar> Stack<S> {
             Ok(Layer {
                 inputs,
                 w_ih: Packed::new(inputs, gates)?,
-                w_hh: Packed::new(hidden, gates)?,
+                w_hh: groups(cell, hidden)
+                    .map(|group| Packed::new(hidden, group.columns.len()))
+                    .collect::<Result<_>>()?,
                 b_ih: Vec::with_capacity(gates),
                 b_hh: Vec::with_capacity(gates),
                 h: [zeros("a state", state)?, zeros("a state", state)?],
@@ -73,7 +76,6 @@ impl<S: Scalar> Stack<S> {
             hidden,
             layers: (0..layers).map(layer).collect::<Result<_>>()?,
             saved: zeros("the gates", state * cell.saved())?,
-            recurrent: zeros("the gates", batch * gates)?,
         })
     }
 
@@ -89,7 +91,9 @@ impl<S: Scalar> Stack<S> {
             }
         }
         layer.w_ih.set_transposed(weights.w_ih);
-        layer.w_hh.set_transposed(weights.w_hh);
+        for (Group { columns, .. }, w_hh) in groups(self.cell, hidden).zip(&mut layer.w_hh) {
+            w_hh.set_transposed(&weights.w_hh[columns.start * hidden..columns.end * hidden]);
+        }
         for (held, given) in [(&mut layer.b_ih, weights.b_ih), (&mut layer.b_hh, weights.b_hh)] {
             held.clear();
             held.extend_from_slice(given);
@@ -115,22 +119,25 @@ impl<S: Scalar> Stack<S> {
 
     /// One step: `x [B, I]` in; the states are then those after it.
     pub fn step(&mut self, x: &[S]) -> Result<()> {
-        let Self { cell, batch, hidden, ref mut layers, ref mut saved, ref mut recurrent } = *self;
+        let Self { cell, batch, hidden, ref mut layers, ref mut saved } = *self;
         let (gates, slots) = (cell.gates() * hidden, cell.saved() * hidden);
         expect("x", x.len(), &[batch, layers.first().map_or(0, |layer| layer.inputs)])?;
         let mut below: Option<&[S]> = None;
         for layer in layers {
             let Layer { inputs, w_ih, w_hh, b_ih, b_hh, h: [h, h_next], c: [c, c_next] } = layer;
             let (input, inputs) = (below.unwrap_or(x), *inputs);
-            project(w_ih, b_ih, input, [inputs, gates], saved, slots);
-            project(w_hh, b_hh, h, [hidden, gates], recurrent, gates);
-            let rows = saved.chunks_exact_mut(slots).zip(recurrent.chunks_exact_mut(gates)).enumerate();
-            for (row, (saved, recurrent)) in rows {
+            let of_input = Group { columns: 0..gates, slots: 0..gates, adds: false };
+            project(w_ih, b_ih, input, inputs, of_input, saved, slots);
+            for (group, w_hh) in groups(cell, hidden).zip(w_hh) {
+                let bias = b_hh.get(group.columns.clone()).unwrap_or_default();
+                project(w_hh, bias, h, hidden, group, saved, slots);
+            }
+            for (row, saved) in saved.chunks_exact_mut(slots).enumerate() {
                 let own = row * hidden..(row + 1) * hidden;
                 let of_c = if c.is_empty() { 0..0 } else { own.clone() };
                 let (c_prev, c) = (&c[of_c.clone()], &mut c_next[of_c]);
                 let (h_prev, h) = (&h[own.clone()], &mut h_next[own]);
-                cell::forward(cell, ForwardRow { saved, recurrent, h_prev, c_prev, h, c });
+                cell::forward(cell, ForwardRow { saved, h_prev, c_prev, h, c });
             }
             std::mem::swap(h, h_next);
             std::mem::swap(c, c_next);
@@ -145,12 +152,27 @@ impl<S: Scalar> Stack<S> {
     }
 }
 
-/// `bias + input·Wᵀ` of `input [rows, depth]` into the first `columns` elements of every `stride` of `out`.
+/// Some columns of rows of `stride` elements.
+struct Strided<'a, S> {
+    data: &'a mut [S],
+    stride: usize,
+    columns: Range<usize>,
+}
+
+impl<S> Rows<S> for Strided<'_, S> {
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> &mut [S] {
+        &mut self.data[row * self.stride..][self.columns.clone()]
+    }
+}
+
+/// `bias + input·Wᵀ` of `input [rows, depth]` to where `group` says in every `stride` elements of `out`.
 fn project<S: Scalar>(
     w: &Packed<S>,
     bias: &[S],
     input: &[S],
-    [depth, columns]: [usize; 2],
+    depth: usize,
+    group: Group,
     out: &mut [S],
     stride: usize,
 ) {
@@ -161,8 +183,10 @@ fn project<S: Scalar>(
         runs: 1,
         a: |row, _| &input[row * depth..][..depth],
         rows: input.len() / depth.max(1),
-        columns,
-        c: |row, column: usize, sums: &[S]| out[row * stride + column..][..sums.len()].copy_from_slice(sums),
+        columns: group.columns.len(),
+        adds: group.adds,
+        backwards: false,
+        c: Strided { data: out, stride, columns: group.slots },
     }
     .run();
 }

@@ -55,10 +55,12 @@ pub(super) fn on_cpu<S: Scalar + Element>(call: &Gemm, pool: &threads::Pool) -> 
             Mapped::B => Mat::row_major(&gathered, k, n)?,
             _ => Mat::new(b, k, n, call.b.row, call.b.column)?,
         };
-        let threads = pool.threads();
+        let threads = pool.threads_for(m.saturating_mul(n).saturating_mul(k));
         if call.mapped == Mapped::C || call.accumulate == Accumulate::After {
             let mut product = vec![S::ZERO; m * n];
-            pool.run(|| gemm(threads, S::ONE, left, right, S::ZERO, MatMut::row_major(&mut product, m, n)?))?;
+            pool.run_on(threads, || {
+                gemm(threads, S::ONE, left, right, S::ZERO, MatMut::row_major(&mut product, m, n)?)
+            })?;
             for (row, product) in product.chunks_exact_mut(n).enumerate() {
                 let row = match (call.mapped, map) {
                     (Mapped::C, Some((map, lengths))) => map.row_with_padding(lengths, row, direction == 1),
@@ -88,7 +90,7 @@ pub(super) fn on_cpu<S: Scalar + Element>(call: &Gemm, pool: &threads::Pool) -> 
             keep = S::ONE;
         }
         let c = MatMut::new(c, m, n, call.c.row, call.c.column)?;
-        pool.run(|| gemm(threads, S::ONE, left, right, keep, c))?;
+        pool.run_on(threads, || gemm(threads, S::ONE, left, right, keep, c))?;
     }
     Ok(())
 }

@@ -81,6 +81,8 @@ pub struct Chunk {
     pub lengths: Buffer,
     /// `[steps, B, D, saved, H]`.
     pub saved: Buffer,
+    /// Whether saved values are kept for backward; without, what forward leaves there is of no concern.
+    pub keeps: bool,
     /// `[steps + 1, B, D, H]`.
     pub h: Buffer,
     /// The same, for cells that have it.
@@ -118,9 +120,10 @@ pub struct Weights {
     pub w_hh: Matrix,
     /// `b_hh [G·H]` of each direction.
     pub b_hh: Option<Matrix>,
-    /// GPU: `[D][H + 1, G·H]`, packed anew before each forward. CPU: scratch.
+    /// GPU: `[D][H + 1, G·H]`, packed anew before each forward. CPU: weights
+    /// packed anew by each pass, in training.
     pub workspace: Buffer,
-    /// CPU: where weights stay packed from call to call; none where they are packed anew, in the scratch.
+    /// CPU: where weights stay packed from call to call; none where they are packed anew, in the workspace.
     pub packed: Option<native::Packed>,
 }
 

@@ -38,14 +38,12 @@ pub(super) struct Crew {
 impl Crew {
     /// For work of `chunk` with `packed` elements to pack, where they don't stay packed.
     pub(super) fn new(pool: &Arc<Pool>, chunk: &Chunk, packed: usize) -> Self {
-        /// Multiply-adds that are done sooner than another thread is awake.
-        const SMALL: usize = 1 << 20;
         let Chunk { cell, hidden, directions, batch, steps, .. } = *chunk;
         let inputs = chunk.input.as_ref().map_or(0, |input| input.width);
         let terms = cell.gates().saturating_mul(hidden).saturating_mul(hidden + inputs);
         let work = terms.saturating_mul(batch * directions).saturating_mul(steps);
-        let threads = if work <= SMALL { Threads::ONE } else { pool.threads() };
-        let packers = if packed <= SMALL { Threads::ONE } else { pool.threads() };
+        // An element is packed in about the time of four multiply-adds.
+        let (threads, packers) = (pool.threads_for(work), pool.threads_for(packed.saturating_mul(4)));
         Self { pool: pool.clone(), partition: Partition::new(threads, batch, directions), packers }
     }
 
@@ -92,7 +90,6 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let (mut saved, mut h) = (chunk.saved.write::<S>()?, chunk.h.write::<S>()?);
     let mut c = chunk.c.as_ref().map(|c| c.write::<S>()).transpose()?;
     let mut y = chunk.output.as_ref().map(|y| y.write::<S>()).transpose()?;
-    let mut workspace = weights.workspace.write::<S>()?;
 
     let [recurrent_len, input_len] = chunk.forward_packed();
     let len = recurrent_len + input_len;
@@ -112,7 +109,7 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let (saved, h, c, y) =
         (&mut saved[..], &mut h[..], c.as_deref_mut().unwrap_or_default(), y.as_deref_mut().unwrap_or_default());
     let (lengths, source, first_step) = (&lengths[..], source.as_deref(), chunk.first_step);
-    let mut steps = |packed: &[S], scratch: &mut [S]| {
+    let mut steps = |packed: &[S]| {
         let (packed, of_input) = packed.split_at(recurrent_len);
         let projection = input.zip(source).map(|(input, source)| cpu::Projection {
             packed: of_input,
@@ -123,28 +120,29 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
             },
         });
         let (saved, h, c, y) = (&mut *saved, &mut *h, &mut *c, &mut *y);
-        let buffers = cpu::Forward { projection, saved, h, c, y, lengths, first_step };
-        cpu::forward(&crew.partition, &layer, packed, b_hh, buffers, scratch)
+        let keeps = chunk.keeps;
+        let buffers = cpu::Forward { projection, saved, keeps, h, c, y, lengths, first_step };
+        cpu::forward(&crew.partition, &layer, packed, b_hh, buffers)
     };
     let Some(kept) = &weights.packed else {
-        let (packed, scratch) = cpu::aligned(&mut workspace, len)?;
+        let mut workspace = weights.workspace.write::<S>()?;
+        let packed = cpu::aligned(&mut workspace, len)?;
         return crew.run(true, |threads| {
             pack(threads, packed)?;
-            steps(packed, scratch)
+            steps(packed)
         });
     };
     let other = input.map_or(Ok(0), |input| input.w_ih.buffer.writes::<S>())?;
     let now = weights.w_hh.buffer.writes::<S>()?.wrapping_add(other).wrapping_add(1);
     if kept.of.load(Ordering::Relaxed) != now {
         let mut room = kept.buffer.write::<S>()?;
-        let (packed, _) = cpu::aligned(&mut room, len)?;
+        let packed = cpu::aligned(&mut room, len)?;
         crew.run(true, |threads| pack(threads, packed))?;
         kept.of.store(now, Ordering::Relaxed);
     }
     let room = kept.buffer.read::<S>()?;
     let packed = cpu::aligned_ref(&room, len)?;
-    let scratch = &mut workspace[..];
-    crew.run(false, |_| steps(packed, scratch))
+    crew.run(false, |_| steps(packed))
 }
 
 /// All steps of a chunk backward.
@@ -174,9 +172,9 @@ pub(super) fn backward<S: Scalar + Element>(
         first_step: chunk.first_step,
     };
     let w_hh = tensors("weight_hh", &w_hh, &weights.w_hh, chunk.directions, layer.gate_width() * layer.hidden)?;
-    let (packed, scratch) = cpu::aligned(&mut workspace, layer.backward_packed_len())?;
+    let packed = cpu::aligned(&mut workspace, layer.backward_packed_len())?;
     crew.run(true, |threads| {
         cpu::pack_backward(threads, &layer, &w_hh, packed)?;
-        cpu::backward(&crew.partition, &layer, packed, buffers, scratch)
+        cpu::backward(&crew.partition, &layer, packed, buffers)
     })
 }

@@ -253,6 +253,7 @@ impl Binding<'_> {
             steps: steps.len(),
             lengths: self.lengths.clone(),
             saved,
+            keeps: rnn.mode == Mode::Train,
             h,
             c,
             carry: (!self.workspace.state.is_empty()).then(|| self.workspace.state.clone()),
