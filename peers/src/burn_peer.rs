@@ -1,4 +1,5 @@
-//! Burn's recurrent layers on its wgpu backend, as its users get them: default features, fusion and autotune on.
+//! Burn's recurrent layers on its wgpu backend, as its users get them (default features, fusion and autotune on), or on
+//! Flex, its CPU backend.
 //!
 //! Burn has a pair of linear layers a gate, `[inputs, outputs]` each, and batches first. Its equations are PyTorch's: the
 //! GRU with `reset_after`, its default, has the recurrent bias of n inside `r ⊙ (…)`, and z keeps the old state.
@@ -15,8 +16,9 @@ use crate::case::{Case, GRADIENTS, Results, swap, transpose};
 use crate::peer::{Peer, Run, Sample};
 use crate::shapes::{Mode, Shape};
 
-/// Burn on one adapter.
+/// Burn on one adapter, or on the CPU.
 pub struct Burn {
+    name: &'static str,
     device: Device,
 }
 
@@ -54,13 +56,18 @@ impl Burn {
         let (device, setup) = options.init_with_setup().context("opening Burn's wgpu device")?;
         let info = setup.adapter.get_info();
         ensure!(info.name == ours.name(), "Burn took the adapter `{}`, this engine `{}`", info.name, ours.name());
-        Ok(Self { device })
+        Ok(Self { name: "burn-wgpu", device })
+    }
+
+    /// On the CPU.
+    pub fn flex() -> Self {
+        Self { name: "burn-flex", device: Device::flex() }
     }
 }
 
 impl Peer for Burn {
     fn name(&self) -> String {
-        "burn-wgpu".to_string()
+        self.name.to_string()
     }
 
     fn version(&self) -> String {

@@ -2,18 +2,23 @@
 
 mod bars;
 mod burn_peer;
+mod candle_peer;
 mod case;
 mod measure;
+mod onnx;
 mod ours;
 mod peer;
+mod process;
 mod record;
+mod roofline;
+mod served;
 mod session;
 mod shapes;
 mod table;
-mod torch_peer;
+mod tract_peer;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 use clap::Parser;
@@ -22,10 +27,10 @@ use wgpu_rnn::{Cell, Device, DeviceKind, Precision};
 use crate::burn_peer::Burn;
 use crate::ours::Ours;
 use crate::peer::Peer;
+use crate::process::{Process, Python};
 use crate::record::{Record, today};
 use crate::session::{Place, Session};
 use crate::shapes::{Mode, Shape};
-use crate::torch_peer::{Python, Torch};
 
 /// Times this engine and other libraries in turn, and checks that they compute the same.
 #[derive(Parser)]
@@ -44,7 +49,7 @@ struct Args {
     /// Modes.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "forward,training")]
     modes: Vec<Mode>,
-    /// Leave Burn out.
+    /// Leave Burn, candle and tract out.
     #[arg(long)]
     no_burn: bool,
     /// Python with PyTorch; without one, or where it has no PyTorch for the device, PyTorch is left out.
@@ -53,9 +58,15 @@ struct Args {
     /// It is an error when PyTorch has to be left out.
     #[arg(long)]
     need_torch: bool,
-    /// `torch_rnn.py`.
-    #[arg(long, default_value = "peers/torch_rnn.py")]
-    torch_script: PathBuf,
+    /// Folder of `torch_rnn.py` and `onnx_rnn.py`.
+    #[arg(long, default_value = "peers")]
+    scripts: PathBuf,
+    /// Threads of each side on the CPU, one table after the other.
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    threads: Vec<usize>,
+    /// Answers the requests of another one of these programs for a library.
+    #[arg(long, hide = true)]
+    serve: Option<String>,
     /// Folder of the records.
     #[arg(long, default_value = "benches/record")]
     out: PathBuf,
@@ -78,7 +89,8 @@ struct Shapes(Vec<Shape>);
 
 fn main() -> ExitCode {
     env_logger::init();
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    match args.serve.as_deref().map_or_else(|| run(&args), |name| served::serve(name).map(|()| true)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -112,7 +124,9 @@ fn run(args: &Args) -> Result<bool> {
         let record = (!args.no_record).then(|| Record::new(&args.out, &adapter, &date));
         session.enter(Place { kind, adapter, record });
         let shapes = args.shapes.clone().map_or_else(|| Shape::named(kind == "gpu"), |shapes| shapes.0);
-        for (device, mut peers) in pairings(args, device)? {
+        for (device, mut peers, threads) in pairings(args, device)? {
+            session.peak =
+                threads.map(|threads| Ok::<_, anyhow::Error>((threads, roofline::peak(threads)?))).transpose()?;
             let mut ours = Ours::new(&device, Precision::Full);
             for shape in &shapes {
                 for cell in shape.cells(&args.cells) {
@@ -126,21 +140,39 @@ fn run(args: &Args) -> Result<bool> {
     Ok(session.finish(args.check))
 }
 
-/// This engine's devices, each with the peers that are compared with it.
-fn pairings(args: &Args, device: &Device) -> Result<Vec<(Device, Vec<Box<dyn Peer>>)>> {
+/// A device of this engine, the peers that are compared with it, and on the CPU the threads of each.
+type Pairing = (Device, Vec<Box<dyn Peer>>, Option<usize>);
+
+/// All that there are on a device.
+fn pairings(args: &Args, device: &Device) -> Result<Vec<Pairing>> {
     let kind = device.kind_name();
     let python = python(args, kind)?;
-    let torch = |name: &str| python.as_ref().map(|python| Torch::start(python, name)).transpose();
+    let torch = |name: &str| python.as_ref().map(|python| Process::start(python.torch(name), name)).transpose();
     if kind == "cpu" {
         // Threads for threads: each side gets as many.
         let there = std::thread::available_parallelism().map_or(1, usize::from);
         let mut pairings = Vec::new();
-        for threads in (1..=2).filter(|&threads| threads <= there) {
+        for &threads in args.threads.iter().filter(|&&threads| threads <= there) {
             let mut peers: Vec<Box<dyn Peer>> = Vec::new();
-            if let Some(torch) = torch(&format!("torch-cpu-{threads}-threads"))? {
-                peers.push(Box::new(torch));
+            peers.extend(torch(&format!("torch-cpu-{threads}-threads"))?.map(|peer| Box::new(peer) as Box<dyn Peer>));
+            if let Some(python) = &python {
+                match python.lacks_onnx() {
+                    None => {
+                        let name = format!("onnxruntime-{threads}-threads");
+                        peers.push(Box::new(Process::start(python.onnx(&name), &name)?));
+                    }
+                    Some(why) => println!("ONNX Runtime is left out: {why}"),
+                }
             }
-            pairings.push((Device::cpu_with_threads(threads)?, peers));
+            for name in served::NAMES.iter().filter(|_| !args.no_burn) {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["--serve", name]).env("RAYON_NUM_THREADS", threads.to_string());
+                peers.push(Box::new(Process::start(command, &format!("{name}-{threads}-threads"))?));
+            }
+            for peer in &peers {
+                println!("{} {}", peer.name(), peer.version());
+            }
+            pairings.push((Device::cpu_with_threads(threads)?, peers, Some(threads)));
         }
         return Ok(pairings);
     }
@@ -156,7 +188,7 @@ fn pairings(args: &Args, device: &Device) -> Result<Vec<(Device, Vec<Box<dyn Pee
             peers.push(Box::new(torch));
         }
     }
-    Ok(vec![(device.clone(), peers)])
+    Ok(vec![(device.clone(), peers, None)])
 }
 
 /// The Python to run PyTorch with on a `kind` of device, if there is one.
@@ -165,8 +197,8 @@ fn python(args: &Args, kind: &str) -> Result<Option<Python>> {
         (_, "software") => Some("it has no software adapter".to_string()),
         (None, _) => Some("no --python".to_string()),
         (Some(program), _) => {
-            let python = Python { program: program.clone(), script: args.torch_script.clone() };
-            match python.lacks(kind == "gpu") {
+            let python = Python { program: program.clone(), scripts: args.scripts.clone() };
+            match python.lacks_torch(kind == "gpu") {
                 None => return Ok(Some(python)),
                 why => why,
             }

@@ -9,6 +9,7 @@ use crate::measure::{Median, alternate};
 use crate::ours::Ours;
 use crate::peer::{Peer, Run};
 use crate::record::{Detail, Memory, Record, Time, rounded};
+use crate::roofline::Roofline;
 use crate::shapes::{Mode, Shape};
 use crate::table::{self, Line};
 
@@ -29,9 +30,12 @@ pub struct Place {
 /// What has been compared so far, and where the next comparison is.
 #[derive(Default)]
 pub struct Session {
+    /// On the CPU: threads, and GFLOP/s of a large product on them.
+    pub peak: Option<(usize, f64)>,
     place: Place,
     left: Vec<Place>,
     lines: Vec<Line>,
+    rooflines: Vec<Roofline>,
     failures: Vec<String>,
 }
 
@@ -75,6 +79,12 @@ impl Session {
                 self.write("-detail", vec![self.detail(&case, &engine, median)])?;
             }
             self.lines.push(self.line(&case, None, median, None, None, Verdict::default()));
+        }
+        if let Some((threads, peak)) = self.peak {
+            let (alone, _) = alternate(mine.as_mut(), None)?;
+            let roofline = Roofline::new(&case, threads, &self.place.adapter, alone.wall_ms, peak);
+            self.write("-roofline", vec![roofline.clone()])?;
+            self.rooflines.push(roofline);
         }
         for peer in peers {
             let compared = match peer.precision() {
@@ -202,6 +212,9 @@ impl Session {
     pub fn finish(mut self, check: bool) -> bool {
         self.enter(Place::default());
         println!("\n{}", table::text(&self.lines));
+        for roofline in &self.rooflines {
+            println!("{}", roofline.text());
+        }
         for place in &self.left {
             if place.kind == "software" {
                 println!("{} is a software adapter: of its times only the ratios mean something.", place.adapter);

@@ -1,4 +1,5 @@
-//! PyTorch in a process of its own, `torch_rnn.py --serve`, which answers one JSON request a line.
+//! A peer in a process of its own, which answers one JSON request a line: PyTorch (`torch_rnn.py --serve`), ONNX Runtime
+//! (`onnx_rnn.py --serve`), and the libraries of [`served`](crate::served), whose threads are then their own as well.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -11,11 +12,12 @@ use serde_json::{Value, json};
 use wgpu_rnn::{Cell, Precision};
 
 use crate::case::{Case, GRADIENTS, Results, Tolerance};
+use crate::onnx;
 use crate::peer::{Peer, Run, Sample};
 use crate::shapes::{Mode, Shape};
 
-/// PyTorch as one peer, such as `torch-cpu-2-threads`.
-pub struct Torch {
+/// A running peer, such as `torch-cpu-2-threads`.
+pub struct Process {
     name: String,
     version: String,
     adapter: String,
@@ -26,16 +28,16 @@ pub struct Torch {
 }
 
 struct Layer<'a> {
-    torch: &'a mut Torch,
+    process: &'a mut Process,
     shape: Shape,
     cell: Cell,
     mode: Mode,
 }
 
-/// How PyTorch is started.
+/// A Python, and the folder of the scripts.
 pub struct Python {
     pub program: PathBuf,
-    pub script: PathBuf,
+    pub scripts: PathBuf,
 }
 
 /// Any answer.
@@ -51,11 +53,35 @@ struct Answer {
 
 impl Python {
     /// Why PyTorch can't be run with it, on a CUDA GPU if that is asked for; `None` when it can.
-    pub fn lacks(&self, cuda: bool) -> Option<String> {
-        let code = match cuda {
+    pub fn lacks_torch(&self, cuda: bool) -> Option<String> {
+        self.fails(match cuda {
             true => "import torch, sys; sys.exit(0 if torch.cuda.is_available() else 'PyTorch finds no CUDA GPU')",
             false => "import torch",
-        };
+        })
+    }
+
+    /// Why ONNX Runtime can't be run with it; `None` when it can.
+    pub fn lacks_onnx(&self) -> Option<String> {
+        self.fails("import onnxruntime")
+    }
+
+    /// Serves PyTorch as the peer `name`.
+    pub fn torch(&self, name: &str) -> Command {
+        self.serve("torch_rnn.py", name)
+    }
+
+    /// Serves ONNX Runtime as the peer `name`.
+    pub fn onnx(&self, name: &str) -> Command {
+        self.serve("onnx_rnn.py", name)
+    }
+
+    fn serve(&self, script: &str, name: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(self.scripts.join(script)).args(["--serve", name]);
+        command
+    }
+
+    fn fails(&self, code: &str) -> Option<String> {
         match Command::new(&self.program).args(["-c", code]).output() {
             Ok(output) if output.status.success() => None,
             Ok(output) => {
@@ -68,16 +94,15 @@ impl Python {
     }
 }
 
-impl Torch {
+impl Process {
     /// Starts the peer `name`.
-    pub fn start(python: &Python, name: &str) -> Result<Self> {
-        let mut command = Command::new(&python.program);
-        command.arg(&python.script).args(["--serve", name]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("starting {}", python.program.display()))?;
+    pub fn start(mut command: Command, name: &str) -> Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             bail!("no pipes to {name}")
         };
-        let mut torch = Self {
+        let mut process = Self {
             name: name.to_string(),
             version: String::new(),
             adapter: String::new(),
@@ -86,10 +111,10 @@ impl Torch {
             answers: BufReader::new(answers),
             folder: tempfile::tempdir()?,
         };
-        let hello = torch.answer()?;
-        torch.version = hello.version.unwrap_or_default();
-        torch.adapter = hello.adapter.unwrap_or_default();
-        Ok(torch)
+        let hello = process.answer()?;
+        process.version = hello.version.unwrap_or_default();
+        process.adapter = hello.adapter.unwrap_or_default();
+        Ok(process)
     }
 
     /// The GPU or processor that it runs on.
@@ -117,7 +142,7 @@ impl Torch {
     }
 }
 
-impl Drop for Torch {
+impl Drop for Process {
     /// Closing its input ends it.
     fn drop(&mut self) {
         self.requests = None;
@@ -125,7 +150,7 @@ impl Drop for Torch {
     }
 }
 
-impl Peer for Torch {
+impl Peer for Process {
     fn name(&self) -> String {
         self.name.clone()
     }
@@ -139,7 +164,7 @@ impl Peer for Torch {
     }
 
     fn tolerance(&self) -> Option<Tolerance> {
-        let exact = self.name.ends_with("-f32") || self.name.ends_with("-threads");
+        let exact = self.name.ends_with("-f32") || self.name.ends_with("-threads") || self.name.ends_with("-thread");
         exact.then_some(Tolerance { output: 1e-4, gradient: 1e-3 })
     }
 
@@ -147,27 +172,36 @@ impl Peer for Torch {
         let (path, shape) = (self.folder.path().join("case"), case.shape.clone());
         let tensors = case.parameters().map(|(_, values)| values);
         write(&path, [case.x.as_slice()].into_iter().chain(tensors))?;
+        let runs_onnx = self.name.starts_with("onnxruntime") || self.name.starts_with("tract");
+        if runs_onnx && case.mode == Mode::Training {
+            return Ok(None);
+        }
+        let model = self.folder.path().join("model.onnx");
+        if runs_onnx {
+            fs::write(&model, onnx::model(case)?).with_context(|| format!("writing {}", model.display()))?;
+        }
         self.request(&json!({
             "do": "load",
             "path": path,
+            "model": model,
             "cell": case.cell.name(),
             "mode": case.mode.name(),
             "shape": [shape.steps, shape.batch, shape.input, shape.hidden],
         }))?;
-        Ok(Some(Box::new(Layer { torch: self, shape, cell: case.cell, mode: case.mode })))
+        Ok(Some(Box::new(Layer { process: self, shape, cell: case.cell, mode: case.mode })))
     }
 }
 
 impl Run for Layer<'_> {
     fn once(&mut self) -> Result<Sample> {
-        let answer = self.torch.request(&json!({ "do": "once" }))?;
+        let answer = self.process.request(&json!({ "do": "once" }))?;
         let wall_ms = answer.wall_ms.context("no time in the answer")?;
         Ok(Sample { wall_ms, gpu_ms: answer.gpu_ms, dispatches: None })
     }
 
     fn results(&mut self) -> Result<Results> {
-        let path = self.torch.folder.path().join("results");
-        self.torch.request(&json!({ "do": "results", "path": path }))?;
+        let path = self.process.folder.path().join("results");
+        self.process.request(&json!({ "do": "results", "path": path }))?;
         let mut rest = read(&path)?.into_iter();
         let Shape { input, hidden, .. } = self.shape;
         let (rows, gates) = (self.shape.rows(), self.cell.gates() * hidden);
@@ -180,22 +214,24 @@ impl Run for Layer<'_> {
                 GRADIENTS.into_iter().zip(lengths).map(|(name, len)| (name, take(len))).collect()
             }
         };
-        ensure!(rest.next().is_none(), "{} gave more values than asked for", self.torch.name);
+        ensure!(rest.next().is_none(), "{} gave more values than asked for", self.process.name);
         Ok(Results { y, gradients })
     }
 
     /// What its allocator held of the GPU at most; nothing on the CPU.
     fn memory(&mut self) -> Result<Option<u64>> {
-        Ok(self.torch.request(&json!({ "do": "memory" }))?.bytes)
+        Ok(self.process.request(&json!({ "do": "memory" }))?.bytes)
     }
 }
 
-fn write<'a>(path: &Path, tensors: impl Iterator<Item = &'a [f32]>) -> Result<()> {
+/// Floats as bytes, one tensor after the other.
+pub fn write<'a>(path: &Path, tensors: impl Iterator<Item = &'a [f32]>) -> Result<()> {
     let bytes: Vec<u8> = tensors.flatten().flat_map(|value| value.to_ne_bytes()).collect();
     fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
-fn read(path: &Path) -> Result<Vec<f32>> {
+/// What [`write`] has written.
+pub fn read(path: &Path) -> Result<Vec<f32>> {
     let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     Ok(bytes.chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect())
 }

@@ -1,0 +1,65 @@
+//! tract, which runs ONNX models forward, on the calling thread.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use tract_onnx::prelude::*;
+
+use crate::case::{Case, Results};
+use crate::onnx;
+use crate::peer::{Peer, Run, Sample};
+use crate::shapes::Mode;
+
+/// tract.
+pub struct Tract;
+
+struct Layer {
+    model: Arc<TypedRunnableModel>,
+    x: Tensor,
+}
+
+impl Peer for Tract {
+    fn name(&self) -> String {
+        "tract".to_string()
+    }
+
+    fn version(&self) -> String {
+        crate::record::locked("tract-onnx")
+    }
+
+    fn load(&mut self, case: &Case) -> Result<Option<Box<dyn Run + '_>>> {
+        if case.mode == Mode::Training {
+            return Ok(None);
+        }
+        let model = tract_onnx::onnx().model_for_read(&mut onnx::model(case)?.as_slice())?;
+        let model = model.into_optimized()?.into_runnable()?;
+        let x = Tensor::from_shape(&[case.shape.steps, case.shape.batch, case.shape.input], &case.x)?;
+        Ok(Some(Box::new(Layer { model, x })))
+    }
+}
+
+impl Layer {
+    fn run(&self) -> Result<TValue> {
+        let outputs = self.model.run(tvec!(self.x.clone().into()))?;
+        outputs.into_iter().next().context("tract gave no output")
+    }
+}
+
+impl Run for Layer {
+    fn once(&mut self) -> Result<Sample> {
+        let start = Instant::now();
+        let y = self.run()?;
+        let wall_ms = start.elapsed().as_secs_f64() * 1e3;
+        drop(y);
+        Ok(Sample { wall_ms, ..Sample::default() })
+    }
+
+    fn results(&mut self) -> Result<Results> {
+        let y = self.run()?;
+        Ok(Results { y: y.to_plain_array_view::<f32>()?.iter().copied().collect(), gradients: Vec::new() })
+    }
+
+    fn memory(&mut self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+}
