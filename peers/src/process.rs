@@ -49,6 +49,8 @@ struct Answer {
     wall_ms: Option<f64>,
     gpu_ms: Option<f64>,
     bytes: Option<u64>,
+    /// Whether the library has no such layer or mode.
+    lacks: Option<bool>,
 }
 
 impl Python {
@@ -180,7 +182,7 @@ impl Peer for Process {
         if runs_onnx {
             fs::write(&model, onnx::model(case)?).with_context(|| format!("writing {}", model.display()))?;
         }
-        self.request(&json!({
+        let answer = self.request(&json!({
             "do": "load",
             "path": path,
             "model": model,
@@ -188,6 +190,9 @@ impl Peer for Process {
             "mode": case.mode.name(),
             "shape": [shape.steps, shape.batch, shape.input, shape.hidden],
         }))?;
+        if answer.lacks == Some(true) {
+            return Ok(None);
+        }
         Ok(Some(Box::new(Layer { process: self, shape, cell: case.cell, mode: case.mode })))
     }
 }

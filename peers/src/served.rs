@@ -50,8 +50,8 @@ pub fn serve(name: &str) -> Result<()> {
     let mut request = next()?;
     // A case is served until another is to be loaded.
     while let Some(load) = request {
-        match case(&load).and_then(|case| peer.load(&case)?.context("no such layer or mode")) {
-            Ok(mut run) => {
+        match case(&load).and_then(|case| peer.load(&case)) {
+            Ok(Some(mut run)) => {
                 answer(json!({}))?;
                 request = loop {
                     match next()? {
@@ -59,6 +59,10 @@ pub fn serve(name: &str) -> Result<()> {
                         other => break other,
                     }
                 };
+            }
+            Ok(None) => {
+                answer(json!({ "lacks": true }))?;
+                request = next()?;
             }
             Err(error) => {
                 answer(json!({ "error": format!("{error:#}") }))?;
@@ -101,7 +105,8 @@ fn case(request: &Request) -> Result<Case> {
     let cell: Cell = cell.parse()?;
     let mode = if mode == Mode::Forward.name() { Mode::Forward } else { Mode::Training };
     let [steps, batch, input, hidden] = *shape;
-    let shape = Shape { name: "served".to_string(), cell: None, steps, batch, input, hidden };
+    let sizes = format!("{steps},{batch},{input},{hidden}");
+    let shape = Shape { name: sizes, cell: None, steps, batch, input, hidden };
     let rows = cell.gates() * hidden;
     let mut values = read(path)?.into_iter();
     let mut take = |len: usize| -> Vec<f32> { values.by_ref().take(len).collect() };

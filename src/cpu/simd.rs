@@ -6,7 +6,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Runs `op` compiled for the best instruction set found: AVX2 with FMA (and AVX-512 where pulp is built with it) on
+/// Runs `op` compiled for the best instruction set found: AVX-512, or AVX2 with FMA, on
 /// x86-64, NEON on AArch64. What `op` calls must be `#[inline(always)]`, or it is compiled for the baseline only.
 #[inline]
 pub fn vectorised<Op: WithSimd>(op: Op) -> Op::Output {
