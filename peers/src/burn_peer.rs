@@ -4,8 +4,6 @@
 //! Burn has a pair of linear layers a gate, `[inputs, outputs]` each, and batches first. Its equations are PyTorch's: the
 //! GRU with `reset_after`, its default, has the recurrent bias of n inside `r ⊙ (…)`, and z keeps the old state.
 
-use std::time::Instant;
-
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use burn::module::Param;
 use burn::nn::{GateController, Gru, GruConfig, Linear, Lstm, LstmConfig};
@@ -173,11 +171,7 @@ impl Layer {
 
 impl Run for Layer {
     fn once(&mut self) -> Result<Sample> {
-        let start = Instant::now();
-        let left = self.run()?;
-        let wall_ms = start.elapsed().as_secs_f64() * 1e3;
-        drop(left);
-        Ok(Sample { wall_ms, ..Sample::default() })
+        Sample::of(|| self.run())
     }
 
     fn results(&mut self) -> Result<Results> {

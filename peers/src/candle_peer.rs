@@ -1,7 +1,6 @@
 //! candle's `nn::rnn` on the CPU.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor, Var};
@@ -87,11 +86,7 @@ impl Layer {
 
 impl Run for Layer {
     fn once(&mut self) -> Result<Sample> {
-        let start = Instant::now();
-        let left = self.run()?;
-        let wall_ms = start.elapsed().as_secs_f64() * 1e3;
-        drop(left);
-        Ok(Sample { wall_ms, ..Sample::default() })
+        Sample::of(|| self.run())
     }
 
     fn results(&mut self) -> Result<Results> {

@@ -1,6 +1,8 @@
 //! What a library implements to be compared: [`Peer`] makes a [`Run`] of a [`Case`], and a run can be repeated, read and
 //! asked for its memory. A peer is one file; [`ours`](crate::ours) is measured through the same trait.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use wgpu_rnn::Precision;
 
@@ -49,4 +51,15 @@ pub struct Sample {
     pub gpu_ms: Option<f64>,
     /// Dispatches, where they are counted.
     pub dispatches: Option<usize>,
+}
+
+impl Sample {
+    /// The wall-clock time of `work`, without that of dropping what it gives.
+    pub fn of<T>(work: impl FnOnce() -> Result<T>) -> Result<Self> {
+        let start = Instant::now();
+        let left = work()?;
+        let wall_ms = start.elapsed().as_secs_f64() * 1e3;
+        drop(left);
+        Ok(Self { wall_ms, ..Self::default() })
+    }
 }

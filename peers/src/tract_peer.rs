@@ -1,7 +1,5 @@
 //! tract, which runs ONNX models forward, on the calling thread.
 
-use std::time::Instant;
-
 use anyhow::{Context, Result};
 use tract_onnx::prelude::*;
 
@@ -53,11 +51,7 @@ impl Layer {
 
 impl Run for Layer {
     fn once(&mut self) -> Result<Sample> {
-        let start = Instant::now();
-        let y = self.run()?;
-        let wall_ms = start.elapsed().as_secs_f64() * 1e3;
-        drop(y);
-        Ok(Sample { wall_ms, ..Sample::default() })
+        Sample::of(|| self.run())
     }
 
     fn results(&mut self) -> Result<Results> {
