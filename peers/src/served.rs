@@ -80,7 +80,7 @@ fn answer(answer: serde_json::Value) -> Result<()> {
 }
 
 fn done(run: &mut dyn Run, request: &Request) -> serde_json::Value {
-    let answer = || match request.what.as_str() {
+    let mut answer = || match request.what.as_str() {
         "once" => Ok(json!({ "wall_ms": run.once()?.wall_ms })),
         "results" => {
             let results = run.results()?;
@@ -92,7 +92,6 @@ fn done(run: &mut dyn Run, request: &Request) -> serde_json::Value {
         "memory" => Ok(json!({ "bytes": run.memory()? })),
         other => Err(anyhow!("no request `{other}`")),
     };
-    let mut answer = answer;
     answer().unwrap_or_else(|error: anyhow::Error| json!({ "error": format!("{error:#}") }))
 }
 

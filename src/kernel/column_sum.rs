@@ -10,7 +10,7 @@ use super::gemm::Matrix;
 use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
-use crate::cpu::threads::{Pool, for_each};
+use crate::cpu::threads::{Pool, Threads, for_each};
 use crate::device::{Device, Element};
 use crate::error::{Result, at_least_one};
 use crate::shader::{Binding, Kernel, fragments};
@@ -146,7 +146,7 @@ fn on_cpu<S: Scalar + Element>(call: &ColumnSum, pool: &Pool) -> Result<()> {
     let parts = count(call.rows, call.run_rows, call.part_rows);
     let each = call.run_rows.div_ceil(call.part_rows);
     let threads = pool.threads_for(call.rows.saturating_mul(call.columns));
-    let apart = call.to.row.max(call.columns);
+    let apart = call.to.row.max(call.columns).max(1);
     let at_once = parts.div_ceil(threads.count()).max(1);
     let add = |(turn, sums): (usize, &mut [S])| {
         for (part, sums) in (turn * at_once..parts).zip(sums.chunks_mut(apart)) {
@@ -158,7 +158,10 @@ fn on_cpu<S: Scalar + Element>(call: &ColumnSum, pool: &Pool) -> Result<()> {
         }
     };
     let turns = to[call.to.offset..].chunks_mut(at_once * apart).take(parts.div_ceil(at_once)).enumerate();
-    pool.run_on(threads, || for_each(threads, turns.collect(), add));
+    match threads {
+        Threads::ONE => turns.for_each(add),
+        _ => pool.run(|| for_each(threads, turns.collect(), add)),
+    }
     Ok(())
 }
 

@@ -57,8 +57,8 @@ pub struct Layout {
     pub state: usize,
     /// Packed `W_ihᵀ` of one layer, for GPUs.
     pub packed_input: usize,
-    /// GPU: packed `W_hhᵀ` and `b_hh` of one layer. CPU: packed weights of one layer, where
-    /// they don't stay packed.
+    /// GPU: packed `W_hhᵀ` and `b_hh` of one layer. CPU: packed weights of one layer, where they don't
+    /// stay packed.
     pub recurrent: usize,
     /// CPU, when nothing is trained: packed weights of each layer. They belong to a binding, as they stay from one
     /// recording to the next.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::input::ROWS;
 use super::{Layer, Projection, Slots, Tensors, expect, running};
 use crate::cpu::cell::{self, ForwardRow};
 use crate::cpu::panel::{self, Product};
@@ -136,11 +137,8 @@ struct Worker<'a, S> {
 }
 
 impl<S: Scalar> Worker<'_, S> {
-    /// Some steps are projected at a time, so many that weights are read for enough rows, so few that what comes out is
-    /// still in the cache when its step is run.
+    /// Some steps are projected at a time.
     fn run(mut self) {
-        /// Rows that are projected at a time.
-        const ROWS: usize = 96;
         let steps = self.layer.batch.steps;
         let at_once = ROWS.div_ceil(self.rows.len().max(1));
         for first in (0..steps).step_by(at_once) {

@@ -39,6 +39,10 @@ pub struct Projection<'a, S> {
     pub input: Input<'a, S>,
 }
 
+/// Rows that are projected at a time: so many that weights are read for enough of them and that where they are is looked up
+/// once, so few that what comes out is still in the cache when its step is run.
+pub(super) const ROWS: usize = 96;
+
 impl<'a, S: Scalar> Projection<'a, S> {
     /// Width of a row.
     fn width(&self, layer: &Layer) -> usize {
@@ -99,8 +103,6 @@ impl<'a, S: Scalar> Projection<'a, S> {
         saved: &mut Part<'_, S>,
         to: usize,
     ) {
-        /// Rows that a product is made of at a time, so that where they are is looked up once.
-        const ROWS: usize = 96;
         let (width, columns, runs, each) = (self.width(layer), layer.gate_width(), self.runs(layer), rows.len());
         let packed = panel::packed_len(width, columns);
         let packed = &self.packed[direction * packed..][..packed];
