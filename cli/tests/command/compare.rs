@@ -194,10 +194,8 @@ fn a_text_is_modelled_in_bits_per_character() {
     let place = Place::new();
     let text =
         place.file("poem.txt", &"the sea, the sea, the open sea! the blue, the fresh, the ever free. ".repeat(330));
-    let ran = place.compare(&["--device", "cpu", "--text", path(&text), "--seconds", "3", "--seed", "3"]);
-    assert!(ran.took < Duration::from_secs(40), "{:?}", ran.took);
-    ran.succeeded();
-    let results = check(&place, "cpu", 3);
+    place.compare(&["--device", "cpu", "--text", path(&text), "--seed", "2"]).succeeded();
+    let results = check(&place, "cpu", 2);
     assert_eq!(
         (&results["error_name"], &results["error_unit"]),
         (&Value::from("bits per character"), &Value::from("bits"))
@@ -207,10 +205,13 @@ fn a_text_is_modelled_in_bits_per_character() {
     assert!(naive > 2.0 && naive < 5.0, "{naive}");
     for run in results["runs"].as_array().unwrap() {
         assert!(number(&run["validation_error"]) < naive, "{run}");
-        // Loss and error are in the same unit: of a text that repeats itself they are nearly the same.
-        let last = run["curve"].as_array().unwrap().last().unwrap();
-        let ratio = number(&last["train_loss"]) / number(&last["validation_error"]);
-        assert!((0.8..1.25).contains(&ratio), "{last}");
+        // Loss and error are in the same unit: of a text that repeats itself they are nearly the same, the more so of a
+        // model that has learnt nothing yet.
+        let curve = run["curve"].as_array().unwrap();
+        for (point, range) in [(&curve[0], 0.99..1.01), (&curve[curve.len() - 1], 0.8..1.25)] {
+            let ratio = number(&point["train_loss"]) / number(&point["validation_error"]);
+            assert!(range.contains(&ratio), "{point}");
+        }
     }
 }
 
@@ -219,7 +220,9 @@ fn a_gpu_gives_the_same_report() {
     let place = Place::new();
     let csv = place.file("waves.csv", &waves(500));
     let arguments = ["--device", gpu(), "--csv", path(&csv), "--column", "wind", "--seconds", "3"];
-    place.compare(&arguments).succeeded();
+    let ran = place.compare(&arguments);
+    assert!(ran.took < Duration::from_secs(40), "{:?}", ran.took);
+    ran.succeeded();
     check(&place, gpu(), 1);
 }
 
