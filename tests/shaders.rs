@@ -326,6 +326,14 @@ fn what_is_launched_is_what_is_validated() {
             }
         }
     }
+    let mut layer = Layer::random(RnnConfig::new(Cell::Gru, 3, 20), 2, 3, 1);
+    layer.repack = Some(true);
+    let device = common::forced(common::tiled(AdapterKind::Software), "stepwise", None);
+    let running = layer.bind(&device, Mode::Infer).expect("a plan");
+    for spec in running.bound.forward.ops().iter().filter_map(|op| op.spec()) {
+        assert!(known.contains(&sorted(spec)), "{} is not validated", describe(spec));
+        launched.insert(spec.kernel.name);
+    }
     let recurrent = [
         "copy",
         "transpose",
@@ -336,6 +344,7 @@ fn what_is_launched_is_what_is_validated() {
         "recurrent_forward",
         "recurrent_backward",
         "recurrent_forward_shared",
+        "recurrent_forward_repacked",
         "recurrent_backward_shared",
         "recurrent_output",
         "sequence_forward",

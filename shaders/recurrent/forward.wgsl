@@ -1,9 +1,10 @@
 // One time step of one layer, all its directions: gates from the product of h with W_hh, states. Here are the buffers and
-// the cell; alone.wgsl or shared.wgsl makes the product, for which this names its operand: the h of the step before.
+// the cell; alone.wgsl, shared.wgsl or repacked.wgsl makes the product, for which this names its operand: the h of the
+// step before.
 
 struct Recurrent {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
-    w_direction: u32, has_bias: u32, pad0: u32, pad1: u32,
+    w_direction: u32, has_bias: u32, bias_direction: u32, pad0: u32,
 }
 
 struct Step {
@@ -12,7 +13,7 @@ struct Step {
 
 @group(0) @binding(0) var<uniform> u: Recurrent;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][H + 1, G·H]: W_hhᵀ, then b_hh
+@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][H + 1, G·H]: W_hhᵀ, then b_hh; repacked: [D][G·H, H]: W_hh
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;      // [B]
 @group(0) @binding(4) var<storage, read_write> saved: array<saved_t>; // [steps, B, D, SAVED, H]
 @group(0) @binding(5) var<storage, read_write> h: array<h_t>;      // [steps + 1, B, D, H]

@@ -33,6 +33,7 @@ pub const ALL: &[&Kernel] = &[
     &transpose::KERNEL,
     &recurrent::FORWARD,
     &recurrent::FORWARD_SHARED,
+    &recurrent::FORWARD_REPACKED,
     &recurrent::BACKWARD,
     &recurrent::BACKWARD_SHARED,
     &recurrent::OUTPUT,
@@ -57,7 +58,7 @@ pub const ALL: &[&Kernel] = &[
 pub const CONSTANTS: &[(&str, &[u32])] = &[
     ("LANES", &[8, 16, 32, 64, 128, 256]),
     ("UNITS", &[8, 16, 32]),
-    ("RB", &[1, 2, 4, 8]),
+    ("RB", &[1, 2, 4, 8, 16]),
     ("RM", &[1, 2, 4, 8, 16]),
     ("RN", &[2, 8]),
     ("MAPPED", &[0, 1, 2, 3]),

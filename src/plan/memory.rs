@@ -8,8 +8,12 @@ use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::cpu::recurrent as native;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
-use crate::kernel::{column_sum, gemm};
+use crate::kernel::{column_sum, gemm, recurrent};
 use crate::plan::split::{Cuts, granule, windows};
+
+/// Gates whose input weights are packed at a time where they are packed as they are needed: enough columns for a
+/// product to fill a few threads.
+pub(super) const REPACKED: usize = 128;
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,9 +59,12 @@ pub struct Layout {
     pub chunk: [usize; 4],
     /// f32: the state that steps carry where h and c are stored as f16.
     pub state: usize,
-    /// Packed `W_ihᵀ` of one layer, for GPUs.
+    /// Gates whose input weights, and recurrent ones, are packed at a time on a GPU; none where those of a layer stay
+    /// packed while it runs.
+    pub repacked: Option<usize>,
+    /// Packed `W_ihᵀ` of one layer, for GPUs; of some of its gates where they are packed as they are needed.
     pub packed_input: usize,
-    /// GPU: packed `W_hhᵀ` and `b_hh` of one layer. CPU: packed weights of one layer, where they don't
+    /// GPU: packed `W_hhᵀ` and `b_hh` of one layer, or what its steps pack as they need it. CPU: packed weights of one layer, where they don't
     /// stay packed.
     pub recurrent: usize,
     /// CPU, when nothing is trained: packed weights of each layer. They belong to a binding, as they stay from one
@@ -81,7 +88,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Sizes for a layer stack on a device.
+    /// Sizes for a layer stack on a device; `repacks` says whether weights are packed as they are needed.
     pub fn new(
         device: &Device,
         config: &RnnConfig,
@@ -89,6 +96,7 @@ impl Layout {
         mode: Mode,
         precision: Precision,
         cuts: &Cuts,
+        repacks: bool,
     ) -> Result<Self> {
         let (cell, hidden, directions) = (config.cell, config.hidden, config.directions());
         let (train, gpu) = (mode == Mode::Train, device.gpu().is_some());
@@ -123,6 +131,12 @@ impl Layout {
             true => packed(widest).max(native::room(layer.backward_packed_len())),
             false => 0,
         };
+        let repacked = repacks.then_some(gates.min(REPACKED));
+        let recurrent = match (gpu, repacks) {
+            (true, true) => recurrent::repacked_len(cell, hidden, directions),
+            (true, false) => directions * (hidden + 1) * gates,
+            (false, _) => scratch,
+        };
         let stays_packed = if train || gpu { 0 } else { config.layers };
         // As f32, which the caller's output gradient may be in either precision.
         let pieces = windows(device, shape.steps, state, 4)?.len();
@@ -134,8 +148,9 @@ impl Layout {
             mode,
             chunk: if cuts.shared.is_some() { run(longest) } else { [0; 4] },
             state: if half { cell.states() * state } else { 0 },
-            packed_input: if gpu { directions * widest * gates } else { 0 },
-            recurrent: if gpu { directions * (hidden + 1) * gates } else { scratch },
+            repacked,
+            packed_input: if gpu { directions * widest * repacked.unwrap_or(gates) } else { 0 },
+            recurrent,
             packed: (0..stays_packed).map(|layer| packed(config.layer_input(layer))).collect(),
             carry: if train { states(1, 1) } else { [0, 0] },
             sums: if train && config.bias { sums * directions * cell.saved() * hidden } else { 0 },

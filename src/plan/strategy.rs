@@ -1,8 +1,9 @@
 //! Strategies: ways to run the recurrence of one layer. All do the same work on the same buffers and pass the same
 //! tests; each says whether it can run a shape on a device.
 
+use super::memory::REPACKED;
 use super::sequence::Sequence;
-use crate::config::{BatchShape, RnnConfig};
+use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::AdapterKind;
@@ -34,6 +35,11 @@ pub trait Strategy: Sync {
     /// about so many share one buffer. None: all.
     fn rows_at_once(&self, _: &Device) -> Option<usize> {
         None
+    }
+
+    /// Whether `forward` can pack weights as it needs them.
+    fn repacks(&self) -> bool {
+        false
     }
 
     /// Whether `forward` writes a chunk's output too, where the chunk has one.
@@ -100,6 +106,10 @@ impl Strategy for Stepwise {
         "it runs every size on every GPU"
     }
 
+    fn repacks(&self) -> bool {
+        true
+    }
+
     fn rows_at_once(&self, device: &Device) -> Option<usize> {
         match device.gpu()?.capabilities().kind {
             AdapterKind::Software => Some(512),
@@ -137,6 +147,38 @@ impl Strategy for Native {
         // Measured on two cores: with fewer, threads meet more often than pays; nothing is gained by more.
         Some(2 << 10)
     }
+}
+
+/// Packed weights of a layer from which on they are not held on a software adapter: 8 MiB.
+const LARGE: usize = 2 << 20;
+/// Sequences that make packing weights anew in every step little beside their product.
+const MANY: usize = 64;
+
+/// Whether weights are packed as they are needed: as was asked for, an error where that can't be, or where it takes little
+/// time and spares much memory.
+pub fn repacks(
+    device: &Device,
+    config: &RnnConfig,
+    shape: BatchShape,
+    (mode, precision): (Mode, Precision),
+    strategy: &dyn Strategy,
+    asked: Option<bool>,
+) -> Result<bool> {
+    let can = strategy.repacks() && mode == Mode::Infer && precision == Precision::Full;
+    if asked == Some(true) && !can {
+        let expected = "asked for where a stepwise layer in f32 is not trained";
+        return Err(Error::invalid("packing weights as they are needed", expected, "asked for elsewhere"));
+    }
+    let gates = config.cell.gates() * config.hidden;
+    let pays = device.gpu().is_some_and(|gpu| {
+        let caps = gpu.capabilities();
+        // At most: a chunk a step, and packing and a product for each part of its gates.
+        let a_step = 1 + AROUND + 2 * gates.div_ceil(REPACKED);
+        let dispatches = a_step.saturating_mul(shape.steps).saturating_mul(config.layers);
+        let large = config.directions() * gates * config.hidden >= LARGE;
+        caps.kind == AdapterKind::Software && large && shape.batch >= MANY && dispatches <= caps.max_dispatches()
+    });
+    Ok(can && asked.unwrap_or(pays))
 }
 
 /// A strategy that was taken.

@@ -19,6 +19,8 @@ pub struct Layer {
     pub lengths: Option<Vec<usize>>,
     /// Steps between kept states, if the others are recomputed.
     pub recompute: Option<usize>,
+    /// Whether weights are packed as they are needed, where it is not trained.
+    pub repack: Option<bool>,
     /// How it stores what is its own.
     pub precision: Precision,
     /// Whether x, y and their gradients are stored as f16.
@@ -57,7 +59,16 @@ impl Layer {
         for (name, len) in Self::sizes(&config, shape) {
             given.insert(name.to_string(), random.values(len, 1.0));
         }
-        Self { config, shape, lengths: None, recompute: None, precision: Precision::Full, half_sequences: false, given }
+        Self {
+            config,
+            shape,
+            lengths: None,
+            recompute: None,
+            repack: None,
+            precision: Precision::Full,
+            half_sequences: false,
+            given,
+        }
     }
 
     /// Names and elements of what goes in besides the weights.
@@ -118,6 +129,7 @@ impl Layer {
             span: span.flatten(),
             lengths: self.lengths.is_some(),
             recompute: self.recompute,
+            repack: self.repack,
             precision: self.precision,
         };
         Rnn::new(device, self.config, self.shape, mode, options)

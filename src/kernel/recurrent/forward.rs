@@ -43,9 +43,11 @@ impl Chunk {
         weights.check(self)?;
         let written: Vec<&Buffer> =
             [&self.saved, &self.h].into_iter().chain(&self.c).chain(&self.carry).chain(&self.output).collect();
-        let read = [&weights.w_hh.buffer, &weights.workspace].into_iter().chain(self.input.as_ref().map(|i| &i.source));
-        distinct("recurrent_forward", &written, &read.collect::<Vec<_>>())?;
+        let read = [&weights.w_hh.buffer].into_iter().chain(self.input.as_ref().map(|i| &i.source));
+        let (written, read) = ([written, vec![&weights.workspace]].concat(), read.collect::<Vec<_>>());
+        distinct("recurrent_forward", &written, &read)?;
         match device.target() {
+            Target::Gpu(gpu) if weights.repacked => self.forward_repacked(device, gpu, weights),
             Target::Gpu(gpu) => self.forward_gpu(device, gpu, weights),
             Target::Cpu(pool, precision) => {
                 let crew = Crew::new(&pool, self, self.forward_packed().iter().sum());

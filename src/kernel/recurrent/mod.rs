@@ -2,7 +2,7 @@
 //!
 //! | buffer | shape | role |
 //! |---|---|---|
-//! | `w` | forward `[D][H + 1, G·H]`: `W_hhᵀ`, then `b_hh`; backward `[D][G·H, H]`: `W_hh` | read |
+//! | `w` | forward `[D][H + 1, G·H]`: `W_hhᵀ`, then `b_hh`; backward, and forward repacked, `[D][G·H, H]`: `W_hh` | read |
 //! | `lengths` | `[B]` | read |
 //! | `saved` | `[steps, B, D, saved, H]` | in place: input projection → saved values → pre-activation gradients |
 //! | `h`, `c` | `[steps + 1, B, D, H]`, slot 0 the states before the chunk | forward writes, backward reads |
@@ -22,6 +22,7 @@ mod forward;
 pub mod native;
 mod output;
 mod prepare;
+mod repacked;
 mod sequence;
 mod sequence_backward;
 mod sequence_forward;
@@ -35,6 +36,7 @@ pub use backward::{KERNEL as BACKWARD, SHARED as BACKWARD_SHARED};
 pub use forward::{KERNEL as FORWARD, SHARED as FORWARD_SHARED};
 pub use output::KERNEL as OUTPUT;
 pub use prepare::{KERNEL as PREPARE, Prepare};
+pub use repacked::{KERNEL as FORWARD_REPACKED, repacked_len};
 pub use sequence::{Pass, SequenceTile};
 pub use sequence_backward::KERNEL as SEQUENCE_BACKWARD;
 pub use sequence_forward::KERNEL as SEQUENCE_FORWARD;
@@ -59,7 +61,9 @@ struct StepUniform {
     w_direction: u32,
     /// Forward: whether there is a bias. Backward: the order of the output gradient (0 none, 1 time, 2 step).
     flag: u32,
-    pad: [u32; 2],
+    /// Forward with weights packed as they are needed: elements from the bias of one direction to the other's.
+    bias_direction: u32,
+    pad: u32,
 }
 
 /// A chunk of steps of one layer and its buffers.
@@ -120,11 +124,13 @@ pub struct Weights {
     pub w_hh: Matrix,
     /// `b_hh [G·H]` of each direction.
     pub b_hh: Option<Matrix>,
-    /// GPU: `[D][H + 1, G·H]`, packed anew before each forward. CPU: weights packed anew by each pass, in
+    /// GPU: `[D][H + 1, G·H]`, packed anew before each forward, or what is packed as it is needed. CPU: weights packed anew by each pass, in
     /// training.
     pub workspace: Buffer,
     /// CPU: where weights stay packed from call to call; none where they are packed anew, in the workspace.
     pub packed: Option<native::Packed>,
+    /// GPU: whether steps pack the weights as they need them.
+    pub repacked: bool,
 }
 
 /// Gradients around a chunk.
@@ -151,7 +157,8 @@ impl Chunk {
             steps: steps as u32,
             w_direction: w_direction as u32,
             flag,
-            pad: [0; 2],
+            bias_direction: 0,
+            pad: 0,
         }
     }
 

@@ -79,7 +79,7 @@ impl<'a> Stage<'a> {
         let Self { with, layer, .. } = *self;
         let Binding { rnn, io, workspace, .. } = *with;
         let Some(first) = self.runs.first() else { return Ok(()) };
-        if first.starts {
+        if first.starts && rnn.layout.repacked.is_none() {
             let initial = [&io.h0, &io.c0].map(|state| state.as_ref().map(|buffer| rnn.caller_state(layer, buffer)));
             let (inputs, w_ih) = (rnn.config.layer_input(layer), with.tensor("weight_ih", layer, false)?);
             let at_once = Prepare { inputs, w_ih, packed_input: &workspace.packed_input, initial };
@@ -96,15 +96,16 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Packs the weights for a GPU's products and steps. The CPU packs for itself.
+    /// Packs the weights for a GPU's products and steps, unless these are to be packed as they are needed. The CPU packs
+    /// for itself.
     pub(super) fn pack(&self, program: &mut Program) -> Result<()> {
         let Self { with, layer, weights, .. } = self;
         let (device, config) = (&with.rnn.device, &with.rnn.config);
-        let Some(gpu) = device.gpu() else { return Ok(()) };
+        let Some(gpu) = device.gpu().filter(|_| with.rnn.layout.repacked.is_none()) else { return Ok(()) };
         let (directions, hidden) = (config.directions(), config.hidden);
         let gates = config.cell.gates() * hidden;
         let w_ih = with.tensor("weight_ih", *layer, false)?;
-        program.push(transpose(gpu, directions, gates, config.layer_input(*layer), &w_ih, &self.input_weights())?);
+        program.push(transpose(gpu, directions, gates, config.layer_input(*layer), &w_ih, &self.input_weights(gates))?);
         let packed = Matrix { direction: (hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
         program.push(transpose(gpu, directions, gates, hidden, &weights.w_hh, &packed)?);
         if let Some(b_hh) = &weights.b_hh {
@@ -114,12 +115,10 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Packed `W_ihᵀ [I, G·H]` of each direction.
-    fn input_weights(&self) -> Matrix {
+    /// Packed `W_ihᵀ [I, gates]` of each direction, of all gates or some.
+    fn input_weights(&self, gates: usize) -> Matrix {
         let Self { with, layer, .. } = self;
-        let config = &with.rnn.config;
-        let gates = config.cell.gates() * config.hidden;
-        let direction = config.layer_input(*layer) * gates;
+        let direction = with.rnn.config.layer_input(*layer) * gates;
         Matrix { direction, ..Matrix::dense(&with.workspace.packed_input, gates) }
     }
 
@@ -144,12 +143,39 @@ impl<'a> Stage<'a> {
     fn project(&self, chunk: &Chunk, program: &mut Program) -> Result<()> {
         let (rnn, source) = (self.with.rnn, &self.source);
         let bias = if rnn.config.bias { Some(self.with.tensor("bias_ih", self.layer, false)?) } else { None };
-        let weights = self.input_weights();
+        let gates = rnn.config.cell.gates() * rnn.config.hidden;
+        let Some(at_once) = rnn.layout.repacked else {
+            return self.project_gates(chunk, bias, self.input_weights(gates), 0..gates, program);
+        };
+        for first in (0..gates).step_by(at_once) {
+            let some = first..gates.min(first + at_once);
+            let packed = self.input_weights(some.len());
+            if let Some(gpu) = rnn.device.gpu() {
+                let w_ih = self.with.tensor("weight_ih", self.layer, false)?;
+                let rows = Matrix { offset: w_ih.offset + first * w_ih.row, ..w_ih };
+                program.push(transpose(gpu, rnn.config.directions(), some.len(), source.width, &rows, &packed)?);
+            }
+            let bias = bias.clone().map(|bias| Matrix { offset: bias.offset + first, ..bias });
+            self.project_gates(chunk, bias, packed, some, program)?;
+        }
+        Ok(())
+    }
+
+    /// The same for some gates, whose packed weights and biases these are.
+    fn project_gates(
+        &self,
+        chunk: &Chunk,
+        bias: Option<Matrix>,
+        weights: Matrix,
+        gates: Range<usize>,
+        program: &mut Program,
+    ) -> Result<()> {
+        let (rnn, source) = (self.with.rnn, &self.source);
         let steps = rnn.steps_of(chunk);
         let rows = steps.len() * chunk.batch;
         let saved = rnn.saved(chunk, &steps, 0);
+        let saved = Matrix { offset: saved.offset + gates.start, ..saved };
         for (index, (piece, map)) in rnn.pieces(source, chunk, &steps).into_iter().enumerate() {
-            let gates = rnn.config.cell.gates() * rnn.config.hidden;
             let gemm = Gemm {
                 directions: 0..rnn.config.directions(),
                 bias: if index == 0 { bias.clone() } else { None },
@@ -159,7 +185,7 @@ impl<'a> Stage<'a> {
                 split: source.split,
                 granule: if source.pieces.len() == 1 { chunk.batch } else { 1 },
                 room: (rnn.precision == Precision::Half).then(|| self.with.workspace.products.clone()),
-                ..Gemm::plain(rows, gates, source.width, piece, weights.clone(), saved.clone())
+                ..Gemm::plain(rows, gates.len(), source.width, piece, weights.clone(), saved.clone())
             };
             gemm.add_to(&rnn.device, program)?;
         }
@@ -275,6 +301,7 @@ impl Binding<'_> {
             b_hh: if self.rnn.config.bias { Some(self.tensor("bias_hh", layer, false)?) } else { None },
             workspace: self.workspace.recurrent.clone(),
             packed: self.packed.get(layer).cloned().map(Packed::new),
+            repacked: self.rnn.layout.repacked.is_some(),
         })
     }
 

@@ -1,0 +1,76 @@
+//! One time step forward where weights are put in order as they are needed, and no packed copy of all is held.
+
+use super::{Chunk, StepUniform, Weights};
+use crate::cell::Cell;
+use crate::device::Device;
+use crate::error::Result;
+use crate::gpu::Gpu;
+use crate::kernel::gemm::Matrix;
+use crate::kernel::op::{Launch, Op};
+use crate::shader::{Binding, Kernel, fragments};
+
+/// One time step forward, a workgroup packing the weights that it uses.
+pub static KERNEL: Kernel = Kernel {
+    name: "recurrent_forward_repacked",
+    fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "recurrent/forward.wgsl", "recurrent/repacked.wgsl"],
+    bindings: &[
+        Binding::uniform("u"),
+        Binding::step("step"),
+        Binding::read("w").or_half(),
+        Binding::read("lengths"),
+        Binding::read_write("saved").or_half(),
+        Binding::read_write("h").or_half(),
+        Binding::read_write("c").or_half(),
+        Binding::read_write("carry"),
+        Binding::read("bias"),
+        Binding::read_write("own"),
+    ],
+    uniform_bytes: size_of::<StepUniform>(),
+};
+
+/// Units that a workgroup has weights of at once: the lanes of one vector register of a software adapter.
+const UNITS: usize = 8;
+/// Workgroups of a direction: more than a software adapter has threads, and few, since each has memory of its own.
+const GROUPS: usize = 16;
+
+fn groups(hidden: usize) -> usize {
+    hidden.div_ceil(UNITS).min(GROUPS)
+}
+
+/// Elements that the workgroups of one dispatch pack weights into.
+pub fn repacked_len(cell: Cell, hidden: usize, directions: usize) -> usize {
+    directions * groups(hidden) * hidden * cell.gates() * UNITS
+}
+
+impl Chunk {
+    pub(super) fn forward_repacked(&self, device: &Device, gpu: &Gpu, weights: &Weights) -> Result<Op> {
+        let [nothing, nothing_written] = device.nothing()?;
+        // Offsets within a binding are the matrices' own; each is bound from its first element on.
+        let from_its_first = |matrix: &Matrix| matrix.buffer.slice(matrix.offset..matrix.buffer.len());
+        let bias = weights.b_hh.as_ref().map(from_its_first).transpose()?;
+        let mut uniform = self.uniform(self.first_step, weights.w_hh.direction, u32::from(bias.is_some()));
+        uniform.bias_direction = weights.b_hh.as_ref().map_or(0, |bias| bias.direction as u32);
+        let rows = self.batch.next_power_of_two().min(16);
+        Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &KERNEL,
+                cell: Some(self.cell),
+                consts: vec![("LANES", UNITS as u32), ("RB", rows as u32), ("CARRIED", 0)],
+                uniform: bytemuck::bytes_of(&uniform),
+                buffers: &[
+                    &from_its_first(&weights.w_hh)?,
+                    &self.lengths,
+                    &self.saved,
+                    &self.h,
+                    self.c.as_ref().unwrap_or(&nothing_written),
+                    &nothing_written,
+                    bias.as_ref().unwrap_or(&nothing),
+                    &weights.workspace,
+                ],
+                groups: [groups(self.hidden) as u32, 1, self.directions as u32],
+                steps: Some(self.steps as u32),
+            },
+        )
+    }
+}
