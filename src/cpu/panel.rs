@@ -125,7 +125,7 @@ pub struct Product<'a, S, A, C> {
     pub depth: usize,
     /// One value for each column, or none.
     pub bias: &'a [S],
-    /// Slices that make a row of A.
+    /// Slices that make a row of A, one at least, and none of them empty.
     pub runs: usize,
     /// Of a row of A the slice of a run.
     pub a: A,
@@ -149,8 +149,9 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
     }
 
     /// Rows `first..first + M` of the columns of Q panels of P vectors each, from `panel` on. Sums stay in registers as
-    /// long as whatever names them is a loop over a constant range; slices are shortened to one length beforehand, so that
-    /// the innermost loop checks nothing.
+    /// long as whatever names them is a loop over a constant range, and stay in the same ones as long as no loop with them may
+    /// be left before its first turn. Slices are shortened to one length beforehand, so that the innermost loop checks
+    /// nothing.
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "iterators over arrays of arrays put the sums into memory")]
     fn block<A: Simd, const M: usize, const P: usize, const Q: usize>(
@@ -162,8 +163,8 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
     ) {
         let mut sums = [[[S::splat(arch, S::ZERO); P]; Q]; M];
         let (vectors, _) = S::vectors::<A>(self.packed).as_chunks::<P>();
-        let mut done = 0;
-        for run in 0..self.runs {
+        let (mut done, mut run) = (0, 0);
+        loop {
             let mut rows: [&[S]; M] = [&[]; M];
             for m in 0..M {
                 rows[m] = (self.a)(first + m, run);
@@ -172,11 +173,16 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
             for m in 0..M {
                 rows[m] = &rows[m][..len];
             }
+            debug_assert!(len > 0, "an empty run");
+            if len == 0 {
+                return;
+            }
             let mut weights: [&[[S::Vector<A>; P]]; Q] = [&[]; Q];
             for q in 0..Q {
                 weights[q] = &vectors[(panel + q) * self.depth + done..][..len];
             }
-            for k in 0..len {
+            let mut k = 0;
+            loop {
                 for m in 0..M {
                     let factor = S::splat(arch, rows[m][k]);
                     for q in 0..Q {
@@ -185,8 +191,16 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
                         }
                     }
                 }
+                k += 1;
+                if k == len {
+                    break;
+                }
             }
             done += len;
+            run += 1;
+            if run >= self.runs {
+                break;
+            }
         }
         let (start, bias) = (panel * WIDTH, bias.as_flattened());
         for m in 0..M {
@@ -316,7 +330,7 @@ mod tests {
                 let apart = depth + 2;
                 let a: Vec<S> = (0..rows * apart).map(|i| value(i, 0.2)).collect();
                 let bias: Vec<S> = (0..columns).map(|i| value(i, 0.3)).collect();
-                let runs = [0..1, 3..apart];
+                let runs = if depth == 1 { vec![0..1] } else { vec![0..1, 3..apart] };
                 let part = |r: usize, run: usize| &a[r * apart..][runs[run].clone()];
                 for adds in [false, true] {
                     let before: Vec<S> = (0..rows * columns).map(|i| value(i, 0.4)).collect();
