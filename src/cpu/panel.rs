@@ -111,8 +111,8 @@ impl<S: Scalar> Packed<S> {
 
 /// Where the rows of a product go.
 pub trait Rows<S> {
-    /// Row `row`, as long as the product has columns.
-    fn row(&mut self, row: usize) -> &mut [S];
+    /// Of M rows from `first` on some of the product's columns.
+    fn rows<const M: usize>(&mut self, first: usize, columns: Range<usize>) -> [&mut [S]; M];
 }
 
 /// `bias + A·B`, or that added to what is there, for `A [rows, depth]` and `B [depth, columns]` packed. A row of A is made
@@ -202,17 +202,61 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
                 break;
             }
         }
-        let (start, bias) = (panel * WIDTH, bias.as_flattened());
+
+        self.store::<A, M, P, Q>(arch, sums, bias, first, panel * WIDTH);
+    }
+
+    /// Puts a block's sums where they go, each row's from column `start` on.
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "iterators over arrays of arrays put the sums into memory")]
+    fn store<A: Simd, const M: usize, const P: usize, const Q: usize>(
+        &mut self,
+        arch: A,
+        mut sums: [[[S::Vector<A>; P]; Q]; M],
+        bias: &[[S; WIDTH]; Q],
+        first: usize,
+        start: usize,
+    ) {
+        let bias = S::vectors::<A>(bias.as_flattened());
         for m in 0..M {
-            let sums =
-                bytemuck::cast_slice(sums[m].as_flattened()).iter().zip(bias).map(|(&sum, &bias): (&S, _)| sum + bias);
-            let row = &mut self.c.row(first + m)[start..];
-            // Of a known length nearly always, which makes a few instructions.
-            let known = row.len().min(Q * WIDTH);
-            let row = if known == Q * WIDTH { &mut row[..Q * WIDTH] } else { &mut row[..known] };
-            match self.adds {
-                true => row.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum),
-                false => row.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum),
+            for q in 0..Q {
+                for p in 0..P {
+                    sums[m][q][p] = S::plus(arch, sums[m][q][p], bias[q * P + p]);
+                }
+            }
+        }
+        let width = (Q * WIDTH).min(self.columns - start);
+        let mut rows: [&mut [S]; M] = self.c.rows(first, start..start + width);
+        if width < Q * WIDTH {
+            // The last columns, from a copy: sums whose address is taken would be in memory from their first turn on.
+            let mut tile = [[[S::ZERO; WIDTH]; Q]; M];
+            for m in 0..M {
+                let vectors = S::vectors_mut::<A>(tile[m].as_flattened_mut());
+                for q in 0..Q {
+                    for p in 0..P {
+                        vectors[q * P + p] = sums[m][q][p];
+                    }
+                }
+            }
+            for (row, sums) in rows.iter_mut().zip(&tile) {
+                for (to, &sum) in row.iter_mut().zip(sums.as_flattened()) {
+                    *to = if self.adds { *to + sum } else { sum };
+                }
+            }
+            return;
+        }
+        let mut whole: [Option<&mut [[S; WIDTH]; Q]>; M] = [const { None }; M];
+        for m in 0..M {
+            whole[m] = std::mem::take(&mut rows[m]).as_chunks_mut().0.first_chunk_mut();
+        }
+        for m in 0..M {
+            let Some(row) = &mut whole[m] else { return };
+            let row = S::vectors_mut::<A>(row.as_flattened_mut());
+            for q in 0..Q {
+                for p in 0..P {
+                    let (at, sum) = (q * P + p, sums[m][q][p]);
+                    row[at] = if self.adds { S::plus(arch, row[at], sum) } else { sum };
+                }
             }
         }
     }
@@ -306,8 +350,9 @@ mod tests {
     }
 
     impl<S> Rows<S> for &mut Dense<S> {
-        fn row(&mut self, row: usize) -> &mut [S] {
-            &mut self.data[row * self.columns..][..self.columns]
+        fn rows<const M: usize>(&mut self, first: usize, columns: Range<usize>) -> [&mut [S]; M] {
+            let mut all = self.data.chunks_mut(self.columns).skip(first);
+            std::array::from_fn(|_| &mut all.next().unwrap()[columns.clone()])
         }
     }
 
@@ -330,7 +375,7 @@ mod tests {
                 let apart = depth + 2;
                 let a: Vec<S> = (0..rows * apart).map(|i| value(i, 0.2)).collect();
                 let bias: Vec<S> = (0..columns).map(|i| value(i, 0.3)).collect();
-                let runs = if depth == 1 { vec![0..1] } else { vec![0..1, 3..apart] };
+                let runs = &[0..1, 3..apart][..if depth == 1 { 1 } else { 2 }];
                 let part = |r: usize, run: usize| &a[r * apart..][runs[run].clone()];
                 for adds in [false, true] {
                     let before: Vec<S> = (0..rows * columns).map(|i| value(i, 0.4)).collect();

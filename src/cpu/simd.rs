@@ -20,6 +20,8 @@ pub trait Lanes: Copy + Sized {
 
     /// The whole vectors in `values`, from its start.
     fn vectors<A: Simd>(values: &[Self]) -> &[Self::Vector<A>];
+    /// The same, to write.
+    fn vectors_mut<A: Simd>(values: &mut [Self]) -> &mut [Self::Vector<A>];
     /// `value` in every lane.
     fn splat<A: Simd>(arch: A, value: Self) -> Self::Vector<A>;
     /// `a + b`.
@@ -29,13 +31,17 @@ pub trait Lanes: Copy + Sized {
 }
 
 macro_rules! lanes {
-    ($type:ident, $vector:ident, $vectors:ident, $splat:ident, $add:ident, $multiply_add:ident) => {
+    ($type:ident, $vector:ident, $vectors:ident, $vectors_mut:ident, $splat:ident, $add:ident, $multiply_add:ident) => {
         impl Lanes for $type {
             type Vector<A: Simd> = A::$vector;
 
             #[inline(always)]
             fn vectors<A: Simd>(values: &[Self]) -> &[A::$vector] {
                 A::$vectors(values).0
+            }
+            #[inline(always)]
+            fn vectors_mut<A: Simd>(values: &mut [Self]) -> &mut [A::$vector] {
+                A::$vectors_mut(values).0
             }
             #[inline(always)]
             fn splat<A: Simd>(arch: A, value: Self) -> A::$vector {
@@ -52,5 +58,5 @@ macro_rules! lanes {
         }
     };
 }
-lanes!(f32, f32s, as_simd_f32s, splat_f32s, add_f32s, mul_add_e_f32s);
-lanes!(f64, f64s, as_simd_f64s, splat_f64s, add_f64s, mul_add_e_f64s);
+lanes!(f32, f32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, add_f32s, mul_add_e_f32s);
+lanes!(f64, f64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, add_f64s, mul_add_e_f64s);

@@ -245,6 +245,27 @@ impl<S> Part<'_, S> {
         unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }
     }
 
+    /// Some columns of the rows at these blocks and sequences, in ascending order, to write; none of those out of order.
+    #[inline(always)]
+    pub fn rows_mut<const M: usize>(&mut self, places: [(usize, usize); M], columns: Range<usize>) -> [&mut [S]; M] {
+        let mut rows: [&mut [S]; M] = [(); M].map(|()| Default::default());
+        let mut next = 0;
+        for (row, place) in rows.iter_mut().zip(places) {
+            let (start, len) = self.place(place.0, place.1);
+            let sound = start >= next && columns.start <= columns.end && columns.end <= len;
+            debug_assert!(sound, "columns {columns:?} of {len} from {start} on, after {next}");
+            if sound {
+                next = start + len;
+                // SAFETY: as in `row_mut`; each row begins where all before it have ended, so no two have an element in
+                // common, and the columns are within the row.
+                *row = unsafe {
+                    std::slice::from_raw_parts_mut(self.data.add(start + columns.start), columns.end - columns.start)
+                };
+            }
+        }
+        rows
+    }
+
     /// Sequence `row` in block `block`, to read, and in the next block, to write.
     #[inline]
     pub fn step(&mut self, block: usize, row: usize) -> (&[S], &mut [S]) {

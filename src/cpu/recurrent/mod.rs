@@ -201,9 +201,13 @@ struct Slots<'p, 'a, S, P> {
 
 impl<S, P: Fn(usize) -> (usize, usize)> Rows<S> for Slots<'_, '_, S, P> {
     #[inline(always)]
-    fn row(&mut self, row: usize) -> &mut [S] {
-        let (block, row) = (self.place)(row);
-        &mut self.part.row_mut(block, row)[self.columns.clone()]
+    fn rows<const M: usize>(&mut self, first: usize, columns: Range<usize>) -> [&mut [S]; M] {
+        let mut places = [(0, 0); M];
+        for (m, place) in places.iter_mut().enumerate() {
+            *place = (self.place)(first + m);
+        }
+        let start = self.columns.start;
+        self.part.rows_mut(places, start + columns.start..start + columns.end)
     }
 }
 

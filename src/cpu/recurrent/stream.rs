@@ -161,8 +161,10 @@ struct Strided<'a, S> {
 
 impl<S> Rows<S> for Strided<'_, S> {
     #[inline(always)]
-    fn row(&mut self, row: usize) -> &mut [S] {
-        &mut self.data[row * self.stride..][self.columns.clone()]
+    fn rows<const M: usize>(&mut self, first: usize, columns: Range<usize>) -> [&mut [S]; M] {
+        let columns = self.columns.start + columns.start..self.columns.start + columns.end;
+        let mut rows = self.data.chunks_mut(self.stride.max(1)).skip(first);
+        std::array::from_fn(|_| rows.next().and_then(|row| row.get_mut(columns.clone())).unwrap_or_default())
     }
 }
 
