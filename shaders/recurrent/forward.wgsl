@@ -40,7 +40,7 @@ fn operand(at: u32) -> f32 {
     return f32(h[at]);
 }
 
-// What a sum starts from: b_hh, which lies behind the H rows of W_hhᵀ.
+// What a sum starts from: b_hh, which lies behind the H rows of the packed W_hhᵀ. Not for repacked.wgsl.
 fn start(weights: u32, gate: u32) -> f32 {
     if u.has_bias == 0u {
         return 0.0;

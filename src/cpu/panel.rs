@@ -149,8 +149,8 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
     }
 
     /// Rows `first..first + M` of the columns of Q panels of P vectors each, from `panel` on. Sums stay in registers as
-    /// long as whatever names them is a loop over a constant range, and stay in the same ones as long as no loop with them may
-    /// be left before its first turn. Slices are shortened to one length beforehand, so that the innermost loop checks
+    /// long as whatever names them is a loop over a constant range, and in the same ones as long as loops test at their
+    /// end: with one that may have no turn the compiler copies them in every turn. Slices are shortened to one length beforehand, so that the innermost loop checks
     /// nothing.
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "iterators over arrays of arrays put the sums into memory")]
@@ -227,6 +227,7 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
         }
         let width = (Q * WIDTH).min(self.columns - start);
         let mut rows: [&mut [S]; M] = self.c.rows(first, start..start + width);
+        debug_assert!(rows.iter().all(|row| row.len() == width), "rows of {width} columns from {start} on");
         if width < Q * WIDTH {
             // The last columns, from a copy: sums whose address is taken would be in memory from their first turn on.
             let mut tile = [[[S::ZERO; WIDTH]; Q]; M];
@@ -250,7 +251,7 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
             whole[m] = std::mem::take(&mut rows[m]).as_chunks_mut().0.first_chunk_mut();
         }
         for m in 0..M {
-            let Some(row) = &mut whole[m] else { return };
+            let Some(row) = &mut whole[m] else { continue };
             let row = S::vectors_mut::<A>(row.as_flattened_mut());
             for q in 0..Q {
                 for p in 0..P {

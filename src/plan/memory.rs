@@ -59,8 +59,8 @@ pub struct Layout {
     pub chunk: [usize; 4],
     /// f32: the state that steps carry where h and c are stored as f16.
     pub state: usize,
-    /// Gates whose input weights, and recurrent ones, are packed at a time on a GPU; none where those of a layer stay
-    /// packed while it runs.
+    /// Gates whose input weights are packed at a time, where weights are packed as they are needed; none where those of a
+    /// layer stay packed while it runs.
     pub repacked: Option<usize>,
     /// Packed `W_ihᵀ` of one layer, for GPUs; of some of its gates where they are packed as they are needed.
     pub packed_input: usize,

@@ -3,6 +3,7 @@
 
 use super::memory::REPACKED;
 use super::sequence::Sequence;
+use super::split::{Cuts, windows};
 use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -32,7 +33,7 @@ pub trait Strategy: Sync {
     fn because(&self) -> &'static str;
 
     /// Rows of gates, steps times sequences, that are worth having at once where nothing is kept for backward: chunks of
-    /// about so many share one buffer. None: all.
+    /// about so many share one buffer, of half as many where weights are packed as they are needed. None: all.
     fn rows_at_once(&self, _: &Device) -> Option<usize> {
         None
     }
@@ -149,13 +150,13 @@ impl Strategy for Native {
     }
 }
 
-/// Packed weights of a layer from which on they are not held on a software adapter: 8 MiB.
-const LARGE: usize = 2 << 20;
+/// Packed weights of a layer, `W_ih` and `W_hh`, from which on they are not held on a software adapter: 16 MiB.
+const LARGE: usize = 4 << 20;
 /// Sequences that make packing weights anew in every step little beside their product.
 const MANY: usize = 64;
 
-/// Whether weights are packed as they are needed: as was asked for, an error where that can't be, or where it takes little
-/// time and spares much memory.
+/// Whether weights are packed as they are needed: as was asked for, an error where that can't be, or where they are large
+/// and it takes little time.
 pub fn repacks(
     device: &Device,
     config: &RnnConfig,
@@ -164,21 +165,33 @@ pub fn repacks(
     strategy: &dyn Strategy,
     asked: Option<bool>,
 ) -> Result<bool> {
-    let can = strategy.repacks() && mode == Mode::Infer && precision == Precision::Full;
+    let software = device.gpu().is_some_and(|gpu| gpu.capabilities().kind == AdapterKind::Software);
+    let can = software && strategy.repacks() && mode == Mode::Infer && precision == Precision::Full;
     if asked == Some(true) && !can {
-        let expected = "asked for where a stepwise layer in f32 is not trained";
-        return Err(Error::invalid("packing weights as they are needed", expected, "asked for elsewhere"));
+        let expected = "asked for with `stepwise` on a software adapter, in full precision, to infer";
+        let got = format!("`{}` on {}, {precision:?} precision, to {mode:?}", strategy.name(), device.name());
+        return Err(Error::invalid("packing weights as they are needed", expected, got));
     }
-    let gates = config.cell.gates() * config.hidden;
-    let pays = device.gpu().is_some_and(|gpu| {
-        let caps = gpu.capabilities();
-        // At most: a chunk a step, and packing and a product for each part of its gates.
-        let a_step = 1 + AROUND + 2 * gates.div_ceil(REPACKED);
-        let dispatches = a_step.saturating_mul(shape.steps).saturating_mul(config.layers);
-        let large = config.directions() * gates * config.hidden >= LARGE;
-        caps.kind == AdapterKind::Software && large && shape.batch >= MANY && dispatches <= caps.max_dispatches()
-    });
-    Ok(can && asked.unwrap_or(pays))
+    let inputs = (0..config.layers).map(|layer| config.layer_input(layer)).max().unwrap_or(0);
+    let weights = config.directions() * config.cell.gates() * config.hidden * (inputs + config.hidden);
+    Ok(can && asked.unwrap_or(weights >= LARGE && shape.batch >= MANY))
+}
+
+/// An error when a plan that packs weights as it needs them has more dispatches than its device takes in a submit.
+pub fn check_repacked(device: &Device, config: &RnnConfig, shape: BatchShape, cuts: &Cuts) -> Result<()> {
+    let Some(gpu) = device.gpu() else { return Ok(()) };
+    // Each part of a chunk's gates is packed, and projected from each piece of what the layer reads.
+    let parts = (config.cell.gates() * config.hidden).div_ceil(REPACKED);
+    let below = if config.layers > 1 { cuts.sections.len() } else { 1 };
+    let pieces = windows(device, shape.steps, shape.batch * config.input, 4)?.len().max(below);
+    let a_chunk = AROUND.saturating_add(parts.saturating_mul(1 + pieces));
+    let a_layer = cuts.chunks.len().saturating_mul(a_chunk).saturating_add(shape.steps);
+    let (needed, most) = (a_layer.saturating_mul(config.layers), gpu.capabilities().max_dispatches());
+    if needed > most {
+        let what = "packing weights as they are needed";
+        return Err(gpu.limit(what.to_string(), format!("{needed} dispatches"), format!("{most} a submit")));
+    }
+    Ok(())
 }
 
 /// A strategy that was taken.

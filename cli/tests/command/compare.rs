@@ -206,7 +206,7 @@ fn a_text_is_modelled_in_bits_per_character() {
     for run in results["runs"].as_array().unwrap() {
         assert!(number(&run["validation_error"]) < naive, "{run}");
         // Loss and error are in the same unit: of a text that repeats itself they are nearly the same, the more so of a
-        // model that has learnt nothing yet.
+        // model that has learnt nothing yet. The loss is that of one batch, which with other seeds strays by more.
         let curve = run["curve"].as_array().unwrap();
         for (point, range) in [(&curve[0], 0.99..1.01), (&curve[curve.len() - 1], 0.8..1.25)] {
             let ratio = number(&point["train_loss"]) / number(&point["validation_error"]);
@@ -216,13 +216,21 @@ fn a_text_is_modelled_in_bits_per_character() {
 }
 
 #[test]
+fn time_is_kept_to() {
+    let place = Place::new();
+    let csv = place.file("waves.csv", &waves(500));
+    let ran = place.compare(&["--device", "cpu", "--csv", path(&csv), "--column", "wind", "--seconds", "2"]);
+    assert!(ran.took < Duration::from_secs(40), "{:?}", ran.took);
+    ran.succeeded();
+    check(&place, "cpu", 1);
+}
+
+#[test]
 fn a_gpu_gives_the_same_report() {
     let place = Place::new();
     let csv = place.file("waves.csv", &waves(500));
     let arguments = ["--device", gpu(), "--csv", path(&csv), "--column", "wind", "--seconds", "3"];
-    let ran = place.compare(&arguments);
-    assert!(ran.took < Duration::from_secs(40), "{:?}", ran.took);
-    ran.succeeded();
+    place.compare(&arguments).succeeded();
     check(&place, gpu(), 1);
 }
 

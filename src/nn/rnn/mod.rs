@@ -45,10 +45,10 @@ pub struct Options<'a> {
     /// Most steps that one dispatch takes with a strategy whose dispatches take many. Default: as many as end soon enough
     /// for the driver and the screen, by a cautious estimate. 0 is an error.
     pub span: Option<usize>,
-    /// Whether the stepwise strategy, where nothing is trained and nothing is stored as f16, packs weights as it needs them
-    /// rather than hold packed copies of a layer's: the same bits in less memory and, the fewer sequences, the more time.
-    /// Forced where it can't is an error. Default: on software adapters, for weights and batches so large that it takes
-    /// little time.
+    /// Whether the stepwise strategy on a software adapter, where nothing is trained and nothing is stored as f16, packs
+    /// weights as it needs them rather than hold packed copies of a layer's: the same bits, for H from some hundreds on in
+    /// less memory and, the fewer sequences, in more time. Forced where it can't is an error. Default: for weights and
+    /// batches so large that it takes little time.
     pub repack: Option<bool>,
 }
 
@@ -120,17 +120,26 @@ impl Rnn {
         if let Some(steps) = options.recompute {
             at_least_one("the steps between kept states", steps)?;
         }
-        let repacks = plan::repacks(device, &config, shape, (mode, precision), strategy, options.repack)?;
-        let shared = match mode {
-            Mode::Train => options.recompute,
-            Mode::Infer => options.recompute.or_else(|| {
-                // What packing spares is not to be spent on gates.
-                let rows = strategy.rows_at_once(device)? / if repacks { 2 } else { 1 };
-                let chunks = shape.rows().div_ceil(rows);
-                Some(shape.steps.div_ceil(chunks))
-            }),
+        let mut repacks = plan::repacks(device, &config, shape, (mode, precision), strategy, options.repack)?;
+        let cut = |repacks: bool| {
+            let shared = match mode {
+                Mode::Train => options.recompute,
+                Mode::Infer => options.recompute.or_else(|| {
+                    // What packing spares is not to be spent on gates.
+                    let rows = strategy.rows_at_once(device)? / if repacks { 2 } else { 1 };
+                    let chunks = shape.rows().div_ceil(rows);
+                    Some(shape.steps.div_ceil(chunks))
+                }),
+            };
+            Cuts::new(device, &config, shape, mode, shared, size)
         };
-        let cuts = Cuts::new(device, &config, shape, mode, shared, size)?;
+        let mut cuts = cut(repacks)?;
+        if repacks && let Err(error) = plan::check_repacked(device, &config, shape, &cuts) {
+            if options.repack == Some(true) {
+                return Err(error);
+            }
+            (repacks, cuts) = (false, cut(false)?);
+        }
         let layout = Layout::new(device, &config, shape, mode, precision, &cuts, repacks)?;
         let (device, lengths, span) = (device.clone(), options.lengths, options.span);
         Ok(Self { device, config, shape, mode, lengths, span, precision, strategy, why, cuts, layout })
