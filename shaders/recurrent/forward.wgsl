@@ -13,7 +13,7 @@ struct Step {
 
 @group(0) @binding(0) var<uniform> u: Recurrent;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][H + 1, G·H]: W_hhᵀ, then b_hh; repacked: [D][G·H, H]: W_hh
+@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][H + 1, G·H]: W_hhᵀ, then b_hh; repacked.wgsl: W_hh
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;      // [B]
 @group(0) @binding(4) var<storage, read_write> saved: array<saved_t>; // [steps, B, D, SAVED, H]
 @group(0) @binding(5) var<storage, read_write> h: array<h_t>;      // [steps + 1, B, D, H]

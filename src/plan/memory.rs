@@ -64,8 +64,8 @@ pub struct Layout {
     pub repacked: Option<usize>,
     /// Packed `W_ihᵀ` of one layer, for GPUs; of some of its gates where they are packed as they are needed.
     pub packed_input: usize,
-    /// GPU: packed `W_hhᵀ` and `b_hh` of one layer, or what its steps pack as they need it. CPU: packed weights of one layer, where they don't
-    /// stay packed.
+    /// GPU: packed `W_hhᵀ` and `b_hh` of one layer, or what its steps pack as they need it. CPU: packed weights of one
+    /// layer, where they don't stay packed.
     pub recurrent: usize,
     /// CPU, when nothing is trained: packed weights of each layer. They belong to a binding, as they stay from one
     /// recording to the next.

@@ -41,11 +41,10 @@ impl Chunk {
     pub fn forward(&self, device: &Device, weights: &Weights) -> Result<Op> {
         self.check(device)?;
         weights.check(self)?;
-        let written: Vec<&Buffer> =
-            [&self.saved, &self.h].into_iter().chain(&self.c).chain(&self.carry).chain(&self.output).collect();
-        let read = [&weights.w_hh.buffer].into_iter().chain(self.input.as_ref().map(|i| &i.source));
-        let (written, read) = ([written, vec![&weights.workspace]].concat(), read.collect::<Vec<_>>());
-        distinct("recurrent_forward", &written, &read)?;
+        let written = [&self.saved, &self.h, &weights.workspace].into_iter();
+        let written: Vec<&Buffer> = written.chain(&self.c).chain(&self.carry).chain(&self.output).collect();
+        let read = [&weights.w_hh.buffer].into_iter().chain(self.input.as_ref().map(|input| &input.source));
+        distinct("recurrent_forward", &written, &read.collect::<Vec<_>>())?;
         match device.target() {
             Target::Gpu(gpu) if weights.repacked => self.forward_repacked(device, gpu, weights),
             Target::Gpu(gpu) => self.forward_gpu(device, gpu, weights),

@@ -124,8 +124,8 @@ pub struct Weights {
     pub w_hh: Matrix,
     /// `b_hh [G·H]` of each direction.
     pub b_hh: Option<Matrix>,
-    /// GPU: `[D][H + 1, G·H]`, packed anew before each forward, or what is packed as it is needed. CPU: weights packed anew by each pass, in
-    /// training.
+    /// GPU: `[D][H + 1, G·H]`, packed anew before each forward, or what is packed as it is needed. CPU: weights packed anew
+    /// by each pass, in training.
     pub workspace: Buffer,
     /// CPU: where weights stay packed from call to call; none where they are packed anew, in the workspace.
     pub packed: Option<native::Packed>,
