@@ -1,4 +1,5 @@
-//! Training steps on the CPU executor: what they allocate they free, and they allocate no more as they go on.
+//! Training steps on the CPU executor: what they allocate they free, they allocate no more as they go on, and nothing for
+//! rows that they bring together.
 //!
 //! One test, alone in its process: it counts what the whole process allocates.
 
@@ -7,7 +8,8 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::Model;
+use common::{Layer, Model};
+use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{BatchShape, Cell, Device, RnnConfig};
 
 /// The system's allocator, counting.
@@ -65,4 +67,20 @@ fn a_step_leaves_nothing_behind() {
         }
         assert_eq!(model.optimizer.read_state().expect("the state").step, 1_500);
     }
+    rows_are_brought_together_in_the_workspace();
+}
+
+/// The products of a layer are the same with and without lengths; with them the rows of x are copied first.
+fn rows_are_brought_together_in_the_workspace() {
+    let (steps, batch) = (64, 8);
+    let layer = Layer::random(RnnConfig::new(Cell::Gru, 48, 16), steps, batch, 5);
+    let allocated = |layer: &Layer| {
+        let running = layer.bind(&Device::cpu_with_threads(1).expect("CPU"), Mode::Train).expect("a layer");
+        running.run().expect("a step");
+        let before = bytes()[0];
+        running.run().expect("a step");
+        bytes()[0] - before
+    };
+    let plain = allocated(&layer);
+    assert_eq!(allocated(&layer.clone().lengths(&[steps; 8])), plain);
 }

@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 
 use super::gemm::Matrix;
 use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
-use crate::cpu::threads::{Pool, Threads, for_each};
+use crate::cpu::threads::{Pool, Threads};
 use crate::device::{Device, Element};
 use crate::error::{Result, at_least_one};
 use crate::shader::{Binding, Kernel, fragments};
@@ -157,10 +158,10 @@ fn on_cpu<S: Scalar + Element>(call: &ColumnSum, pool: &Pool) -> Result<()> {
             vectorised(Rows { from, apart: call.from.row, rows, sums, clear: !call.accumulate });
         }
     };
-    let turns = to[call.to.offset..].chunks_mut(at_once * apart).take(parts.div_ceil(at_once)).enumerate();
+    let (to, size, turns) = (&mut to[call.to.offset..], at_once * apart, parts.div_ceil(at_once));
     match threads {
-        Threads::ONE => turns.for_each(add),
-        _ => pool.run(|| for_each(threads, turns.collect(), add)),
+        Threads::ONE => to.chunks_mut(size).take(turns).enumerate().for_each(add),
+        _ => pool.run(|| to.par_chunks_mut(size).take(turns).enumerate().with_max_len(1).for_each(add)),
     }
     Ok(())
 }

@@ -24,6 +24,19 @@ pub enum Mode {
     Train,
 }
 
+/// What a plan is for, beside its layers and shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Purpose {
+    /// Forward alone, or backward too.
+    pub mode: Mode,
+    /// How floats are stored that are not said to be f32.
+    pub precision: Precision,
+    /// Whether sequences have lengths of their own.
+    pub lengths: bool,
+    /// Whether weights are packed as they are needed.
+    pub repacks: bool,
+}
+
 /// Bytes of a plan's buffers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -74,7 +87,8 @@ pub struct Layout {
     pub carry: [usize; 2],
     /// f32: partial sums of bias gradients.
     pub sums: usize,
-    /// f32: sums of slices of weight gradients, and those that cooperative matrices make for gates stored as f16.
+    /// GPU, f32: sums of slices of weight gradients, and those that cooperative matrices make for gates stored as f16.
+    /// CPU: the rows of a layer's input, or of its gradient, that some steps have at other times or in padding.
     pub products: usize,
     /// Gradients of the inputs of inner layers, `[T, B, D·H]`: of every other layer where one is read at times that the
     /// next is already written at. f32 with two directions, whose sum is not to be rounded before it is whole.
@@ -88,16 +102,9 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Sizes for a layer stack on a device; `repacks` says whether weights are packed as they are needed.
-    pub fn new(
-        device: &Device,
-        config: &RnnConfig,
-        shape: BatchShape,
-        mode: Mode,
-        precision: Precision,
-        cuts: &Cuts,
-        repacks: bool,
-    ) -> Result<Self> {
+    /// Sizes for a layer stack on a device.
+    pub fn new(device: &Device, config: &RnnConfig, shape: BatchShape, purpose: Purpose, cuts: &Cuts) -> Result<Self> {
+        let Purpose { mode, precision, lengths, repacks } = purpose;
         let (cell, hidden, directions) = (config.cell, config.hidden, config.directions());
         let (train, gpu) = (mode == Mode::Train, device.gpu().is_some());
         let state = shape.batch * directions * hidden;
@@ -156,7 +163,17 @@ impl Layout {
             sums: if train && config.bias { sums * directions * cell.saved() * hidden } else { 0 },
             products: {
                 let rows = longest * shape.batch;
-                let gradients = if train { products(device, config, rows, shape.batch) } else { 0 };
+                let gradients = match (train, gpu) {
+                    (false, _) => 0,
+                    (true, true) => products(device, config, rows, shape.batch),
+                    // As wide as the inputs that are not simply in step order.
+                    (true, false) => match (directions, lengths) {
+                        (1, false) => 0,
+                        (1, true) => config.input,
+                        _ => widest,
+                    }
+                    .saturating_mul(longest.min(granule(device, shape)) * shape.batch),
+                };
                 let room = if half { gemm::room_len(device, rows, gates, directions, shape.batch) } else { 0 };
                 gradients.max(room)
             },
@@ -275,7 +292,7 @@ pub struct Workspace {
     pub(crate) carry: [Buffer; 2],
     /// Partial sums.
     pub(crate) sums: Buffer,
-    /// Sums of slices, or of cooperative matrices.
+    /// Sums of slices, or of cooperative matrices; rows brought together.
     pub(crate) products: Buffer,
     /// The one chunk that all share, where they do.
     pub(crate) chunk: ChunkBuffers,
@@ -347,7 +364,7 @@ impl Workspace {
                 device.alloc("carried gradient of c", layout.carry[1])?,
             ],
             sums: device.alloc("partial bias gradients", layout.sums)?,
-            products: device.alloc("slices of weight gradients", layout.products)?,
+            products: device.alloc("sums or rows of products", layout.products)?,
             chunk: ChunkBuffers::new(device, layout.precision, layout.chunk)?,
             inner: [inner(layout.inner[0])?, inner(layout.inner[1])?],
             upstream: stored("output gradient of a chunk", layout.upstream)?,

@@ -144,8 +144,9 @@ pub struct Gemm {
     pub split: usize,
     /// For a long k: the slices that it is summed in.
     pub slices: Option<Slices>,
-    /// f32 scratch for a C that is f16, [`room_len`] elements: cooperative matrices leave their sums there. None: they
-    /// are not used for such a C.
+    /// Scratch. GPU: for a C that is f16, [`room_len`] elements of f32: cooperative matrices leave their sums there; none:
+    /// they are not used for such a C. CPU: for a mapped operand, as many elements as it has, and for a C that is mapped or
+    /// added to afterwards as many as that has; none, or too little: room of its own.
     pub room: Option<Buffer>,
     /// All products that must give the same bits as this one are alike in what is mapped, and have m, and where they are
     /// sums over rows k, in multiples of this; 1 if they may differ. Cooperative matrices sum in an order of their own, so
@@ -193,8 +194,8 @@ impl Gemm {
         }
         let bias = self.bias.as_ref().unwrap_or(&self.a);
         let read = [&self.a.buffer, &self.b.buffer, &bias.buffer];
-        let scratch = self.slices.as_ref().map(|slices| &slices.scratch).or(self.room.as_ref());
-        let written: Vec<&Buffer> = std::iter::once(&self.c.buffer).chain(scratch).collect();
+        let scratch = self.slices.as_ref().map(|slices| &slices.scratch);
+        let written: Vec<&Buffer> = std::iter::once(&self.c.buffer).chain(scratch).chain(&self.room).collect();
         distinct("gemm", &written, &read)
     }
 
@@ -215,7 +216,13 @@ impl Gemm {
                 }
             }
             Target::Cpu(pool, precision) => {
-                let call = Arc::new(self);
+                let needed = cpu::room_len(&self);
+                let room = match &self.room {
+                    Some(room) if room.len() >= needed => Some(room.clone()),
+                    _ if needed > 0 => Some(device.alloc("rows of a product", needed)?),
+                    _ => None,
+                };
+                let call = Arc::new(Self { room, ..self });
                 program.push(cpu_op!(precision, "gemm", on_cpu(call, pool)));
                 Ok(())
             }

@@ -136,6 +136,7 @@ fn weight_gradients(
                     rows: map,
                     split: source.split,
                     slices: slices(source.width, gates.len()),
+                    room: native.then(|| with.workspace.products.clone()),
                     granule: if source.pieces.len() == 1 { batch } else { 1 },
                     ..product
                 };
@@ -202,8 +203,9 @@ fn input_gradient(
     let row = batch * inputs;
     let w_ih = with.tensor("weight_ih", layer, false)?;
     let windows = windows(&rnn.device, rnn.shape.steps, row, dx.element_bytes() as usize)?;
+    let native = rnn.device.gpu().is_none();
     for direction in 0..rnn.config.directions() {
-        for steps in rnn.spans(chunk, rnn.device.gpu().is_none()) {
+        for steps in rnn.spans(chunk, native) {
             for window in &windows {
                 let needed = match direction {
                     0 => overlap(&steps, window),
@@ -228,6 +230,7 @@ fn input_gradient(
                         accumulate: if add { Accumulate::After } else { Accumulate::No },
                         mapped: if same { Mapped::No } else { Mapped::C },
                         rows: (!same).then(|| rnn.row_map(chunk, &steps, window)),
+                        room: native.then(|| with.workspace.products.clone()),
                         granule: if windows.len() == 1 { batch } else { 1 },
                         ..Gemm::plain(steps.len() * batch, inputs, gates.len() * hidden, left, right, to.clone())
                     };

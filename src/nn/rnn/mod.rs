@@ -24,7 +24,7 @@ use crate::device::Device;
 use crate::error::{Error, Result, at_least_one};
 use crate::kernel::gemm::Matrix;
 use crate::nn::params::Parameters;
-use crate::plan::{self, Choice, Cuts, Layout, Memory, Mode, Reserve, Strategy, Workspace};
+use crate::plan::{self, Choice, Cuts, Layout, Memory, Mode, Purpose, Reserve, Strategy, Workspace};
 
 /// Choices that are not part of the layer's mathematics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,8 +140,8 @@ impl Rnn {
             }
             (repacks, cuts) = (false, cut(false)?);
         }
-        let layout = Layout::new(device, &config, shape, mode, precision, &cuts, repacks)?;
         let (device, lengths, span) = (device.clone(), options.lengths, options.span);
+        let layout = Layout::new(&device, &config, shape, Purpose { mode, precision, lengths, repacks }, &cuts)?;
         Ok(Self { device, config, shape, mode, lengths, span, precision, strategy, why, cuts, layout })
     }
 
