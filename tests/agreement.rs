@@ -1,16 +1,19 @@
-//! Every executor in f32 against the f64 oracle, over shapes chosen to sit on, before and behind every edge that the
+//! Every executor in f32 against the f64 oracle, and that against the plain equations, over shapes chosen to sit on, before and behind every edge that the
 //! kernels have: tiles of 8, 32 and 64 lanes, register blocks of 2 and 8 rows and columns, partial sums of 64 rows.
 
 mod common;
 
 use std::sync::LazyLock;
 
-use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, Tensors, assert_close, devices};
+use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, Tensors, assert_close, devices, plain};
 use proptest::prelude::*;
 use wgpu_rnn::{Cell, Device, RnnConfig};
 
 /// The oracle first.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
+
+/// How far the oracle may be from the plain equations, which sum in another order.
+const PLAIN_BOUND: f64 = 1e-12;
 
 /// T, B, I, H.
 type Sizes = [usize; 4];
@@ -21,6 +24,7 @@ fn agree(layer: &Layer) -> Tensors {
     let (oracle, others) = DEVICES.split_first().expect("the oracle");
     let want = layer.run(oracle);
     assert!(want.values().flatten().all(|value| value.is_finite()), "{}", layer.describe());
+    assert_close(&format!("{} on the oracle", layer.describe()), &want, &plain(layer), PLAIN_BOUND, PLAIN_BOUND);
     for device in others {
         let what = format!("{} on {device:?}", layer.describe());
         assert_close(&what, &layer.run(device), &want, OUTPUT_BOUND, GRADIENT_BOUND);

@@ -68,6 +68,24 @@ fn a_step_leaves_nothing_behind() {
         assert_eq!(model.optimizer.read_state().expect("the state").step, 1_500);
     }
     rows_are_brought_together_in_the_workspace();
+    inference_allocates_nothing();
+}
+
+/// On one thread nothing at all, in the first recording neither.
+fn inference_allocates_nothing() {
+    let device = Device::cpu_with_threads(1).expect("CPU");
+    for &cell in Cell::ALL {
+        for two in [false, true] {
+            let config = RnnConfig::new(cell, 7, 33).layers(2).bidirectional(two);
+            let layer = Layer::random(config, 30, 5, 2).lengths(&[30, 3, 17, 1, 29]);
+            let running = layer.bind(&device, Mode::Infer).expect("a layer");
+            let before = bytes()[0];
+            for _ in 0..3 {
+                device.run(|recorder| running.bound.forward.record(recorder)).expect("forward");
+            }
+            assert_eq!(bytes()[0], before, "{}", layer.describe());
+        }
+    }
 }
 
 /// The products of a layer are the same with and without lengths; with them the rows of x are copied first.

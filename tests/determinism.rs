@@ -11,7 +11,7 @@ use wgpu_rnn::{BatchShape, Cell, Device, RnnConfig};
 /// The oracle first.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
 
-/// Large enough for several tiles, partial sums and threads.
+/// Large enough for several tiles and partial sums.
 fn layers() -> impl Iterator<Item = Layer> {
     let of = |&cell| {
         [(1, false), (2, true)].map(|(layers, two)| RnnConfig::new(cell, 9, 19).layers(layers).bidirectional(two))
@@ -80,6 +80,46 @@ fn threads_do_not_change_results() {
         }
     }
     assert!(Device::cpu_with_threads(0).is_err());
+}
+
+/// Every kind of work, packing, steps, products of gradients and sums, is above what one thread does alone, which is some
+/// four million multiply-adds.
+fn large(cell: Cell) -> [Layer; 2] {
+    let config = RnnConfig::new(cell, 96, 96 * 4 / cell.gates()).layers(2).bidirectional(true);
+    let lengths: Vec<usize> = (0..33).map(|b| 24 - b % 23).collect();
+    let layer = Layer::random(config, 24, 33, 8);
+    [layer.clone(), layer.lengths(&lengths)]
+}
+
+#[test]
+fn threads_do_not_change_results_of_large_layers() {
+    for layer in Cell::ALL.iter().flat_map(|&cell| large(cell)) {
+        let on = |threads| layer.run(&Device::cpu_with_threads(threads).expect("threads"));
+        let one = on(1);
+        for threads in [2, 3, 5] {
+            assert_same_bits(&format!("{} on {threads} threads", layer.describe()), &on(threads), &one);
+        }
+    }
+}
+
+/// Callers have threads of their own, and some of them a pool of the same kind as the executor's.
+#[test]
+fn callers_may_share_a_device_between_threads() {
+    let device = Device::cpu_with_threads(2).expect("threads");
+    let [layer, _] = large(Cell::Gru);
+    let want = layer.run(&device);
+    let once = |what: &str| assert_same_bits(what, &layer.run(&device), &want);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| once("a thread"));
+        }
+    });
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
+    pool.scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|_| once("a pool's thread"));
+        }
+    });
 }
 
 /// Training and inference plans give the same outputs, though inference shares its buffers between layers.

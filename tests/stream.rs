@@ -61,33 +61,39 @@ fn stepped(stream: &mut Stream, layer: &Layer) -> Vec<f32> {
 fn steps_are_what_the_whole_sequence_is() {
     for &cell in Cell::ALL {
         for (config, batch) in configs(cell) {
-            let layer = Layer::random(config, 40, batch, 3);
-            for device in devices() {
-                let running = layer.bind(&device, Mode::Infer).expect("a layer");
-                running.run().expect("forward");
-                let want = running.read().expect("outputs");
-                let mut stream = Stream::new(&running.params, "", config, batch).expect("a stream");
-                let got = stepped(&mut stream, &layer);
-                let what = format!("{} on {device:?}", layer.describe());
-                for (at, (got, want)) in got.iter().zip(&want["y"]).enumerate() {
-                    assert!((f64::from(*got) - want).abs() < 1e-6, "{what}: y[{at}] is {got}, not {want}");
-                }
-                let one = batch * config.hidden;
-                for index in 0..config.layers {
-                    let finals = [("hn", stream.h(index)), ("cn", stream.c(index))];
-                    for (name, state) in finals {
-                        assert_eq!(state.is_some(), name == "hn" || cell.has_c());
-                        let wanted = want.get(name).map_or(&[][..], |all| &all[index * one..]);
-                        for (got, want) in state.into_iter().flatten().zip(wanted) {
-                            assert!((f64::from(*got) - want).abs() < 1e-6, "{what}: {name} of layer {index}");
-                        }
-                    }
-                }
-                if device.name() == Device::cpu().expect("the CPU").name() {
-                    let same = got.iter().zip(&want["y"]).all(|(got, want)| f64::from(*got) == *want);
-                    assert!(same, "{what}: not the same bits");
+            steps_are(&Layer::random(config, 40, batch, 3));
+        }
+        // Of one sequence for long, in the size that real-time use is measured in.
+        steps_are(&Layer::random(RnnConfig::new(cell, 32, 64), 1000, 1, 4));
+    }
+}
+
+fn steps_are(layer: &Layer) {
+    let (config, batch, cell) = (layer.config, layer.shape.batch, layer.config.cell);
+    for device in devices() {
+        let running = layer.bind(&device, Mode::Infer).expect("a layer");
+        running.run().expect("forward");
+        let want = running.read().expect("outputs");
+        let mut stream = Stream::new(&running.params, "", config, batch).expect("a stream");
+        let got = stepped(&mut stream, layer);
+        let what = format!("{} on {device:?}", layer.describe());
+        for (at, (got, want)) in got.iter().zip(&want["y"]).enumerate() {
+            assert!((f64::from(*got) - want).abs() < 1e-6, "{what}: y[{at}] is {got}, not {want}");
+        }
+        let one = batch * config.hidden;
+        for index in 0..config.layers {
+            let finals = [("hn", stream.h(index)), ("cn", stream.c(index))];
+            for (name, state) in finals {
+                assert_eq!(state.is_some(), name == "hn" || cell.has_c());
+                let wanted = want.get(name).map_or(&[][..], |all| &all[index * one..]);
+                for (got, want) in state.into_iter().flatten().zip(wanted) {
+                    assert!((f64::from(*got) - want).abs() < 1e-6, "{what}: {name} of layer {index}");
                 }
             }
+        }
+        if device.name() == Device::cpu().expect("the CPU").name() {
+            let same = got.iter().zip(&want["y"]).all(|(got, want)| f64::from(*got) == *want);
+            assert!(same, "{what}: not the same bits");
         }
     }
 }

@@ -55,14 +55,14 @@ struct Args {
     /// Python with PyTorch; without one, or where it has no PyTorch for the device, PyTorch is left out.
     #[arg(long)]
     python: Option<PathBuf>,
-    /// It is an error when PyTorch has to be left out.
+    /// It is an error when PyTorch, or on the CPU ONNX Runtime, has to be left out; so it is with --check.
     #[arg(long)]
     need_torch: bool,
     /// Folder of `torch_rnn.py` and `onnx_rnn.py`.
     #[arg(long, default_value = "peers")]
     scripts: PathBuf,
-    /// Threads of each side on the CPU, one table after the other.
-    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    /// Threads of each side on the CPU, one table after the other. Default: 1, and 2 where there are as many.
+    #[arg(long, value_delimiter = ',')]
     threads: Vec<usize>,
     /// Answers the requests of another one of these programs for a library.
     #[arg(long, hide = true)]
@@ -79,6 +79,9 @@ struct Args {
     /// Write no record.
     #[arg(long)]
     no_record: bool,
+    /// Add to what other runs of the date have recorded. Without, that is an error: a record is of one run.
+    #[arg(long)]
+    merge: bool,
     /// Fail when a bar is missed.
     #[arg(long)]
     check: bool,
@@ -86,6 +89,13 @@ struct Args {
 
 #[derive(Clone)]
 struct Shapes(Vec<Shape>);
+
+impl Args {
+    /// Whether PyTorch and ONNX Runtime must be there: bars that none of them was measured for are not reached.
+    fn needs_all(&self) -> bool {
+        self.need_torch || self.check
+    }
+}
 
 fn main() -> ExitCode {
     env_logger::init();
@@ -121,7 +131,10 @@ fn run(args: &Args) -> Result<bool> {
         if let (Some(path), Some(gpu)) = (&args.tuning, device.gpu()) {
             gpu.set_tuning(serde_json::from_str(&std::fs::read_to_string(path)?)?)?;
         }
-        let record = (!args.no_record).then(|| Record::new(&args.out, &adapter, &date));
+        let record = match args.no_record {
+            true => None,
+            false => Some(Record::new(&args.out, &adapter, &date, args.merge)?),
+        };
         session.enter(Place { kind, adapter, record });
         let shapes = args.shapes.clone().map_or_else(|| Shape::named(kind == "gpu"), |shapes| shapes.0);
         for (device, mut peers, threads) in pairings(args, device)? {
@@ -152,7 +165,14 @@ fn pairings(args: &Args, device: &Device) -> Result<Vec<Pairing>> {
         // Threads for threads: each side gets as many.
         let there = std::thread::available_parallelism().map_or(1, usize::from);
         let mut pairings = Vec::new();
-        for &threads in args.threads.iter().filter(|&&threads| threads <= there) {
+        let all = match args.threads.as_slice() {
+            [] => (1..=there.min(2)).collect(),
+            asked => asked.to_vec(),
+        };
+        if let Some(&more) = all.iter().find(|&&threads| threads == 0 || threads > there) {
+            bail!("expected 1 to {there} threads, which this machine runs at once, got {more}");
+        }
+        for threads in all {
             let mut peers: Vec<Box<dyn Peer>> = Vec::new();
             peers.extend(torch(&format!("torch-cpu-{threads}-threads"))?.map(|peer| Box::new(peer) as Box<dyn Peer>));
             if let Some(python) = &python {
@@ -161,6 +181,7 @@ fn pairings(args: &Args, device: &Device) -> Result<Vec<Pairing>> {
                         let name = format!("onnxruntime-{threads}-threads");
                         peers.push(Box::new(Process::start(python.onnx(&name), &name)?));
                     }
+                    Some(why) if args.needs_all() => bail!("ONNX Runtime is needed: {why}"),
                     Some(why) => println!("ONNX Runtime is left out: {why}"),
                 }
             }
@@ -205,7 +226,7 @@ fn python(args: &Args, kind: &str) -> Result<Option<Python>> {
         }
     };
     let why = why.unwrap_or_default();
-    if args.need_torch {
+    if args.needs_all() && kind != "software" {
         bail!("PyTorch is needed: {why}");
     }
     println!("PyTorch is left out: {why}");

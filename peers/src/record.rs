@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -81,8 +81,21 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(root: &Path, adapter: &str, date: &str) -> Self {
-        Self { folder: root.join(file_name(adapter)), date: date.to_string() }
+    /// An error where there are records of the date already, unless this one `merges` with them: then the files are of
+    /// several runs.
+    pub fn new(root: &Path, adapter: &str, date: &str, merges: bool) -> Result<Self> {
+        let folder = root.join(file_name(adapter));
+        let taken = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).find(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with(date) && name.ends_with(".csv")
+        });
+        if let (Some(taken), false) = (taken, merges) {
+            bail!(
+                "{} is of another run: expected --merge to add to it, --no-record, or another --date",
+                taken.display()
+            );
+        }
+        Ok(Self { folder, date: date.to_string() })
     }
 
     /// The folder of the adapter.
@@ -174,7 +187,8 @@ mod tests {
     #[test]
     fn a_record_is_merged_by_key() {
         let folder = tempfile::tempdir().expect("a folder");
-        let record = Record::new(folder.path(), "llvmpipe (LLVM 15.0.6, 256 bits)", "2026-01-31");
+        let new = |merges| Record::new(folder.path(), "llvmpipe (LLVM 15.0.6, 256 bits)", "2026-01-31", merges);
+        let record = new(false).expect("a record");
         record.write("", vec![row("S1", "a", 1.0), row("S2", "a", 1.0)]).expect("a first record");
         record.write("", vec![row("S2", "b", 3.0), row("S2", "a", 2.0)]).expect("a second record");
         let path = folder.path().join("llvmpipe-llvm-15-0-6-256-bits/2026-01-31.csv");
@@ -185,6 +199,10 @@ S2,lstm,forward,a,1,some adapter,2.0,2.0,1.0
 S2,lstm,forward,b,1,some adapter,3.0,2.0,1.0
 ";
         assert_eq!(text, wanted);
+        // The next run of the day has to say that it adds to this.
+        let why = new(false).err().expect("an error").to_string();
+        assert!(why.contains("2026-01-31.csv is of another run"), "{why}");
+        new(true).expect("a record").write("", vec![row("S1", "a", 4.0)]).expect("a third record");
     }
 
     #[test]

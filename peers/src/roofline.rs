@@ -49,11 +49,21 @@ impl Roofline {
         }
     }
 
+    /// Whether this is a GRU that took longer than `other`, the LSTM of its size.
+    pub fn dearer_than(&self, other: &Self) -> bool {
+        let like = self.key()[0] == other.key()[0] && self.key()[2..] == other.key()[2..];
+        like && [self.cell.as_str(), &other.cell] == ["gru", "lstm"] && self.ours_ms > other.ours_ms
+    }
+
+    /// What it is of.
+    pub fn name(&self) -> String {
+        format!("{} {} {}, {} threads", self.shape, self.cell, self.mode, self.threads)
+    }
+
     /// In a line.
     pub fn text(&self) -> String {
-        let Self { shape, cell, mode, threads, gflops, peak_gflops, share, .. } = self;
-        let percent = share * 100.0;
-        format!("{shape} {cell} {mode}, {threads} threads: {gflops} of {peak_gflops} GFLOP/s, {percent:.0} %")
+        let (gflops, peak, percent) = (self.gflops, self.peak_gflops, self.share * 100.0);
+        format!("{}: {gflops} of {peak} GFLOP/s, {percent:.0} %", self.name())
     }
 }
 
@@ -83,4 +93,29 @@ pub fn peak(threads: usize) -> Result<f64> {
         best = best.min(start.elapsed().as_secs_f64());
     }
     Ok(2.0 * (SIZE * SIZE * SIZE) as f64 / best / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gru_that_is_dearer_than_its_lstm_is_found() {
+        let of = |cell: &str, threads: &str, ours_ms| Roofline {
+            shape: "S5".into(),
+            cell: cell.into(),
+            mode: "forward".into(),
+            threads: threads.into(),
+            adapter: String::new(),
+            ours_ms,
+            gflops: 1.0,
+            peak_gflops: 1.0,
+            share: 1.0,
+        };
+        let lstm = of("lstm", "1", 2.0);
+        assert!(of("gru", "1", 2.1).dearer_than(&lstm));
+        assert!(!of("gru", "1", 2.0).dearer_than(&lstm));
+        assert!(!of("gru", "2", 2.1).dearer_than(&lstm));
+        assert!(!lstm.dearer_than(&of("gru", "1", 1.0)));
+    }
 }

@@ -6,8 +6,10 @@
 //! inner dimension, so its bits depend neither on the number of rows nor on how they are dealt out to threads. Private
 //! to this floor, which checks the sizes once for all steps.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -61,51 +63,48 @@ fn each_panel<S: Scalar>(threads: Threads, packed: &mut [S], depth: usize, work:
 }
 
 /// Zeros, or an error when there is no memory for so many.
-pub fn zeros<S: Scalar>(what: &str, len: usize) -> Result<Vec<S>> {
+pub fn zeros<E: Zeroable + Clone>(what: &str, len: usize) -> Result<Vec<E>> {
     let mut data = Vec::new();
     data.try_reserve_exact(len).map_err(|_| Error::Limit {
         what: what.to_string(),
-        needed: format!("{} bytes", len.saturating_mul(size_of::<S>())),
+        needed: format!("{} bytes", len.saturating_mul(size_of::<E>())),
         limit: "no more memory".to_string(),
         device: "the CPU".to_string(),
     })?;
-    data.resize(len, S::ZERO);
+    data.resize(len, E::zeroed());
     Ok(data)
 }
+
+/// A cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+struct Line([u8; 64]);
 
 /// A packed matrix in memory of its own, which begins on a cache line.
 #[derive(Clone, Debug)]
 pub struct Packed<S> {
-    data: Vec<S>,
-    start: usize,
+    lines: Vec<Line>,
     depth: usize,
     columns: usize,
+    of: PhantomData<S>,
 }
 
 impl<S: Scalar> Packed<S> {
     /// Zero, `[depth, columns]`. An error when there is no memory for it.
     pub fn new(depth: usize, columns: usize) -> Result<Self> {
-        /// Bytes of a cache line.
-        const LINE: usize = 64;
-        let (len, spare) = (packed_len(depth, columns), LINE / size_of::<S>());
-        let data: Vec<S> = zeros("the packed weights", len.saturating_add(spare))?;
-        let start = data.as_ptr().align_offset(LINE).min(spare);
-        Ok(Self { data, start, depth, columns })
+        let lines = packed_len(depth, columns).div_ceil(size_of::<Line>() / size_of::<S>());
+        Ok(Self { lines: zeros("the packed weights", lines)?, depth, columns, of: PhantomData })
     }
 
     /// Packs the transpose of `matrix [columns, depth]`, row-major.
     pub fn set_transposed(&mut self, matrix: &[S]) {
-        let range = self.range();
-        pack_transposed(Threads::ONE, matrix, self.depth, &mut self.data[range]);
+        let len = packed_len(self.depth, self.columns);
+        pack_transposed(Threads::ONE, matrix, self.depth, &mut bytemuck::cast_slice_mut(&mut self.lines)[..len]);
     }
 
     /// The panels.
     pub fn panels(&self) -> &[S] {
-        &self.data[self.range()]
-    }
-
-    fn range(&self) -> Range<usize> {
-        self.start..self.start + packed_len(self.depth, self.columns)
+        &bytemuck::cast_slice(&self.lines)[..packed_len(self.depth, self.columns)]
     }
 }
 
@@ -304,8 +303,10 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
         let panels = self.columns.div_ceil(WIDTH);
         match (self.rows, P) {
             (1, _) | (2..4, 1) => {
-                self.columns::<A, P, 4>(arch, 0..panels);
-                self.columns::<A, P, 1>(arch, panels / 4 * 4..panels);
+                let (fours, twos) = (panels / 4 * 4, panels / 2 * 2);
+                self.columns::<A, P, 4>(arch, 0..fours);
+                self.columns::<A, P, 2>(arch, fours..twos);
+                self.columns::<A, P, 1>(arch, twos..panels);
             }
             (2, _) | (_, 1) => {
                 self.columns::<A, P, 2>(arch, 0..panels);
@@ -380,26 +381,39 @@ mod tests {
                 let part = |r: usize, run: usize| &a[r * apart..][runs[run].clone()];
                 for adds in [false, true] {
                     let before: Vec<S> = (0..rows * columns).map(|i| value(i, 0.4)).collect();
-                    let mut c = Dense { data: before.clone(), columns };
-                    Product {
-                        packed: &packed,
-                        depth,
-                        bias: &bias,
-                        runs: runs.len(),
-                        a: part,
-                        rows,
-                        columns,
-                        adds,
-                        backwards: adds,
-                        c: &mut c,
-                    }
-                    .run();
-                    for (i, (got, before)) in c.data.iter().zip(&before).enumerate() {
-                        let (r, j) = (i / columns, i % columns);
-                        let factors = runs.iter().cloned().flatten().map(|k| a[r * apart + k].to_f64());
-                        let dot: f64 = factors.enumerate().map(|(k, x)| x * weights[k * columns + j].to_f64()).sum();
-                        let held = if adds { before.to_f64() } else { 0.0 };
-                        assert!((got.to_f64() - dot - bias[j].to_f64() - held).abs() < tolerance);
+                    // With every instruction set that this processor has.
+                    for set in ["widest", "AVX2", "none"] {
+                        let mut c = Dense { data: before.clone(), columns };
+                        let product = Product {
+                            packed: &packed,
+                            depth,
+                            bias: &bias,
+                            runs: runs.len(),
+                            a: part,
+                            rows,
+                            columns,
+                            adds,
+                            backwards: adds,
+                            c: &mut c,
+                        };
+                        match set {
+                            "widest" => product.run(),
+                            "none" => product.with_simd(pulp::Scalar),
+                            _ => {
+                                #[cfg(target_arch = "x86_64")]
+                                let Some(avx2) = pulp::x86::V3::try_new() else { continue };
+                                #[cfg(not(target_arch = "x86_64"))]
+                                let avx2 = pulp::Scalar;
+                                Simd::vectorize(avx2, product);
+                            }
+                        }
+                        for (i, (got, before)) in c.data.iter().zip(&before).enumerate() {
+                            let (r, j) = (i / columns, i % columns);
+                            let factors = runs.iter().cloned().flatten().map(|k| a[r * apart + k].to_f64());
+                            let terms = factors.enumerate().map(|(k, x)| x * weights[k * columns + j].to_f64());
+                            let want = terms.sum::<f64>() + bias[j].to_f64() + if adds { before.to_f64() } else { 0.0 };
+                            assert!((got.to_f64() - want).abs() < tolerance, "{set}: {got} for {want}");
+                        }
                     }
                 }
             }

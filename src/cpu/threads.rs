@@ -77,6 +77,12 @@ impl Pool {
         if work <= SMALL { Threads::ONE } else { self.threads }
     }
 
+    /// Threads for work over so many elements that each are read, and little is done with: an element of memory takes the
+    /// time of some multiply-adds.
+    pub const fn threads_over(&self, elements: usize) -> Threads {
+        self.threads_for(elements.saturating_mul(16))
+    }
+
     /// Runs `work` with `threads`: on this pool, unless that is one.
     pub fn run_on<R: Send>(&self, threads: Threads, work: impl FnOnce() -> R + Send) -> R {
         if threads == Threads::ONE { work() } else { self.run(work) }

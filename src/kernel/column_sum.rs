@@ -146,7 +146,7 @@ fn on_cpu<S: Scalar + Element>(call: &ColumnSum, pool: &Pool) -> Result<()> {
     let mut to = call.to.buffer.write::<S>()?;
     let parts = count(call.rows, call.run_rows, call.part_rows);
     let each = call.run_rows.div_ceil(call.part_rows);
-    let threads = pool.threads_for(call.rows.saturating_mul(call.columns));
+    let threads = pool.threads_over(call.rows.saturating_mul(call.columns));
     let apart = call.to.row.max(call.columns).max(1);
     let at_once = parts.div_ceil(threads.count()).max(1);
     let add = |(turn, sums): (usize, &mut [S])| {

@@ -192,8 +192,9 @@ fn on_cpu<S: Scalar + Element>(
         None => sums.iter().map(|_| None).collect(),
     };
     let blocks = sums.iter_mut().zip(labels.chunks(BLOCK)).zip(logits.chunks(BLOCK * classes)).zip(&mut gradients);
-    pool.run(|| {
-        for_each(pool.threads(), blocks.collect(), |(((sum, labels), logits), gradient)| {
+    let threads = pool.threads_over(logits.len());
+    pool.run_on(threads, || {
+        for_each(threads, blocks.collect(), |(((sum, labels), logits), gradient)| {
             *sum = block(labels, logits, gradient.as_deref_mut(), classes, 1.0 / count * scale);
         });
     });

@@ -106,8 +106,9 @@ fn on_cpu<S: Scalar + Element>(
     let gradients = gradients.read::<S>()?;
     let mut sums = vec![0.0; gradients.len().div_ceil(BLOCK)];
     let blocks = sums.iter_mut().zip(gradients.chunks(BLOCK)).collect();
-    pool.run(|| {
-        for_each(pool.threads(), blocks, |(sum, block): (&mut f64, &[S])| {
+    let threads = pool.threads_over(gradients.len());
+    pool.run_on(threads, || {
+        for_each(threads, blocks, |(sum, block): (&mut f64, &[S])| {
             *sum = total::sum_of(block, |g| (g * unscale) * (g * unscale));
         });
     });

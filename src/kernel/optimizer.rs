@@ -416,6 +416,7 @@ fn update_on_cpu<S: Scalar + Element>(
             (Rule::Adam | Rule::AdamW, ..) => {}
         }
     };
-    pool.run(|| for_each(pool.threads(), items, work));
+    let threads = pool.threads_over(gradients.len());
+    pool.run_on(threads, || for_each(threads, items, work));
     Ok(())
 }

@@ -4,9 +4,11 @@
 
 mod layer;
 mod model;
+mod plain;
 
 pub use layer::{Layer, Running};
 pub use model::Model;
+pub use plain::plain;
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};

@@ -29,6 +29,12 @@ struct Report {
 /// Steps before the timed ones.
 const WARM_UP: usize = 1000;
 
+/// Inputs that differ.
+const INPUTS: usize = 97;
+
+/// Steps after which the input falls silent, and after which it begins again.
+const QUIET: usize = 5000;
+
 /// Timed steps at most: every time is kept until the end.
 const MOST: usize = 100_000_000;
 
@@ -38,15 +44,24 @@ pub fn run(config: RnnConfig, steps: usize, batch: usize, json: bool) -> anyhow:
     let parameters = Parameters::new(&Device::cpu_with_threads(1)?, tensors(&config, ""))?;
     Init::new(0).apply(&parameters, "", Layer::Rnn(&config))?;
     let mut stream = Stream::new(&parameters, "", config, batch)?;
-    let x: Vec<f32> = (0..batch * config.input).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
+    let width = batch * config.input;
+    // Different inputs from step to step, and now and then nothing for a while, when states may decay to the smallest
+    // numbers there are.
+    let wave: Vec<f32> = (0..width * INPUTS).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
+    let silence = vec![0.0; width];
+    let at = |step: usize| match step / QUIET % 2 {
+        0 => &wave[step % INPUTS * width..][..width],
+        _ => &silence[..],
+    };
     let mut y = vec![0.0; batch * config.hidden];
     let mut times = vec![0u32; steps];
-    for _ in 0..WARM_UP {
-        stream.step(&x, &mut y)?;
+    for step in 0..WARM_UP {
+        stream.step(at(step), &mut y)?;
     }
-    for time in &mut times {
+    for (step, time) in times.iter_mut().enumerate() {
+        let x = at(step);
         let start = Instant::now();
-        stream.step(&x, &mut y)?;
+        stream.step(x, &mut y)?;
         *time = u32::try_from(start.elapsed().as_nanos()).unwrap_or(u32::MAX);
     }
     times.sort_unstable();

@@ -12,9 +12,11 @@ fn ulps(got: f32, want: f64) -> f64 {
     (f64::from(got) - want).abs() / 2f64.powi(exponent - 23)
 }
 
-/// Every `step`-th `f32` bit pattern: all magnitudes, both signs, infinities and NaNs.
+/// Every `step`-th `f32` bit pattern, all magnitudes, both signs and NaNs, and the places where something changes.
 fn sweep(step: usize) -> impl Iterator<Item = f32> {
-    (0..=u32::MAX).step_by(step).map(f32::from_bits)
+    let places = [0.0, f32::MIN_POSITIVE, 9.02, 20.0, 87.4, 103.9, 104.0, 104.1, 1e4, f32::MAX, f32::INFINITY];
+    let both = places.into_iter().flat_map(|place| [place, -place]);
+    (0..=u32::MAX).step_by(step).map(f32::from_bits).chain(both)
 }
 
 /// Evenly spaced values where the functions bend.
