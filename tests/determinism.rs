@@ -91,9 +91,15 @@ fn large(cell: Cell) -> [Layer; 2] {
     [layer.clone(), layer.lengths(&lengths)]
 }
 
+/// Few sequences, and so much to a step that threads share it.
+fn wide(cell: Cell) -> [Layer; 2] {
+    let config = RnnConfig::new(cell, 40, 520).layers(2);
+    [Layer::random(config, 7, 1, 8), Layer::random(config.bidirectional(true), 6, 2, 9).lengths(&[6, 4])]
+}
+
 #[test]
 fn threads_do_not_change_results_of_large_layers() {
-    for layer in Cell::ALL.iter().flat_map(|&cell| large(cell)) {
+    for layer in Cell::ALL.iter().flat_map(|&cell| large(cell).into_iter().chain(wide(cell))) {
         let on = |threads| layer.run(&Device::cpu_with_threads(threads).expect("threads"));
         let one = on(1);
         for threads in [2, 3, 5] {
@@ -106,18 +112,18 @@ fn threads_do_not_change_results_of_large_layers() {
 #[test]
 fn callers_may_share_a_device_between_threads() {
     let device = Device::cpu_with_threads(2).expect("threads");
-    let [layer, _] = large(Cell::Gru);
-    let want = layer.run(&device);
-    let once = |what: &str| assert_same_bits(what, &layer.run(&device), &want);
+    let layers = [large(Cell::Gru), wide(Cell::Gru)].map(|[layer, _]| layer);
+    let want = layers.each_ref().map(|layer| layer.run(&device));
+    let once = |what: &str, which: usize| assert_same_bits(what, &layers[which].run(&device), &want[which]);
     std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| once("a thread"));
+        for thread in 0..4 {
+            scope.spawn(move || once("a thread", thread % 2));
         }
     });
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
     pool.scope(|scope| {
-        for _ in 0..6 {
-            scope.spawn(|_| once("a pool's thread"));
+        for thread in 0..6 {
+            scope.spawn(move |_| once("a pool's thread", thread % 2));
         }
     });
 }

@@ -7,7 +7,9 @@
 use std::marker::PhantomData;
 use std::num::NonZero;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result, at_least_one};
@@ -48,6 +50,8 @@ impl Default for Threads {
 pub struct Pool {
     threads: Threads,
     pool: Option<rayon::ThreadPool>,
+    /// Held while threads work on one task together: they wait for each other, so each must be there.
+    together: Mutex<()>,
 }
 
 impl Pool {
@@ -63,7 +67,7 @@ impl Pool {
             why: error.to_string(),
         };
         let pool = if threads.0 > 1 { Some(build().map_err(failed)?) } else { None };
-        Ok(Self { threads, pool })
+        Ok(Self { threads, pool, together: Mutex::new(()) })
     }
 
     /// Number of threads.
@@ -86,6 +90,12 @@ impl Pool {
     /// Runs `work` with `threads`: on this pool, unless that is one.
     pub fn run_on<R: Send>(&self, threads: Threads, work: impl FnOnce() -> R + Send) -> R {
         if threads == Threads::ONE { work() } else { self.run(work) }
+    }
+
+    /// [`run`](Self::run) for work in which threads wait for each other: one such work at a time.
+    pub fn run_together<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let _one = self.together.lock();
+        self.run(work)
     }
 
     /// Runs `work` on this pool: everything in it that takes a [`Threads`] then uses this pool's threads.
@@ -132,18 +142,91 @@ pub struct Partition {
     batch: usize,
     directions: usize,
     tasks: Vec<Task>,
+    /// Threads that work on each task together.
+    team: usize,
+}
+
+/// Threads that work on one task together.
+#[derive(Debug)]
+pub struct Team {
+    size: usize,
+    arrived: AtomicUsize,
+    meetings: AtomicUsize,
+}
+
+/// One of a [`Team`], which may be the only one.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    team: &'a Team,
+    index: usize,
+}
+
+impl Team {
+    const fn new(size: usize) -> Self {
+        Self { size, arrived: AtomicUsize::new(0), meetings: AtomicUsize::new(0) }
+    }
+}
+
+impl Member<'_> {
+    /// Its share of `0..count`; those of the team are disjoint and leave nothing out.
+    pub const fn share(&self, count: usize) -> Range<usize> {
+        count * self.index / self.team.size..count * (self.index + 1) / self.team.size
+    }
+
+    /// Waits for the others: what each has written before, all see afterwards. Meetings are some microseconds apart, so it
+    /// spins, and gives its processor away when others need that.
+    pub fn meet(&self) {
+        const SPINS: u32 = 1 << 12;
+        let Team { size, arrived, meetings } = self.team;
+        if *size == 1 {
+            return;
+        }
+        let meeting = meetings.load(Ordering::Acquire);
+        if arrived.fetch_add(1, Ordering::AcqRel) + 1 == *size {
+            arrived.store(0, Ordering::Relaxed);
+            meetings.store(meeting.wrapping_add(1), Ordering::Release);
+            return;
+        }
+        let mut spins = 0;
+        while meetings.load(Ordering::Acquire) == meeting {
+            spins += 1;
+            match spins {
+                ..SPINS => std::hint::spin_loop(),
+                _ => std::thread::yield_now(),
+            }
+        }
+    }
 }
 
 impl Partition {
     /// As many even slices of the batch as keep all threads busy, and no more, since a larger slice reads the weights
     /// less often.
     pub fn new(threads: Threads, batch: usize, directions: usize) -> Self {
+        Self::of(threads, batch, directions, 1)
+    }
+
+    /// Slices that are worth reading the weights for, and where these are fewer than threads, teams of threads that work
+    /// on one together.
+    pub fn together(threads: Threads, batch: usize, directions: usize) -> Self {
+        /// Sequences that keep a thread multiplying while weights come from beyond its own cache. Measured on two cores:
+        /// with 8 both ways take as long, with fewer teams are faster, by half with one.
+        const MANY: usize = 8;
+        let alone = Self::of(threads, batch, directions, MANY);
+        Self { team: (threads.0 / alone.tasks.len().max(1)).max(1), ..alone }
+    }
+
+    fn of(threads: Threads, batch: usize, directions: usize, fewest: usize) -> Self {
         let shared = if directions == 2 && threads.0.is_multiple_of(2) { 2 } else { 1 };
-        let slices = (threads.0 / shared).clamp(1, batch.max(1));
+        let slices = (threads.0 / shared).clamp(1, (batch / fewest).max(1));
         let bound = |i: usize| i * (batch / slices) + i.min(batch % slices);
         let task = |direction| move |i| Task { direction, rows: bound(i)..bound(i + 1) };
         let tasks = (0..directions).flat_map(|d| (0..slices).map(task(d))).filter(|t| !t.rows.is_empty()).collect();
-        Self { threads, batch, directions, tasks }
+        Self { threads, batch, directions, tasks, team: 1 }
+    }
+
+    /// Whether threads wait for each other: [`Pool::run_together`] is for that.
+    pub const fn is_together(&self) -> bool {
+        self.team > 1
     }
 
     /// An error unless it is one of so many sequences and directions.
@@ -161,23 +244,29 @@ impl Partition {
 
     /// Whether there is work for more than one thread.
     pub fn is_parallel(&self) -> bool {
-        self.threads != Threads::ONE && self.tasks.len() > 1
+        self.threads != Threads::ONE && self.tasks.len() * self.team > 1
     }
 
     /// Calls `work` once with every task and its [`Part`] of each of `buffers`, `[N, B, D·W]` with its W, on threads of
     /// the current pool if it [is parallel](Self::is_parallel), and returns when all are done. A buffer whose size is not a
-    /// multiple of `B·D·W` has its end ignored.
-    pub fn run<'a, S: Send, const N: usize>(
+    /// multiple of `B·D·W` has its end ignored. Where threads work [together](Self::together), on this pool and no other
+    /// call of this kind beside it, `work` is called by every member of a task's team.
+    ///
+    /// # Safety
+    ///
+    /// Members of a team have the same parts. Of an element that one of them writes between two meetings, no other may
+    /// have a reference between these.
+    pub unsafe fn run<'a, S: Send, const N: usize>(
         &self,
         buffers: [(&'a mut [S], usize); N],
-        work: impl Fn(&Task, [Part<'a, S>; N]) + Send + Sync,
+        work: impl Fn(&Task, Member<'_>, [Part<'a, S>; N]) + Send + Sync,
     ) {
         let shared = buffers.map(|(buffer, width)| {
             let block = self.batch.saturating_mul(self.directions).saturating_mul(width);
             let blocks = buffer.len().checked_div(block).unwrap_or(0);
             Shared { data: buffer.as_mut_ptr(), blocks, width, owned: PhantomData }
         });
-        // Every task's parts are made once: no two parts have a row in common.
+        // A task's parts are made once for each of its team: no two tasks' parts have a row in common.
         let (batch, directions) = (self.batch, self.directions);
         let part = |&Shared { data, blocks, width, owned }: &Shared<'a, S>, task: &Task| Part {
             data,
@@ -188,10 +277,21 @@ impl Partition {
             task: task.clone(),
             owned,
         };
-        let one = |task: &Task| work(task, shared.each_ref().map(|shared| part(shared, task)));
-        match self.is_parallel() {
-            false => self.tasks.iter().for_each(one),
-            true => self.tasks.par_iter().with_max_len(1).for_each(one),
+        let one =
+            |task: &Task, member: Member<'_>| work(task, member, shared.each_ref().map(|shared| part(shared, task)));
+        let alone = |task: &Task| one(task, Member { team: &Team::new(1), index: 0 });
+        match (self.is_parallel(), self.is_together()) {
+            (false, _) => self.tasks.iter().for_each(alone),
+            (true, false) => self.tasks.par_iter().with_max_len(1).for_each(alone),
+            (true, true) => {
+                let teams: Vec<Team> = self.tasks.iter().map(|_| Team::new(self.team)).collect();
+                rayon::broadcast(|thread| {
+                    let (task, index) = (thread.index() / self.team, thread.index() % self.team);
+                    if let (Some(task), Some(team)) = (self.tasks.get(task), teams.get(task)) {
+                        one(task, Member { team, index });
+                    }
+                });
+            }
         }
     }
 }
@@ -222,7 +322,8 @@ pub struct Part<'a, S> {
 }
 
 // SAFETY: a part is a `&'a mut` to its own rows and no others: `Partition::run` makes one for each task of a
-// partition, and no two of its tasks share a (direction, sequence). Sending it is sending those `&mut S`.
+// partition, and no two of its tasks share a (direction, sequence); that members of a team, who share a task, write no
+// element that another refers to is what `run`'s caller promises. Sending it is sending those `&mut S`.
 unsafe impl<S: Send> Send for Part<'_, S> {}
 
 impl<S> Part<'_, S> {
@@ -298,13 +399,14 @@ mod tests {
                     let mut buffer = vec![0u32; 3 * batch * directions * 2];
                     let pool = Pool::new(Threads(threads)).unwrap();
                     let all = [(&mut buffer[..], 2)];
-                    pool.run(|| {
-                        partition.run(all, |task, [mut part]| {
+                    // SAFETY: every task has one thread.
+                    pool.run(|| unsafe {
+                        partition.run(all, |task, _, [mut part]| {
                             let rows = task.rows();
                             for (block, row) in (0..3).flat_map(|n| rows.clone().map(move |b| (n, b))) {
                                 part.row_mut(block, row).iter_mut().for_each(|x| *x += 1);
                             }
-                        })
+                        });
                     });
                     assert!(buffer.iter().all(|&x| x == 1), "{threads} threads, {batch} rows, {directions} directions");
                 }
@@ -317,7 +419,7 @@ mod tests {
         let partition = Partition::new(Threads(2), 4, 1);
         let mut buffer: Vec<u32> = (0..2 * 4 * 3).collect();
         assert_eq!(partition.tasks().len(), 2);
-        partition.run([(&mut buffer, 3)], |task, [mut part]| match task.rows().start {
+        let check = |task: &Task, _: Member<'_>, [mut part]: [Part<'_, u32>; 1]| match task.rows().start {
             0 => assert_eq!(part.row(1, 1), [15, 16, 17]),
             _ => {
                 assert_eq!(part.row(0, 1), [0u32; 0]);
@@ -325,8 +427,41 @@ mod tests {
                 let (from, to) = part.step(0, 2);
                 assert_eq!((from, &*to), (&[6, 7, 8][..], &[18, 19, 20][..]));
                 assert_eq!(part.step(1, 2).1, [0u32; 0]);
+                // Rows in ascending order, and columns that they have; nothing else.
+                let places = [(0, 2), (1, 3)];
+                assert_eq!(part.rows_mut(places, 1..3).map(|row| row.to_vec()), [[7, 8], [22, 23]]);
+                assert_eq!(part.rows_mut([(1, 3), (0, 2)], 0..1).map(|row| row.len()), [1, 0]);
+                assert_eq!(part.rows_mut([(0, 2), (0, 2)], 0..1).map(|row| row.len()), [1, 0]);
+                assert_eq!(part.rows_mut([(0, 1), (0, 2)], 0..1).map(|row| row.len()), [0, 1]);
+                assert_eq!(part.rows_mut([(0, 2)], 2..4).map(|row| row.len()), [0]);
             }
-        });
+        };
+        // SAFETY: every task has one thread.
+        unsafe { partition.run([(&mut buffer, 3)], check) };
+    }
+
+    #[test]
+    fn a_team_meets_and_shares() {
+        for (threads, batch, directions, teams) in [(4, 1, 1, 1), (4, 1, 2, 2), (5, 17, 1, 2), (3, 24, 1, 3)] {
+            let pool = Pool::new(Threads(threads)).unwrap();
+            let partition = Partition::together(Threads(threads), batch, directions);
+            assert_eq!((partition.tasks().len(), partition.is_together()), (teams, teams < 3));
+            let sums: Vec<AtomicUsize> = partition.tasks().iter().map(|_| AtomicUsize::new(0)).collect();
+            // SAFETY: there are no parts.
+            pool.run_together(|| unsafe {
+                partition.run::<u32, 0>([], |task, member, []| {
+                    let at = partition.tasks().iter().position(|one| one == task).unwrap();
+                    for meeting in 1..=200 {
+                        let share = member.share(17);
+                        sums[at].fetch_add(share.len(), Ordering::Relaxed);
+                        member.meet();
+                        // All have added their shares by now, and none more.
+                        assert_eq!(sums[at].load(Ordering::Relaxed), meeting * 17);
+                        member.meet();
+                    }
+                });
+            });
+        }
     }
 
     #[test]

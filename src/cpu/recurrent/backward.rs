@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Layer, Slots, Tensors, expect, running};
+use super::{Layer, Slots, Tensors, expect, running, shared};
 use crate::cpu::cell::{self, BackwardRow};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
-use crate::cpu::threads::{Part, Partition, Task, Threads};
+use crate::cpu::threads::{Member, Part, Partition, Task, Threads};
 use crate::error::Result;
 
 /// The buffers of [`backward`]; shapes and order are in the [module](super)'s table.
@@ -67,9 +67,10 @@ pub fn backward<S: Scalar>(partition: &Partition, layer: &Layer, packed: &[S], b
     let Backward { saved, h, c, dy, dh, dc, lengths, first_step } = buffers;
     let each = packed.len() / layer.directions;
     let parts = [(saved, layer.saved_width()), (dh, hidden), (dc, hidden)];
-    partition.run(parts, |task: &Task, [saved, dh, dc]| {
+    let work = |task: &Task, member: Member<'_>, [saved, dh, dc]: [Part<'_, S>; 3]| {
         let direction = task.direction();
         let worker = Worker {
+            member,
             layer,
             rows: task.rows(),
             direction,
@@ -84,12 +85,16 @@ pub fn backward<S: Scalar>(partition: &Partition, layer: &Layer, packed: &[S], b
             first_step,
         };
         worker.run();
-    });
+    };
+    // SAFETY: between two meetings members write columns of `dh` of their own and read `saved`, or run the cells of
+    // sequences of their own.
+    unsafe { partition.run(parts, work) };
     Ok(())
 }
 
-/// One task: some sequences in one direction.
+/// One task, some sequences in one direction, or a member's share of it.
 struct Worker<'a, S> {
+    member: Member<'a>,
     layer: &'a Layer,
     rows: Range<usize>,
     direction: usize,
@@ -108,7 +113,9 @@ impl<'a, S: Scalar> Worker<'a, S> {
     fn run(mut self) {
         for step in (0..self.layer.batch.steps).rev() {
             self.gates(step);
+            self.member.meet();
             self.state(step);
+            self.member.meet();
         }
     }
 
@@ -126,7 +133,8 @@ impl<'a, S: Scalar> Worker<'a, S> {
 
     /// Turns the saved values of a step into gradients of its pre-activations.
     fn gates(&mut self, step: usize) {
-        for row in self.rows.clone() {
+        let share = self.member.share(self.rows.len());
+        for row in self.rows.start + share.start..self.rows.start + share.end {
             if !self.runs_at(row, step) {
                 self.saved.row_mut(step, row).fill(S::ZERO);
                 continue;
@@ -147,21 +155,22 @@ impl<'a, S: Scalar> Worker<'a, S> {
     fn state(&mut self, step: usize) {
         let hidden = self.layer.hidden;
         let running = running(self.lengths, self.rows.clone(), self.first_step + step);
+        let (own, panels) = shared(self.member, self.layer.gate_width(), hidden);
         // The gradients on the recurrent side, gate after gate.
         let slots = self.layer.cell.row().hidden_slots;
         let saved = &self.saved;
         Product {
-            packed: self.packed,
+            packed: &self.packed[panels],
             depth: self.layer.gate_width(),
             bias: &[],
             runs: slots.len(),
             a: |row, run: usize| &saved.row(step, running.start + row)[slots[run] * hidden..][..hidden],
             rows: running.len(),
-            columns: hidden,
+            columns: own.len(),
             // A sequence that does not run at this step has nothing but zeros to add.
             adds: true,
             backwards: step % 2 == 1,
-            c: Slots { part: &mut self.dh, place: |row| (0, running.start + row), columns: 0..hidden },
+            c: Slots { part: &mut self.dh, place: |row| (0, running.start + row), columns: own },
         }
         .run();
     }

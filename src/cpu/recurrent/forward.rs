@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::input::ROWS;
-use super::{Layer, Projection, Slots, Tensors, expect, running};
+use super::{Layer, Projection, Slots, Tensors, expect, running, shared};
 use crate::cpu::cell::{self, ForwardRow};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
-use crate::cpu::threads::{Part, Partition, Task, Threads};
+use crate::cpu::threads::{Member, Part, Partition, Task, Threads};
 use crate::error::Result;
 
 /// The buffers of [`forward`]; shapes and order are in the [module](super)'s table.
@@ -97,9 +97,10 @@ pub fn forward<S: Scalar>(
 
     let each = packed.len() / layer.directions;
     let parts = [(saved, layer.saved_width()), (h, hidden), (c, hidden), (y, hidden)];
-    partition.run(parts, |task: &Task, [saved, h, c, y]| {
+    let work = |task: &Task, member: Member<'_>, [saved, h, c, y]: [Part<'_, S>; 4]| {
         let direction = task.direction();
         let worker = Worker {
+            member,
             layer,
             rows: task.rows(),
             direction,
@@ -115,12 +116,16 @@ pub fn forward<S: Scalar>(
             first_step,
         };
         worker.run();
-    });
+    };
+    // SAFETY: between two meetings members write columns of `saved` of their own and read x and h, or run the cells of
+    // sequences of their own.
+    unsafe { partition.run(parts, work) };
     Ok(())
 }
 
-/// One task: some sequences in one direction.
+/// One task, some sequences in one direction, or a member's share of it.
 struct Worker<'a, S> {
+    member: Member<'a>,
     layer: &'a Layer,
     rows: Range<usize>,
     direction: usize,
@@ -145,7 +150,14 @@ impl<S: Scalar> Worker<'_, S> {
             let block = first..steps.min(first + at_once);
             let saved_first = if self.keeps { first } else { 0 };
             self.project(block.clone(), saved_first);
-            block.for_each(|step| self.step(step, step - first + saved_first));
+            self.member.meet();
+            for step in block {
+                let at = step - first + saved_first;
+                self.product(step, at);
+                self.member.meet();
+                self.cells(step, at);
+                self.member.meet();
+            }
         }
     }
 
@@ -154,34 +166,46 @@ impl<S: Scalar> Worker<'_, S> {
         let Self { layer, direction, lengths, first_step, ref rows, ref mut saved, .. } = *self;
         if let Some(projection) = &self.projection {
             let steps = first_step + steps.start..first_step + steps.end;
-            projection.run(layer, direction, lengths, steps, rows.clone(), saved, to);
+            projection.run(layer, direction, lengths, steps, rows.clone(), self.member, saved, to);
         }
     }
 
-    /// One step, of which block `at` of `saved` has the projections.
-    fn step(&mut self, step: usize, at: usize) {
+    /// The recurrent parts of a step, of which block `at` of `saved` has the projections.
+    fn product(&mut self, step: usize, at: usize) {
         let hidden = self.layer.hidden;
-        let now = self.first_step + step;
-        let running = running(self.lengths, self.rows.clone(), now);
+        let running = running(self.lengths, self.rows.clone(), self.first_step + step);
         let mut packed = self.packed;
         for group in self.layer.groups() {
+            let (own, panels) = shared(self.member, hidden, group.columns.len());
+            let of = |all: Range<usize>| all.start + own.start..all.start + own.end;
             let h = &self.h;
             Product {
-                packed,
+                packed: &packed[panels],
                 depth: hidden,
-                bias: self.bias.get(group.columns.clone()).unwrap_or_default(),
+                bias: self.bias.get(of(group.columns.clone())).unwrap_or_default(),
                 runs: 1,
                 a: |row, _| h.row(step, running.start + row),
                 rows: running.len(),
-                columns: group.columns.len(),
+                columns: own.len(),
                 adds: group.adds,
                 backwards: step % 2 == 1,
-                c: Slots { part: &mut self.saved, place: |row| (at, running.start + row), columns: group.slots },
+                c: Slots { part: &mut self.saved, place: |row| (at, running.start + row), columns: of(group.slots) },
             }
             .run();
             packed = &packed[panel::packed_len(hidden, group.columns.len())..];
         }
-        for row in self.rows.clone() {
+    }
+
+    /// A member's share of the sequences.
+    fn own_rows(&self) -> Range<usize> {
+        let share = self.member.share(self.rows.len());
+        self.rows.start + share.start..self.rows.start + share.end
+    }
+
+    /// A member's cells of a step, from its pre-activations in block `at` of `saved`.
+    fn cells(&mut self, step: usize, at: usize) {
+        let now = self.first_step + step;
+        for row in self.own_rows() {
             let (h_prev, h) = self.h.step(step, row);
             let (c_prev, c) = self.c.step(step, row);
             let saved = self.saved.row_mut(at, row);

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Layer, Slots, Tensors, expect};
+use super::{Layer, Slots, Tensors, expect, shared};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
-use crate::cpu::threads::Part;
+use crate::cpu::threads::{Member, Part};
 use crate::error::Result;
 
 /// Where the rows of a layer's input are.
@@ -91,7 +91,8 @@ impl<'a, S: Scalar> Projection<'a, S> {
         }
     }
 
-    /// `W_ih·x + b_ih` of sequences `rows` at `steps`, in one direction, into the first slots of `saved` from block `to` on.
+    /// `W_ih·x + b_ih` of sequences `rows` at `steps`, in one direction, into the first slots of `saved` from block `to` on:
+    /// a member's share of it.
     #[expect(clippy::too_many_arguments, reason = "what a task knows")]
     pub(super) fn run(
         &self,
@@ -100,12 +101,14 @@ impl<'a, S: Scalar> Projection<'a, S> {
         lengths: &[u32],
         steps: Range<usize>,
         rows: Range<usize>,
+        member: Member<'_>,
         saved: &mut Part<'_, S>,
         to: usize,
     ) {
         let (width, columns, runs, each) = (self.width(layer), layer.gate_width(), self.runs(layer), rows.len());
         let packed = panel::packed_len(width, columns);
-        let packed = &self.packed[direction * packed..][..packed];
+        let (own, panels) = shared(member, width, columns);
+        let packed = &self.packed[direction * packed..][..packed][panels];
         let mut places = [(0, 0); ROWS];
         let mut slices: [[&[S]; 2]; ROWS] = [[&[]; 2]; ROWS];
         let all = steps.len() * each;
@@ -122,14 +125,14 @@ impl<'a, S: Scalar> Projection<'a, S> {
             Product {
                 packed,
                 depth: width,
-                bias: self.b_ih.map_or(&[], |bias| bias.of(direction)),
+                bias: self.b_ih.map_or(&[], |bias| &bias.of(direction)[own.clone()]),
                 runs,
                 a: |at: usize, run: usize| slices[at][run],
                 rows: count,
-                columns,
+                columns: own.len(),
                 adds: false,
                 backwards: false,
-                c: Slots { part: saved, place: |at: usize| places[at], columns: 0..columns },
+                c: Slots { part: saved, place: |at: usize| places[at], columns: own.clone() },
             }
             .run();
         }

@@ -35,7 +35,7 @@ use crate::cell::Cell;
 use crate::config::BatchShape;
 use crate::cpu::panel::{self, Rows, WIDTH};
 use crate::cpu::scalar::Scalar;
-use crate::cpu::threads::Part;
+use crate::cpu::threads::{Member, Part};
 use crate::error::{Error, Result, at_least_one};
 
 /// One layer and the batch that it runs on.
@@ -248,6 +248,13 @@ pub fn aligned_ref<S: Scalar>(workspace: &[S], len: usize) -> Result<&[S]> {
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
+
+/// A member's share of a product with `columns` columns: which of them, and where their panels lie.
+fn shared(member: Member<'_>, depth: usize, columns: usize) -> (Range<usize>, Range<usize>) {
+    let panels = member.share(columns.div_ceil(WIDTH));
+    let own = panels.start * WIDTH..columns.min(panels.end * WIDTH);
+    (own, panels.start * WIDTH * depth..panels.end * WIDTH * depth)
+}
 
 /// The sequences of `rows`, from the first to the last that still runs at `step`.
 fn running(lengths: &[u32], rows: Range<usize>, step: usize) -> Range<usize> {
