@@ -94,16 +94,23 @@ fn large(cell: Cell) -> [Layer; 2] {
 /// Few sequences, and so much to a step that threads share it.
 fn wide(cell: Cell) -> [Layer; 2] {
     let config = RnnConfig::new(cell, 40, 520).layers(2);
-    [Layer::random(config, 7, 1, 8), Layer::random(config.bidirectional(true), 6, 2, 9).lengths(&[6, 4])]
+    [Layer::random(config, 17, 1, 8), Layer::random(config.bidirectional(true), 9, 5, 9).lengths(&[9, 4, 1, 8, 6])]
 }
 
 #[test]
 fn threads_do_not_change_results_of_large_layers() {
     for layer in Cell::ALL.iter().flat_map(|&cell| large(cell).into_iter().chain(wide(cell))) {
-        let on = |threads| layer.run(&Device::cpu_with_threads(threads).expect("threads"));
+        let on = |threads| {
+            let device = Device::cpu_with_threads(threads).expect("threads");
+            let running = layer.bind(&device, Mode::Infer).expect("a plan");
+            running.run().expect("a run");
+            (layer.run(&device), running.read().expect("outputs"))
+        };
         let one = on(1);
         for threads in [2, 3, 5] {
-            assert_same_bits(&format!("{} on {threads} threads", layer.describe()), &on(threads), &one);
+            let (trained, inferred) = on(threads);
+            assert_same_bits(&format!("{} on {threads} threads", layer.describe()), &trained, &one.0);
+            assert_same_bits(&format!("{} on {threads} threads, inferring", layer.describe()), &inferred, &one.1);
         }
     }
 }
@@ -120,12 +127,15 @@ fn callers_may_share_a_device_between_threads() {
             scope.spawn(move || once("a thread", thread % 2));
         }
     });
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
-    pool.scope(|scope| {
-        for thread in 0..6 {
-            scope.spawn(move |_| once("a pool's thread", thread % 2));
-        }
-    });
+    // A pool's thread takes up its pool's other work while it waits.
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.scope(|scope| {
+            for task in 0..6 {
+                scope.spawn(move |_| once("a pool's thread", task % 2));
+            }
+        });
+    }
 }
 
 /// Training and inference plans give the same outputs, though inference shares its buffers between layers.

@@ -2,12 +2,13 @@
 //!
 //! Sequences of a batch are independent, and so are the two directions of a layer. A [`Partition`] deals both out as
 //! [`Task`]s; [`Partition::run`] gives each task sole access to its own rows of some buffers for the whole call, so that
-//! a task runs all its steps without ever waiting for another.
+//! a task runs all its steps without ever waiting for another. Where there are fewer sequences than threads have use for,
+//! several threads are a [`Team`] that runs one task, and each [`Member`] waits for the others between its shares.
 
 use std::marker::PhantomData;
 use std::num::NonZero;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use rayon::prelude::*;
@@ -100,10 +101,16 @@ impl Pool {
 
     /// Runs `work` on this pool: everything in it that takes a [`Threads`] then uses this pool's threads.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.pool {
-            Some(pool) => pool.install(work),
-            None => work(),
+        let Some(pool) = &self.pool else { return work() };
+        if rayon::current_thread_index().is_none() || pool.current_thread_index().is_some() {
+            return pool.install(work);
         }
+        // A thread of another pool would take up that pool's work while it waits, and what it holds for this work that
+        // may need as well. So another thread waits, and this one for that.
+        std::thread::scope(|scope| match scope.spawn(|| pool.install(work)).join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
     }
 }
 
@@ -146,12 +153,20 @@ pub struct Partition {
     team: usize,
 }
 
+/// How many directions share the threads out between them.
+const fn shared(threads: Threads, directions: usize) -> usize {
+    if directions == 2 && threads.0.is_multiple_of(2) { 2 } else { 1 }
+}
+
 /// Threads that work on one task together.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Team {
     size: usize,
     arrived: AtomicUsize,
     meetings: AtomicUsize,
+    /// Whether a member has panicked: nobody is to wait for it.
+    broken: AtomicBool,
 }
 
 /// One of a [`Team`], which may be the only one.
@@ -163,7 +178,19 @@ pub struct Member<'a> {
 
 impl Team {
     const fn new(size: usize) -> Self {
-        Self { size, arrived: AtomicUsize::new(0), meetings: AtomicUsize::new(0) }
+        let (arrived, meetings, broken) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+        Self { size, arrived, meetings, broken }
+    }
+}
+
+/// Tells a team that a member's work has ended by a panic.
+struct Breaks<'a>(&'a Team);
+
+impl Drop for Breaks<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broken.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -176,8 +203,8 @@ impl Member<'_> {
     /// Waits for the others: what each has written before, all see afterwards. Meetings are some microseconds apart, so it
     /// spins, and gives its processor away when others need that.
     pub fn meet(&self) {
-        const SPINS: u32 = 1 << 12;
-        let Team { size, arrived, meetings } = self.team;
+        const SPINS: u32 = 1 << 9;
+        let Team { size, arrived, meetings, broken } = self.team;
         if *size == 1 {
             return;
         }
@@ -189,6 +216,9 @@ impl Member<'_> {
         }
         let mut spins = 0;
         while meetings.load(Ordering::Acquire) == meeting {
+            if broken.load(Ordering::Relaxed) {
+                std::panic::resume_unwind(Box::new("another thread of the team has panicked"));
+            }
             spins += 1;
             match spins {
                 ..SPINS => std::hint::spin_loop(),
@@ -202,22 +232,32 @@ impl Partition {
     /// As many even slices of the batch as keep all threads busy, and no more, since a larger slice reads the weights
     /// less often.
     pub fn new(threads: Threads, batch: usize, directions: usize) -> Self {
-        Self::of(threads, batch, directions, 1)
+        let slices = (threads.0 / shared(threads, directions)).clamp(1, batch.max(1));
+        Self::of(threads, batch, directions, slices)
     }
 
-    /// Slices that are worth reading the weights for, and where these are fewer than threads, teams of threads that work
-    /// on one together.
-    pub fn together(threads: Threads, batch: usize, directions: usize) -> Self {
+    /// The same where a step of one sequence is `step` multiply-adds, of which `least` are worth a thread's meeting others:
+    /// fewer slices, where each is so small that it would read the weights for little, and a team of threads for each.
+    pub fn together(threads: Threads, batch: usize, directions: usize, step: usize, least: usize) -> Self {
         /// Sequences that keep a thread multiplying while weights come from beyond its own cache. Measured on two cores:
         /// with 8 both ways take as long, with fewer teams are faster, by half with one.
         const MANY: usize = 8;
-        let alone = Self::of(threads, batch, directions, MANY);
-        Self { team: (threads.0 / alone.tasks.len().max(1)).max(1), ..alone }
+        let apart = Self::new(threads, batch, directions);
+        let each = threads.0 / shared(threads, directions);
+        let slices =
+            (1..=each.min((batch / MANY).max(1))).rev().find(|&slices| each.is_multiple_of(slices)).unwrap_or(1);
+        let few = Self::of(threads, batch, directions, slices);
+        let rows = |partition: &Self| partition.tasks.iter().map(|task| task.rows.len()).max().unwrap_or(0);
+        let team = (threads.0 / few.tasks.len().max(1)).min(step.saturating_mul(rows(&few)) / least.max(1));
+        // The longest that a thread works, in sequences: never longer than before.
+        let before = rows(&apart) * apart.tasks.len().div_ceil(threads.0);
+        match team > 1 && rows(&few) <= before * team {
+            true => Self { team, ..few },
+            false => apart,
+        }
     }
 
-    fn of(threads: Threads, batch: usize, directions: usize, fewest: usize) -> Self {
-        let shared = if directions == 2 && threads.0.is_multiple_of(2) { 2 } else { 1 };
-        let slices = (threads.0 / shared).clamp(1, (batch / fewest).max(1));
+    fn of(threads: Threads, batch: usize, directions: usize, slices: usize) -> Self {
         let bound = |i: usize| i * (batch / slices) + i.min(batch % slices);
         let task = |direction| move |i| Task { direction, rows: bound(i)..bound(i + 1) };
         let tasks = (0..directions).flat_map(|d| (0..slices).map(task(d))).filter(|t| !t.rows.is_empty()).collect();
@@ -249,14 +289,14 @@ impl Partition {
 
     /// Calls `work` once with every task and its [`Part`] of each of `buffers`, `[N, B, D·W]` with its W, on threads of
     /// the current pool if it [is parallel](Self::is_parallel), and returns when all are done. A buffer whose size is not a
-    /// multiple of `B·D·W` has its end ignored. Where threads work [together](Self::together), on this pool and no other
-    /// call of this kind beside it, `work` is called by every member of a task's team.
+    /// multiple of `B·D·W` has its end ignored. Where threads work [together](Self::together), and the current pool has
+    /// them, `work` is called by every member of a task's team; [`Pool::run_together`] sees to it that these are all there.
     ///
     /// # Safety
     ///
     /// Members of a team have the same parts. Of an element that one of them writes between two meetings, no other may
     /// have a reference between these.
-    pub unsafe fn run<'a, S: Send, const N: usize>(
+    pub unsafe fn run<'a, S: Send + Sync, const N: usize>(
         &self,
         buffers: [(&'a mut [S], usize); N],
         work: impl Fn(&Task, Member<'_>, [Part<'a, S>; N]) + Send + Sync,
@@ -280,7 +320,8 @@ impl Partition {
         let one =
             |task: &Task, member: Member<'_>| work(task, member, shared.each_ref().map(|shared| part(shared, task)));
         let alone = |task: &Task| one(task, Member { team: &Team::new(1), index: 0 });
-        match (self.is_parallel(), self.is_together()) {
+        let there = rayon::current_num_threads() >= self.tasks.len() * self.team;
+        match (self.is_parallel(), self.is_together() && there) {
             (false, _) => self.tasks.iter().for_each(alone),
             (true, false) => self.tasks.par_iter().with_max_len(1).for_each(alone),
             (true, true) => {
@@ -288,6 +329,7 @@ impl Partition {
                 rayon::broadcast(|thread| {
                     let (task, index) = (thread.index() / self.team, thread.index() % self.team);
                     if let (Some(task), Some(team)) = (self.tasks.get(task), teams.get(task)) {
+                        let _breaks = Breaks(team);
                         one(task, Member { team, index });
                     }
                 });
@@ -304,9 +346,9 @@ struct Shared<'a, S> {
     owned: PhantomData<&'a mut [S]>,
 }
 
-// SAFETY: threads that share it do nothing with it but make parts of it, which are `&mut` to elements that no other part
-// has, so `S: Send` is all that is needed.
-unsafe impl<S: Send> Sync for Shared<'_, S> {}
+// SAFETY: threads that share it do nothing with it but make parts of it. Those of different tasks have no element in
+// common, which takes `S: Send`; those of one team read the same elements between its meetings, which takes `S: Sync`.
+unsafe impl<S: Send + Sync> Sync for Shared<'_, S> {}
 
 /// What one task owns of a buffer `[N, B, D·W]`: in each of the N blocks the rows of its sequences, and of each row the
 /// W elements of its direction.
@@ -321,10 +363,10 @@ pub struct Part<'a, S> {
     owned: PhantomData<&'a mut [S]>,
 }
 
-// SAFETY: a part is a `&'a mut` to its own rows and no others: `Partition::run` makes one for each task of a
-// partition, and no two of its tasks share a (direction, sequence); that members of a team, who share a task, write no
-// element that another refers to is what `run`'s caller promises. Sending it is sending those `&mut S`.
-unsafe impl<S: Send> Send for Part<'_, S> {}
+// SAFETY: a part refers to its own rows and no others: `Partition::run` makes one for each task of a partition, and no
+// two of its tasks share a (direction, sequence). Sending it is sending `&mut S` to those, or, to members of a team, who
+// share a task, also `&S`; that none of them writes what another refers to is what `run`'s caller promises.
+unsafe impl<S: Send + Sync> Send for Part<'_, S> {}
 
 impl<S> Part<'_, S> {
     /// Where row `row` of block `block` starts, and how long it is; an empty row at 0 where there is none.
@@ -340,7 +382,8 @@ impl<S> Part<'_, S> {
     pub fn row(&self, block: usize, row: usize) -> &[S] {
         let (start, len) = self.place(block, row);
         // SAFETY: `place` stays within the buffer (blocks·batch·directions·width elements at most) and within this
-        // part's rows, which nothing else refers to for 'a; `&self` keeps this part's own `&mut` away.
+        // part's rows, which for 'a no other task refers to, and none of this one's team writes now; `&self` keeps this
+        // part's own `&mut` away.
         unsafe { std::slice::from_raw_parts(self.data.add(start), len) }
     }
 
@@ -441,19 +484,47 @@ mod tests {
     }
 
     #[test]
+    fn threads_are_in_teams_where_none_works_longer() {
+        // Threads, batch, directions; tasks, and threads on each.
+        let cases = [
+            ([2, 1, 1], [1, 2]),
+            ([2, 8, 1], [1, 2]),
+            ([2, 16, 1], [2, 1]),
+            ([4, 12, 1], [1, 4]),
+            ([16, 64, 1], [8, 2]),
+            ([4, 1, 2], [2, 2]),
+            // Slices that do not divide the threads would leave some of them idle.
+            ([3, 23, 1], [1, 3]),
+            ([8, 40, 1], [4, 2]),
+            ([5, 24, 2], [10, 1]),
+        ];
+        for ([threads, batch, directions], [tasks, team]) in cases {
+            let partition = Partition::together(Threads(threads), batch, directions, 1 << 20, 1);
+            let got = [partition.tasks().len(), partition.team];
+            assert_eq!(got, [tasks, team], "{threads} threads, {batch} sequences, {directions} directions");
+        }
+        // And where a step is worth it: so many of them as it is.
+        let team = |step| Partition::together(Threads(16), 1, 1, step, 100).team;
+        assert_eq!([199, 200, 500, 1 << 20].map(team), [1, 2, 5, 16]);
+    }
+
+    fn together(threads: usize, batch: usize, directions: usize) -> (Pool, Partition) {
+        let partition = Partition::together(Threads(threads), batch, directions, 1, 1);
+        (Pool::new(Threads(threads)).unwrap(), partition)
+    }
+
+    #[test]
     fn a_team_meets_and_shares() {
-        for (threads, batch, directions, teams) in [(4, 1, 1, 1), (4, 1, 2, 2), (5, 17, 1, 2), (3, 24, 1, 3)] {
-            let pool = Pool::new(Threads(threads)).unwrap();
-            let partition = Partition::together(Threads(threads), batch, directions);
-            assert_eq!((partition.tasks().len(), partition.is_together()), (teams, teams < 3));
+        for (threads, batch, directions) in [(4, 4, 1), (4, 4, 2), (5, 7, 1), (16, 20, 1)] {
+            let (pool, partition) = together(threads, batch, directions);
+            assert!(partition.is_together());
             let sums: Vec<AtomicUsize> = partition.tasks().iter().map(|_| AtomicUsize::new(0)).collect();
             // SAFETY: there are no parts.
             pool.run_together(|| unsafe {
                 partition.run::<u32, 0>([], |task, member, []| {
                     let at = partition.tasks().iter().position(|one| one == task).unwrap();
                     for meeting in 1..=200 {
-                        let share = member.share(17);
-                        sums[at].fetch_add(share.len(), Ordering::Relaxed);
+                        sums[at].fetch_add(member.share(17).len(), Ordering::Relaxed);
                         member.meet();
                         // All have added their shares by now, and none more.
                         assert_eq!(sums[at].load(Ordering::Relaxed), meeting * 17);
@@ -462,6 +533,35 @@ mod tests {
                 });
             });
         }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_member_that_panicked() {
+        let (pool, partition) = together(3, 3, 1);
+        // SAFETY: there are no parts.
+        let run = || unsafe {
+            partition.run::<u32, 0>([], |_, member, []| {
+                assert!(member.index != 1, "on purpose");
+                member.meet();
+            });
+        };
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run_together(run)));
+        assert!(caught.is_err());
+    }
+
+    #[test]
+    fn a_team_that_is_not_there_is_not_waited_for() {
+        let (_, partition) = together(4, 4, 1);
+        let calls = AtomicUsize::new(0);
+        // SAFETY: there are no parts.
+        let work = || unsafe {
+            partition.run::<u32, 0>([], |_, member, []| {
+                member.meet();
+                calls.fetch_add(member.share(8).len(), Ordering::Relaxed);
+            });
+        };
+        Pool::new(Threads(2)).unwrap().run(work);
+        assert_eq!(calls.load(Ordering::Relaxed), 8);
     }
 
     #[test]

@@ -109,7 +109,8 @@ impl Device {
         Ok(Self { executor: cpu(Threads::default(), NativeFloat::F32)?, why })
     }
 
-    /// The native CPU executor in f32 on `threads` threads (at least 1).
+    /// The native CPU executor in f32 on `threads` threads (at least 1), which are its own: the app's threads may call it,
+    /// several at once, and wait for it. Small work is done on the calling thread, and so is all with one thread.
     pub fn cpu_with_threads(threads: usize) -> Result<Self> {
         let why = format!("the CPU executor on {threads} threads was asked for");
         Ok(Self { executor: cpu(Threads::new(threads)?, NativeFloat::F32)?, why })

@@ -14,8 +14,9 @@
 //! T is the number of steps of the call, which may be a part of the sequence: then it has done `first_step` steps before,
 //! or backward, has these left to do.
 //!
-//! Each task of a [`Partition`](crate::cpu::threads::Partition) runs all steps of its sequences alone. Results are the
-//! same bits for any number of threads, any batch around a sequence, and any division of its steps into calls.
+//! Each task of a [`Partition`](crate::cpu::threads::Partition) runs all steps of its sequences, on one thread, or on
+//! several that share each step. Results are the same bits for any number of threads, any batch around a sequence, and any
+//! division of its steps into calls.
 
 mod backward;
 mod forward;

@@ -1,7 +1,7 @@
 //! Whole sequences: gradients against finite differences, `f32` against `f64`, and what must not change a result.
 
 use super::*;
-use crate::cpu::threads::{Partition, Threads};
+use crate::cpu::threads::{Partition, Pool, Threads};
 
 /// One layer with everything that goes in, in `f64`.
 #[derive(Clone)]
@@ -62,11 +62,17 @@ impl Case {
         }
     }
 
-    fn partition(&self, threads: usize) -> Partition {
-        Partition::new(Threads::new(threads).unwrap(), self.layer.batch.batch, self.layer.directions)
+    /// Calls `work` with a partition for so many threads, on these: in teams where it can be and they are wanted.
+    fn on<R: Send>(&self, threads: usize, teams: bool, work: impl FnOnce(&Partition) -> R + Send) -> R {
+        let (threads, layer) = (Threads::new(threads).unwrap(), &self.layer);
+        let partition = match teams {
+            true => Partition::together(threads, layer.batch.batch, layer.directions, 1 << 20, 1),
+            false => Partition::new(threads, layer.batch.batch, layer.directions),
+        };
+        Pool::new(threads).unwrap().run_together(|| work(&partition))
     }
 
-    fn forward<S: Scalar>(&self, threads: usize) -> Buffers<S> {
+    fn forward<S: Scalar>(&self, threads: usize, teams: bool) -> Buffers<S> {
         let layer = &self.layer;
         let mut saved = vec![S::from_f64(7.0); layer.saved_len()];
         let rows = saved.chunks_exact_mut(layer.saved_width());
@@ -77,7 +83,7 @@ impl Case {
         h.resize(layer.h_len(), S::ZERO);
         c.resize(layer.c_len(), S::ZERO);
         let (w, b) = (convert::<S>(&self.w_hh), convert::<S>(&self.b_hh));
-        let (partition, b) = (self.partition(threads), each("bias_hh", &b, layer.directions));
+        let b = each("bias_hh", &b, layer.directions);
         let nan = S::from_f64(f64::NAN);
         let mut packed = vec![nan; layer.forward_packed_len()];
         pack_forward(Threads::ONE, layer, &each("weight_hh", &w, layer.directions), &mut packed).unwrap();
@@ -85,13 +91,13 @@ impl Case {
         let (saved_all, h_all, c_all) = (&mut saved[..], &mut h[..], &mut c[..]);
         let buffers =
             Forward { projection: None, saved: saved_all, keeps: true, h: h_all, c: c_all, y, lengths, first_step: 0 };
-        forward(&partition, layer, &packed, Some(b), buffers).unwrap();
+        self.on(threads, teams, |partition| forward(partition, layer, &packed, Some(b), buffers)).unwrap();
         Buffers { saved, h, c, dh: convert(&self.dh), dc: convert(&self.dc) }
     }
 
-    fn backward<S: Scalar>(&self, threads: usize) -> Buffers<S> {
+    fn backward<S: Scalar>(&self, threads: usize, teams: bool) -> Buffers<S> {
         let layer = &self.layer;
-        let Buffers { mut saved, h, c, mut dh, mut dc } = self.forward::<S>(threads);
+        let Buffers { mut saved, h, c, mut dh, mut dc } = self.forward::<S>(threads, teams);
         let (w, dy) = (convert::<S>(&self.w_hh), convert::<S>(&self.dy));
         let nan = S::from_f64(f64::NAN);
         let mut packed = vec![nan; layer.backward_packed_len()];
@@ -107,7 +113,7 @@ impl Case {
             lengths,
             first_step: 0,
         };
-        backward(&self.partition(threads), layer, &packed, buffers).unwrap();
+        self.on(threads, teams, |partition| backward(partition, layer, &packed, buffers)).unwrap();
         Buffers { saved, h, c, dh, dc }
     }
 
@@ -121,7 +127,7 @@ impl Case {
     /// `⟨dy, y⟩ + ⟨dh, h_n⟩ + ⟨dc, c_n⟩`.
     fn loss(&self) -> f64 {
         let Layer { hidden, directions, batch, .. } = self.layer;
-        let Buffers { h, c, dh, dc, .. } = self.forward::<f64>(1);
+        let Buffers { h, c, dh, dc, .. } = self.forward::<f64>(1, false);
         let row = |t: usize, b: usize, d: usize| ((t * batch.batch + b) * directions + d) * hidden;
         let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
         let outputs = self.steps().map(|(d, b, s, t)| dot(&h[row(s + 1, b, d)..][..hidden], &self.dy[row(t, b, d)..]));
@@ -152,7 +158,7 @@ fn gradients_are_the_slopes_of_the_loss() {
             let case = Case::new(cell, 3, directions, 5, &[5, 1, 3]);
             let Layer { hidden, batch, .. } = case.layer;
             let (gates, saved_width) = (case.layer.gate_width(), case.layer.saved_width());
-            let Buffers { saved, h, dh, dc, .. } = case.backward::<f64>(2);
+            let Buffers { saved, h, dh, dc, .. } = case.backward::<f64>(2, false);
             for i in 0..case.input.len() {
                 let (row, column) = (i / gates, i % gates);
                 close(saved[row * saved_width + column], case.slope(|c| &mut c.input, i), cell, "da");
@@ -197,10 +203,10 @@ fn single_precision_agrees_with_double() {
             [(37, 2, 40, &[40, 13, 1, 39, 22, 40, 7][..]), (64, 1, 256, &[256; 9]), (16, 1, 64, &[64])]
         {
             let case = Case::new(cell, hidden, directions, steps, lengths);
-            let (single, double) = (case.forward::<f32>(2), case.forward::<f64>(1));
+            let (single, double) = (case.forward::<f32>(2, false), case.forward::<f64>(1, false));
             let pairs = [(&single.h, &double.h), (&single.c, &double.c), (&single.saved, &double.saved)];
             assert!(pairs.iter().all(|(x, y)| distance(x, y) < 1e-5), "{cell} forward");
-            let (single, double) = (case.backward::<f32>(2), case.backward::<f64>(1));
+            let (single, double) = (case.backward::<f32>(2, false), case.backward::<f64>(1, false));
             let pairs = [(&single.dh, &double.dh), (&single.dc, &double.dc), (&single.saved, &double.saved)];
             assert!(pairs.iter().all(|(x, y)| distance(x, y) < 1e-4), "{cell} backward");
         }
@@ -211,9 +217,14 @@ fn single_precision_agrees_with_double() {
 fn threads_do_not_change_a_bit() {
     for &cell in Cell::ALL {
         let case = Case::new(cell, 21, 2, 12, &[12, 5, 1, 7, 12, 3, 9, 2, 12, 11, 4]);
-        let one = case.backward::<f32>(1);
-        for threads in [2, 3, 4, 16] {
-            assert_eq!(case.backward::<f32>(threads), one, "{cell} on {threads} threads");
+        // Fewer panels than members of a team as well.
+        let small = Case::new(cell, 5, 2, 6, &[6, 1, 4]);
+        for case in [case, small] {
+            let one = case.backward::<f32>(1, false);
+            for (threads, teams) in [2, 3, 4, 16].into_iter().flat_map(|threads| [(threads, false), (threads, true)]) {
+                let got = case.backward::<f32>(threads, teams);
+                assert_eq!(got, one, "{cell} on {threads} threads, in teams: {teams}");
+            }
         }
     }
 }
@@ -223,7 +234,7 @@ fn a_sequence_does_not_see_its_batch_or_its_padding() {
     for &cell in Cell::ALL {
         let (hidden, steps) = (19, 9);
         let whole = Case::new(cell, hidden, 1, steps, &[9, 4, 6]);
-        let full = whole.forward::<f32>(1);
+        let full = whole.forward::<f32>(1, false);
         for (b, &length) in whole.lengths.iter().enumerate() {
             let pick = |x: &[f64], width: usize, blocks: usize| -> Vec<f64> {
                 (0..blocks).flat_map(|t| x[(t * 3 + b) * width..][..width].to_vec()).collect()
@@ -232,7 +243,7 @@ fn a_sequence_does_not_see_its_batch_or_its_padding() {
             alone.input = pick(&whole.input, alone.layer.gate_width(), length as usize);
             alone.h0 = pick(&whole.h0, hidden, 1);
             alone.c0 = if cell.has_c() { pick(&whole.c0, hidden, 1) } else { Vec::new() };
-            let got = alone.forward::<f32>(1);
+            let got = alone.forward::<f32>(1, false);
             for s in 0..=steps {
                 let block = s.min(length as usize);
                 assert_eq!(full.h[(s * 3 + b) * hidden..][..hidden], got.h[block * hidden..][..hidden], "{cell}");
@@ -252,7 +263,9 @@ fn projections_are_of_the_rows_that_steps_are_at() {
     /// More than are projected at a time.
     const STEPS: usize = 70;
     let all = [(1, false), (2, false), (1, true), (2, true)];
-    for ((directions, below), keeps) in all.into_iter().flat_map(|case| [(case, true), (case, false)]) {
+    let all = all.into_iter().flat_map(|case| [(case, true), (case, false)]);
+    for ((directions, below), keeps, teams) in all.flat_map(|(case, keeps)| [(case, keeps, false), (case, keeps, true)])
+    {
         let lengths = [STEPS as u32, 2, 40];
         let case = Case::new(Cell::Gru, 6, directions, STEPS, &lengths);
         let (layer, gates) = (&case.layer, case.layer.gate_width());
@@ -278,7 +291,7 @@ fn projections_are_of_the_rows_that_steps_are_at() {
                     dot + b_ih[direction * gates + gate];
             }
         }
-        let want = want.forward::<f64>(1);
+        let want = want.forward::<f64>(1, false);
         // Padding is not looked at.
         let at = |t: usize, b: usize| ((t + usize::from(below)) * 3 + b) * columns;
         for (t, b) in (0..STEPS).flat_map(|t| (0..3).map(move |b| (t, b))).filter(|&(t, b)| t >= lengths[b] as usize) {
@@ -307,7 +320,7 @@ fn projections_are_of_the_rows_that_steps_are_at() {
             first_step: 0,
         };
         let b_hh = Some(each("bias_hh", &case.b_hh, directions));
-        forward(&case.partition(2), layer, &recurrent, b_hh, buffers).unwrap();
+        case.on(2, teams, |partition| forward(partition, layer, &recurrent, b_hh, buffers)).unwrap();
         let near = |got: &[f64], want: &[f64]| got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-12);
         assert!(near(&h, &want.h), "{directions} directions, below: {below}");
         assert!(!keeps || near(&saved, &want.saved), "{directions} directions, below: {below}");
@@ -329,7 +342,8 @@ fn bad_input_is_an_error() {
         let (mut saved, mut h, mut c) = (vec![0.0; saved], vec![0.0; h], vec![0.0; c]);
         let (saved, h, c, y) = (&mut saved[..], &mut h[..], &mut c[..], &mut []);
         let buffers = Forward { projection: None, saved, keeps: true, h, c, y, lengths, first_step: 0 };
-        forward(&case.partition(1), layer, &vec![0f32; packed], None, buffers)
+        let packed = vec![0f32; packed];
+        case.on(1, false, |partition| forward(partition, layer, &packed, None, buffers))
     };
     let (saved, h, c) = (layer.saved_len(), layer.h_len(), layer.c_len());
     let packed = layer.forward_packed_len();

@@ -27,9 +27,9 @@ impl Packed {
     }
 }
 
-/// Multiply-adds of a sequence's step from which on threads that would have few sequences share steps instead: two meetings
-/// a step cost them half a microsecond. Measured on two cores.
-const TOGETHER: usize = 1 << 15;
+/// Multiply-adds of a step that are worth a thread's taking part in it: two meetings a step cost half a microsecond.
+/// Measured on two cores.
+const TOGETHER: usize = 1 << 14;
 
 /// Who does what of a call, decided when the op is made.
 pub(super) struct Crew {
@@ -48,22 +48,26 @@ impl Crew {
         let work = terms.saturating_mul(batch * directions).saturating_mul(steps);
         // An element is packed in about the time of four multiply-adds.
         let (threads, packers) = (pool.threads_for(work), pool.threads_for(packed.saturating_mul(4)));
-        // Of a step with one sequence.
         let step = cell.gates().saturating_mul(hidden).saturating_mul(hidden);
-        let partition = match step >= TOGETHER {
-            true => Partition::together(threads, batch, directions),
-            false => Partition::new(threads, batch, directions),
-        };
+        let partition = Partition::together(threads, batch, directions, step, TOGETHER);
         Self { pool: pool.clone(), partition, packers }
     }
 
     /// Calls `work` with the threads that pack: on the pool, unless it is all for one thread.
     fn run<R: Send>(&self, packs: bool, work: impl FnOnce(Threads) -> R + Send) -> R {
-        let packers = if packs { self.packers } else { Threads::ONE };
-        match (self.partition.is_together(), self.partition.is_parallel() || packers != Threads::ONE) {
-            (true, _) => self.pool.run_together(|| work(self.pool.threads())),
-            (_, true) => self.pool.run(|| work(self.pool.threads())),
-            _ => work(Threads::ONE),
+        match self.partition.is_together() {
+            true => self.pool.run_together(|| work(self.pool.threads())),
+            false if self.partition.is_parallel() => self.pool.run(|| work(self.pool.threads())),
+            false if packs => self.pack(work),
+            false => work(Threads::ONE),
+        }
+    }
+
+    /// Calls `work`, which only packs, with the threads for it.
+    fn pack<R: Send>(&self, work: impl FnOnce(Threads) -> R + Send) -> R {
+        match self.packers {
+            Threads::ONE => work(Threads::ONE),
+            _ => self.pool.run(|| work(self.pool.threads())),
         }
     }
 }
@@ -148,7 +152,7 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     if kept.of.load(Ordering::Relaxed) != now {
         let mut room = kept.buffer.write::<S>()?;
         let packed = cpu::aligned(&mut room, len)?;
-        crew.run(true, |threads| pack(threads, packed))?;
+        crew.pack(|threads| pack(threads, packed))?;
         kept.of.store(now, Ordering::Relaxed);
     }
     let room = kept.buffer.read::<S>()?;
