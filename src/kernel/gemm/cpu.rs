@@ -26,7 +26,8 @@ const fn gathered_len(call: &Gemm) -> usize {
     }
 }
 
-/// Makes the product, in the call's room, of [`room_len`]. The library sums in an order of its own, so slices are of no concern.
+/// Makes the product, in the call's room, of [`room_len`]. The library sums in an order of its own, so slices are of no
+/// concern.
 pub(super) fn on_cpu<S: Scalar + Element>(call: &Gemm, pool: &threads::Pool) -> Result<()> {
     let (a, b) = (call.a.buffer.read::<S>()?, call.b.buffer.read::<S>()?);
     let bias = call.bias.as_ref().map(|bias| bias.buffer.read::<S>()).transpose()?;
