@@ -308,6 +308,9 @@ fn slices_take_scratch_where_c_is_small_and_only_there() {
     assert!(added(product(4, Accumulate::Before)).is_ok());
     assert!(added(product(0, Accumulate::No)).is_err());
     assert!(added(product(4, Accumulate::After)).is_err());
+    // An operand that is mapped comes with its map.
+    let why = added(Gemm { mapped: Mapped::B, ..product(4, Accumulate::No) }).expect_err("no map").to_string();
+    assert!(why.contains("map of a product's rows"), "{why}");
     // Neither does a tile that no device can run reach one.
     for lanes in [0, 1 << 20] {
         let tile = Some(Tile::Direct { lanes, rows: 8, columns: 8 });

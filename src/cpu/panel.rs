@@ -149,8 +149,8 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
 
     /// Rows `first..first + M` of the columns of Q panels of P vectors each, from `panel` on. Sums stay in registers as
     /// long as whatever names them is a loop over a constant range, and in the same ones as long as loops test at their
-    /// end: with one that may have no turn the compiler copies them in every turn. Slices are shortened to one length beforehand, so that the innermost loop checks
-    /// nothing.
+    /// end: with one that may have no turn the compiler copies them in every turn. Slices are shortened to one length
+    /// beforehand, so that the innermost loop checks nothing.
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "iterators over arrays of arrays put the sums into memory")]
     fn block<A: Simd, const M: usize, const P: usize, const Q: usize>(

@@ -181,6 +181,9 @@ impl Gemm {
         if self.mapped == Mapped::C && self.accumulate == Accumulate::Before {
             return Err(Error::invalid("what a product with a mapped result adds to", "added after the sum", "before"));
         }
+        if self.mapped != Mapped::No && self.rows.is_none() {
+            return Err(Error::invalid("the map of a product's rows", "there where an operand is mapped", "none"));
+        }
         if let Some(slices) = &self.slices {
             slices.check(self)?;
         }
