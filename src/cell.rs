@@ -14,14 +14,18 @@ macro_rules! for_each_cell {
     ($user:ident) => {
         $user! {
             /// Long short-term memory, gates i, f, g, o (PyTorch's `torch.nn.LSTM`).
-            Lstm { stem: lstm, name: "lstm", title: "LSTM", gates: 4, saved: 4, hidden_slots: [0, 1, 2, 3], states: 2 }
+            Lstm { stem: lstm, name: "lstm", title: "LSTM", gates: 4, saved: 4, hidden_slots: [0, 1, 2, 3], states: 2,
+                values: [("i", Gate), ("f", Keep), ("g", Squashed), ("o", Gate)] }
             /// Gated recurrent unit, gates r, z, n, reset after the product (PyTorch's `torch.nn.GRU`). The fourth
             /// saved value is the recurrent part of n, which backward needs apart.
-            Gru { stem: gru, name: "gru", title: "GRU", gates: 3, saved: 4, hidden_slots: [0, 1, 3], states: 1 }
+            Gru { stem: gru, name: "gru", title: "GRU", gates: 3, saved: 4, hidden_slots: [0, 1, 3], states: 1,
+                values: [("r", Gate), ("z", Keep), ("n", Squashed), ("hn", Free)] }
             /// Elman network with tanh (PyTorch's `torch.nn.RNN`).
-            RnnTanh { stem: rnn_tanh, name: "rnn_tanh", title: "RNN", gates: 1, saved: 1, hidden_slots: [0], states: 1 }
+            RnnTanh { stem: rnn_tanh, name: "rnn_tanh", title: "RNN", gates: 1, saved: 1, hidden_slots: [0], states: 1,
+                values: [("h", Squashed)] }
             /// Elman network with the rectifier (`torch.nn.RNN(nonlinearity="relu")`).
-            RnnRelu { stem: rnn_relu, name: "rnn_relu", title: "RNN (relu)", gates: 1, saved: 1, hidden_slots: [0], states: 1 }
+            RnnRelu { stem: rnn_relu, name: "rnn_relu", title: "RNN (relu)", gates: 1, saved: 1, hidden_slots: [0],
+                states: 1, values: [("h", Free)] }
         }
     };
 }
@@ -36,7 +40,7 @@ macro_rules! equations {
 
 macro_rules! declare {
     ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, name: $name:literal, title: $title:literal, gates: $gates:literal,
-        saved: $saved:literal, hidden_slots: $slots:expr, states: $states:literal })*) => {
+        saved: $saved:literal, hidden_slots: $slots:expr, states: $states:literal, values: $values:expr })*) => {
         /// A recurrent cell. Each variant's documentation has its equations, forward and backward.
         ///
         #[doc = equations!(notation)]
@@ -58,8 +62,10 @@ macro_rules! declare {
             pub const fn row(self) -> &'static CellRow {
                 match self {
                     $(Cell::$id => {
+                        use ValueKind::*;
+                        const VALUES: [(&str, ValueKind); $saved] = $values;
                         const ROW: CellRow = CellRow { name: $name, title: $title, gates: $gates, saved: $saved,
-                            hidden_slots: &$slots, states: $states };
+                            hidden_slots: &$slots, states: $states, values: &VALUES };
                         &ROW
                     })*
                 }
@@ -85,6 +91,21 @@ pub struct CellRow {
     pub hidden_slots: &'static [usize],
     /// State vectors carried from step to step: 1 (h) or 2 (h and c).
     pub states: usize,
+    /// Name and kind of the saved value in each slot, between forward and backward.
+    pub values: &'static [(&'static str, ValueKind)],
+}
+
+/// What a saved value can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ValueKind {
+    /// A sigmoid: 0 shut, 1 open.
+    Gate,
+    /// A sigmoid that the state before the step is multiplied by: 0 forgets it, 1 keeps it.
+    Keep,
+    /// A tanh, within −1..1.
+    Squashed,
+    /// Any number.
+    Free,
 }
 
 impl Cell {
@@ -111,6 +132,11 @@ impl Cell {
     /// Floats kept per unit and step between forward and backward, saved values and states: LSTM 6, GRU 5, RNN 2.
     pub const fn reserve(self) -> usize {
         self.row().saved + self.row().states
+    }
+
+    /// Name and kind of the saved value in each slot.
+    pub const fn values(self) -> &'static [(&'static str, ValueKind)] {
+        self.row().values
     }
 
     /// Name in files and on the command line.

@@ -165,6 +165,7 @@
 //! |---|---|
 //! | [`nn`] | [`Parameters`], [`Init`], [`nn::rnn`], [`nn::Linear`], [`nn::Embedding`], [`nn::Loss`] |
 //! | [`train`] | [`train::Optimizer`], [`train::Schedule`], [`train::LossScale`] |
+//! | [`probe`] | what a model does inside: [`probe::Flow`], how gradients flow through the steps |
 //! | [`io`] | safetensors files with PyTorch's names, reference cases |
 //! | [`plan`] | how a layer is run: strategies, splitting, memory |
 //! | [`kernel`] | one file a kernel family, on the GPU and on the CPU; [`kernel::Program`], what a plan is recorded as |
@@ -197,10 +198,11 @@ pub mod io;
 pub mod kernel;
 pub mod nn;
 pub mod plan;
+pub mod probe;
 pub mod shader;
 pub mod train;
 
-pub use cell::{Cell, CellRow};
+pub use cell::{Cell, CellRow, ValueKind};
 pub use config::{BatchShape, Precision, RnnConfig};
 pub use device::{Buffer, DType, Device, DeviceKind, Recorder, Timing};
 pub use device::{Clock, KernelTime, Profile, Profiler, Span};

@@ -117,7 +117,7 @@ fn sequence_layouts_keep_to_the_limits_they_are_made_for() {
                     let tiles = layouts(kernel, &caps, cell);
                     assert!(tiles.len() > 20, "{cell}: {} layouts", tiles.len());
                     for tile in tiles {
-                        let consts = [&tile.constants()[..], &[("CARRIED", 0)]].concat();
+                        let consts = [&tile.constants()[..], &[("CARRIED", 0), ("FLOW", 1)]].concat();
                         let spec = Spec { kernel, cell: Some(cell), consts, halves: Vec::new() };
                         let what = describe(&spec);
                         let module = parse(&what, &compose(&spec));

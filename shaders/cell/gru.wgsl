@@ -25,5 +25,6 @@ fn cell_backward(saved: array<f32, SAVED>, h: f32, c_before: f32, c: f32, dh: f3
         ),
         dh * update,
         0.0,
+        0.0,
     );
 }

@@ -27,5 +27,6 @@ fn cell_backward(saved: array<f32, SAVED>, h: f32, c_before: f32, c: f32, dh: f3
         ),
         0.0,
         dc_all * f,
+        dc_all,
     );
 }

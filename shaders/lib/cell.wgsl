@@ -14,9 +14,10 @@ struct Forward {
 }
 
 // saved: gradients of the pre-activations, slot for slot; dh: what reaches the state before the step directly, not
-// through W_hh; dc: gradient of the cell state before the step.
+// through W_hh; dc: gradient of the cell state before the step; dc_all: the whole gradient of the cell state after it.
 struct Backward {
     saved: array<f32, SAVED>,
     dh: f32,
     dc: f32,
+    dc_all: f32,
 }

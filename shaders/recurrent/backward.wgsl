@@ -24,7 +24,7 @@ struct Step {
 @group(0) @binding(5) var<storage, read> c: array<c_t>;            // the same, for cells that have it
 @group(0) @binding(6) var<storage, read> dy: array<dy_t>;           // [T, B, D·H] in time order, or of the chunk in step order
 @group(0) @binding(7) var<storage, read_write> saved: array<saved_t>;  // [steps, B, D, SAVED, H]
-@group(0) @binding(8) var<storage, read_write> dh: array<f32>;     // [B, D, H], carried from dispatch to dispatch
+@group(0) @binding(8) var<storage, read_write> dh: array<f32>;     // [B, D, H], carried from dispatch to dispatch; follow.wgsl
 @group(0) @binding(9) var<storage, read_write> dc: array<f32>;     // the same
 
 const COLUMNS: u32 = 1u;
@@ -74,16 +74,21 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
             saved[slots + s * u.hidden] = saved_t(0.0);
         }
         dh[carry] = dh_now;
+        if FLOW == 1u {
+            follow_padding(m * u.directions + direction, unit);
+        }
         return;
     }
+    var dy_now = 0.0;
     if u.dy_order == 2u {
-        dh_now += f32(dy[state]);
+        dy_now = f32(dy[state]);
     } else if u.dy_order == 1u {
         let row = row_without_padding(u.rows, m, direction == 1u);
         if row != NOWHERE {
-            dh_now += f32(dy[row * width + direction * u.hidden + unit]);
+            dy_now = f32(dy[row * width + direction * u.hidden + unit]);
         }
     }
+    dh_now += dy_now;
     var values: array<f32, SAVED>;
     for (var s = 0u; s < SAVED; s++) {
         values[s] = f32(saved[slots + s * u.hidden]);
@@ -96,7 +101,12 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
         c_after = f32(c[state + u.batch * width]);
         dc_now = dc[carry];
     }
-    let done = cell_backward(values, f32(h[state]), c_before, c_after, dh_now, dc_now);
+    let h_before = f32(h[state]);
+    let done = cell_backward(values, h_before, c_before, c_after, dh_now, dc_now);
+    if FLOW == 1u {
+        let row = m * u.directions + direction;
+        follow(carry, row, unit, values, h_before, c_before, c_after, dy_now, dh_now, done);
+    }
     for (var s = 0u; s < SAVED; s++) {
         saved[slots + s * u.hidden] = saved_t(done.saved[s]);
     }

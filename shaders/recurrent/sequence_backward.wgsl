@@ -25,7 +25,7 @@ struct Step {
 @group(0) @binding(5) var<storage, read> c: array<c_t>;            // the same, for cells that have it
 @group(0) @binding(6) var<storage, read> dy: array<dy_t>;          // [T, B, D·H] in time order, or of the chunk in step order
 @group(0) @binding(7) var<storage, read_write> saved: array<saved_t>; // [steps, B, D, SAVED, H]
-@group(0) @binding(8) var<storage, read_write> dh: array<f32>;     // [B, D, H], carried from span to span
+@group(0) @binding(8) var<storage, read_write> dh: array<f32>;     // [B, D, H], carried from span to span; follow.wgsl
 @group(0) @binding(9) var<storage, read_write> dc: array<f32>;     // the same
 
 const ROOM: u32 = max(COLUMNS * UNITS * GATES, SLICE * SPLIT);
@@ -222,6 +222,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     for (var g = 0u; g < GATES; g++) {
                         later[(g * u.hidden + unit) * RB + r] = 0.0;
                     }
+                    if FLOW == 1u {
+                        follow_padding(m * u.directions + direction, unit);
+                    }
                     continue;
                 }
                 var values: Kept;
@@ -237,6 +240,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 gradients[own] = done.dh;
                 if HAS_C {
                     gradients_c[own] = done.dc;
+                }
+                if FLOW == 1u {
+                    let carry = sequence * width + direction * u.hidden + unit;
+                    follow(
+                        carry, m * u.directions + direction, unit, values.saved, values.h, values.c_before,
+                        values.c_after, values.dy, dh_now, done,
+                    );
                 }
                 var stored: array<f32, SAVED>;
                 for (var v = 0u; v < SAVED; v++) {

@@ -5,6 +5,7 @@ pub mod copy;
 pub mod cross_entropy;
 pub mod embedding;
 pub mod gemm;
+pub mod moments;
 pub mod mse;
 pub mod norm;
 mod op;
@@ -36,6 +37,7 @@ pub const ALL: &[&Kernel] = &[
     &recurrent::FORWARD_REPACKED,
     &recurrent::BACKWARD,
     &recurrent::BACKWARD_SHARED,
+    &recurrent::FLOW,
     &recurrent::OUTPUT,
     &recurrent::PREPARE,
     &recurrent::STATES,
@@ -48,6 +50,7 @@ pub const ALL: &[&Kernel] = &[
     &cross_entropy::KERNEL,
     &embedding::GATHER,
     &embedding::SCATTER,
+    &moments::KERNEL,
     &norm::KERNEL,
     &optimizer::ADVANCE,
     &optimizer::UPDATE,
@@ -64,6 +67,7 @@ pub const CONSTANTS: &[(&str, &[u32])] = &[
     ("MAPPED", &[0, 1, 2, 3]),
     ("FROM_SOURCE", &[0, 1, 2]),
     ("CARRIED", &[0, 1]),
+    ("FLOW", &[0, 1]),
     ("GRADIENT", &[0, 1]),
     ("SCALED", &[0, 1]),
     ("MODE", &[0, 1, 2]),

@@ -35,6 +35,8 @@ pub struct Purpose {
     pub lengths: bool,
     /// Whether weights are packed as they are needed.
     pub repacks: bool,
+    /// Whether backward leaves the norms of gradients.
+    pub flow: bool,
 }
 
 /// Bytes of a plan's buffers.
@@ -83,7 +85,8 @@ pub struct Layout {
     /// CPU, when nothing is trained: packed weights of each layer. They belong to a binding, as they stay from one
     /// recording to the next.
     pub packed: Vec<usize>,
-    /// f32: gradients of h and c that backward carries from step to step.
+    /// f32: gradients of h and c that backward carries from step to step; with that of h what is behind it where norms of
+    /// gradients are wanted ([`recurrent::carry_len`]).
     pub carry: [usize; 2],
     /// f32: partial sums of bias gradients.
     pub sums: usize,
@@ -97,6 +100,9 @@ pub struct Layout {
     pub inner_is_full: bool,
     /// Output gradient of one chunk in step order, where the whole does not fit a binding.
     pub upstream: usize,
+    /// f32: norms of the gradients of each step's states, `[L, T, B, D, flows]`, where they are wanted. They belong to a
+    /// binding, for whoever reads them.
+    pub norms: usize,
     /// Lengths, `[B]`, u32. They belong to a binding, so that plans may share a workspace.
     pub lengths: usize,
 }
@@ -104,7 +110,7 @@ pub struct Layout {
 impl Layout {
     /// Sizes for a layer stack on a device.
     pub fn new(device: &Device, config: &RnnConfig, shape: BatchShape, purpose: Purpose, cuts: &Cuts) -> Result<Self> {
-        let Purpose { mode, precision, lengths, repacks } = purpose;
+        let Purpose { mode, precision, lengths, repacks, flow } = purpose;
         let (cell, hidden, directions) = (config.cell, config.hidden, config.directions());
         let (train, gpu) = (mode == Mode::Train, device.gpu().is_some());
         let state = shape.batch * directions * hidden;
@@ -133,6 +139,7 @@ impl Layout {
         let gates = cell.gates() * hidden;
         let longest = cuts.longest();
         let layer = native::Layer { cell, hidden, directions, batch: BatchShape::new(shape.steps, shape.batch) };
+        let chunk = BatchShape::new(longest, shape.batch);
         let packed = |inputs| native::room(layer.forward_packed_len() + layer.input_packed_len(inputs));
         let scratch = match train {
             true => packed(widest).max(native::room(layer.backward_packed_len())),
@@ -159,7 +166,17 @@ impl Layout {
             packed_input: if gpu { directions * widest * repacked.unwrap_or(gates) } else { 0 },
             recurrent,
             packed: (0..stays_packed).map(|layer| packed(config.layer_input(layer))).collect(),
-            carry: if train { states(1, 1) } else { [0, 0] },
+            carry: match (train, flow) {
+                (false, _) => [0, 0],
+                (true, false) => states(1, 1),
+                (true, true) => {
+                    [recurrent::carry_len(device, &native::Layer { batch: chunk, ..layer }), states(1, 1)[1]]
+                }
+            },
+            norms: match train && flow {
+                true => config.layers * native::Layer { batch: shape, ..layer }.norms_len(),
+                false => 0,
+            },
             sums: if train && config.bias { sums * directions * cell.saved() * hidden } else { 0 },
             products: {
                 let rows = longest * shape.batch;
@@ -206,6 +223,7 @@ impl Layout {
             + [self.packed_input, self.recurrent, self.upstream].map(stored).iter().sum::<u64>()
             + full(self.sums)
             + full(self.products)
+            + full(self.norms)
             + self.packed.iter().copied().map(full).sum::<u64>()
             + self.lengths as u64 * 4;
         match self.mode {

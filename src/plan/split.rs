@@ -11,6 +11,7 @@
 use std::ops::Range;
 
 use crate::config::{BatchShape, RnnConfig};
+use crate::cpu::recurrent as native;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::AdapterKind;
@@ -45,18 +46,22 @@ pub struct Part {
 
 impl Cuts {
     /// Cuts a layer's steps, with chunks of `shared` steps if there is such a number: rounded up to a multiple of a
-    /// [`granule`], and down to the longest section. Floats are stored in `size` bytes.
+    /// [`granule`], and down to the longest section. Floats are stored in `size` bytes. `flow` says whether backward leaves
+    /// norms.
     pub fn new(
         device: &Device,
         config: &RnnConfig,
         shape: BatchShape,
-        mode: Mode,
+        (mode, flow): (Mode, bool),
         shared: Option<usize>,
         size: usize,
     ) -> Result<Self> {
         let units = shape.batch * config.directions() * config.hidden;
         // A section's states have one slot more than it has steps; its saved values are `saved` times as wide.
-        let elements = |steps: usize| (steps * config.cell.saved()).max(steps + 1) * units;
+        // What backward leaves of gradients to see is f32, and follows those that it carries in one buffer.
+        let (states, flows) = (config.cell.states(), native::flows(config.cell));
+        let seen = |steps: usize| if flow { (1 + states + steps * flows) * 4 / size } else { 0 };
+        let elements = |steps: usize| (steps * config.cell.saved()).max(steps + 1).max(seen(steps)) * units;
         let sections = split(device, shape.steps, "one step's gates", 1, size, elements)?;
         let longest = sections.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
         let rounded = |steps: usize| {

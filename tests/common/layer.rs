@@ -2,7 +2,7 @@
 
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
-use wgpu_rnn::plan::{Mode, Workspace};
+use wgpu_rnn::plan::{Mode, Reserve, Workspace};
 use wgpu_rnn::{BatchShape, Buffer, Device, Precision, Result, RnnConfig};
 
 use super::{Random, Tensors, choice};
@@ -21,6 +21,8 @@ pub struct Layer {
     pub recompute: Option<usize>,
     /// Whether weights are packed as they are needed, where it is not trained.
     pub repack: Option<bool>,
+    /// Whether backward leaves norms of gradients.
+    pub flow: bool,
     /// How it stores what is its own.
     pub precision: Precision,
     /// Whether x, y and their gradients are stored as f16.
@@ -35,6 +37,8 @@ pub struct Running {
     pub device: Device,
     /// Its programs.
     pub bound: Bound,
+    /// What forward keeps for backward.
+    pub reserve: Reserve,
     /// Its weights.
     pub params: Parameters,
     /// Its buffers.
@@ -65,6 +69,7 @@ impl Layer {
             lengths: None,
             recompute: None,
             repack: None,
+            flow: false,
             precision: Precision::Full,
             half_sequences: false,
             given,
@@ -130,6 +135,7 @@ impl Layer {
             lengths: self.lengths.is_some(),
             recompute: self.recompute,
             repack: self.repack,
+            flow: self.flow,
             precision: self.precision,
         };
         Rnn::new(device, self.config, self.shape, mode, options)
@@ -172,7 +178,8 @@ impl Layer {
             },
         };
         let rnn = self.plan(device, mode)?;
-        let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
+        let reserve = rnn.reserve()?;
+        let bound = rnn.bind(&params, "", &io, &gradients, &reserve, &rnn.workspace()?)?;
         if let Some(lengths) = &self.lengths {
             bound.set_lengths(lengths)?;
         }
@@ -188,7 +195,7 @@ impl Layer {
             }
             inputs.push((name.clone(), params.value(&name)?));
         }
-        Ok(Running { device: device.clone(), bound, params, io, gradients, inputs, outputs })
+        Ok(Running { device: device.clone(), bound, reserve, params, io, gradients, inputs, outputs })
     }
 
     /// Runs it forward and backward.
@@ -225,7 +232,8 @@ impl Running {
     /// Binds it anew, with scratch of another's.
     pub fn rebind(&mut self, workspace: &Workspace) -> Result<()> {
         let rnn = self.bound.rnn().clone();
-        self.bound = rnn.bind(&self.params, "", &self.io, &self.gradients, &rnn.reserve()?, workspace)?;
+        self.reserve = rnn.reserve()?;
+        self.bound = rnn.bind(&self.params, "", &self.io, &self.gradients, &self.reserve, workspace)?;
         Ok(())
     }
 

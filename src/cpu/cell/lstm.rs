@@ -39,6 +39,7 @@ pub(super) fn backward<A: Simd, S: Scalar>(_: A, row: BackwardRow<'_, S>) {
         *o = *dh * t * *o * (S::ONE - *o);
         *dh = S::ZERO;
     }
+    row.dc_all.iter_mut().zip(&*row.dc).for_each(|(all, dc)| *all = *dc);
     for ((dc, i), g) in row.dc.iter().zip(i).zip(g) {
         let (di, dg) = (*dc * *g, *dc * *i);
         *i = di * *i * (S::ONE - *i);

@@ -44,6 +44,8 @@ pub struct BackwardRow<'a, S> {
     /// `H`; empty for a cell without a cell state. In: the gradient of the cell state after the step, as far as it
     /// comes from later steps. Out: the gradient of `c_prev`.
     pub dc: &'a mut [S],
+    /// `H`, out: the whole gradient of the cell state after the step; empty where it is not wanted, or there is none.
+    pub dc_all: &'a mut [S],
 }
 
 /// The first N slots of a row of slots of H elements.

@@ -79,7 +79,10 @@ fn backward_is_the_derivative_of_forward() {
         let Outcome { mut saved, c, .. } = case.run(cell);
         let (mut dh, mut dc) = (case.dh.clone(), case.dc.clone());
         let (h_prev, c_prev) = (&case.h_prev[..], &case.c_prev[..]);
-        backward(cell, BackwardRow { saved: &mut saved, h_prev, c_prev, c: &c, dh: &mut dh, dc: &mut dc });
+        let mut dc_all = vec![0.0; c.len()];
+        let row =
+            BackwardRow { saved: &mut saved, h_prev, c_prev, c: &c, dh: &mut dh, dc: &mut dc, dc_all: &mut dc_all };
+        backward(cell, row);
         let close = |got: f64, want: f64, what: &str| {
             assert!((got - want).abs() < 1e-8, "{cell}: {what} is {got}, the slope is {want}");
         };
@@ -93,6 +96,12 @@ fn backward_is_the_derivative_of_forward() {
         }
         for (i, dc) in dc.iter().enumerate() {
             close(*dc, case.slope(cell, |case| &mut case.c_prev, i), "dc_prev");
+        }
+        // c gets to h through tanh and the output gate alone: with the gate's own values, a finite difference of that.
+        for (i, all) in dc_all.iter().enumerate() {
+            let o = case.run(cell).saved[3 * H + i];
+            let slope = o * ((c[i] + 1e-5).tanh() - (c[i] - 1e-5).tanh()) / 2e-5;
+            close(*all, case.dc[i] + case.dh[i] * slope, "the whole dc");
         }
     }
 }
@@ -119,7 +128,8 @@ fn short_rows_do_not_panic() {
         let empty = || &mut [][..];
         let row = ForwardRow { saved: empty(), h_prev: &[], c_prev: &[], h: &mut h, c: empty() };
         forward(cell, row);
-        let row = BackwardRow { saved: empty(), h_prev: &[], c_prev: &[], c: &[], dh: &mut dh, dc: empty() };
+        let dh = &mut dh;
+        let row = BackwardRow { saved: empty(), h_prev: &[], c_prev: &[], c: &[], dh, dc: empty(), dc_all: empty() };
         backward(cell, row);
     }
 }

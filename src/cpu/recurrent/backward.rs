@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::flow::{flows, follow, follow_width};
 use super::{Layer, Slots, Tensors, expect, running, shared};
 use crate::cpu::cell::{self, BackwardRow};
 use crate::cpu::panel::{self, Product};
@@ -25,6 +26,12 @@ pub struct Backward<'a, S> {
     pub dh: &'a mut [S],
     /// As `dh`, for the cell state; empty for a cell without one.
     pub dc: &'a mut [S],
+    /// In: of each row's first `states·H` elements, what of `dh` and `dc` comes directly. Out: the same before these steps.
+    /// Empty unless norms are wanted.
+    pub direct: &'a mut [S],
+    /// Out: norms of the gradients of each step's states, as [`flows`] lists them, zero at padded steps. Empty where they
+    /// are not wanted.
+    pub norms: &'a mut [S],
     /// Length of each whole sequence, at least 1 and at most the times of `dy`.
     pub lengths: &'a [u32],
     /// Steps of the sequence before these.
@@ -61,13 +68,17 @@ pub fn backward<S: Scalar>(partition: &Partition, layer: &Layer, packed: &[S], b
     expect("c", buffers.c.len(), &layer.shape(steps + 1, hidden, has_c))?;
     expect("dh", buffers.dh.len(), &layer.shape(1, hidden, true))?;
     expect("dc", buffers.dc.len(), &layer.shape(1, hidden, has_c))?;
+    let (direct_width, flows) = (follow_width(layer.cell) * hidden, flows(layer.cell));
+    let follows = !buffers.norms.is_empty();
+    expect("direct", buffers.direct.len(), &layer.shape(1, direct_width, follows))?;
+    expect("norms", buffers.norms.len(), &layer.shape(steps, flows, follows))?;
     buffers.dy.map_or(Ok(()), |dy| expect("dy", dy.len(), &layer.shape(times, hidden, true)))?;
 
     partition.check(batch, layer.directions)?;
-    let Backward { saved, h, c, dy, dh, dc, lengths, first_step } = buffers;
+    let Backward { saved, h, c, dy, dh, dc, direct, norms, lengths, first_step } = buffers;
     let each = packed.len() / layer.directions;
-    let parts = [(saved, layer.saved_width()), (dh, hidden), (dc, hidden)];
-    let work = |task: &Task, member: Member<'_>, [saved, dh, dc]: [Part<'_, S>; 3]| {
+    let parts = [(saved, layer.saved_width()), (dh, hidden), (dc, hidden), (direct, direct_width), (norms, flows)];
+    let work = |task: &Task, member: Member<'_>, [saved, dh, dc, direct, norms]: [Part<'_, S>; 5]| {
         let direction = task.direction();
         let worker = Worker {
             member,
@@ -81,6 +92,8 @@ pub fn backward<S: Scalar>(partition: &Partition, layer: &Layer, packed: &[S], b
             dy,
             dh,
             dc,
+            direct,
+            norms,
             lengths,
             first_step,
         };
@@ -105,6 +118,8 @@ struct Worker<'a, S> {
     dy: Option<&'a [S]>,
     dh: Part<'a, S>,
     dc: Part<'a, S>,
+    direct: Part<'a, S>,
+    norms: Part<'a, S>,
     lengths: &'a [u32],
     first_step: usize,
 }
@@ -137,6 +152,7 @@ impl<'a, S: Scalar> Worker<'a, S> {
         for row in self.rows.start + share.start..self.rows.start + share.end {
             if !self.runs_at(row, step) {
                 self.saved.row_mut(step, row).fill(S::ZERO);
+                self.norms.row_mut(step, row).fill(S::ZERO);
                 continue;
             }
             let done = self.first_step + step;
@@ -147,7 +163,12 @@ impl<'a, S: Scalar> Worker<'a, S> {
             let dh = self.dh.row_mut(0, row);
             dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += *dy);
             let (saved, dc) = (self.saved.row_mut(step, row), self.dc.row_mut(0, row));
-            cell::backward(self.layer.cell, BackwardRow { saved, h_prev, c_prev, c, dh, dc });
+            let (cell, norms) = (self.layer.cell, self.norms.row_mut(step, row));
+            let states = BackwardRow { saved, h_prev, c_prev, c, dh, dc, dc_all: &mut [] };
+            match norms.is_empty() {
+                true => cell::backward(cell, states),
+                false => follow(cell, states, dy, self.direct.row_mut(0, row), norms),
+            }
         }
     }
 

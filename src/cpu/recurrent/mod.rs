@@ -9,6 +9,8 @@
 //! | `saved` | `[T, B, D, saved·H]` | input projections, then saved values, then gradients of pre-activations |
 //! | `h`, `c` | `[T+1, B, D·H]` | states; block 0 the initial ones, block T the final ones. `c` is empty without one |
 //! | `dh`, `dc` | `[B, D·H]` | gradient of the final state, then of the initial one |
+//! | `direct` | `[B, D, follow_width·H]` | gradients that come directly, and room; empty unless norms are wanted |
+//! | `norms` | `[T, B, D, flows]` | norms of the gradients of each step's states, or empty |
 //! | `y`, `dy` | `[times, B, D·H]` | output of the whole sequence in *time* order, and its gradient |
 //!
 //! T is the number of steps of the call, which may be a part of the sequence: then it has done `first_step` steps before,
@@ -19,6 +21,7 @@
 //! division of its steps into calls.
 
 mod backward;
+mod flow;
 mod forward;
 mod input;
 mod stream;
@@ -28,6 +31,7 @@ mod tests;
 use std::ops::Range;
 
 pub use backward::{Backward, backward, pack_backward};
+pub use flow::{flows, follow_width};
 pub use forward::{Forward, forward, pack_forward, pack_input};
 pub use input::{Input, Projection};
 pub use stream::{LayerWeights, Stack};
@@ -131,6 +135,16 @@ impl Layer {
     /// Elements of the weights packed by [`pack_backward`].
     pub const fn backward_packed_len(&self) -> usize {
         self.directions * panel::packed_len(self.gate_width(), self.hidden)
+    }
+
+    /// Elements of `direct`.
+    pub const fn direct_len(&self) -> usize {
+        self.state_len() * follow_width(self.cell)
+    }
+
+    /// Elements of `norms`.
+    pub const fn norms_len(&self) -> usize {
+        self.batch.rows() * self.directions * flows(self.cell)
     }
 
     /// An error when a size is zero, there are more than two directions, or the buffers can't be addressed.

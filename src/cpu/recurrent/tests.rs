@@ -110,6 +110,8 @@ impl Case {
             dy: Some(&dy),
             dh: &mut dh,
             dc: &mut dc,
+            direct: &mut [],
+            norms: &mut [],
             lengths,
             first_step: 0,
         };

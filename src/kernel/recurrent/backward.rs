@@ -33,6 +33,7 @@ pub static KERNEL: Kernel = Kernel {
         "lib/activation.wgsl",
         "lib/cell.wgsl",
         "lib/rows.wgsl",
+        "recurrent/follow.wgsl",
         "recurrent/backward.wgsl",
         "recurrent/alone.wgsl"
     ],
@@ -47,6 +48,7 @@ pub static SHARED: Kernel = Kernel {
         "lib/activation.wgsl",
         "lib/cell.wgsl",
         "lib/rows.wgsl",
+        "recurrent/follow.wgsl",
         "recurrent/backward.wgsl",
         "recurrent/shared.wgsl"
     ],
@@ -86,12 +88,14 @@ impl Chunk {
         };
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
         let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
+        let mut consts = tile.consts();
+        consts.push(("FLOW", u32::from(gradients.norms.is_some())));
         Op::gpu(
             gpu,
             &Launch {
                 kernel: tile.kernel(&Variants { alone: &KERNEL, shared: &SHARED }),
                 cell: Some(self.cell),
-                consts: tile.consts(),
+                consts,
                 uniform: bytemuck::bytes_of(&uniform),
                 buffers: &[
                     &w,

@@ -7,7 +7,7 @@
 //! | `saved` | `[steps, B, D, saved, H]` | in place: input projection → saved values → pre-activation gradients |
 //! | `h`, `c` | `[steps + 1, B, D, H]`, slot 0 the states before the chunk | forward writes, backward reads |
 //! | `dy` | `[T, B, D·H]` in time order | read by backward, optional |
-//! | `dh`, `dc` | `[B, D, H]` | in place: gradient of the states after the chunk → before it |
+//! | `dh`, `dc` | `[B, D, H]` | in place: gradient of the states after the chunk → before it; behind `dh` [what is seen](carry_len) |
 //!
 //! Forward is one dispatch a step, backward one a step and one more that passes the first step through `W_hh`. The
 //! sequence of one step index after another is one pipeline and one bind group with a moving offset. No buffer aliases
@@ -18,6 +18,7 @@
 //! A shader of `shaders/recurrent/`, its host file here and its CPU twin share a stem.
 
 mod backward;
+mod flow;
 mod forward;
 pub mod native;
 mod output;
@@ -32,7 +33,9 @@ mod upstream;
 
 use bytemuck::{Pod, Zeroable};
 
+pub use crate::cpu::recurrent::{flows, follow_width};
 pub use backward::{KERNEL as BACKWARD, SHARED as BACKWARD_SHARED};
+pub use flow::{KERNEL as FLOW, carry_len};
 pub use forward::{KERNEL as FORWARD, SHARED as FORWARD_SHARED};
 pub use output::KERNEL as OUTPUT;
 pub use prepare::{KERNEL as PREPARE, Prepare};
@@ -142,10 +145,13 @@ pub struct Gradients {
     pub in_step_order: bool,
     /// Which rows of `dy` are bound.
     pub rows: RowMap,
-    /// Gradient of the final h in, of the first h out: `[B, D·H]`.
+    /// Gradient of the final h in, of the first h out: `[B, D·H]`. Where norms are wanted [`carry_len`] elements.
     pub dh: Buffer,
     /// The same for c.
     pub dc: Option<Buffer>,
+    /// Where norms of the gradients of each step's states go, `[steps, B, D, flows]` without gaps, if they are wanted: of h,
+    /// of c where there is one, and of what of the last of them came directly.
+    pub norms: Option<Matrix>,
 }
 
 impl Chunk {
@@ -196,8 +202,17 @@ impl Gradients {
     /// or writes.
     fn check(&self, device: &Device, chunk: &Chunk, weights: &Weights, kernel: &str) -> Result<()> {
         let state = [chunk.batch, chunk.directions, chunk.hidden];
-        for carry in self.dc.iter().chain([&self.dh]) {
-            carry.check("a carried gradient", device, &state, DType::Float)?;
+        let of_h = match &self.norms {
+            None => state.iter().product(),
+            Some(norms) => {
+                let flows = flows(chunk.cell) * chunk.directions;
+                norms.check("the norms of gradients", chunk.steps * chunk.batch, flows, 1)?;
+                carry_len(device, &chunk.layer())
+            }
+        };
+        self.dh.check("the carried gradient of h", device, &[of_h], DType::Float)?;
+        if let Some(dc) = &self.dc {
+            dc.check("the carried gradient of c", device, &state, DType::Float)?;
         }
         if chunk.cell.has_c() && self.dc.is_none() {
             return Err(Error::invalid("the carried gradient of c", "there", "none"));
@@ -209,7 +224,8 @@ impl Gradients {
             read.push(dy);
         }
         read.extend(&chunk.c);
-        let written: Vec<&Buffer> = [&chunk.saved, &self.dh].into_iter().chain(&self.dc).collect();
+        let norms = self.norms.iter().map(|norms| &norms.buffer);
+        let written: Vec<&Buffer> = [&chunk.saved, &self.dh].into_iter().chain(&self.dc).chain(norms).collect();
         distinct(kernel, &written, &read)
     }
 }

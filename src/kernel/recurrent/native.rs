@@ -174,6 +174,12 @@ pub(super) fn backward<S: Scalar + Element>(
     let c = chunk.c.as_ref().map(|c| c.read::<S>()).transpose()?;
     let dy = gradients.dy.as_ref().map(|dy| dy.read::<S>()).transpose()?;
     let mut dh = gradients.dh.write::<S>()?;
+    let (dh, direct) = dh.split_at_mut(layer.state_len());
+    let mut norms = gradients.norms.as_ref().map(|norms| norms.buffer.write::<S>()).transpose()?;
+    let norms = match (&mut norms, &gradients.norms) {
+        (Some(values), Some(at)) => &mut values[at.offset..][..layer.norms_len()],
+        _ => &mut [],
+    };
     let mut dc = gradients.dc.as_ref().map(|dc| dc.write::<S>()).transpose()?;
     let mut workspace = weights.workspace.write::<S>()?;
     let buffers = cpu::Backward {
@@ -181,8 +187,10 @@ pub(super) fn backward<S: Scalar + Element>(
         h: &h,
         c: c.as_deref().unwrap_or_default(),
         dy: dy.as_deref(),
-        dh: &mut dh,
+        dh,
         dc: dc.as_deref_mut().unwrap_or_default(),
+        direct,
+        norms,
         lengths: &lengths,
         first_step: chunk.first_step,
     };

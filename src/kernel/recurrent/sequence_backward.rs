@@ -18,6 +18,7 @@ pub static KERNEL: Kernel = Kernel {
         "lib/activation.wgsl",
         "lib/cell.wgsl",
         "lib/rows.wgsl",
+        "recurrent/follow.wgsl",
         "recurrent/sequence.wgsl",
         "recurrent/sequence_backward.wgsl"
     ],
@@ -61,12 +62,14 @@ impl Chunk {
         let [nothing, nothing_written] = device.nothing()?;
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
         let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
+        let mut consts = tile.constants();
+        consts.push(("FLOW", u32::from(gradients.norms.is_some())));
         Op::gpu(
             gpu,
             &Launch {
                 kernel: &KERNEL,
                 cell: Some(self.cell),
-                consts: tile.constants(),
+                consts,
                 uniform: bytemuck::bytes_of(&uniform),
                 buffers: &[
                     &w,

@@ -10,7 +10,7 @@ use crate::kernel::copy::no_sums;
 use crate::kernel::gemm::{self, Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::{self, Chunk};
 use crate::kernel::rows::RowMap;
-use crate::plan::{granule, overlap, windows};
+use crate::plan::{bindable, granule, overlap, windows};
 
 /// Layers last first, and of each the chunks last first: that is the order of all sums over steps.
 pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
@@ -27,6 +27,13 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         let carried =
             || [Some(dh), rnn.config.cell.has_c().then_some(dc)].into_iter().flatten().map(|dh| rnn.slot(dh, 0));
         rnn.states_in(layer, [&gradients.dhn, &gradients.dcn], carried(), &mut program)?;
+        if with.norms.is_some() {
+            // One after the other: they lie in one buffer.
+            let given = [&gradients.dhn, &gradients.dcn].into_iter().take(rnn.config.cell.states());
+            for (state, given) in given.enumerate() {
+                rnn.states_in(layer, [given], [direct(rnn, dh, state)], &mut program)?;
+            }
+        }
         let dy = if layer + 1 == rnn.config.layers { gradients.dy.as_ref() } else { Some(with.inner(layer)) };
         let dx = if layer > 0 { Some(with.inner(layer - 1)) } else { gradients.dx.as_ref() };
         // Chunks of two directions reach into each other's times, so both directions add.
@@ -41,8 +48,13 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
             let chunk = &run.chunk;
             let (dy, rows, in_step_order) = upstream(rnn, chunk, dy, &workspace.upstream, &mut program)?;
             let dc = rnn.config.cell.has_c().then(|| dc.clone());
-            let around = recurrent::Gradients { dy, in_step_order, rows, dh: dh.clone(), dc };
+            let (dh, norms) = match with.norms {
+                None => (dh.clone(), None),
+                Some(norms) => (dh.slice(0..chunk.carry_len(&rnn.device))?, Some(norms_of(rnn, norms, layer, chunk)?)),
+            };
+            let around = recurrent::Gradients { dy, in_step_order, rows, dh, dc, norms };
             program.push(rnn.strategy.backward(&rnn.device, chunk, &stage.weights, &around)?);
+            chunk.flow(&rnn.device, &around)?.into_iter().for_each(|op| program.push(op));
             let go_on = index > 0;
             weight_gradients(with, &stage, run, go_on, &mut program)?;
             if rnn.config.bias {
@@ -63,6 +75,35 @@ impl Binding<'_> {
         let [one, other] = &self.workspace.inner;
         if other.is_empty() || layer.is_multiple_of(2) { one } else { other }
     }
+}
+
+/// Where what comes directly of the gradient of a state, 0 h and 1 c, is carried.
+fn direct(rnn: &Rnn, dh: &Buffer, state: usize) -> Matrix {
+    let (hidden, directions) = (rnn.config.hidden, rnn.config.directions());
+    let all = rnn.shape.batch * directions * hidden;
+    match rnn.device.gpu() {
+        Some(_) => Matrix { offset: (1 + state) * all, ..rnn.slot(dh, 0) },
+        None => {
+            let width = recurrent::follow_width(rnn.config.cell) * hidden;
+            Matrix {
+                offset: all + state * hidden,
+                row: directions * width,
+                column: 1,
+                direction: width,
+                ..rnn.slot(dh, 0)
+            }
+        }
+    }
+}
+
+/// Where a chunk's norms go: no more than it needs is bound.
+fn norms_of(rnn: &Rnn, norms: &Buffer, layer: usize, chunk: &Chunk) -> Result<Matrix> {
+    let width = recurrent::flows(rnn.config.cell) * rnn.config.directions();
+    let first = layer * rnn.shape.rows() + chunk.first_step * chunk.batch;
+    let rows =
+        bindable(&rnn.device, width, norms.element_bytes() as usize, &(first..first + chunk.steps * chunk.batch));
+    let part = norms.slice(rows.start * width..rows.end * width)?;
+    Ok(Matrix { offset: (first - rows.start) * width, ..Matrix::dense(&part, width) })
 }
 
 /// Makes a sequence ready to be added to, window by window.

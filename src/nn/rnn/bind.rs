@@ -61,6 +61,7 @@ pub struct Bound {
     pub backward: Program,
     rnn: Rnn,
     lengths: Buffer,
+    norms: Option<Buffer>,
     memory: Memory,
 }
 
@@ -77,6 +78,7 @@ pub(super) struct Binding<'a> {
     pub(super) lengths: &'a Buffer,
     /// Of each layer whose weights stay packed.
     pub(super) packed: &'a [Buffer],
+    pub(super) norms: Option<&'a Buffer>,
 }
 
 impl Binding<'_> {
@@ -107,17 +109,32 @@ impl Rnn {
         let lengths = self.device.alloc_u32("lengths", self.layout.lengths)?;
         let room = |&elements: &usize| self.device.alloc("packed weights", elements);
         let packed = &self.layout.packed.iter().map(room).collect::<Result<Vec<_>>>()?;
-        let with = Binding { rnn: self, params, prefix, io, gradients, reserve, workspace, lengths: &lengths, packed };
+        let norms = match self.layout.norms {
+            0 => None,
+            elements => Some(self.device.alloc("norms of gradients", elements)?),
+        };
+        let with = Binding {
+            rnn: self,
+            params,
+            prefix,
+            io,
+            gradients,
+            reserve,
+            workspace,
+            lengths: &lengths,
+            packed,
+            norms: norms.as_ref(),
+        };
         let forward = forward::build(&with)?;
         let backward = match self.mode {
             Mode::Train => backward::build(&with)?,
             Mode::Infer => Program::default(),
         };
         let held = reserve.memory();
-        let own: u64 = packed.iter().chain([&lengths]).map(Buffer::allocated_bytes).sum();
+        let own: u64 = packed.iter().chain([&lengths]).chain(&norms).map(Buffer::allocated_bytes).sum();
         let scratch = held.workspace + workspace.bytes() + own;
         let memory = Memory { reserve: held.reserve, workspace: scratch };
-        let bound = Bound { forward, backward, rnn: self.clone(), lengths, memory };
+        let bound = Bound { forward, backward, rnn: self.clone(), lengths, norms, memory };
         bound.write_lengths(&vec![self.shape.steps; self.shape.batch])?;
         Ok(bound)
     }
@@ -212,6 +229,20 @@ impl Bound {
     fn write_lengths(&self, lengths: &[usize]) -> Result<()> {
         let lengths: Vec<u32> = lengths.iter().map(|&length| length as u32).collect();
         self.rnn.device.write_u32(&self.lengths, &lengths)
+    }
+
+    /// Lengths, `[B]`, u32.
+    pub fn lengths(&self) -> &Buffer {
+        &self.lengths
+    }
+
+    /// What the last backward left of gradients, where [`Options::flow`](super::Options::flow) asked for it:
+    /// `[L, T, B, D, F]` norms over the units of the gradients of a step's states, in *step order* (step s of direction 1
+    /// is at time `length − 1 − s`), zero past a sequence's last step. F is 2 or, with a cell state, 3: of h; of c; and what
+    /// of c, or else of h, came directly, without passing through `weight_hh` at any later step. They are of the gradients
+    /// that backward was given, the loss scale included. [`crate::probe::Flow`] reads them.
+    pub fn norms(&self) -> Option<&Buffer> {
+        self.norms.as_ref()
     }
 
     /// The device.

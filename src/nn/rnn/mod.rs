@@ -19,12 +19,14 @@ pub use bind::{Bound, Gradients, Io};
 #[cfg(not(target_arch = "wasm32"))]
 pub use stream::Stream;
 
+use std::ops::Range;
+
 use crate::config::{BatchShape, Precision, RnnConfig};
-use crate::device::Device;
+use crate::device::{Buffer, Device};
 use crate::error::{Error, Result, at_least_one};
 use crate::kernel::gemm::Matrix;
 use crate::nn::params::Parameters;
-use crate::plan::{self, Choice, Cuts, Layout, Memory, Mode, Purpose, Reserve, Strategy, Workspace};
+use crate::plan::{self, Choice, ChunkBuffers, Cuts, Layout, Memory, Mode, Purpose, Reserve, Strategy, Workspace};
 
 /// Choices that are not part of the layer's mathematics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +52,25 @@ pub struct Options<'a> {
     /// less memory and, the fewer sequences, in more time. Forced where it can't is an error. Default: for weights and
     /// batches so large that it takes little time.
     pub repack: Option<bool>,
+    /// Whether backward leaves the norms of the gradients of each step's states, [`Bound::norms`], for training: how
+    /// gradients flow through the steps. It takes room for a chunk's gradients ([`Rnn::memory`] counts it), and time; every
+    /// gradient has the same bits.
+    pub flow: bool,
+}
+
+/// What forward keeps of a run of a layer's steps, in *step order*: step s of direction 1 is at time `length − 1 − s`. Past
+/// a sequence's last step it is of no use.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The steps.
+    pub steps: Range<usize>,
+    /// Saved values `[steps, B, D, saved, H]`, which [`Cell::values`](crate::Cell::values) names. Backward turns them into
+    /// gradients.
+    pub saved: Buffer,
+    /// h before the first step and after each, `[steps + 1, B, D, H]`.
+    pub h: Buffer,
+    /// c likewise, of a cell with a cell state.
+    pub c: Option<Buffer>,
 }
 
 /// A recurrent layer planned for one shape on one device. Immutable; see [`Rnn::bind`].
@@ -120,6 +141,9 @@ impl Rnn {
         if let Some(steps) = options.recompute {
             at_least_one("the steps between kept states", steps)?;
         }
+        if options.flow && mode == Mode::Infer {
+            return Err(Error::invalid("norms of gradients", "asked for to train", "asked for to infer"));
+        }
         let mut repacks = plan::repacks(device, &config, shape, (mode, precision), strategy, options.repack)?;
         let cut = |repacks: bool| {
             let shared = match mode {
@@ -131,7 +155,7 @@ impl Rnn {
                     Some(shape.steps.div_ceil(chunks))
                 }),
             };
-            Cuts::new(device, &config, shape, mode, shared, size)
+            Cuts::new(device, &config, shape, (mode, options.flow), shared, size)
         };
         let mut cuts = cut(repacks)?;
         if repacks && let Err(error) = plan::check_repacked(device, &config, shape, &cuts) {
@@ -141,7 +165,8 @@ impl Rnn {
             (repacks, cuts) = (false, cut(false)?);
         }
         let (device, lengths, span) = (device.clone(), options.lengths, options.span);
-        let layout = Layout::new(&device, &config, shape, Purpose { mode, precision, lengths, repacks }, &cuts)?;
+        let purpose = Purpose { mode, precision, lengths, repacks, flow: options.flow };
+        let layout = Layout::new(&device, &config, shape, purpose, &cuts)?;
         Ok(Self { device, config, shape, mode, lengths, span, precision, strategy, why, cuts, layout })
     }
 
@@ -194,6 +219,21 @@ impl Rnn {
     /// Allocates scratch, which bindings may share as long as their recordings do not interleave.
     pub fn workspace(&self) -> Result<Workspace> {
         Workspace::new(&self.device, &self.layout)
+    }
+
+    /// What `reserve` holds of a layer between forward and backward, in runs of steps from the first on. An error where
+    /// forward keeps nothing, or not all: to infer, and where backward computes states again.
+    pub fn kept(&self, reserve: &Reserve, layer: usize) -> Result<Vec<Kept>> {
+        if self.mode == Mode::Infer || self.cuts.shared.is_some() {
+            let got = if self.mode == Mode::Infer { "one that infers" } else { "one that computes states again" };
+            return Err(Error::invalid("the plan whose values are looked at", "one that keeps them all", got));
+        }
+        reserve.check(&self.device, &self.layout)?;
+        if layer >= self.config.layers {
+            return Err(Error::invalid("the layer that is looked at", format!("below {}", self.config.layers), layer));
+        }
+        let sections = self.cuts.sections.iter().cloned().zip(reserve.layer(layer));
+        Ok(sections.map(|(steps, ChunkBuffers { saved, h, c, .. })| Kept { steps, saved, h, c }).collect())
     }
 
     /// A tensor of a layer, its directions at a stride.

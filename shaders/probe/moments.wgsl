@@ -1,0 +1,87 @@
+// What the values of each column do over the rows that are not padding: a workgroup a tile of columns, its lanes rows
+// apart. Sums are of the distance from the column's first value, so that a small spread around a large mean is not lost.
+//
+//   moments [6][columns]: that first value; Σ distance; Σ distance²; rows with a value below -HIGH, within LOW of zero,
+//   and above HIGH
+
+const TILE_COLUMNS: u32 = 8u;
+const SLICES: u32 = LANES / TILE_COLUMNS;
+const MOMENTS: u32 = 6u;
+const LOW: f32 = 0.05;
+const HIGH: f32 = 0.95;
+
+struct Sizes {
+    rows: u32,       // steps · B
+    columns: u32,
+    batch: u32,
+    first_step: u32, // of the first row
+    offset: u32,     // of the first row
+    to: u32,
+    begins: u32,     // 1: nothing is there yet; 0: these rows are added
+}
+
+@group(0) @binding(0) var<uniform> u: Sizes;
+@group(0) @binding(1) var<storage, read> lengths: array<u32>;
+@group(0) @binding(2) var<storage, read> values: array<values_t>;      // [rows, columns]
+@group(0) @binding(3) var<storage, read_write> moments: array<f32>;
+
+var<workgroup> sums: array<f32, LANES>;
+
+// The sum over slices of a column's lanes, in order; of use in the first slice.
+fn over_slices(lane: u32, value: f32) -> f32 {
+    workgroupBarrier();
+    sums[lane] = value;
+    workgroupBarrier();
+    var sum = 0.0;
+    for (var slice = 0u; slice < SLICES; slice++) {
+        sum += sums[slice * TILE_COLUMNS + lane % TILE_COLUMNS];
+    }
+    return sum;
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    for (var tile = group.x * TILE_COLUMNS; tile < u.columns; tile += groups.x * TILE_COLUMNS) {
+        let column = tile + lane % TILE_COLUMNS;
+        let here = column < u.columns;
+        var first = 0.0;
+        if here && u.begins == 1u {
+            // Every sequence has a first step.
+            first = f32(values[u.offset + column]);
+        } else if here {
+            first = moments[u.to + column];
+        }
+        var found = array<f32, MOMENTS>();
+        for (var row = lane / TILE_COLUMNS; here && row < u.rows; row += SLICES) {
+            if u.first_step + row / u.batch >= lengths[row % u.batch] {
+                continue;
+            }
+            let value = f32(values[u.offset + row * u.columns + column]);
+            let distance = value - first;
+            found[1] += distance;
+            found[2] = fma(distance, distance, found[2]);
+            found[3] += select(0.0, 1.0, value < -HIGH);
+            found[4] += select(0.0, 1.0, abs(value) < LOW);
+            found[5] += select(0.0, 1.0, value > HIGH);
+        }
+        for (var m = 1u; m < MOMENTS; m++) {
+            let sum = over_slices(lane, found[m]);
+            if here && lane < TILE_COLUMNS {
+                let at = u.to + m * u.columns + column;
+                if u.begins == 1u {
+                    moments[at] = sum;
+                } else {
+                    moments[at] += sum;
+                }
+            }
+        }
+        // All lanes have read it by now.
+        if here && lane < TILE_COLUMNS {
+            moments[u.to + column] = first;
+        }
+    }
+}

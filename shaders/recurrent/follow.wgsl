@@ -1,0 +1,47 @@
+// The gradients of a step's states, for those who want to see them. FLOW 1: behind the carried gradient of h, `dh` holds
+//   [CARRIES][B, D, H]          gradients of h and c that pass from step to step directly, not through W_hh
+//   [steps, B, D, FLOWS, H]    gradients of the states after each step: of h, of c where there is one, and what of the
+//                              last of them came directly; zero in padding
+// What comes directly is what the same cell makes of it: its equations are linear in the gradients.
+
+const CARRIES: u32 = select(1u, 2u, HAS_C);
+const FLOWS: u32 = CARRIES + 1u;
+
+// Where a unit of row `row` (step, sequence, direction) has its gradients.
+fn flow_place(row: u32, unit: u32) -> u32 {
+    return (1u + CARRIES) * u.batch * u.directions * u.hidden + row * FLOWS * u.hidden + unit;
+}
+
+// A step of a unit whose cell is run with these, and what came of it: `own` is the unit's place in carried gradients, dy
+// what its h gets from the output.
+fn follow(
+    own: u32, row: u32, unit: u32, saved_values: array<f32, SAVED>, h_before: f32, c_before: f32, c_after: f32,
+    dy_now: f32, dh_now: f32, done: Backward,
+) {
+    let direct_h = (u.batch * u.directions * u.hidden) + own;
+    let direct_c = direct_h + u.batch * u.directions * u.hidden;
+    let dh_direct = dh[direct_h] + dy_now;
+    var dc_direct = 0.0;
+    if HAS_C {
+        dc_direct = dh[direct_c];
+    }
+    let direct = cell_backward(saved_values, h_before, c_before, c_after, dh_direct, dc_direct);
+    dh[direct_h] = direct.dh;
+    let at = flow_place(row, unit);
+    dh[at] = dh_now;
+    if HAS_C {
+        dh[direct_c] = direct.dc;
+        dh[at + u.hidden] = done.dc_all;
+        dh[at + 2u * u.hidden] = direct.dc_all;
+    } else {
+        dh[at + u.hidden] = dh_direct;
+    }
+}
+
+// A step that a sequence does not have.
+fn follow_padding(row: u32, unit: u32) {
+    let at = flow_place(row, unit);
+    for (var f = 0u; f < FLOWS; f++) {
+        dh[at + f * u.hidden] = 0.0;
+    }
+}

@@ -1,0 +1,82 @@
+//! Norms of the gradients of each step's states, for those who want to see how they flow.
+//!
+//! On a GPU backward leaves the gradients themselves behind the carried ones (`follow.wgsl`), and this kernel the norms of
+//! its rows; the CPU's backward makes them step by step.
+//!
+//! | buffer | shape | role |
+//! |---|---|---|
+//! | `dh` | [`carry_len`]; gradients `[steps, B, D, flows, H]` at its end | read |
+//! | `norms` | `[steps, B, D, flows]` | written |
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Chunk, Gradients};
+use crate::cpu::recurrent::{self as cpu, Layer};
+use crate::device::Device;
+use crate::error::Result;
+use crate::kernel::op::{Launch, Op};
+use crate::kernel::total;
+use crate::shader::{Binding, Kernel, fragments};
+
+/// The kernel's files and buffer table.
+pub static KERNEL: Kernel = Kernel {
+    name: "recurrent_flow",
+    fragments: fragments!["lib/reduce.wgsl", "recurrent/flow.wgsl"],
+    bindings: &[Binding::uniform("u"), Binding::read("dh"), Binding::read_write("norms")],
+    uniform_bytes: size_of::<Uniform>(),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Uniform {
+    rows: u32,
+    hidden: u32,
+    first: u32,
+    to: u32,
+}
+
+/// Elements of the carried gradient of h where norms are wanted: first that itself, `[B, D, H]`. GPU: then those of h and
+/// c that come directly, `[states][B, D, H]`, and what the norms are of, `[steps, B, D, flows, H]`. CPU: then for each row
+/// those that come directly, and room to work.
+pub fn carry_len(device: &Device, layer: &Layer) -> usize {
+    let state = layer.state_len();
+    match device.gpu() {
+        Some(_) => first(layer) + layer.batch.steps * state * cpu::flows(layer.cell),
+        None => state + layer.direct_len(),
+    }
+}
+
+/// Where, on a GPU, the gradients that norms are of begin.
+const fn first(layer: &Layer) -> usize {
+    layer.state_len() * (1 + layer.cell.states())
+}
+
+impl Chunk {
+    /// [`carry_len`] of its steps.
+    pub fn carry_len(&self, device: &Device) -> usize {
+        carry_len(device, &self.layer())
+    }
+
+    /// What follows a chunk's backward on a GPU where norms are wanted. None where there is nothing to do.
+    pub fn flow(&self, device: &Device, gradients: &Gradients) -> Result<Option<Op>> {
+        let (Some(gpu), Some(norms)) = (device.gpu(), &gradients.norms) else { return Ok(None) };
+        let (layer, caps) = (self.layer(), gpu.capabilities());
+        let rows = layer.norms_len();
+        let uniform = Uniform {
+            rows: rows as u32,
+            hidden: self.hidden as u32,
+            first: first(&layer) as u32,
+            to: norms.offset as u32,
+        };
+        let launch = Launch {
+            kernel: &KERNEL,
+            cell: None,
+            consts: vec![("LANES", total::lanes(caps, self.hidden))],
+            uniform: bytemuck::bytes_of(&uniform),
+            buffers: &[&gradients.dh, &norms.buffer],
+            groups: [total::groups(caps, rows) as u32, 1, 1],
+            steps: None,
+        };
+        Op::gpu(gpu, &launch).map(Some)
+    }
+}

@@ -1,0 +1,246 @@
+//! How gradients flow back through the steps: what a layer with [`Options::flow`](crate::nn::rnn::Options::flow) left.
+//!
+//! For a loss L the norm `‖∂L/∂h_t‖` over units says how much the state after step t still matters to it; in a cell with a
+//! cell state `‖∂L/∂c_t‖` does too. Some of it comes *directly*: through f in an LSTM (`c' = f⊙c + i⊙g`), so that after k
+//! steps it is the product of k forget gates, and through z in a GRU (`h' = (1-z)⊙n + z⊙h`), the product of k update
+//! gates. The rest passes through `weight_hh`. A plain RNN has no direct path.
+
+use crate::error::{Error, Result};
+use crate::nn::rnn::Bound;
+
+/// A gradient that has fallen to this share of its norm at the last step when it reaches the first has vanished.
+pub const GONE: f64 = 1e-3;
+/// One that has grown to so many times its norm at the last step, or is not finite, has exploded.
+pub const WILD: f64 = 1e2;
+/// The share that [`Memory::one_percent`] counts to.
+pub const ONE_PERCENT: f64 = 1e-2;
+
+/// Norms of the gradients of the states after one step of one sequence, over units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norms {
+    /// `‖∂L/∂h‖`.
+    pub h: f64,
+    /// `‖∂L/∂c‖`, of a cell with a cell state.
+    pub c: Option<f64>,
+    /// Norm of what came directly, of c where there is one, else of h.
+    pub direct: f64,
+}
+
+/// Norms of every layer, direction, step and sequence.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    layers: usize,
+    directions: usize,
+    steps: usize,
+    lengths: Vec<usize>,
+    /// Norms of a row.
+    width: usize,
+    /// `[L, T, B, D, width]`.
+    norms: Vec<f64>,
+}
+
+/// Norms over units and sequences, by steps back from each sequence's last one: element 0 is the state after the last
+/// step, element k that k steps before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trace {
+    /// `‖∂L/∂h‖`.
+    pub h: Vec<f64>,
+    /// `‖∂L/∂c‖`; empty for a cell without a cell state.
+    pub c: Vec<f64>,
+    /// Norm of what came directly, of c where there is one, else of h.
+    pub direct: Vec<f64>,
+}
+
+/// Whether gradients reach the first step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Less than [`GONE`] of it does.
+    Vanishing,
+    /// It does, within bounds.
+    Steady,
+    /// It has grown by more than [`WILD`], or is not finite.
+    Exploding,
+}
+
+/// How long gradients last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Memory {
+    /// The factor of one step back: that of the straight line through the logarithms of the norms, by least squares. None
+    /// with fewer than two norms that are neither zero nor infinite.
+    pub decay: Option<f64>,
+    /// Steps back until the norm is below 1/e of what it was; none where it stays above.
+    pub one_e: Option<usize>,
+    /// Steps back until it is below one percent of it; none where it stays above.
+    pub one_percent: Option<usize>,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+impl Flow {
+    /// What the last backward of a binding left. [`Error::Invalid`] where its plan did not ask for it.
+    pub async fn download(bound: &Bound) -> Result<Self> {
+        let Some(norms) = bound.norms() else {
+            return Err(Error::invalid("norms of gradients", "asked for when the layer is planned", "not asked for"));
+        };
+        let (config, shape, device) = (*bound.rnn().config(), bound.rnn().shape(), bound.device());
+        let lengths = device.download_u32(bound.lengths()).await?;
+        Ok(Self {
+            layers: config.layers,
+            directions: config.directions(),
+            steps: shape.steps,
+            lengths: lengths.into_iter().map(|length| length as usize).collect(),
+            width: config.cell.states() + 1,
+            norms: device.download_f64(norms).await?,
+        })
+    }
+
+    /// [`download`](Self::download), blocking.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read(bound: &Bound) -> Result<Self> {
+        pollster::block_on(Self::download(bound))
+    }
+
+    /// Layers.
+    pub fn layers(&self) -> usize {
+        self.layers
+    }
+
+    /// Directions of each.
+    pub fn directions(&self) -> usize {
+        self.directions
+    }
+
+    /// Norms after step `step` of a sequence; none past its last step, and where there is no such layer, direction or
+    /// sequence. Steps are those of the direction: step s of direction 1 is at time `length − 1 − s`.
+    pub fn norms(&self, layer: usize, direction: usize, step: usize, sequence: usize) -> Option<Norms> {
+        let length = *self.lengths.get(sequence)?;
+        if layer >= self.layers || direction >= self.directions || step >= length {
+            return None;
+        }
+        let row = (layer * self.steps + step) * self.lengths.len() + sequence;
+        match self.norms.get((row * self.directions + direction) * self.width..)? {
+            [h, c, direct, ..] if self.width == 3 => Some(Norms { h: *h, c: Some(*c), direct: *direct }),
+            [h, direct, ..] => Some(Norms { h: *h, c: None, direct: *direct }),
+            _ => None,
+        }
+    }
+
+    /// Norms of one direction of a layer over all sequences, by steps back from their last; empty where there is no such.
+    pub fn trace(&self, layer: usize, direction: usize) -> Trace {
+        let longest = self.lengths.iter().copied().max().unwrap_or(0);
+        let mut trace = Trace::default();
+        for back in 0..longest {
+            let step = |sequence: usize| self.lengths[sequence].checked_sub(back + 1);
+            let of = |sequence| step(sequence).and_then(|step| self.norms(layer, direction, step, sequence));
+            let all: Vec<Norms> = (0..self.lengths.len()).filter_map(of).collect();
+            if all.is_empty() {
+                break;
+            }
+            let over = |of: fn(&Norms) -> f64| all.iter().map(of).fold(0.0, f64::hypot);
+            trace.h.push(over(|norms| norms.h));
+            if self.width == 3 {
+                trace.c.push(over(|norms| norms.c.unwrap_or(0.0)));
+            }
+            trace.direct.push(over(|norms| norms.direct));
+        }
+        trace
+    }
+}
+
+impl Trace {
+    /// The norms of the state that carries what the cell remembers: c where there is one, else h.
+    pub fn state(&self) -> &[f64] {
+        if self.c.is_empty() { &self.h } else { &self.c }
+    }
+
+    /// How long the gradient of that state lasts.
+    pub fn memory(&self) -> Memory {
+        Memory::of(self.state())
+    }
+
+    /// What comes directly as a share of the gradient of the state; none where that is zero. Above 1 where the rest
+    /// takes some of it away.
+    pub fn direct_share(&self) -> Vec<Option<f64>> {
+        let share = |(direct, all): (&f64, &f64)| (*all > 0.0).then(|| direct / all);
+        self.direct.iter().zip(self.state()).map(share).collect()
+    }
+}
+
+impl Memory {
+    /// Of norms by steps back from the last step.
+    pub fn of(norms: &[f64]) -> Self {
+        let (first, last) = (norms.first().copied().unwrap_or(0.0), norms.last().copied().unwrap_or(0.0));
+        let below = |share: f64| norms.iter().position(|norm| *norm < share * first);
+        let verdict = match norms.iter().all(|norm| norm.is_finite()) {
+            true if last < GONE * first || last == 0.0 => Verdict::Vanishing,
+            true if last <= WILD * first => Verdict::Steady,
+            _ => Verdict::Exploding,
+        };
+        Self { decay: decay(norms), one_e: below((-1.0f64).exp()), one_percent: below(ONE_PERCENT), verdict }
+    }
+}
+
+/// `e` to the slope of the logarithms, by least squares.
+fn decay(norms: &[f64]) -> Option<f64> {
+    let usable = norms.iter().enumerate().filter(|(_, norm)| norm.is_finite() && **norm > 0.0);
+    let points: Vec<(f64, f64)> = usable.map(|(back, norm)| (back as f64, norm.ln())).collect();
+    let count = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let spread: f64 = points.iter().map(|point| (point.0 - x) * (point.0 - x)).sum();
+    let together: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    (spread > 0.0).then(|| (together / spread).exp())
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Vanishing => "vanishing",
+            Self::Steady => "steady",
+            Self::Exploding => "exploding",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_geometric_decay_is_found() {
+        let norms: Vec<f64> = (0..100).map(|back| 3.0 * 0.9f64.powi(back)).collect();
+        let memory = Memory::of(&norms);
+        assert!((memory.decay.unwrap() - 0.9).abs() < 1e-12);
+        // 0.9⁹ is above 1/e, 0.9¹⁰ below; 0.9⁴³ above 1 %, 0.9⁴⁴ below.
+        assert_eq!((memory.one_e, memory.one_percent), (Some(10), Some(44)));
+        assert_eq!(memory.verdict, Verdict::Vanishing);
+        assert_eq!(Memory::of(&norms[..60]).verdict, Verdict::Steady);
+        assert_eq!(Memory::of(&norms[..10]).one_e, None);
+    }
+
+    #[test]
+    fn what_grows_explodes_and_what_is_zero_has_vanished() {
+        let grown = [1.0, 20.0, 101.0];
+        assert_eq!(Memory::of(&grown).verdict, Verdict::Exploding);
+        assert_eq!(Memory::of(&grown[..2]).verdict, Verdict::Steady);
+        assert_eq!(Memory::of(&[1.0, f64::NAN]).verdict, Verdict::Exploding);
+        assert_eq!(Memory::of(&[1.0, 0.0]).verdict, Verdict::Vanishing);
+        let nothing = Memory::of(&[]);
+        assert_eq!((nothing.verdict, nothing.decay), (Verdict::Vanishing, None));
+    }
+
+    #[test]
+    fn zeros_and_infinities_are_no_part_of_the_decay() {
+        let norms = [f64::INFINITY, 1.0, 0.5, 0.25, 0.0];
+        assert!((Memory::of(&norms).decay.unwrap() - 0.5).abs() < 1e-12);
+        assert_eq!(Memory::of(&[1.0]).decay, None);
+    }
+
+    #[test]
+    fn shares_are_of_the_state_that_remembers() {
+        let trace = Trace { h: vec![4.0, 2.0], c: vec![2.0, 0.0], direct: vec![1.0, 0.0] };
+        assert_eq!(trace.direct_share(), [Some(0.5), None]);
+        let trace = Trace { c: Vec::new(), ..trace };
+        assert_eq!(trace.direct_share(), [Some(0.25), Some(0.0)]);
+    }
+}

@@ -1,0 +1,107 @@
+//! What a layer computes at every step: its saved values and its states, by name.
+
+use crate::cell::{Cell, ValueKind};
+use crate::error::{Error, Result};
+use crate::nn::rnn::Bound;
+use crate::plan::Reserve;
+
+/// Something that every unit of a cell has at every step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Value {
+    /// `i`, `f`, `g`, `o`, `r`, `z`, `n`, `hn` (the recurrent part of GRU's n), `h` or `c`.
+    pub name: &'static str,
+    /// What it can be.
+    pub kind: ValueKind,
+    pub(super) place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// A slot of the saved values.
+    Slot(usize),
+    H,
+    C,
+}
+
+/// The values of a cell: those saved for backward in the order of their slots, then h, unless it is one of them, and c.
+pub fn values(cell: Cell) -> Vec<Value> {
+    let saved = cell.values().iter().enumerate();
+    let mut all: Vec<Value> =
+        saved.map(|(slot, &(name, kind))| Value { name, kind, place: Place::Slot(slot) }).collect();
+    if all.iter().all(|value| value.name != "h") {
+        all.push(Value { name: "h", kind: ValueKind::Squashed, place: Place::H });
+    }
+    if cell.has_c() {
+        all.push(Value { name: "c", kind: ValueKind::Free, place: Place::C });
+    }
+    all
+}
+
+/// The values of one sequence in one direction of a layer, step by step.
+#[derive(Clone, Debug)]
+pub struct Values {
+    hidden: usize,
+    /// Of each value that the cell has, `[steps, H]`.
+    of: Vec<(Value, Vec<f64>)>,
+}
+
+impl Values {
+    /// Those that the last forward left in `reserve`, in step order: read before backward, which overwrites some of them.
+    /// An error where the plan does not keep them, and where there is no such layer, direction or sequence.
+    pub async fn download(
+        bound: &Bound,
+        reserve: &Reserve,
+        layer: usize,
+        direction: usize,
+        sequence: usize,
+    ) -> Result<Self> {
+        let (config, shape, device) = (*bound.rnn().config(), bound.rnn().shape(), bound.device());
+        let (hidden, directions) = (config.hidden, config.directions());
+        if direction >= directions {
+            return Err(Error::invalid("the direction that is looked at", format!("below {directions}"), direction));
+        }
+        if sequence >= shape.batch {
+            return Err(Error::invalid("the sequence that is looked at", format!("below {}", shape.batch), sequence));
+        }
+        let lengths = device.download_u32(bound.lengths()).await?;
+        let length = lengths.get(sequence).map_or(0, |&length| length as usize);
+        let slots = config.cell.saved();
+        let mut of: Vec<(Value, Vec<f64>)> = values(config.cell).into_iter().map(|v| (v, Vec::new())).collect();
+        for kept in bound.rnn().kept(reserve, layer)? {
+            let (saved, h) = (device.download_f64(&kept.saved).await?, device.download_f64(&kept.h).await?);
+            let c = match &kept.c {
+                Some(c) => device.download_f64(c).await?,
+                None => Vec::new(),
+            };
+            for step in kept.steps.clone().filter(|&step| step < length) {
+                let row = ((step - kept.steps.start) * shape.batch + sequence) * directions + direction;
+                let after = row + shape.batch * directions;
+                for (value, to) in &mut of {
+                    let (from, at) = match value.place {
+                        Place::Slot(slot) => (&saved, row * slots + slot),
+                        Place::H => (&h, after),
+                        Place::C => (&c, after),
+                    };
+                    to.extend_from_slice(from.get(at * hidden..(at + 1) * hidden).unwrap_or_default());
+                }
+            }
+        }
+        Ok(Self { hidden, of })
+    }
+
+    /// [`download`](Self::download), blocking.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read(bound: &Bound, reserve: &Reserve, layer: usize, direction: usize, sequence: usize) -> Result<Self> {
+        pollster::block_on(Self::download(bound, reserve, layer, direction, sequence))
+    }
+
+    /// H.
+    pub fn hidden(&self) -> usize {
+        self.hidden
+    }
+
+    /// Every value and what it was, `[steps, H]`.
+    pub fn all(&self) -> &[(Value, Vec<f64>)] {
+        &self.of
+    }
+}
