@@ -7,6 +7,7 @@ mod adapters;
 mod compare;
 mod data;
 mod device;
+mod inside;
 mod report;
 mod results;
 mod stop;
@@ -35,6 +36,10 @@ struct Cli {
 enum Command {
     /// Train RNN, GRU and LSTM on the same data and report what each costs and how well it does (the default).
     Compare(compare::Args),
+    /// Show how gradients flow back through the steps of RNN, GRU and LSTM, and write a page with charts.
+    Flow(inside::flow::Args),
+    /// Show what the gates and states of RNN, GRU and LSTM keep and discard, and write a page with charts.
+    Gates(inside::gates::Args),
     /// List the GPUs of this machine and what this engine can do on them.
     Adapters(adapters::Args),
     /// Check a device against reference cases that another engine computed.
@@ -64,6 +69,8 @@ fn main() -> ExitCode {
     };
     let done = match cli.command.unwrap_or(Command::Compare(cli.compare)) {
         Command::Compare(args) => compare::run(&args),
+        Command::Flow(args) => inside::flow::run(&args),
+        Command::Gates(args) => inside::gates::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Time(args) => time::run(&args),

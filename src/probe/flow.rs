@@ -66,7 +66,7 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Memory {
     /// The factor of one step back: that of the straight line through the logarithms of the norms, by least squares. None
-    /// with fewer than two norms that are neither zero nor infinite.
+    /// with fewer than two norms that are finite and normal in `f32`: smaller ones have lost their digits.
     pub decay: Option<f64>,
     /// Steps back until the norm is below 1/e of what it was; none where it stays above.
     pub one_e: Option<usize>,
@@ -182,7 +182,8 @@ impl Memory {
 
 /// `e` to the slope of the logarithms, by least squares.
 fn decay(norms: &[f64]) -> Option<f64> {
-    let usable = norms.iter().enumerate().filter(|(_, norm)| norm.is_finite() && **norm > 0.0);
+    let usable =
+        norms.iter().enumerate().filter(|(_, norm)| norm.is_finite() && **norm >= f64::from(f32::MIN_POSITIVE));
     let points: Vec<(f64, f64)> = usable.map(|(back, norm)| (back as f64, norm.ln())).collect();
     let count = points.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
@@ -230,8 +231,8 @@ mod tests {
     }
 
     #[test]
-    fn zeros_and_infinities_are_no_part_of_the_decay() {
-        let norms = [f64::INFINITY, 1.0, 0.5, 0.25, 0.0];
+    fn zeros_infinities_and_subnormals_are_no_part_of_the_decay() {
+        let norms = [f64::INFINITY, 1.0, 0.5, 0.25, 1e-44, 1e-44, 0.0];
         assert!((Memory::of(&norms).decay.unwrap() - 0.5).abs() < 1e-12);
         assert_eq!(Memory::of(&[1.0]).decay, None);
     }

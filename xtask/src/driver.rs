@@ -6,7 +6,7 @@
 //! shaders of releases before [`RECENT_MESA`] run more than ten times slower. macOS and Windows
 //! bring an adapter of their own.
 
-mod apt;
+pub mod apt;
 mod icd;
 mod library;
 mod sources;

@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | `test` | everything that must pass before a change lands |
 //! | `driver` | makes sure that there is a Vulkan driver to run the shaders on |
+//! | `browser` | makes sure that there is a browser to open reports in |
 //! | `data` | fetches the text of *Moby-Dick* for the text model |
 
+mod browser;
 mod data;
 mod driver;
 mod shell;
@@ -26,7 +28,7 @@ struct Cli {
 /// The tasks, one a subcommand.
 #[derive(Subcommand)]
 enum Task {
-    /// Run every check: driver, format, lints, tests, doc tests, docs
+    /// Run every check: driver, browser, format, lints, tests, doc tests, docs
     Test {
         /// Passed on to the test runner (cargo-nextest where it is installed, else cargo test)
         #[arg(last = true, value_name = "RUNNER_ARGS")]
@@ -34,6 +36,8 @@ enum Task {
     },
     /// Find a Vulkan driver, or install a software one
     Driver,
+    /// Find a browser to open reports in, or install one
+    Browser,
     /// Fetch the text of Moby-Dick into data/moby-dick.txt
     Data,
 }
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Test { runner_args } => suite::run(&runner_args),
         Task::Driver => driver::ensure(),
+        Task::Browser => browser::ensure(),
         Task::Data => data::fetch_moby_dick(),
     };
     match result {

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{driver, shell};
+use crate::{browser, driver, shell};
 
 /// Runs all the steps in order, passing `runner_args` on to the test runner.
 pub fn run(runner_args: &[String]) -> Result<()> {
     let start = Instant::now();
     step("Vulkan driver", driver::ensure)?;
+    step("browser", browser::ensure)?;
     step("format", check_format)?;
     step("lints", check_lints)?;
     step("tests", || run_tests(runner_args))?;

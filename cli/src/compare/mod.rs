@@ -14,8 +14,8 @@ use wgpu_rnn::{Cell, Device, DeviceKind, Precision, RnnConfig};
 use crate::report;
 use crate::results::{DeviceUsed, Results, Run};
 use crate::{say, stop};
-use model::Model;
-use task::Task;
+pub use model::{LossAt, Model};
+pub use task::{Shown, Task};
 use train::Plan;
 
 /// Arguments of `compare`.

@@ -3,7 +3,8 @@
 use wgpu_rnn::kernel::Program;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Embedding, Init, Layer, Linear, Loss, Parameters, Recurrent};
-use wgpu_rnn::plan::{Memory, Mode};
+use wgpu_rnn::plan::{Memory, Mode, Reserve};
+use wgpu_rnn::probe::{Activity, Flow, Gates, Values};
 use wgpu_rnn::train::{LossScale, Optimizer, OptimizerConfig, Schedule};
 use wgpu_rnn::{BatchShape, Buffer, Device, Error, Precision, Recorder, Result, RnnConfig};
 
@@ -12,10 +13,20 @@ use super::task::Task;
 /// Largest norm of all gradients together.
 const CLIP: f64 = 1.0;
 
+/// The steps whose outputs are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LossAt {
+    /// The last one alone.
+    Last,
+    /// Every one.
+    All,
+}
+
 /// A network bound to its buffers: one set of programs for training, one for prediction.
 pub struct Model {
     device: Device,
     config: RnnConfig,
+    loss_at: LossAt,
     params: Parameters,
     inputs: Inputs,
     outputs: Buffer,
@@ -34,6 +45,7 @@ enum Inputs {
 struct Pass {
     before: Program,
     layer: Bound,
+    reserve: Reserve,
     after: Program,
     loss: Loss,
     /// Gradients, from the head down.
@@ -48,6 +60,23 @@ impl Model {
         task: &Task,
         config: RnnConfig,
         precision: Precision,
+        seed: u64,
+        steps: usize,
+    ) -> Result<Self> {
+        Self::build(device, task, config, (precision, false), task.loss_at(), seed, steps)
+    }
+
+    /// One whose gradients are looked at, step by step, of a loss at these steps.
+    pub fn watched(device: &Device, task: &Task, config: RnnConfig, loss_at: LossAt, seed: u64) -> Result<Self> {
+        Self::build(device, task, config, (Precision::Full, true), loss_at, seed, 1)
+    }
+
+    fn build(
+        device: &Device,
+        task: &Task,
+        config: RnnConfig,
+        (precision, flow): (Precision, bool),
+        loss_at: LossAt,
         seed: u64,
         steps: usize,
     ) -> Result<Self> {
@@ -67,17 +96,21 @@ impl Model {
         }
 
         let rows = shape.rows();
+        let judged = match loss_at {
+            LossAt::Last => shape.batch,
+            LossAt::All => rows,
+        };
         let inputs = match symbols {
             None => Inputs::Series {
                 x: device.alloc_as(precision, "x", rows * config.input)?,
-                target: device.alloc("target", shape.batch)?,
+                target: device.alloc("target", judged)?,
             },
             Some(_) => Inputs::Tokens {
                 x: device.alloc_u32("characters", rows)?,
-                target: device.alloc_u32("next characters", rows)?,
+                target: device.alloc_u32("next characters", judged)?,
             },
         };
-        let outputs = device.alloc("outputs", head.outputs * if symbols.is_some() { rows } else { shape.batch })?;
+        let outputs = device.alloc("outputs", head.outputs * judged)?;
         let steps = u32::try_from(steps).unwrap_or(u32::MAX).max(1);
         let schedule = Schedule::Cosine { steps, floor: 0.05 };
         let scale = match precision {
@@ -91,6 +124,8 @@ impl Model {
             config,
             shape,
             precision,
+            flow,
+            loss_at,
             params: &params,
             head,
             embedding,
@@ -100,7 +135,7 @@ impl Model {
         };
         let training = parts.pass(Mode::Train)?;
         let prediction = parts.pass(Mode::Infer)?;
-        Ok(Self { device: device.clone(), config, params, inputs, outputs, training, prediction, optimizer })
+        Ok(Self { device: device.clone(), config, loss_at, params, inputs, outputs, training, prediction, optimizer })
     }
 
     pub fn parameters(&self) -> &Parameters {
@@ -117,6 +152,11 @@ impl Model {
     /// Memory of the recurrent layer in training: allocated, predicted.
     pub fn memory(&self) -> (Memory, Memory) {
         (self.training.layer.memory(), self.training.layer.rnn().memory())
+    }
+
+    /// The steps that are judged.
+    pub fn loss_at(&self) -> LossAt {
+        self.loss_at
     }
 
     pub fn feed_series(&mut self, x: &[f32], y: &[f32]) -> anyhow::Result<()> {
@@ -141,12 +181,32 @@ impl Model {
     }
 
     fn record_step(&self, recorder: &mut Recorder<'_>) -> Result<()> {
+        self.record_gradients(recorder)?;
+        self.optimizer.record(recorder)
+    }
+
+    fn record_gradients(&self, recorder: &mut Recorder<'_>) -> Result<()> {
         self.training.record_forward(recorder)?;
         self.training.loss.record(recorder)?;
         self.training.head_backward.record(recorder)?;
         self.training.layer.backward.record(recorder)?;
-        self.training.embedding_backward.record(recorder)?;
-        self.optimizer.record(recorder)
+        self.training.embedding_backward.record(recorder)
+    }
+
+    /// How the gradients of the batch that was fed flow through the layer of a [`watched`](Self::watched) model.
+    pub fn flow(&self) -> Result<Flow> {
+        self.device.run(|recorder| self.record_gradients(recorder))?;
+        Flow::read(&self.training.layer)
+    }
+
+    /// What the layer's gates and states do on the batch that was fed, and step by step on its first sequence.
+    pub fn gates(&self) -> Result<(Activity, Values)> {
+        let gates = Gates::new(&self.training.layer, &self.training.reserve)?;
+        self.device.run(|recorder| {
+            self.training.record_forward(recorder)?;
+            gates.record(recorder)
+        })?;
+        Ok((gates.read()?, Values::read(&self.training.layer, &self.training.reserve, 0, 0, 0)?))
     }
 
     /// The loss of the last step; an error when it is not finite, or when the optimiser refused a step because the norm
@@ -219,6 +279,9 @@ struct Parts<'a> {
     config: RnnConfig,
     shape: BatchShape,
     precision: Precision,
+    /// Whether training leaves the norms of gradients.
+    flow: bool,
+    loss_at: LossAt,
     params: &'a Parameters,
     head: Linear,
     embedding: Option<Embedding>,
@@ -231,8 +294,9 @@ struct Parts<'a> {
 impl Parts<'_> {
     fn pass(&self, mode: Mode) -> Result<Pass> {
         let Self { device, config, shape, precision, params, head, .. } = self;
-        let rnn = Rnn::new(device, *config, *shape, mode, Options { precision: *precision, ..Options::default() })?;
         let (rows, train) = (shape.rows(), mode == Mode::Train);
+        let options = Options { precision: *precision, flow: self.flow && train, ..Options::default() };
+        let rnn = Rnn::new(device, *config, *shape, mode, options)?;
         let as_stored = |name: &str, len| device.alloc_as(*precision, name, len);
         let gradient =
             |name: &str, like: &Buffer| if train { device.alloc(name, like.len()).map(Some) } else { Ok(None) };
@@ -247,17 +311,18 @@ impl Parts<'_> {
         let y = as_stored("y", rows * config.hidden)?;
         let mut io = Io::new(&x, &y);
         let mut gradients = Gradients::default();
-        // A series is forecast from the last state alone, a text at every step.
-        let (features, feature_rows) = match self.inputs {
-            Inputs::Series { .. } => {
+        if let Inputs::Tokens { .. } = self.inputs {
+            gradients.dx = stored_gradient("gradient of the embedded", &x)?;
+        }
+        let (features, feature_rows) = match self.loss_at {
+            LossAt::Last => {
                 let hn = device.alloc("final state", shape.batch * config.hidden)?;
                 io.hn = Some(hn.clone());
                 gradients.dhn = gradient("gradient of the final state", &hn)?;
                 (hn, shape.batch)
             }
-            Inputs::Tokens { .. } => {
+            LossAt::All => {
                 gradients.dy = stored_gradient("gradient of y", &y)?;
-                gradients.dx = stored_gradient("gradient of the embedded", &x)?;
                 (y, rows)
             }
         };
@@ -266,9 +331,15 @@ impl Parts<'_> {
         let scale = self.scale.filter(|_| train);
         let loss = match self.inputs {
             Inputs::Series { target, .. } => Loss::scaled_mse(device, self.outputs, target, d_outputs.as_ref(), scale)?,
-            Inputs::Tokens { target, .. } => {
-                Loss::scaled_cross_entropy(device, rows, head.outputs, self.outputs, target, d_outputs.as_ref(), scale)?
-            }
+            Inputs::Tokens { target, .. } => Loss::scaled_cross_entropy(
+                device,
+                feature_rows,
+                head.outputs,
+                self.outputs,
+                target,
+                d_outputs.as_ref(),
+                scale,
+            )?,
         };
         let mut head_backward = Program::default();
         let mut embedding_backward = Program::default();
@@ -282,7 +353,8 @@ impl Parts<'_> {
                 embedding_backward = embedding.backward(params, "embedding.", tokens, dx)?;
             }
         }
-        let layer = rnn.bind(params, "rnn.", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
-        Ok(Pass { before, layer, after, loss, head_backward, embedding_backward })
+        let reserve = rnn.reserve()?;
+        let layer = rnn.bind(params, "rnn.", &io, &gradients, &reserve, &rnn.workspace()?)?;
+        Ok(Pass { before, layer, reserve, after, loss, head_backward, embedding_backward })
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rand_chacha::ChaCha8Rng;
 
-use super::model::Model;
+use super::model::{LossAt, Model};
 use crate::data::text::{self, Corpus};
 use crate::data::windows;
 use crate::data::{series, weather};
@@ -16,6 +16,15 @@ pub enum Task {
     Series(windows::Task),
     /// The next character.
     Text(Corpus),
+}
+
+/// What a sequence shows, step by step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shown {
+    /// A column's name and values.
+    Values(String, Vec<f64>),
+    /// Characters; none for those that share a symbol.
+    Characters(Vec<Option<char>>),
 }
 
 /// Hours (or rows) that a forecast looks back on, and how far ahead it is.
@@ -39,11 +48,19 @@ impl Task {
         }
     }
 
+    /// The same data in sequences of `steps` steps.
+    pub fn with_steps(&self, steps: usize) -> anyhow::Result<Self> {
+        Ok(match self {
+            Self::Series(task) => Self::Series(task.with_steps(steps)?),
+            Self::Text(corpus) => Self::Text(corpus.with_steps(steps)?),
+        })
+    }
+
     /// Steps T.
     pub fn steps(&self) -> usize {
         match self {
-            Self::Series(_) => SERIES.steps,
-            Self::Text(_) => TEXT.steps,
+            Self::Series(task) => task.steps(),
+            Self::Text(corpus) => corpus.steps(),
         }
     }
 
@@ -68,6 +85,14 @@ impl Task {
         match self {
             Self::Series(_) => 32,
             Self::Text(_) => 64,
+        }
+    }
+
+    /// The steps that a model is judged by: a series is forecast from the last, a text at every one.
+    pub fn loss_at(&self) -> LossAt {
+        match self {
+            Self::Series(_) => LossAt::Last,
+            Self::Text(_) => LossAt::All,
         }
     }
 
@@ -185,20 +210,38 @@ impl Task {
         }
     }
 
-    /// Uploads a random training batch.
-    pub fn feed(&self, model: &mut Model, rng: &mut ChaCha8Rng) -> anyhow::Result<()> {
+    /// Uploads a random training batch, and returns what its first sequence shows.
+    pub fn feed(&self, model: &mut Model, rng: &mut ChaCha8Rng) -> anyhow::Result<Shown> {
         match self {
             Self::Series(task) => {
                 let starts = task.random_starts(rng, SERIES.batch);
                 let (mut x, mut y) = (Vec::new(), Vec::new());
                 task.batch(&starts, &mut x, &mut y);
-                model.feed_series(&x, &y)
+                if model.loss_at() == LossAt::All {
+                    task.changes_at_every_step(&starts, &mut y);
+                }
+                model.feed_series(&x, &y)?;
+                let rows = starts.first().map_or(0..0, |&start| start..start + task.steps());
+                Ok(Shown::Values(self.label(), rows.map(|row| f64::from(task.series.target_at(row))).collect()))
             }
             Self::Text(corpus) => {
                 let (mut x, mut y) = (Vec::new(), Vec::new());
                 corpus.batch(rng, &mut x, &mut y);
-                model.feed_tokens(&x, &y)
+                if model.loss_at() == LossAt::Last {
+                    y.drain(..y.len() - TEXT.batch);
+                }
+                model.feed_tokens(&x, &y)?;
+                let symbol = |id: &u32| corpus.symbols.get(*id as usize).copied().flatten();
+                Ok(Shown::Characters(x.iter().step_by(TEXT.batch).map(symbol).collect()))
             }
+        }
+    }
+
+    /// The target and its unit.
+    fn label(&self) -> String {
+        match self.error_unit() {
+            unit if unit.is_empty() => self.target().to_string(),
+            unit => format!("{} ({unit})", self.target()),
         }
     }
 
@@ -252,10 +295,9 @@ impl Task {
     pub fn drawn(&self, predictions: Vec<(String, Vec<f32>)>) -> Option<Forecast> {
         let Self::Series(task) = self else { return None };
         let starts = task.stretch(DRAWN);
-        let unit = self.error_unit();
         let each = |of: &dyn Fn(usize) -> f32| starts.iter().map(|&start| of(start)).collect();
         Some(Forecast {
-            label: if unit.is_empty() { self.target().to_string() } else { format!("{} ({unit})", self.target()) },
+            label: self.label(),
             times: starts.iter().map(|&start| task.time(start).to_string()).collect(),
             truth: each(&|start| task.truth(start)),
             naive: each(&|start| task.naive(start)),

@@ -103,6 +103,26 @@ fn symbols(train: &[char], valid: &[char], cap: usize) -> Vec<Option<char>> {
 }
 
 impl Corpus {
+    /// The same text in sequences of `steps` characters.
+    pub fn with_steps(&self, steps: usize) -> Result<Self> {
+        let (shape, least) = (Shape { steps, ..self.shape }, steps * self.shape.batch + 1);
+        ensure!(
+            self.train.len() >= least && self.valid.len() >= least,
+            "{}: expected at least {least} characters for a batch of {} sequences of {steps} characters to train on and \
+             as many to validate on, got {} and {}",
+            self.name,
+            shape.batch,
+            self.train.len(),
+            self.valid.len()
+        );
+        Ok(Self { shape, ..self.clone() })
+    }
+
+    /// Characters of a sequence.
+    pub fn steps(&self) -> usize {
+        self.shape.steps
+    }
+
     /// Random stretches of the training part: inputs and, one character later, targets, both `[T, B]`.
     pub fn batch(&self, rng: &mut ChaCha8Rng, x: &mut Vec<u32>, y: &mut Vec<u32>) {
         let last = self.train.len() - self.shape.steps - 1;

@@ -91,6 +91,16 @@ impl Task {
         Ok(task)
     }
 
+    /// The same series in windows of `steps` rows.
+    pub fn with_steps(&self, steps: usize) -> Result<Self> {
+        Self::new(self.series.clone(), Shape { steps, ..self.shape })
+    }
+
+    /// Rows that a window shows.
+    pub fn steps(&self) -> usize {
+        self.shape.steps
+    }
+
     /// Inputs of one step.
     pub fn inputs(&self) -> usize {
         self.series.columns.len()
@@ -115,6 +125,14 @@ impl Task {
         }
         y.clear();
         y.extend(starts.iter().map(|&start| (self.truth(start) - self.naive(start)) / self.scale));
+    }
+
+    /// What is to be learnt from every step of the windows that start at `starts`, not the last alone: changes `[T, B]`.
+    pub fn changes_at_every_step(&self, starts: &[usize], y: &mut Vec<f32>) {
+        let rows = (0..self.shape.steps).flat_map(|step| starts.iter().map(move |start| start + step));
+        let change = |row| self.series.target_at(row + self.shape.horizon) - self.series.target_at(row);
+        y.clear();
+        y.extend(rows.map(|row| change(row) / self.scale));
     }
 
     /// A network's answer for the window at `start`, in the target's unit.

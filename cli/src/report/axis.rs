@@ -85,6 +85,16 @@ fn date(label: &str) -> String {
     }
 }
 
+/// At most `most` whole exponents in a range of them, as powers of ten.
+pub fn powers(range: &Range<f64>, most: usize) -> Vec<Tick> {
+    let (first, last) = (range.start.ceil() as i64, range.end.floor() as i64);
+    let apart = ((last - first).max(0) as usize / most.max(1) + 1) as i64;
+    let exponents = (first..=last).filter(|exponent| exponent % apart == 0);
+    exponents
+        .map(|exponent| (exponent as f64, if exponent == 0 { "1".to_string() } else { format!("1e{exponent}") }))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -76,6 +76,15 @@ impl Role {
     }
 }
 
+/// Levels of a shade, on either side of none.
+pub const SHADES: i32 = 8;
+
+/// The stand-in colour of a value of −1..1, or nothing where it is too near zero to be seen.
+pub fn shade(value: f64) -> Option<RGBColor> {
+    let level = (value.clamp(-1.0, 1.0) * f64::from(SHADES)).round() as i32;
+    (level != 0).then_some(RGBColor(0, 1, (level + SHADES) as u8))
+}
+
 /// Text of a role, placed by a point at its left, middle or right.
 pub fn text(role: Role, anchor: HPos) -> TextStyle<'static> {
     // The drawing library divides font sizes by 1.24.
@@ -95,6 +104,10 @@ pub fn finish(svg: &str, label: &str) -> String {
             let drawn = format!("{paint}=\"#{red:02X}{green:02X}{blue:02X}\"");
             body = body.replace(&drawn, &format!("class=\"{paint}-{}\"", role.class()));
         }
+    }
+    for level in (-SHADES..=SHADES).filter(|&level| level != 0) {
+        let class = format!("class=\"{}-{}\"", if level < 0 { "less" } else { "more" }, level.abs());
+        body = body.replace(&format!("fill=\"#0001{:02X}\" stroke=\"none\"", level + SHADES), &class);
     }
     format!("<svg class=\"chart\" viewBox=\"{view}\" role=\"img\" aria-label=\"{}\">{}", escape(label), body.trim_end())
 }
@@ -149,6 +162,17 @@ mod tests {
                 assert!(style.contains(&format!(".{paint}-{}", role.class())), "{paint}-{}", role.class());
             }
         }
+    }
+
+    #[test]
+    fn shades_have_classes() {
+        let style = include_str!("style.css");
+        for level in 1..=SHADES {
+            assert!(style.contains(&format!(".more-{level} {{")) && style.contains(&format!(".less-{level} {{")));
+        }
+        assert_eq!((shade(0.01), shade(f64::NAN)), (None, None));
+        assert_eq!((shade(1.0), shade(7.0)), (shade(0.99), shade(1.0)));
+        assert_ne!(shade(-1.0), shade(1.0));
     }
 
     #[test]

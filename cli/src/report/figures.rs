@@ -75,6 +75,7 @@ pub fn forecasts(forecast: &Forecast) -> Result<String> {
             horizontal: dates.clone(),
             covering: Vec::new(),
             vertical: vertical.clone(),
+            powers: false,
         };
         let legend = legend([(role, "forecast"), (Role::Ink, "truth"), (Role::Naive, "naive")]);
         figures += &figure(name, &legend, chart.draw()?, "");
@@ -108,6 +109,7 @@ fn curves(
         horizontal: Vec::new(),
         covering: naive.into_iter().collect(),
         vertical: None,
+        powers: false,
     };
     let mark = |run: &&Run| {
         let drawn = run.curve.iter().any(|point| of(point).is_finite());

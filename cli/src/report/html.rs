@@ -1,5 +1,7 @@
 //! The few pieces of HTML that pages are made of; every text from data passes through [`escape`].
 
+use super::numbers::THIN;
+
 const STYLE: &str = include_str!("style.css");
 
 /// A whole document that needs no other file; `body` and `footer` are HTML.
@@ -43,6 +45,19 @@ impl Table {
     /// The table behind a chart, folded away; `label` is what a screen reader calls it.
     pub fn folded(&self, label: &str) -> String {
         format!("<details><summary>The numbers</summary>{}</details>", self.open(label))
+    }
+
+    /// The table for a terminal, columns side by side.
+    pub fn plain(&self) -> String {
+        let rows: Vec<&Vec<String>> = std::iter::once(&self.head).chain(&self.rows).collect();
+        let long = |text: &str| text.chars().count();
+        let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| long(cell)).max();
+        let widths: Vec<usize> = (0..self.head.len()).map(|column| widest(column).unwrap_or(0)).collect();
+        let line = |row: &&Vec<String>| {
+            let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().replace(THIN, " ")
+        };
+        rows.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// The table, scrolling where it is wider than its place; `label` is what a screen reader calls it.
@@ -116,6 +131,7 @@ mod tests {
     #[test]
     fn tables_name_rows_and_columns() {
         let table = Table { head: vec!["step".into(), "<LSTM>".into()], rows: vec![vec!["10".into(), "0.5&".into()]] };
+        assert_eq!(table.plain(), "step  <LSTM>\n10    0.5&");
         let html = table.folded("Loss");
         assert!(html.contains("<th scope=\"col\">step</th><th scope=\"col\">&lt;LSTM&gt;</th>"));
         assert!(html.contains("<tr><th scope=\"row\">10</th><td>0.5&amp;</td></tr>"));

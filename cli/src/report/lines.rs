@@ -1,6 +1,6 @@
 //! Line charts: curves over training steps or over time.
 
-use super::axis::{Axis, Tick, round_numbers};
+use super::axis::{Axis, Tick, powers, round_numbers};
 use super::charts::{FINE, LETTER, Role, WIDTH, finish, text};
 use anyhow::Result;
 use plotters::prelude::*;
@@ -37,6 +37,8 @@ pub struct Chart {
     pub covering: Vec<f64>,
     /// The vertical range, where several charts share one.
     pub vertical: Option<Range<f64>>,
+    /// Whether values are powers of ten, of which the exponents are drawn.
+    pub powers: bool,
 }
 
 impl Chart {
@@ -51,7 +53,7 @@ impl Chart {
         };
         let numbers = || round_numbers(&across, 5);
         let below = if self.horizontal.is_empty() { numbers() } else { self.horizontal.clone() };
-        let beside = round_numbers(&up, 6);
+        let beside = if self.powers { powers(&up, 6) } else { round_numbers(&up, 6) };
         let mut svg = String::new();
         let root =
             SVGBackend::with_string(&mut svg, ((WIDTH * FINE) as u32, (HEIGHT * FINE) as u32)).into_drawing_area();
@@ -112,7 +114,14 @@ mod tests {
 
     fn chart(points: Vec<(f64, f64)>) -> Option<String> {
         let lines = vec![Line { role: Role::Gru, width: 2.0, points }];
-        let chart = Chart { label: "loss".into(), lines, horizontal: Vec::new(), covering: Vec::new(), vertical: None };
+        let chart = Chart {
+            label: "loss".into(),
+            lines,
+            horizontal: Vec::new(),
+            covering: Vec::new(),
+            vertical: None,
+            powers: false,
+        };
         chart.draw().unwrap()
     }
 

@@ -137,6 +137,7 @@ impl Curve {
             horizontal: sizes.iter().map(|&size| (size as f64, size.to_string())).collect(),
             covering: vec![0.0],
             vertical: None,
+            powers: false,
         };
         let legend: Vec<(Role, &str)> = names.iter().map(|name| (Role::of(name), *name)).collect();
         Ok(chart

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Ran, gpu, json, path, run};
+use super::{Ran, browser, gpu, json, path, run};
 
 /// A folder with input files and, later, a report.
 struct Place(TempDir);
@@ -44,7 +44,7 @@ impl Place {
 }
 
 /// Two waves of a day and a half-week, with a second column that leads the first.
-fn waves(rows: usize) -> String {
+pub fn waves(rows: usize) -> String {
     let mut csv = "hour,level,wind\n".to_string();
     for row in 0..rows {
         let at = |row: f64| (row * 0.2618).sin() + 1.5 * (row * 0.0748).cos();
@@ -232,6 +232,8 @@ fn a_gpu_gives_the_same_report() {
     let arguments = ["--device", gpu(), "--csv", path(&csv), "--column", "wind", "--seconds", "3"];
     place.compare(&arguments).succeeded();
     check(&place, gpu(), 1);
+    // Loss and error of two groups, a forecast of each of six runs, and four costs.
+    browser::check(&place.out().join("index.html"), 14);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The `wgpu-rnn` command as a user runs it: the built binary, its output, its files and its exit codes.
 
 mod adapters;
+mod browser;
 mod cache;
 mod compare;
+mod inside;
 mod profile;
 mod time;
 mod tune;

@@ -1,4 +1,4 @@
-//! Installing the newest Mesa that apt can offer.
+//! Installing with apt: the newest Mesa that it can offer, or any package.
 //!
 //! Debian's stable releases keep the Mesa that they came with; their backports have a newer one.
 //! The machine's own configuration stays as it is: the backports' entry, and the package lists
@@ -39,6 +39,12 @@ pub fn install_newest_mesa(installed: Option<&Version>) -> Result<String> {
         Some(installed) => format!("apt offers no newer Mesa than the installed {installed}"),
         None => format!("installed Mesa {candidate}"),
     })
+}
+
+/// Installs a package from the machine's own sources, and says what it did.
+pub fn install(package: &str) -> Result<String> {
+    let version = Apt::new(Privilege::find()?)?.install(&[package], package)?;
+    Ok(format!("installed {package} {version}"))
 }
 
 /// How to run a program as root.
@@ -114,28 +120,28 @@ impl Apt {
             let text = stanzas.iter().map(Entry::to_string).collect::<Vec<_>>().join("\n");
             fs::write(&file, text)?;
             self.preferred = Some(format!("{codename}-backports"));
-            match self.install() {
+            match self.install(&PACKAGES, MESA) {
                 Ok(version) => return Ok(version),
                 Err(error) => println!("going on without {codename}-backports: {error:#}"),
             }
             fs::remove_file(file)?;
             self.preferred = None;
         }
-        self.install()
+        self.install(&PACKAGES, MESA)
     }
 
-    /// Installs [`PACKAGES`] from the sources as they stand, and returns Mesa's version.
-    fn install(&self) -> Result<Version> {
-        // One source that does not answer, a third party's say, need not be the one with Mesa.
+    /// Installs packages from the sources as they stand, and returns the version of `main`, one of them.
+    fn install(&self, packages: &[&str], main: &str) -> Result<Version> {
+        // One source that does not answer, a third party's say, need not be the one that is needed.
         if let Err(error) = shell::run(self.command("apt-get").args(["update", "-qq"])) {
             println!("{error:#}");
         }
-        let policy = shell::capture(self.command("apt-cache").args(["policy", MESA]))?;
+        let policy = shell::capture(self.command("apt-cache").args(["policy", main]))?;
         let Some(candidate) = parse_candidate(&policy) else {
-            bail!("{MESA} is in none of apt's sources");
+            bail!("{main} is in none of apt's sources");
         };
         let mut install = self.command("apt-get");
-        install.args(["install", "-y", "-q", "--no-install-recommends"]).args(PACKAGES);
+        install.args(["install", "-y", "-q", "--no-install-recommends"]).args(packages);
         shell::run(&mut install)?;
         Ok(candidate)
     }

@@ -1,0 +1,51 @@
+//! `wgpu-rnn gates`: what the gates and states of RNN, GRU and LSTM do on real data, before training and after.
+
+use std::path::PathBuf;
+
+use super::Nets;
+use crate::compare::{Model, today};
+use crate::report::gates::{Look, Page};
+use crate::{report, say, stop};
+
+/// Arguments of `gates`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    nets: Nets,
+    /// Steps of a sequence, instead of the task's.
+    #[arg(long, value_parser = crate::size)]
+    steps: Option<usize>,
+    /// Folder for the report.
+    #[arg(long, default_value = "report/gates")]
+    out: PathBuf,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    report::check_writable(&args.out)?;
+    let nets = &args.nets;
+    let mut task = nets.task()?;
+    if let Some(steps) = args.steps {
+        task = task.with_steps(steps)?;
+    }
+    let device = nets.open(&task)?;
+    let mut looks = Vec::new();
+    for net in nets.weights(&device, &task)? {
+        stop::check()?;
+        let mut model = Model::new(&device, &task, net.config, wgpu_rnn::Precision::Full, nets.seed, 1)?;
+        model.restore(&net.values)?;
+        let shown = task.feed(&mut model, &mut nets.rng())?;
+        let (activity, values) = model.gates()?;
+        looks.push(Look { config: net.config, trained: net.trained, activity, values, shown });
+    }
+    let page = Page {
+        version: env!("CARGO_PKG_VERSION"),
+        date: today()?,
+        command: crate::command_line(),
+        device: crate::describe(&device),
+        data: task.describe(),
+        looks,
+    };
+    say(page.table())?;
+    stop::hold(|| page.write(&args.out))?;
+    Ok(say(format_args!("report: {}", args.out.join("index.html").display()))?)
+}

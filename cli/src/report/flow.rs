@@ -1,0 +1,240 @@
+//! The page of `flow`: charts of the norms of gradients, with the numbers as CSV and JSON beside it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use wgpu_rnn::Cell;
+use wgpu_rnn::probe::{GONE, Memory, Trace, WILD};
+
+use super::charts::Role;
+use super::html::{self, COMMAND, Table, document, escape, section};
+use super::lines::{Chart, Line};
+use super::numbers::NONE;
+use super::replace;
+
+/// Everything that was looked at.
+pub struct Page {
+    pub version: &'static str,
+    pub date: String,
+    pub command: String,
+    pub device: String,
+    pub data: String,
+    /// What the loss is of.
+    pub loss: &'static str,
+    pub looks: Vec<Look>,
+}
+
+/// One net on sequences of one length.
+pub struct Look {
+    pub cell: Cell,
+    pub hidden: usize,
+    /// Training steps before.
+    pub trained: usize,
+    /// T.
+    pub steps: usize,
+    pub trace: Trace,
+}
+
+/// What `flow.json` holds of a look.
+#[derive(Serialize)]
+struct Summary {
+    cell: &'static str,
+    hidden: usize,
+    trained: usize,
+    steps: usize,
+    decay: Option<f64>,
+    direct_decay: Option<f64>,
+    mostly_direct: usize,
+    one_e: Option<usize>,
+    one_percent: Option<usize>,
+    verdict: String,
+    direct_share_of_the_first: Option<f64>,
+}
+
+impl Look {
+    fn memory(&self) -> Memory {
+        self.trace.memory()
+    }
+
+    /// The factor of one step back of what comes directly.
+    fn direct_decay(&self) -> Option<f64> {
+        Memory::of(&self.trace.direct).decay
+    }
+
+    /// Steps back over which what comes directly is at least half of the gradient.
+    fn mostly_direct(&self) -> usize {
+        let half = |share: &&Option<f64>| share.is_some_and(|share| share >= 0.5);
+        self.trace.direct_share().iter().take_while(half).count()
+    }
+
+    fn summary(&self) -> Summary {
+        let Memory { decay, one_e, one_percent, verdict } = self.memory();
+        Summary {
+            cell: self.cell.name(),
+            hidden: self.hidden,
+            trained: self.trained,
+            steps: self.steps,
+            decay,
+            direct_decay: self.direct_decay(),
+            mostly_direct: self.mostly_direct(),
+            one_e,
+            one_percent,
+            verdict: verdict.to_string(),
+            direct_share_of_the_first: self.trace.direct_share().last().copied().flatten(),
+        }
+    }
+
+    fn when(&self) -> String {
+        match self.trained {
+            0 => "untrained".to_string(),
+            steps => format!("after {steps} steps"),
+        }
+    }
+
+    /// Cells of a table's row.
+    fn row(&self) -> Vec<String> {
+        let memory = self.memory();
+        let steps = |found: Option<usize>| found.map_or_else(|| format!("> {}", self.steps), |steps| steps.to_string());
+        let factor = |decay: Option<f64>| decay.map_or_else(|| NONE.to_string(), |decay| format!("{decay:.3}"));
+        vec![
+            self.cell.title().to_string(),
+            self.when(),
+            self.steps.to_string(),
+            factor(memory.decay),
+            factor(self.direct_decay()),
+            self.mostly_direct().to_string(),
+            steps(memory.one_e),
+            steps(memory.one_percent),
+            memory.verdict.to_string(),
+        ]
+    }
+}
+
+const HEAD: [&str; 9] = [
+    "cell",
+    "weights",
+    "T",
+    "factor a step",
+    "directly",
+    "mostly direct for",
+    "steps to 1/e",
+    "steps to 1 %",
+    "verdict",
+];
+
+impl Page {
+    fn summary(&self) -> Table {
+        Table { head: HEAD.map(str::to_string).to_vec(), rows: self.looks.iter().map(Look::row).collect() }
+    }
+
+    /// The table, for a terminal.
+    pub fn table(&self) -> String {
+        self.summary().plain()
+    }
+
+    /// Writes `index.html`, `flow.csv` and `flow.json` into the folder `out`.
+    pub fn write(&self, out: &Path) -> Result<()> {
+        std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
+        let summaries: Vec<Summary> = self.looks.iter().map(Look::summary).collect();
+        replace(&out.join("flow.json"), &(serde_json::to_string_pretty(&summaries)? + "\n"))?;
+        replace(&out.join("flow.csv"), &self.csv()?)?;
+        replace(&out.join("index.html"), &self.html()?)
+    }
+
+    fn csv(&self) -> Result<String> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(["cell", "hidden", "trained", "T", "steps_back", "norm_h", "norm_c", "norm_direct"])?;
+        for look in &self.looks {
+            for (back, (h, direct)) in look.trace.h.iter().zip(&look.trace.direct).enumerate() {
+                let c = look.trace.c.get(back).map_or_else(String::new, |c| format!("{c:e}"));
+                let fixed = [look.hidden, look.trained, look.steps, back].map(|number| number.to_string());
+                let numbers = [format!("{h:e}"), c, format!("{direct:e}")];
+                writer.write_record([look.cell.name().to_string()].into_iter().chain(fixed).chain(numbers))?;
+            }
+        }
+        Ok(String::from_utf8(writer.into_inner()?)?)
+    }
+
+    fn html(&self) -> Result<String> {
+        let facts = html::facts([
+            ("Device", self.device.clone()),
+            ("Data", self.data.clone()),
+            ("Loss", self.loss.to_string()),
+            ("Date", self.date.clone()),
+            (COMMAND, self.command.clone()),
+        ]);
+        let lead = format!(
+            "Norms of the gradient of what the cell remembers, c of an LSTM and h of the others, over the steps back from \
+             the last one. Vanishing: less than {GONE} of it is left at the first step. Exploding: it has grown beyond \
+             {WILD} times, or is not finite. Directly is what came through the forget gates of an LSTM, or the update \
+             gates of a GRU, alone; mostly direct for as many steps back as that is at least half of the gradient."
+        );
+        let mut body = format!(
+            "<header>\n<p class=\"eyebrow\">wgpu-rnn flow</p>\n<h1>How gradients flow back</h1>\n{facts}</header>\n"
+        );
+        body += &section("memory", "How long they last", &lead, &self.summary().open("How long gradients last"));
+        let mut charts = String::new();
+        for trained in self.distinct(|look| look.trained) {
+            for steps in self.distinct(|look| look.steps) {
+                charts += &self.figure(trained, steps)?;
+            }
+        }
+        let lead = "Each line is one net, the thinner one what of it came directly. The last step is at the left; what is too small for \
+                    32-bit numbers is left out.";
+        body += &section("norms", "Norms, step by step", lead, &format!("<div class=\"charts\">\n{charts}</div>\n"));
+        let footer = format!("Made by wgpu-rnn {}.", escape(self.version));
+        Ok(document("How gradients flow back", &body, &footer))
+    }
+
+    fn distinct(&self, of: impl Fn(&Look) -> usize) -> Vec<usize> {
+        let mut all: Vec<usize> = self.looks.iter().map(of).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn figure(&self, trained: usize, steps: usize) -> Result<String> {
+        let looks: Vec<&Look> =
+            self.looks.iter().filter(|look| look.trained == trained && look.steps == steps).collect();
+        let Some(first) = looks.first() else { return Ok(String::new()) };
+        let normal = |(_, norm): &(usize, &f64)| **norm >= f64::from(f32::MIN_POSITIVE);
+        let line = |look: &Look, width: f64, norms: &[f64]| Line {
+            role: Role::of(look.cell.title()),
+            width,
+            points: norms.iter().enumerate().filter(normal).map(|(back, norm)| (back as f64, norm.log10())).collect(),
+        };
+        let lines =
+            looks.iter().flat_map(|look| [line(look, 1.0, &look.trace.direct), line(look, 2.0, look.trace.state())]);
+        let title = format!("T = {steps}, {}", first.when());
+        let chart = Chart {
+            label: format!("Norms of gradients over steps back from the last, {title}"),
+            lines: lines.collect(),
+            horizontal: Vec::new(),
+            covering: Vec::new(),
+            vertical: None,
+            powers: true,
+        };
+        let legend: Vec<String> = looks
+            .iter()
+            .map(|look| {
+                let class = Role::of(look.cell.title()).class();
+                format!("<li class=\"key-{class}\">{}</li>", escape(look.cell.title()))
+            })
+            .collect();
+        let svg = chart.draw()?.unwrap_or_else(|| "<p class=\"nothing\">There is no number to draw.</p>".to_string());
+        let head = ["steps back".to_string()].into_iter().chain(looks.iter().map(|look| look.cell.title().to_string()));
+        let rows = (0..steps).map(|back| {
+            let cells =
+                looks.iter().map(|look| look.trace.state().get(back).map_or_else(String::new, |n| format!("{n:.3e}")));
+            [back.to_string()].into_iter().chain(cells).collect()
+        });
+        let table = Table { head: head.collect(), rows: rows.collect() };
+        Ok(format!(
+            "<figure>\n<figcaption>{}</figcaption>\n<ul class=\"legend\">{}</ul>\n{svg}\n{}</figure>\n",
+            escape(&title),
+            legend.concat(),
+            table.folded(&title)
+        ))
+    }
+}
