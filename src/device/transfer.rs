@@ -116,6 +116,12 @@ impl Device {
         pollster::block_on(self.download(buffer))
     }
 
+    /// [`download_u32`](Self::download_u32), blocking.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_u32(&self, buffer: &Buffer) -> Result<Vec<u32>> {
+        pollster::block_on(self.download_u32(buffer))
+    }
+
     /// [`download_f64`](Self::download_f64), blocking.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read_f64(&self, buffer: &Buffer) -> Result<Vec<f64>> {

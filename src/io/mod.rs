@@ -1,7 +1,11 @@
-//! Files: safetensors with PyTorch's names, and the reference cases that check an installation.
+//! Files: safetensors with PyTorch's names, checkpoints, and the reference cases that check an installation.
 
 mod case;
+#[cfg(not(target_arch = "wasm32"))]
+mod checkpoint;
 mod tensors;
 
 pub use case::{Case, Check, GRADIENT_BOUND, OUTPUT_BOUND};
+#[cfg(not(target_arch = "wasm32"))]
+pub use checkpoint::Checkpoint;
 pub use tensors::{Tensor, TensorFile};

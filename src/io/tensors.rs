@@ -1,4 +1,4 @@
-//! Reading safetensors files: f32 tensors by name, each shape and element type checked where it is used.
+//! Reading safetensors files: tensors by name, each shape and element type checked where it is used.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -22,9 +22,28 @@ pub struct TensorFile {
     /// Where it came from, for messages.
     pub path: String,
     /// Tensors by name; those of other element types keep their type's name, so that using one is a clear error.
-    tensors: BTreeMap<String, std::result::Result<Tensor, String>>,
+    tensors: BTreeMap<String, Stored>,
     /// The file's metadata.
     pub metadata: HashMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+enum Stored {
+    F32(Tensor),
+    F64(Vec<usize>, Vec<f64>),
+    U32(Vec<usize>, Vec<u32>),
+    Other(String),
+}
+
+impl Stored {
+    fn dtype(&self) -> &str {
+        match self {
+            Self::F32(_) => "F32",
+            Self::F64(..) => "F64",
+            Self::U32(..) => "U32",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 impl TensorFile {
@@ -45,14 +64,16 @@ impl TensorFile {
         let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.tensors() {
-            let tensor = match view.dtype() {
-                Dtype::F32 => Ok(Tensor {
-                    shape: view.shape().to_vec(),
-                    values: view.data().chunks_exact(4).map(bytemuck::pod_read_unaligned).collect(),
-                }),
-                other => Err(format!("{other:?}")),
+            let (shape, words) = (view.shape().to_vec(), view.data().chunks_exact(4));
+            let stored = match view.dtype() {
+                Dtype::F32 => Stored::F32(Tensor { shape, values: words.map(bytemuck::pod_read_unaligned).collect() }),
+                Dtype::U32 => Stored::U32(shape, words.map(bytemuck::pod_read_unaligned).collect()),
+                Dtype::F64 => {
+                    Stored::F64(shape, view.data().chunks_exact(8).map(bytemuck::pod_read_unaligned).collect())
+                }
+                other => Stored::Other(format!("{other:?}")),
             };
-            tensors.insert(name, tensor);
+            tensors.insert(name, stored);
         }
         Ok(Self { path: path.to_string(), tensors, metadata: header.metadata().clone().unwrap_or_default() })
     }
@@ -62,21 +83,44 @@ impl TensorFile {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// A tensor of a shape; an error when it is missing, of another shape or of another element type.
+    /// An f32 tensor of a shape; an error when it is missing, of another shape or of another element type.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&Tensor> {
-        let found = self.tensors.get(name).ok_or_else(|| Error::Missing {
+        match self.found(name)? {
+            Stored::F32(tensor) => of_shape(name, &tensor.shape, shape).map(|()| tensor),
+            other => Err(of_type(name, "F32", other)),
+        }
+    }
+
+    /// The values of an f64 tensor of a shape; errors as [`tensor`](Self::tensor).
+    pub fn doubles(&self, name: &str, shape: &[usize]) -> Result<&[f64]> {
+        match self.found(name)? {
+            Stored::F64(found, values) => of_shape(name, found, shape).map(|()| &values[..]),
+            other => Err(of_type(name, "F64", other)),
+        }
+    }
+
+    /// The values of a u32 tensor of a shape; errors as [`tensor`](Self::tensor).
+    pub fn words(&self, name: &str, shape: &[usize]) -> Result<&[u32]> {
+        match self.found(name)? {
+            Stored::U32(found, values) => of_shape(name, found, shape).map(|()| &values[..]),
+            other => Err(of_type(name, "U32", other)),
+        }
+    }
+
+    fn found(&self, name: &str) -> Result<&Stored> {
+        self.tensors.get(name).ok_or_else(|| Error::Missing {
             name: name.to_string(),
             place: self.path.clone(),
             found: self.names().collect::<Vec<_>>().join(", "),
-        })?;
-        let tensor = found.as_ref().map_err(|got| Error::DType {
-            name: name.to_string(),
-            expected: "F32".to_string(),
-            got: got.clone(),
-        })?;
-        if tensor.shape != shape {
-            return Err(Error::shape(name, shape, &tensor.shape));
-        }
-        Ok(tensor)
+        })
     }
+}
+
+fn of_shape(name: &str, found: &[usize], shape: &[usize]) -> Result<()> {
+    if found == shape { Ok(()) } else { Err(Error::shape(name, shape, found)) }
+}
+
+fn of_type(name: &str, expected: &str, found: &Stored) -> Error {
+    let (name, expected) = (name.to_string(), expected.to_string());
+    Error::DType { name, expected, got: found.dtype().to_string() }
 }
