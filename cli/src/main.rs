@@ -8,6 +8,7 @@ mod compare;
 mod data;
 mod device;
 mod inside;
+mod learn;
 mod report;
 mod results;
 mod stop;
@@ -36,6 +37,12 @@ struct Cli {
 enum Command {
     /// Train RNN, GRU and LSTM on the same data and report what each costs and how well it does (the default).
     Compare(compare::Args),
+    /// Train a model on a text or a series, with checkpoints to go on from.
+    Train(learn::train::Args),
+    /// Say how well a trained model does.
+    Eval(learn::eval::Args),
+    /// Let a trained model of a text write.
+    Sample(learn::sample::Args),
     /// Show how gradients flow back through the steps of RNN, GRU and LSTM, and write a page with charts.
     Flow(inside::flow::Args),
     /// Show what the gates and states of RNN, GRU and LSTM keep and discard, and write a page with charts.
@@ -69,6 +76,9 @@ fn main() -> ExitCode {
     };
     let done = match cli.command.unwrap_or(Command::Compare(cli.compare)) {
         Command::Compare(args) => compare::run(&args),
+        Command::Train(args) => learn::train::run(&args),
+        Command::Eval(args) => learn::eval::run(&args),
+        Command::Sample(args) => learn::sample::run(&args),
         Command::Flow(args) => inside::flow::run(&args),
         Command::Gates(args) => inside::gates::run(&args),
         Command::Adapters(args) => adapters::run(&args),

@@ -6,12 +6,15 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 static HELD: AtomicBool = AtomicBool::new(false);
 
 /// What ends a run that was interrupted.
-#[derive(Debug)]
-pub struct Interrupted;
+#[derive(Debug, Default)]
+pub struct Interrupted {
+    /// What was written before it ended.
+    pub written: Option<String>,
+}
 
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("interrupted; nothing was written")
+        write!(f, "interrupted; {}", self.written.as_deref().unwrap_or("nothing was written"))
     }
 }
 
@@ -34,7 +37,7 @@ pub fn asked() -> bool {
 
 /// [`Interrupted`] when an interrupt has come.
 pub fn check() -> Result<(), Interrupted> {
-    if asked() { Err(Interrupted) } else { Ok(()) }
+    if asked() { Err(Interrupted::default()) } else { Ok(()) }
 }
 
 /// Does `work` to its end, which must be near, whatever interrupts it.

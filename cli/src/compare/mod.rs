@@ -2,6 +2,7 @@
 
 mod claims;
 mod model;
+mod pass;
 mod task;
 mod train;
 
@@ -14,8 +15,8 @@ use wgpu_rnn::{Cell, Device, DeviceKind, Precision, RnnConfig};
 use crate::report;
 use crate::results::{DeviceUsed, Results, Run};
 use crate::{say, stop};
-pub use model::{LossAt, Model};
-pub use task::{Shown, Task};
+pub use model::{LossAt, Model, around, table};
+pub use task::{Shown, Sizes, Task};
 use train::Plan;
 
 /// Arguments of `compare`.

@@ -1,13 +1,16 @@
 //! The network that is compared: [embedding →] one recurrent layer → linear head, with loss and optimiser, bound once.
 
-use wgpu_rnn::kernel::Program;
-use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
-use wgpu_rnn::nn::{Embedding, Init, Layer, Linear, Loss, Parameters, Recurrent};
-use wgpu_rnn::plan::{Memory, Mode, Reserve};
+use std::path::Path;
+
+use wgpu_rnn::io::Checkpoint;
+use wgpu_rnn::nn::rnn::tensors;
+use wgpu_rnn::nn::{Embedding, Init, Layer, Linear, Parameters, Recurrent};
+use wgpu_rnn::plan::{Memory, Mode};
 use wgpu_rnn::probe::{Activity, Flow, Gates, Values};
 use wgpu_rnn::train::{LossScale, Optimizer, OptimizerConfig, Schedule};
 use wgpu_rnn::{BatchShape, Buffer, Device, Error, Precision, Recorder, Result, RnnConfig};
 
+use super::pass::{Inputs, Parts, Pass};
 use super::task::Task;
 
 /// Largest norm of all gradients together.
@@ -35,22 +38,19 @@ pub struct Model {
     optimizer: Optimizer,
 }
 
-/// What a batch is uploaded into.
-enum Inputs {
-    Series { x: Buffer, target: Buffer },
-    Tokens { x: Buffer, target: Buffer },
+/// What comes after the recurrent layer, and for a text before it.
+pub fn around(config: &RnnConfig, symbols: Option<usize>) -> (Linear, Option<Embedding>) {
+    let head = Linear { inputs: config.hidden, outputs: symbols.unwrap_or(1), bias: true };
+    (head, symbols.map(|entries| Embedding { entries, width: config.input }))
 }
 
-/// Programs of one mode.
-struct Pass {
-    before: Program,
-    layer: Bound,
-    reserve: Reserve,
-    after: Program,
-    loss: Loss,
-    /// Gradients, from the head down.
-    head_backward: Program,
-    embedding_backward: Program,
+/// Names and shapes of all parameters.
+pub fn table(config: &RnnConfig, symbols: Option<usize>) -> Vec<(String, Vec<usize>)> {
+    let (head, embedding) = around(config, symbols);
+    let mut table = tensors(config, "rnn.");
+    table.extend(head.parameters("head."));
+    table.extend(embedding.iter().flat_map(|embedding| embedding.parameters("embedding.")));
+    table
 }
 
 impl Model {
@@ -63,12 +63,24 @@ impl Model {
         seed: u64,
         steps: usize,
     ) -> Result<Self> {
-        Self::build(device, task, config, (precision, false), task.loss_at(), seed, steps)
+        Self::with_rate(device, task, config, precision, seed, (task.learning_rate(), steps))
+    }
+
+    /// One with a learning rate of its own, which falls over so many training steps.
+    pub fn with_rate(
+        device: &Device,
+        task: &Task,
+        config: RnnConfig,
+        precision: Precision,
+        seed: u64,
+        schedule: (f64, usize),
+    ) -> Result<Self> {
+        Self::build(device, task, config, (precision, false), task.loss_at(), seed, schedule)
     }
 
     /// One whose gradients are looked at, step by step, of a loss at these steps.
     pub fn watched(device: &Device, task: &Task, config: RnnConfig, loss_at: LossAt, seed: u64) -> Result<Self> {
-        Self::build(device, task, config, (Precision::Full, true), loss_at, seed, 1)
+        Self::build(device, task, config, (Precision::Full, true), loss_at, seed, (task.learning_rate(), 1))
     }
 
     fn build(
@@ -78,16 +90,12 @@ impl Model {
         (precision, flow): (Precision, bool),
         loss_at: LossAt,
         seed: u64,
-        steps: usize,
+        (rate, steps): (f64, usize),
     ) -> Result<Self> {
         let shape = BatchShape::new(task.steps(), task.batch());
         let symbols = task.symbols();
-        let head = Linear { inputs: config.hidden, outputs: symbols.unwrap_or(1), bias: true };
-        let embedding = symbols.map(|entries| Embedding { entries, width: config.input });
-        let mut table = tensors(&config, "rnn.");
-        table.extend(head.parameters("head."));
-        table.extend(embedding.iter().flat_map(|embedding| embedding.parameters("embedding.")));
-        let params = Parameters::new(device, table)?;
+        let (head, embedding) = around(&config, symbols);
+        let params = Parameters::new(device, table(&config, symbols))?;
         let init = Init { recurrent: Recurrent::Orthogonal, forget_bias: Some(1.0), ..Init::new(seed) };
         init.apply(&params, "rnn.", Layer::Rnn(&config))?;
         init.apply(&params, "head.", Layer::Linear(&head))?;
@@ -117,7 +125,7 @@ impl Model {
             Precision::Full => LossScale::None,
             Precision::Half => LossScale::dynamic(),
         };
-        let rule = OptimizerConfig::adam(task.learning_rate()).clip_norm(Some(CLIP)).schedule(schedule);
+        let rule = OptimizerConfig::adam(rate).clip_norm(Some(CLIP)).schedule(schedule);
         let optimizer = Optimizer::new(&params, rule.loss_scale(scale))?;
         let parts = Parts {
             device,
@@ -140,6 +148,26 @@ impl Model {
 
     pub fn parameters(&self) -> &Parameters {
         &self.params
+    }
+
+    /// Saves everything that training needs to go on, with a text about it.
+    pub fn save(&self, path: &Path, about: (&str, &str)) -> Result<()> {
+        Checkpoint::save(path, &self.params, [&self.optimizer.moments(), &self.progress()], [about])
+    }
+
+    /// Goes on where a checkpoint was saved.
+    pub fn resume(&self, checkpoint: &Checkpoint) -> Result<()> {
+        checkpoint.restore(&self.params, [&self.optimizer.moments(), &self.progress()])
+    }
+
+    /// Takes the weights of a checkpoint.
+    pub fn load(&self, checkpoint: &Checkpoint) -> Result<()> {
+        checkpoint.restore(&self.params, [&[], &[]])
+    }
+
+    fn progress(&self) -> [(&'static str, &Buffer); 2] {
+        let [state, counters] = self.optimizer.progress();
+        [("state", state), ("counters", counters)]
     }
 
     /// Parameters of the recurrent layer, counted from its tensors.
@@ -187,10 +215,7 @@ impl Model {
 
     fn record_gradients(&self, recorder: &mut Recorder<'_>) -> Result<()> {
         self.training.record_forward(recorder)?;
-        self.training.loss.record(recorder)?;
-        self.training.head_backward.record(recorder)?;
-        self.training.layer.backward.record(recorder)?;
-        self.training.embedding_backward.record(recorder)
+        self.training.record_backward(recorder)
     }
 
     /// How the gradients of the batch that was fed flow through the layer of a [`watched`](Self::watched) model.
@@ -199,14 +224,15 @@ impl Model {
         Flow::read(&self.training.layer)
     }
 
-    /// What the layer's gates and states do on the batch that was fed, and step by step on its first sequence.
-    pub fn gates(&self) -> Result<(Activity, Values)> {
+    /// What gates and states do on the batch that was fed, and of each layer step by step on its first sequence.
+    pub fn gates(&self) -> Result<(Activity, Vec<Values>)> {
         let gates = Gates::new(&self.training.layer, &self.training.reserve)?;
         self.device.run(|recorder| {
             self.training.record_forward(recorder)?;
             gates.record(recorder)
         })?;
-        Ok((gates.read()?, Values::read(&self.training.layer, &self.training.reserve, 0, 0, 0)?))
+        let values = |layer| Values::read(&self.training.layer, &self.training.reserve, layer, 0, 0);
+        Ok((gates.read()?, (0..self.config.layers).map(values).collect::<Result<_>>()?))
     }
 
     /// The loss of the last step; an error when it is not finite, or when the optimiser refused a step because the norm
@@ -262,99 +288,5 @@ impl Model {
     pub fn time_step(&self) -> Result<f64> {
         let timing = self.device.time(|recorder| self.record_step(recorder))?;
         Ok(timing.gpu_ms.unwrap_or(timing.wall_ms))
-    }
-}
-
-impl Pass {
-    fn record_forward(&self, recorder: &mut Recorder<'_>) -> Result<()> {
-        self.before.record(recorder)?;
-        self.layer.forward.record(recorder)?;
-        self.after.record(recorder)
-    }
-}
-
-/// What both passes are made of.
-struct Parts<'a> {
-    device: &'a Device,
-    config: RnnConfig,
-    shape: BatchShape,
-    precision: Precision,
-    /// Whether training leaves the norms of gradients.
-    flow: bool,
-    loss_at: LossAt,
-    params: &'a Parameters,
-    head: Linear,
-    embedding: Option<Embedding>,
-    inputs: &'a Inputs,
-    outputs: &'a Buffer,
-    /// What the gradient of the loss is multiplied by.
-    scale: Option<&'a Buffer>,
-}
-
-impl Parts<'_> {
-    fn pass(&self, mode: Mode) -> Result<Pass> {
-        let Self { device, config, shape, precision, params, head, .. } = self;
-        let (rows, train) = (shape.rows(), mode == Mode::Train);
-        let options = Options { precision: *precision, flow: self.flow && train, ..Options::default() };
-        let rnn = Rnn::new(device, *config, *shape, mode, options)?;
-        let as_stored = |name: &str, len| device.alloc_as(*precision, name, len);
-        let gradient =
-            |name: &str, like: &Buffer| if train { device.alloc(name, like.len()).map(Some) } else { Ok(None) };
-        let stored_gradient =
-            |name: &str, like: &Buffer| if train { as_stored(name, like.len()).map(Some) } else { Ok(None) };
-
-        let mut before = Program::default();
-        let x = match self.inputs {
-            Inputs::Series { x, .. } => x.clone(),
-            Inputs::Tokens { .. } => as_stored("embedded", rows * config.input)?,
-        };
-        let y = as_stored("y", rows * config.hidden)?;
-        let mut io = Io::new(&x, &y);
-        let mut gradients = Gradients::default();
-        if let Inputs::Tokens { .. } = self.inputs {
-            gradients.dx = stored_gradient("gradient of the embedded", &x)?;
-        }
-        let (features, feature_rows) = match self.loss_at {
-            LossAt::Last => {
-                let hn = device.alloc("final state", shape.batch * config.hidden)?;
-                io.hn = Some(hn.clone());
-                gradients.dhn = gradient("gradient of the final state", &hn)?;
-                (hn, shape.batch)
-            }
-            LossAt::All => {
-                gradients.dy = stored_gradient("gradient of y", &y)?;
-                (y, rows)
-            }
-        };
-        let after = head.bind(params, "head.", feature_rows, &features, self.outputs)?;
-        let d_outputs = gradient("gradient of the outputs", self.outputs)?;
-        let scale = self.scale.filter(|_| train);
-        let loss = match self.inputs {
-            Inputs::Series { target, .. } => Loss::scaled_mse(device, self.outputs, target, d_outputs.as_ref(), scale)?,
-            Inputs::Tokens { target, .. } => Loss::scaled_cross_entropy(
-                device,
-                feature_rows,
-                head.outputs,
-                self.outputs,
-                target,
-                d_outputs.as_ref(),
-                scale,
-            )?,
-        };
-        let mut head_backward = Program::default();
-        let mut embedding_backward = Program::default();
-        if let Some(d_outputs) = &d_outputs {
-            let d_features = gradients.dhn.as_ref().or(gradients.dy.as_ref());
-            head_backward = head.backward(params, "head.", feature_rows, &features, d_outputs, d_features)?;
-        }
-        if let (Some(embedding), Inputs::Tokens { x: tokens, .. }) = (&self.embedding, self.inputs) {
-            before = embedding.bind(params, "embedding.", tokens, &x)?;
-            if let Some(dx) = &gradients.dx {
-                embedding_backward = embedding.backward(params, "embedding.", tokens, dx)?;
-            }
-        }
-        let reserve = rnn.reserve()?;
-        let layer = rnn.bind(params, "rnn.", &io, &gradients, &reserve, &rnn.workspace()?)?;
-        Ok(Pass { before, layer, reserve, after, loss, head_backward, embedding_backward })
     }
 }

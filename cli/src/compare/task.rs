@@ -18,6 +18,13 @@ pub enum Task {
     Text(Corpus),
 }
 
+/// Steps of a sequence and sequences of a batch, where they are not the task's usual ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sizes {
+    pub steps: Option<usize>,
+    pub batch: Option<usize>,
+}
+
 /// What a sequence shows, step by step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shown {
@@ -40,12 +47,25 @@ impl Task {
     /// The bundled weather, a column of a CSV file, or a text.
     pub fn load(csv: Option<(&Path, &str)>, text: Option<&Path>) -> anyhow::Result<Self> {
         match (csv, text) {
-            (_, Some(path)) => Ok(Self::Text(text::load_text(path, TEXT)?)),
-            (Some((path, column)), None) => {
-                Ok(Self::Series(windows::Task::new(series::load_csv(path, column)?, SERIES)?))
-            }
-            (None, None) => Ok(Self::Series(windows::Task::new(weather::load()?, SERIES)?)),
+            (_, Some(path)) => Self::load_text(path, Sizes::default(), None),
+            (csv, None) => Self::load_series(csv, Sizes::default()),
         }
+    }
+
+    /// A text; in symbols of its own, or in those that a model knows.
+    pub fn load_text(path: &Path, sizes: Sizes, symbols: Option<&[Option<char>]>) -> anyhow::Result<Self> {
+        let (steps, batch) = (sizes.steps.unwrap_or(TEXT.steps), sizes.batch.unwrap_or(TEXT.batch));
+        Ok(Self::Text(text::load_text(path, text::Shape { steps, batch, ..TEXT }, symbols)?))
+    }
+
+    /// A column of a CSV file, or the bundled weather.
+    pub fn load_series(csv: Option<(&Path, &str)>, sizes: Sizes) -> anyhow::Result<Self> {
+        let (steps, batch) = (sizes.steps.unwrap_or(SERIES.steps), sizes.batch.unwrap_or(SERIES.batch));
+        let series = match csv {
+            Some((path, column)) => series::load_csv(path, column)?,
+            None => weather::load()?,
+        };
+        Ok(Self::Series(windows::Task::new(series, windows::Shape { steps, batch, ..SERIES })?))
     }
 
     /// The same data in sequences of `steps` steps.
@@ -54,6 +74,24 @@ impl Task {
             Self::Series(task) => Self::Series(task.with_steps(steps)?),
             Self::Text(corpus) => Self::Text(corpus.with_steps(steps)?),
         })
+    }
+
+    /// A number that other data are unlikely to have.
+    pub fn fingerprint(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        let mut add = |bytes: &[u8]| hasher.update(bytes);
+        match self {
+            Self::Series(task) => {
+                task.series.columns.iter().for_each(|name| add(name.as_bytes()));
+                add(&task.series.target.to_le_bytes());
+                task.series.values.iter().for_each(|value| add(&value.to_le_bytes()));
+            }
+            Self::Text(corpus) => {
+                corpus.symbols.iter().for_each(|symbol| add(&symbol.map_or(0, u32::from).to_le_bytes()));
+                corpus.train.iter().chain(&corpus.valid).for_each(|id| add(&id.to_le_bytes()));
+            }
+        }
+        hasher.finalize()
     }
 
     /// Steps T.
@@ -67,8 +105,8 @@ impl Task {
     /// Batch B.
     pub fn batch(&self) -> usize {
         match self {
-            Self::Series(_) => SERIES.batch,
-            Self::Text(_) => TEXT.batch,
+            Self::Series(task) => task.batch_size(),
+            Self::Text(corpus) => corpus.batch_size(),
         }
     }
 
@@ -196,6 +234,14 @@ impl Task {
         }
     }
 
+    /// An error with its unit, unless that is in its name.
+    pub fn error_as_text(&self, error: f64) -> String {
+        match self.error_unit() {
+            unit if self.error_name().starts_with(&unit) => format!("{error:.4}"),
+            unit => format!("{error:.4} {unit}"),
+        }
+    }
+
     pub fn naive_name(&self) -> &'static str {
         match self {
             Self::Series(_) => "persistence: the value stays as it is now",
@@ -214,7 +260,7 @@ impl Task {
     pub fn feed(&self, model: &mut Model, rng: &mut ChaCha8Rng) -> anyhow::Result<Shown> {
         match self {
             Self::Series(task) => {
-                let starts = task.random_starts(rng, SERIES.batch);
+                let starts = task.random_starts(rng, self.batch());
                 let (mut x, mut y) = (Vec::new(), Vec::new());
                 task.batch(&starts, &mut x, &mut y);
                 if model.loss_at() == LossAt::All {
@@ -228,11 +274,11 @@ impl Task {
                 let (mut x, mut y) = (Vec::new(), Vec::new());
                 corpus.batch(rng, &mut x, &mut y);
                 if model.loss_at() == LossAt::Last {
-                    y.drain(..y.len() - TEXT.batch);
+                    y.drain(..y.len() - self.batch());
                 }
                 model.feed_tokens(&x, &y)?;
                 let symbol = |id: &u32| corpus.symbols.get(*id as usize).copied().flatten();
-                Ok(Shown::Characters(x.iter().step_by(TEXT.batch).map(symbol).collect()))
+                Ok(Shown::Characters(x.iter().step_by(self.batch()).map(symbol).collect()))
             }
         }
     }
@@ -269,7 +315,7 @@ impl Task {
     /// Batches that a validation takes.
     pub fn validation_batches(&self) -> usize {
         match self {
-            Self::Series(task) => task.valid.len().div_ceil(SERIES.batch),
+            Self::Series(task) => task.valid.len().div_ceil(task.batch_size()),
             Self::Text(corpus) => corpus.validation_batches(),
         }
     }
@@ -310,9 +356,9 @@ impl Task {
 fn predict(task: &windows::Task, model: &mut Model, starts: &[usize]) -> anyhow::Result<Vec<f32>> {
     let (mut x, mut y) = (Vec::new(), Vec::new());
     let mut outputs = Vec::with_capacity(starts.len());
-    for part in starts.chunks(SERIES.batch) {
+    for part in starts.chunks(task.batch_size()) {
         let mut batch = part.to_vec();
-        batch.resize(SERIES.batch, part[0]);
+        batch.resize(task.batch_size(), part[0]);
         task.batch(&batch, &mut x, &mut y);
         model.feed_series(&x, &y)?;
         outputs.extend_from_slice(&model.predict()?[..part.len()]);

@@ -44,12 +44,12 @@ pub struct Corpus {
     shape: Shape,
 }
 
-/// Reads a text in UTF-8.
-pub fn load_text(path: &Path, shape: Shape) -> Result<Corpus> {
-    from_text(super::short_name(path), &super::read_utf8(path)?, shape)
+/// Reads a text in UTF-8; as symbols of its own, or of these.
+pub fn load_text(path: &Path, shape: Shape, symbols: Option<&[Option<char>]>) -> Result<Corpus> {
+    from_text(super::short_name(path), &super::read_utf8(path)?, shape, symbols)
 }
 
-fn from_text(name: String, text: &str, shape: Shape) -> Result<Corpus> {
+fn from_text(name: String, text: &str, shape: Shape, known: Option<&[Option<char>]>) -> Result<Corpus> {
     let characters: Vec<char> = text.chars().collect();
     // Each part must hold one batch of sequences and the character after the last of them.
     let batch = shape.steps * shape.batch + 1;
@@ -63,8 +63,19 @@ fn from_text(name: String, text: &str, shape: Shape) -> Result<Corpus> {
         characters.len()
     );
 
-    let symbols = symbols(&characters[..boundary], &characters[boundary..], shape.symbols);
+    let symbols = match known {
+        Some(known) => known.to_vec(),
+        None => symbols(&characters[..boundary], &characters[boundary..], shape.symbols),
+    };
     let other = symbols.len() as u32 - 1;
+    if !symbols.contains(&None) {
+        let unknown = characters.iter().find(|character| !symbols.contains(&Some(**character)));
+        ensure!(
+            unknown.is_none(),
+            "{name}: expected the {} characters that the model knows, got {unknown:?}",
+            symbols.len()
+        );
+    }
     let numbers: HashMap<_, _> = symbols.iter().zip(0..).filter_map(|(symbol, id)| Some(((*symbol)?, id))).collect();
     let ids = |part: &[char]| part.iter().map(|symbol| *numbers.get(symbol).unwrap_or(&other)).collect::<Vec<u32>>();
     let (train, valid) = (ids(&characters[..boundary]), ids(&characters[boundary..]));
@@ -105,7 +116,8 @@ fn symbols(train: &[char], valid: &[char], cap: usize) -> Vec<Option<char>> {
 impl Corpus {
     /// The same text in sequences of `steps` characters.
     pub fn with_steps(&self, steps: usize) -> Result<Self> {
-        let (shape, least) = (Shape { steps, ..self.shape }, steps * self.shape.batch + 1);
+        let least = steps.saturating_mul(self.shape.batch).saturating_add(1);
+        let shape = Shape { steps, ..self.shape };
         ensure!(
             self.train.len() >= least && self.valid.len() >= least,
             "{}: expected at least {least} characters for a batch of {} sequences of {steps} characters to train on and \
@@ -116,6 +128,11 @@ impl Corpus {
             self.valid.len()
         );
         Ok(Self { shape, ..self.clone() })
+    }
+
+    /// Sequences of a batch.
+    pub fn batch_size(&self) -> usize {
+        self.shape.batch
     }
 
     /// Characters of a sequence.
@@ -203,7 +220,7 @@ mod tests {
     const SHAPE: Shape = Shape { steps: 3, batch: 2, symbols: 256, validation: 100 };
 
     fn corpus(text: &str, symbols: usize) -> Corpus {
-        from_text("poem.txt".into(), text, Shape { symbols, ..SHAPE }).unwrap()
+        from_text("poem.txt".into(), text, Shape { symbols, ..SHAPE }, None).unwrap()
     }
 
     /// 90 characters for training, 10 for validation.
@@ -251,7 +268,7 @@ mod tests {
     fn random_batches_repeat_with_the_seed_and_lie_in_the_training_part() {
         // Every character of the training part is unlike its neighbours, so a stretch tells its place.
         let text: String = (0..1000).map(|i| char::from_u32(0x4e00 + i).unwrap()).collect();
-        let corpus = from_text("han".into(), &text, Shape { symbols: 2000, ..SHAPE }).unwrap();
+        let corpus = from_text("han".into(), &text, Shape { symbols: 2000, ..SHAPE }, None).unwrap();
         let (mut x, mut y) = (Vec::new(), Vec::new());
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         for _ in 0..500 {
@@ -285,10 +302,10 @@ mod tests {
 
     #[test]
     fn too_short_a_text_is_refused() {
-        let error = format!("{:#}", from_text("t.txt".into(), "short", SHAPE).unwrap_err());
+        let error = format!("{:#}", from_text("t.txt".into(), "short", SHAPE, None).unwrap_err());
         let want = "t.txt: expected at least 61 characters for a batch of 2 sequences of 3 characters, got 5";
         assert_eq!(error, want);
-        let enough = |length: usize| from_text("t.txt".into(), &"ab".repeat(length / 2), SHAPE);
+        let enough = |length: usize| from_text("t.txt".into(), &"ab".repeat(length / 2), SHAPE, None);
         assert!(enough(62).is_ok());
         assert!(enough(60).is_err());
     }
@@ -298,7 +315,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.bin");
         std::fs::write(&path, b"ab\xfe").unwrap();
-        let error = format!("{:#}", load_text(&path, SHAPE).unwrap_err());
+        let error = format!("{:#}", load_text(&path, SHAPE, None).unwrap_err());
         assert!(error.ends_with("t.bin, line 1: expected UTF-8 text, got the byte 0xFE"), "{error}");
     }
 }

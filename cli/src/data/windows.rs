@@ -96,6 +96,16 @@ impl Task {
         Self::new(self.series.clone(), Shape { steps, ..self.shape })
     }
 
+    /// With the moments and the scale of a task that a network was trained on.
+    pub fn with_moments(self, mean: Vec<f32>, std: Vec<f32>, scale: f32) -> Self {
+        Self { mean, std, scale, ..self }
+    }
+
+    /// Windows of a batch.
+    pub fn batch_size(&self) -> usize {
+        self.shape.batch
+    }
+
     /// Rows that a window shows.
     pub fn steps(&self) -> usize {
         self.shape.steps

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use wgpu_rnn::probe::Trace;
-
 use super::Nets;
 use crate::compare::{LossAt, Model, Task, today};
 use crate::report::flow::{Look, Page};
@@ -28,19 +26,22 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     report::check_writable(&args.out)?;
     let nets = &args.nets;
-    let task = nets.task()?;
+    let saved = nets.saved()?;
+    let task = nets.task(saved.as_ref())?;
     let lengths = args.steps.iter().map(|&steps| task.with_steps(steps)).collect::<anyhow::Result<Vec<Task>>>()?;
     let device = nets.open(&task)?;
     let mut looks = Vec::new();
-    for net in nets.weights(&device, &task)? {
+    for net in nets.weights(&device, &task, saved.as_ref())? {
         for task in &lengths {
             stop::check()?;
             let mut model = Model::watched(&device, task, net.config, args.loss, nets.seed)?;
             model.restore(&net.values)?;
             task.feed(&mut model, &mut nets.rng())?;
-            let trace: Trace = model.flow()?.trace(0, 0);
-            let (cell, hidden, trained, steps) = (net.config.cell, net.config.hidden, net.trained, task.steps());
-            looks.push(Look { cell, hidden, trained, steps, trace });
+            let flow = model.flow()?;
+            for layer in 0..flow.layers() {
+                let (config, trained, steps) = (net.config, net.trained, task.steps());
+                looks.push(Look { config, layer, trained, steps, trace: flow.trace(layer, 0) });
+            }
         }
     }
     let page = Page {

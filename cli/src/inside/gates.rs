@@ -23,19 +23,23 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     report::check_writable(&args.out)?;
     let nets = &args.nets;
-    let mut task = nets.task()?;
+    let saved = nets.saved()?;
+    let mut task = nets.task(saved.as_ref())?;
     if let Some(steps) = args.steps {
         task = task.with_steps(steps)?;
     }
     let device = nets.open(&task)?;
     let mut looks = Vec::new();
-    for net in nets.weights(&device, &task)? {
+    for net in nets.weights(&device, &task, saved.as_ref())? {
         stop::check()?;
         let mut model = Model::new(&device, &task, net.config, wgpu_rnn::Precision::Full, nets.seed, 1)?;
         model.restore(&net.values)?;
         let shown = task.feed(&mut model, &mut nets.rng())?;
         let (activity, values) = model.gates()?;
-        looks.push(Look { config: net.config, trained: net.trained, activity, values, shown });
+        for (layer, values) in values.into_iter().enumerate() {
+            let (config, trained) = (net.config, net.trained);
+            looks.push(Look { config, layer, trained, activity: activity.clone(), values, shown: shown.clone() });
+        }
     }
     let page = Page {
         version: env!("CARGO_PKG_VERSION"),

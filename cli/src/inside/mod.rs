@@ -9,8 +9,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::{Cell, Device, DeviceKind, Precision, RnnConfig};
 
-use crate::compare::{Model, Task};
+use crate::compare::{Model, Sizes, Task};
 use crate::device::Opened;
+use crate::learn::Saved;
 use crate::{say, stop};
 
 /// Arguments of both.
@@ -19,6 +20,10 @@ pub struct Nets {
     /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
     #[arg(long, default_value = "auto")]
     device: DeviceKind,
+    /// Look at this model, which `train` wrote, instead of three fresh nets, on the data that it was trained on or on
+    /// --data.
+    #[arg(long, conflicts_with_all = ["column", "train", "hidden"])]
+    model: Option<PathBuf>,
     /// Look at nets on this file instead of the bundled weather: a CSV file with --column, else a text.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -47,11 +52,14 @@ struct Weights {
 }
 
 impl Nets {
-    fn task(&self) -> anyhow::Result<Task> {
-        let data = self.data.as_deref();
-        match &self.column {
-            Some(column) => Task::load(data.map(|path| (path, column.as_str())), None),
-            None => Task::load(None, data),
+    fn saved(&self) -> anyhow::Result<Option<Saved>> {
+        self.model.as_deref().map(Saved::open).transpose()
+    }
+
+    fn task(&self, saved: Option<&Saved>) -> anyhow::Result<Task> {
+        match saved {
+            Some(saved) => saved.task(self.data.as_deref()),
+            None => crate::learn::load(self.data.as_deref(), self.column.as_deref(), Sizes::default()),
         }
     }
 
@@ -64,8 +72,15 @@ impl Nets {
         Ok(device)
     }
 
-    /// Weights of each net, untrained and, if it is to be trained, after that: the same batches for each.
-    fn weights(&self, device: &Device, task: &Task) -> anyhow::Result<Vec<Weights>> {
+    /// Weights of the model that is looked at, or of each net, untrained and, if it is to be trained, after that: the same
+    /// batches for each.
+    fn weights(&self, device: &Device, task: &Task, saved: Option<&Saved>) -> anyhow::Result<Vec<Weights>> {
+        if let Some(saved) = saved {
+            let config = saved.about.config()?;
+            let model = Model::new(device, task, config, Precision::Full, self.seed, 1)?;
+            model.load(&saved.checkpoint)?;
+            return Ok(vec![Weights { config, trained: saved.about.state.step, values: model.snapshot()? }]);
+        }
         let mut all = Vec::new();
         for cell in CELLS {
             let config = RnnConfig::new(cell, task.width(), self.hidden);

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use wgpu_rnn::Cell;
+use wgpu_rnn::RnnConfig;
 use wgpu_rnn::probe::{GONE, Memory, Trace, WILD};
 
 use super::charts::Role;
+use super::gates::titled;
 use super::html::{self, COMMAND, Table, document, escape, section};
 use super::lines::{Chart, Line};
 use super::numbers::NONE;
@@ -27,8 +28,8 @@ pub struct Page {
 
 /// One net on sequences of one length.
 pub struct Look {
-    pub cell: Cell,
-    pub hidden: usize,
+    pub config: RnnConfig,
+    pub layer: usize,
     /// Training steps before.
     pub trained: usize,
     /// T.
@@ -41,6 +42,7 @@ pub struct Look {
 struct Summary {
     cell: &'static str,
     hidden: usize,
+    layer: usize,
     trained: usize,
     steps: usize,
     decay: Option<f64>,
@@ -71,8 +73,9 @@ impl Look {
     fn summary(&self) -> Summary {
         let Memory { decay, one_e, one_percent, verdict } = self.memory();
         Summary {
-            cell: self.cell.name(),
-            hidden: self.hidden,
+            cell: self.config.cell.name(),
+            hidden: self.config.hidden,
+            layer: self.layer,
             trained: self.trained,
             steps: self.steps,
             decay,
@@ -83,6 +86,10 @@ impl Look {
             verdict: verdict.to_string(),
             direct_share_of_the_first: self.trace.direct_share().last().copied().flatten(),
         }
+    }
+
+    fn title(&self) -> String {
+        titled(self.config, self.layer)
     }
 
     fn when(&self) -> String {
@@ -98,7 +105,7 @@ impl Look {
         let steps = |found: Option<usize>| found.map_or_else(|| format!("> {}", self.steps), |steps| steps.to_string());
         let factor = |decay: Option<f64>| decay.map_or_else(|| NONE.to_string(), |decay| format!("{decay:.3}"));
         vec![
-            self.cell.title().to_string(),
+            self.title(),
             self.when(),
             self.steps.to_string(),
             factor(memory.decay),
@@ -144,13 +151,24 @@ impl Page {
 
     fn csv(&self) -> Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(["cell", "hidden", "trained", "T", "steps_back", "norm_h", "norm_c", "norm_direct"])?;
+        writer.write_record([
+            "cell",
+            "hidden",
+            "layer",
+            "trained",
+            "T",
+            "steps_back",
+            "norm_h",
+            "norm_c",
+            "norm_direct",
+        ])?;
         for look in &self.looks {
             for (back, (h, direct)) in look.trace.h.iter().zip(&look.trace.direct).enumerate() {
                 let c = look.trace.c.get(back).map_or_else(String::new, |c| format!("{c:e}"));
-                let fixed = [look.hidden, look.trained, look.steps, back].map(|number| number.to_string());
+                let fixed =
+                    [look.config.hidden, look.layer, look.trained, look.steps, back].map(|number| number.to_string());
                 let numbers = [format!("{h:e}"), c, format!("{direct:e}")];
-                writer.write_record([look.cell.name().to_string()].into_iter().chain(fixed).chain(numbers))?;
+                writer.write_record([look.config.cell.name().to_string()].into_iter().chain(fixed).chain(numbers))?;
             }
         }
         Ok(String::from_utf8(writer.into_inner()?)?)
@@ -200,7 +218,7 @@ impl Page {
         let Some(first) = looks.first() else { return Ok(String::new()) };
         let normal = |(_, norm): &(usize, &f64)| **norm >= f64::from(f32::MIN_POSITIVE);
         let line = |look: &Look, width: f64, norms: &[f64]| Line {
-            role: Role::of(look.cell.title()),
+            role: Role::of(&look.title()),
             width,
             points: norms.iter().enumerate().filter(normal).map(|(back, norm)| (back as f64, norm.log10())).collect(),
         };
@@ -218,12 +236,12 @@ impl Page {
         let legend: Vec<String> = looks
             .iter()
             .map(|look| {
-                let class = Role::of(look.cell.title()).class();
-                format!("<li class=\"key-{class}\">{}</li>", escape(look.cell.title()))
+                let class = Role::of(&look.title()).class();
+                format!("<li class=\"key-{class}\">{}</li>", escape(&look.title()))
             })
             .collect();
         let svg = chart.draw()?.unwrap_or_else(|| "<p class=\"nothing\">There is no number to draw.</p>".to_string());
-        let head = ["steps back".to_string()].into_iter().chain(looks.iter().map(|look| look.cell.title().to_string()));
+        let head = ["steps back".to_string()].into_iter().chain(looks.iter().map(|look| look.title()));
         let rows = (0..steps).map(|back| {
             let cells =
                 looks.iter().map(|look| look.trace.state().get(back).map_or_else(String::new, |n| format!("{n:.3e}")));

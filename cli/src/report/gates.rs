@@ -29,6 +29,7 @@ pub struct Page {
 /// One net on one batch.
 pub struct Look {
     pub config: RnnConfig,
+    pub layer: usize,
     /// Training steps before.
     pub trained: usize,
     pub activity: Activity,
@@ -43,6 +44,7 @@ pub struct Look {
 struct Numbers {
     cell: &'static str,
     hidden: usize,
+    layer: usize,
     trained: usize,
     value: &'static str,
     mean: f64,
@@ -63,12 +65,12 @@ impl Look {
     /// Every value with what its units did together. What only backward needs is left out.
     fn summaries(&self) -> Vec<(Value, Summary)> {
         let values = self.activity.values().into_iter().filter(|value| value.name != "hn");
-        values.filter_map(|value| Some((value, self.activity.summary(0, 0, value)?))).collect()
+        values.filter_map(|value| Some((value, self.activity.summary(self.layer, 0, value)?))).collect()
     }
 
     /// The time constants, shortest first.
     fn time_constants(&self) -> Vec<f64> {
-        let mut all = self.activity.time_constants(0, 0);
+        let mut all = self.activity.time_constants(self.layer, 0);
         all.sort_unstable_by(f64::total_cmp);
         all
     }
@@ -85,8 +87,8 @@ impl Look {
         }
     }
 
-    fn title(&self) -> &'static str {
-        self.config.cell.title()
+    fn title(&self) -> String {
+        titled(self.config, self.layer)
     }
 
     fn rows(&self) -> impl Iterator<Item = Vec<String>> {
@@ -96,7 +98,7 @@ impl Look {
             let (gate, free) = (matches!(value.kind, ValueKind::Gate | ValueKind::Keep), value.kind == ValueKind::Free);
             let unless = |not: bool, text: String| if not { NONE.to_string() } else { text };
             vec![
-                self.title().to_string(),
+                self.title(),
                 self.when(),
                 value.name.to_string(),
                 number(all.mean),
@@ -150,6 +152,7 @@ impl Page {
             let numbers = |(value, all): (Value, Summary)| Numbers {
                 cell: look.config.cell.name(),
                 hidden: look.config.hidden,
+                layer: look.layer,
                 trained: look.trained,
                 value: value.name,
                 mean: all.mean,
@@ -169,15 +172,16 @@ impl Page {
     fn units(&self) -> Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let numbers = ["mean", "spread", "near_minus_one", "near_zero", "near_one", "time_constant"];
-        writer.write_record(["cell", "hidden", "trained", "value", "unit"].into_iter().chain(numbers))?;
+        writer.write_record(["cell", "hidden", "layer", "trained", "value", "unit"].into_iter().chain(numbers))?;
         for look in &self.looks {
-            let constants = look.activity.time_constants(0, 0);
+            let constants = look.activity.time_constants(look.layer, 0);
             for (value, _) in look.summaries() {
-                for (index, unit) in look.activity.units(0, 0, value).into_iter().enumerate() {
+                for (index, unit) in look.activity.units(look.layer, 0, value).into_iter().enumerate() {
                     let constant = constants.get(index).filter(|_| value.kind == ValueKind::Keep);
                     let numbers = [unit.mean, unit.spread, unit.near_minus_one, unit.near_zero, unit.near_one];
                     let named = [look.config.cell.name().to_string(), look.config.hidden.to_string()];
-                    let fixed = [look.trained.to_string(), value.name.to_string(), index.to_string()];
+                    let at = [look.layer, look.trained].map(|number| number.to_string());
+                    let fixed = at.into_iter().chain([value.name.to_string(), index.to_string()]);
                     let numbers = numbers.map(|number| number.to_string()).into_iter();
                     let constant = constant.map_or_else(String::new, f64::to_string);
                     writer.write_record(named.into_iter().chain(fixed).chain(numbers).chain([constant]))?;
@@ -189,7 +193,7 @@ impl Page {
 
     fn sequence(&self) -> Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(["cell", "hidden", "trained", "step", "input", "value", "unit", "number"])?;
+        writer.write_record(["cell", "hidden", "layer", "trained", "step", "input", "value", "unit", "number"])?;
         for look in &self.looks {
             let hidden = look.config.hidden;
             for (value, numbers) in look.values.all() {
@@ -198,6 +202,7 @@ impl Page {
                     writer.write_record([
                         look.config.cell.name().to_string(),
                         hidden.to_string(),
+                        look.layer.to_string(),
                         look.trained.to_string(),
                         step.to_string(),
                         input(&look.shown, step),
@@ -255,7 +260,7 @@ impl Page {
             let Some((first, _)) = looks.first() else { continue };
             let title = format!("Time constants, {}", first.when());
             let lines = looks.iter().map(|(look, constants)| Line {
-                role: Role::of(look.title()),
+                role: Role::of(&look.title()),
                 width: 2.0,
                 points: constants.iter().enumerate().map(|(unit, steps)| (unit as f64, steps.log10())).collect(),
             });
@@ -268,9 +273,10 @@ impl Page {
                 powers: true,
             };
             let names = looks.iter().map(|(look, _)| look.title());
-            let legend =
-                names.clone().map(|name| format!("<li class=\"key-{}\">{}</li>", Role::of(name).class(), escape(name)));
-            let head = ["unit, by its time constant"].into_iter().chain(names).map(str::to_string).collect();
+            let legend = names
+                .clone()
+                .map(|name| format!("<li class=\"key-{}\">{}</li>", Role::of(&name).class(), escape(&name)));
+            let head = ["unit, by its time constant".to_string()].into_iter().chain(names).collect();
             let units = looks.iter().map(|(_, constants)| constants.len()).max().unwrap_or(0);
             let rows = (0..units).map(|unit| {
                 let cells =
@@ -285,6 +291,14 @@ impl Page {
             );
         }
         Ok(format!("<div class=\"charts\">\n{figures}</div>\n"))
+    }
+}
+
+/// A net's name, with the layer where there are several.
+pub fn titled(config: RnnConfig, layer: usize) -> String {
+    match config.layers {
+        1 => config.cell.title().to_string(),
+        _ => format!("{}, layer {}", config.cell.title(), layer + 1),
     }
 }
 

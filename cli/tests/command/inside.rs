@@ -36,14 +36,17 @@ fn flow_writes_norms_that_its_numbers_follow_from() {
         let found = found.as_array().expect("an array");
         assert_eq!(found.len(), 3 * 2 * 2);
         let csv = rows(&read(&out.join("flow.csv")));
-        assert_eq!(csv[0], ["cell", "hidden", "trained", "T", "steps_back", "norm_h", "norm_c", "norm_direct"]);
+        assert_eq!(
+            csv[0],
+            ["cell", "hidden", "layer", "trained", "T", "steps_back", "norm_h", "norm_c", "norm_direct"]
+        );
         assert_eq!(csv.len(), 1 + 3 * 2 * (6 + 40));
         for look in found {
             let of = |name: &str| look[name].to_string().replace('"', "");
-            let key = [of("cell"), of("hidden"), of("trained"), of("steps")];
-            let column = if look["cell"] == "lstm" { 6 } else { 5 };
+            let key = [of("cell"), of("hidden"), of("layer"), of("trained"), of("steps")];
+            let column = if look["cell"] == "lstm" { 7 } else { 6 };
             let norms: Vec<f64> =
-                csv.iter().filter(|row| row[..4] == key).map(|row| row[column].parse().unwrap()).collect();
+                csv.iter().filter(|row| row[..5] == key).map(|row| row[column].parse().unwrap()).collect();
             assert_eq!(norms.len().to_string(), of("steps"));
             let below = norms.iter().position(|norm| *norm < norms[0] / std::f64::consts::E);
             assert_eq!(look["one_e"].as_u64(), below.map(|steps| steps as u64), "{look}");
@@ -64,7 +67,7 @@ fn flow_of_a_loss_at_every_step_is_another() {
         let arguments = ["flow", "--data", path(&data), "--steps", "12", "--hidden", "6", "--train", "0"];
         run(&[&arguments[..], &["--device", "cpu", "--loss", loss, "--out", path(&out)]].concat()).succeeded();
         let csv = rows(&read(&out.join("flow.csv")));
-        csv.iter().filter(|row| row[0] == "gru").map(|row| row[5].parse().unwrap()).collect()
+        csv.iter().filter(|row| row[0] == "gru").map(|row| row[6].parse().unwrap()).collect()
     };
     let (last, all) = (norms("last"), norms("all"));
     assert_eq!((last.len(), all.len()), (12, 12));
@@ -104,8 +107,8 @@ fn gates_of_a_text_are_shown_with_its_characters() {
     let sequence = read(&out.join("sequence.csv"));
     let letters: Vec<&str> = sequence
         .lines()
-        .filter(|line| line.starts_with("gru,6,3,") && line.contains(",z,0,"))
-        .map(|line| line.split(',').nth(4).unwrap())
+        .filter(|line| line.starts_with("gru,6,0,3,") && line.contains(",z,0,"))
+        .map(|line| line.split(',').nth(5).unwrap())
         .collect();
     assert_eq!(letters.len(), 20);
     let text = "the sea, the <sea>; \n".repeat(4).replace(' ', "␣").replace('\n', "↵");

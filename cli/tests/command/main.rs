@@ -5,6 +5,7 @@ mod browser;
 mod cache;
 mod compare;
 mod inside;
+mod learn;
 mod profile;
 mod time;
 mod tune;

@@ -20,7 +20,7 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn a_wrong_command_line_is_one_sentence_that_says_what() {
-    assert_eq!(refused(&["train"]), "unrecognized subcommand 'train'");
+    assert_eq!(refused(&["teach"]), "unrecognized subcommand 'teach'");
     assert_eq!(refused(&["--fast"]), "unexpected argument '--fast' found");
     assert_eq!(refused(&["adapters", "all"]), "unexpected argument 'all' found");
     assert_eq!(refused(&["compare", "--device", "cpu", "--fast"]), "unexpected argument '--fast' found");

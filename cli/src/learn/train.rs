@@ -1,0 +1,303 @@
+//! `wgpu-rnn train`: trains a model on one's own data, keeps what is needed to go on, and the best so far.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use wgpu_rnn::{Cell, DeviceKind, Error, Precision, RnnConfig};
+
+use super::about::{About, Data, KEY, Rule, Saved, load};
+use crate::compare::{Model, Sizes, Task};
+use crate::report;
+use crate::results::Point;
+use crate::{say, stop};
+
+/// What is written in the folder.
+const LAST: &str = "last.safetensors";
+const BEST: &str = "best.safetensors";
+
+/// Arguments of `train`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
+    #[arg(long, default_value = "auto")]
+    device: DeviceKind,
+    /// Train on this file instead of the bundled weather: a CSV file with --column, else a text, character by character.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// The column of the CSV file that is forecast.
+    #[arg(long, requires = "data")]
+    column: Option<String>,
+    /// Folder of the model: `last.safetensors`, to go on from, and `best.safetensors`.
+    #[arg(long, default_value = "model")]
+    out: PathBuf,
+    /// Go on from `last.safetensors` in the folder, on the same data, as if training had never stopped.
+    #[arg(long, conflicts_with = "New")]
+    resume: bool,
+    #[command(flatten)]
+    new: New,
+}
+
+/// What a training begins with; one that goes on has it from its checkpoint.
+#[derive(clap::Args)]
+#[group(id = "New", multiple = true)]
+struct New {
+    /// Cell: lstm, gru, rnn_tanh or rnn_relu [default: lstm]
+    #[arg(long)]
+    cell: Option<Cell>,
+    /// Hidden size [default: 32 for a series, 128 for a text]
+    #[arg(long, value_parser = crate::size)]
+    hidden: Option<usize>,
+    /// Layers [default: 1]
+    #[arg(long, value_parser = crate::size)]
+    layers: Option<usize>,
+    /// Steps of a sequence [default: 72 of a series, 64 of a text]
+    #[arg(long, value_parser = crate::size)]
+    steps: Option<usize>,
+    /// Sequences of a batch [default: 64 of a series, 32 of a text]
+    #[arg(long, value_parser = crate::size)]
+    batch: Option<usize>,
+    /// Training steps, over which the learning rate falls [default: 2000]
+    #[arg(long, value_parser = crate::size)]
+    updates: Option<usize>,
+    /// Learning rate of Adam [default: 0.002 for a series, 0.006 for a text]
+    #[arg(long, value_parser = rate)]
+    learning_rate: Option<f64>,
+    /// Training steps between checkpoints [default: 100]
+    #[arg(long, value_parser = crate::size)]
+    save_every: Option<usize>,
+    /// Training steps between validations [default: 100]
+    #[arg(long, value_parser = crate::size)]
+    look_every: Option<usize>,
+    /// Validations without a better one after which training ends [default: 10]
+    #[arg(long, value_parser = crate::size)]
+    patience: Option<usize>,
+    /// full: f32. half: packed weights and activations stored as f16, with a loss scale; on GPUs that have f16
+    /// [default: full]
+    #[arg(long)]
+    precision: Option<Precision>,
+    /// Seed of weights and batches [default: 1]
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: Option<f64> = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "expected a number above zero".to_string())
+}
+
+impl New {
+    /// What training begins with on these data.
+    fn about(&self, data: Option<&Path>, column: Option<&str>) -> Result<(Task, About)> {
+        let task = load(data, column, Sizes { steps: self.steps, batch: self.batch })?;
+        let hidden = if task.symbols().is_some() { 128 } else { task.hidden() };
+        let config = RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), self.hidden.unwrap_or(hidden))
+            .layers(self.layers.unwrap_or(1));
+        let path = data.map(std::path::absolute).transpose().context("the data's path can't be made absolute")?;
+        let data = Data {
+            path,
+            column: column.map(str::to_string),
+            name: task.used().name,
+            fingerprint: task.fingerprint(),
+            steps: task.steps(),
+            batch: task.batch(),
+        };
+        let rule = Rule {
+            learning_rate: self.learning_rate.unwrap_or(task.learning_rate()),
+            updates: self.updates.unwrap_or(2000),
+            save_every: self.save_every.unwrap_or(100),
+            look_every: self.look_every.unwrap_or(100),
+            patience: self.patience.unwrap_or(10),
+            seed: self.seed.unwrap_or(1),
+            half: self.precision == Some(Precision::Half),
+        };
+        let about = About::new(&task, config, data, rule);
+        Ok((task, about))
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let last = args.out.join(LAST);
+    let saved = match (args.resume, last.exists()) {
+        (true, _) => Some(Saved::open(&last)?),
+        (false, false) => None,
+        (false, true) => {
+            bail!(
+                "{}: there is a model already; go on with --resume, or name another folder with --out",
+                last.display()
+            )
+        }
+    };
+    let (task, about) = match &saved {
+        Some(saved) => (saved.same_task(args.data.as_deref())?, saved.about.clone()),
+        None => args.new.about(args.data.as_deref(), args.column.as_deref())?,
+    };
+    report::check_writable(&args.out)?;
+    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: could not make the folder", args.out.display()))?;
+    let device = crate::open(args.device)?;
+    stop::listen()?;
+    say(format_args!("device: {}", crate::describe(&device)))?;
+    say(format_args!("data: {}", task.describe()))?;
+    let (config, rule) = (about.config()?, about.rule.clone());
+    let schedule = (rule.learning_rate, rule.updates);
+    let model = Model::with_rate(&device, &task, config, about.precision(), rule.seed, schedule)?;
+    let rng = match &saved {
+        Some(saved) => {
+            model.resume(&saved.checkpoint)?;
+            about.rng()?
+        }
+        None => ChaCha8Rng::seed_from_u64(rule.seed),
+    };
+    let count = report::count(model.parameters().count() as u64);
+    let layers = if config.layers == 1 { String::new() } else { format!("{} layers of ", config.layers) };
+    say(format_args!("model: {layers}{} H={}, {count} parameters", config.cell.title(), config.hidden))?;
+    let bar = Bar::new(&about);
+    Training { task, model, about, rng, out: &args.out, bar, began: Instant::now(), first: None }.run()
+}
+
+/// A training on its way.
+struct Training<'a> {
+    task: Task,
+    model: Model,
+    about: About,
+    rng: ChaCha8Rng,
+    out: &'a Path,
+    bar: Bar,
+    began: Instant,
+    /// The update that it began at, this time.
+    first: Option<usize>,
+}
+
+impl Training<'_> {
+    fn run(&mut self) -> Result<()> {
+        self.first = Some(self.about.state.step);
+        loop {
+            let (step, rule) = (self.about.state.step, &self.about.rule);
+            let (last, save) = (step >= rule.updates, step.is_multiple_of(rule.save_every));
+            if (last || step.is_multiple_of(rule.look_every)) && self.about.state.looked != Some(step) {
+                self.look()?;
+                self.save(LAST)?;
+            } else if (save || stop::asked()) && self.first != Some(step) {
+                self.save(LAST)?;
+            }
+            let over = self.about.state.since_best >= self.about.rule.patience;
+            if last || over {
+                break self.end(over && !last);
+            }
+            if stop::asked() {
+                self.bar.end();
+                let written = format!("{} is after step {step}, --resume goes on", self.out.join(LAST).display());
+                return Err(stop::Interrupted { written: Some(written) }.into());
+            }
+            self.task.feed(&mut self.model, &mut self.rng)?;
+            self.model.step()?;
+            self.about.state.step += 1;
+            self.bar.step();
+        }
+    }
+
+    /// Validates, and keeps what is best.
+    fn look(&mut self) -> Result<()> {
+        let step = self.about.state.step;
+        let loss = match step {
+            // Nothing was trained yet: the loss of the batch that will come first.
+            0 => {
+                self.task.feed(&mut self.model, &mut self.rng.clone())?;
+                self.model.validation_loss()?
+            }
+            _ => self.model.checked_loss()?,
+        };
+        let validation_error = self.task.validate(&mut self.model)?;
+        if !(loss.is_finite() && validation_error.is_finite()) {
+            let what = "the loss or the validation error".to_string();
+            return Err(Error::NonFinite { what, step: step as u64, got: loss + validation_error }.into());
+        }
+        let point = Point { step, train_loss: self.task.in_units(loss), validation_error };
+        let sequences = (step - self.first.unwrap_or(0)) * self.task.batch();
+        let speed = sequences as f64 / self.began.elapsed().as_secs_f64();
+        self.bar.point(&point, &self.task.error_unit(), speed)?;
+        let state = &mut self.about.state;
+        state.curve.push(point);
+        state.looked = Some(step);
+        if state.best.is_none_or(|(best, _)| validation_error < best) {
+            (state.best, state.since_best) = (Some((validation_error, step)), 0);
+            self.save(BEST)?;
+        } else {
+            state.since_best += 1;
+        }
+        Ok(())
+    }
+
+    /// Saves everything in one file, unless training has gone wrong: then what was there is better.
+    fn save(&self, name: &str) -> Result<()> {
+        if self.about.state.step > 0 && self.first != Some(self.about.state.step) {
+            self.model.checked_loss()?;
+        }
+        let text = self.about.to_text(&self.rng)?;
+        Ok(stop::hold(|| self.model.save(&self.out.join(name), (KEY, &text)))?)
+    }
+
+    fn end(&self, early: bool) -> Result<()> {
+        self.bar.end();
+        let (best, step) = (self.about.state.best, self.about.state.step);
+        if early {
+            say(format_args!(
+                "stopped after step {step}: no better validation in {} of them",
+                self.about.rule.patience
+            ))?;
+        }
+        if let Some((error, at)) = best {
+            let (best, naive) = (self.task.error_as_text(error), self.task.error_as_text(self.task.naive_error()));
+            say(format_args!("best {}: {best} after step {at} (naive: {naive})", self.task.error_name()))?;
+        }
+        Ok(say(format_args!("model: {}", self.out.join(BEST).display()))?)
+    }
+}
+
+/// A bar on a terminal, lines elsewhere.
+struct Bar {
+    bar: Option<ProgressBar>,
+}
+
+impl Bar {
+    fn new(about: &About) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            // Fits 80 columns, and is cut where there are fewer.
+            let style = ProgressStyle::with_template("{bar:12} {pos}/{len} {eta} {wide_msg}");
+            let bar = ProgressBar::new(about.rule.updates as u64).with_position(about.state.step as u64);
+            bar.reset_eta();
+            if let Ok(style) = style { bar.with_style(style) } else { bar }
+        });
+        Self { bar }
+    }
+
+    fn step(&self) {
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
+
+    fn point(&self, point: &Point, unit: &str, speed: f64) -> std::io::Result<()> {
+        let Point { step, train_loss, validation_error } = point;
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(format!("loss {train_loss:.3}, {validation_error:.3} {unit}, {speed:.0} seq/s"));
+                Ok(())
+            }
+            None => say(format_args!(
+                "step {step}: loss {train_loss:.4}, validation {validation_error:.4} {unit}, {speed:.0} sequences/s"
+            )),
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.abandon();
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}

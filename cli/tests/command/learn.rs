@@ -1,0 +1,261 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::compare::waves;
+use super::{Ran, command, finish, gpu, json, path, run, spawn};
+
+/// A text, a series, and a folder for models.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        std::fs::write(place.at("poem.txt"), "the sea, the open sea! the blue, the fresh, ".repeat(300)).unwrap();
+        std::fs::write(place.at("waves.csv"), waves(1500)).unwrap();
+        place
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn text(&self, rest: &[&str]) -> Vec<String> {
+        let data = self.at("poem.txt");
+        let mut all = vec!["train", "--data", path(&data)];
+        all.extend(rest);
+        let small = ["--hidden", "8", "--steps", "8", "--batch", "4", "--save-every", "5", "--look-every", "20"];
+        for pair in small.chunks(2).filter(|pair| !rest.contains(&pair[0])) {
+            all.extend(pair);
+        }
+        all.into_iter().map(str::to_string).collect()
+    }
+
+    fn train(&self, out: &str, rest: &[&str]) -> Ran {
+        let out = self.at(out);
+        let arguments = self.text(&[&["--device", "cpu", "--out", path(&out)], rest].concat());
+        run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn resume(&self, out: &str) -> Ran {
+        run(&["train", "--resume", "--device", "cpu", "--out", path(&self.at(out))])
+    }
+}
+
+/// Every tensor's bytes, and what a file says of itself but for the clock.
+fn content(file: &Path) -> (HashMap<String, Vec<u8>>, Value) {
+    let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let about = json(&header.metadata().clone().unwrap()["wgpu-rnn"]);
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    (tensors.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect(), about)
+}
+
+fn step(file: &Path) -> u64 {
+    content(file).1["state"]["step"].as_u64().unwrap()
+}
+
+#[track_caller]
+fn same(a: &Path, b: &Path) {
+    let ((a_tensors, a_about), (b_tensors, b_about)) = (content(a), content(b));
+    assert_eq!(a_about, b_about);
+    assert_eq!(a_tensors.len(), b_tensors.len());
+    for (name, bytes) in &a_tensors {
+        assert!(b_tensors[name] == *bytes, "`{name}` differs");
+    }
+}
+
+/// Trained in one go, or killed again and again at moments of no one's choosing: the same bits, and never more lost than
+/// the steps since a checkpoint.
+#[test]
+fn a_training_that_is_killed_goes_on_to_the_bit() {
+    let place = Place::new();
+    let updates = ["--updates", "4000", "--patience", "1000"];
+    place.train("whole", &updates).succeeded();
+    let (whole, last) = (place.at("whole/last.safetensors"), place.at("killed/last.safetensors"));
+    let out = place.at("killed");
+    let first = place.text(&[&["--device", "cpu", "--out", path(&out)], &updates[..]].concat());
+    let resume = ["train", "--resume", "--device", "cpu", "--out", path(&out)];
+    let (mut kills, mut done) = (0u32, false);
+    for attempt in 0..60u32 {
+        let arguments: Vec<&str> =
+            if last.exists() { resume.to_vec() } else { first.iter().map(String::as_str).collect() };
+        let before = last.exists().then(|| step(&last));
+        let mut child = spawn(command(&arguments));
+        // Moments that are no multiple of anything.
+        let moment = Duration::from_millis(20 + u64::from(attempt * 7919 % 83));
+        let begin = Instant::now();
+        while begin.elapsed() < moment && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if child.try_wait().unwrap().is_some() {
+            finish(child).succeeded();
+            done = true;
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        if last.exists() {
+            let now = step(&last);
+            assert!(before.is_none_or(|before| now >= before) && now.is_multiple_of(5), "{before:?} {now}");
+        }
+    }
+    if !done {
+        place.resume("killed").succeeded();
+    }
+    assert!(kills > 2, "only {kills} kills");
+    same(&whole, &last);
+    same(&place.at("whole/best.safetensors"), &place.at("killed/best.safetensors"));
+    // A file that was begun when the process was killed may be left, under another name.
+    for entry in std::fs::read_dir(&out).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(name.ends_with(".safetensors") || name.ends_with(".part"), "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_saves_and_ends() {
+    let place = Place::new();
+    let (out, last) = (place.at("model"), place.at("model/last.safetensors"));
+    // Saved at the beginning, and then not for long.
+    let rarely = ["--updates", "1000000", "--save-every", "1000000", "--look-every", "1000000"];
+    let arguments = place.text(&[&["--device", "cpu", "--out", path(&out)], &rarely[..]].concat());
+    let mut child = spawn(command(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
+    while !last.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let ran = finish(child);
+    let said = ran.failed(130);
+    let at = step(&last);
+    assert!(at > 0 && said.contains(&format!("after step {at}")) && said.contains("--resume"), "{said}");
+}
+
+#[test]
+fn a_gpu_resumes_to_the_bit_too() {
+    let place = Place::new();
+    let out = |name: &str| place.at(name);
+    let train = |name: &str| -> Vec<String> {
+        let (data, out) = (place.at("waves.csv"), out(name));
+        let series = ["train", "--device", gpu(), "--out", path(&out), "--data", path(&data), "--column", "level"];
+        let small = ["--cell", "gru", "--layers", "2", "--hidden", "6", "--steps", "10", "--batch", "8"];
+        let often = ["--save-every", "3", "--look-every", "8", "--updates", "200"];
+        [&series[..], &small, &often].concat().into_iter().map(str::to_string).collect()
+    };
+    let words = |arguments: &[String]| -> Ran { run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) };
+    let said = words(&train("whole")).succeeded();
+    assert!(said.contains("2 layers of GRU H=6") && said.contains("best mean absolute error"), "{said}");
+    // Killed as soon as it has come some way.
+    let (whole, part) = (out("whole/last.safetensors"), out("part/last.safetensors"));
+    let arguments = train("part");
+    let mut child = spawn(command(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
+    while !(part.exists() && step(&part) > 0) && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let at = step(&part);
+    assert!(at > 0 && at < 200, "killed after step {at}");
+    run(&["train", "--device", gpu(), "--out", path(&out("part")), "--resume"]).succeeded();
+    same(&whole, &part);
+    let said = run(&["eval", path(&out("whole/best.safetensors")), "--device", gpu()]).succeeded();
+    let error = |said: &str| -> f64 {
+        let line = said.lines().find(|line| line.starts_with("mean absolute error: ")).unwrap();
+        line.split_whitespace().nth(3).unwrap().parse().unwrap()
+    };
+    let best = content(&whole).1["state"]["best"][0].as_f64().unwrap();
+    assert!((error(&said) - best).abs() < 1e-4, "{said} for {best}");
+    let said = run(&["eval", path(&out("whole/best.safetensors")), "--device", "cpu"]).succeeded();
+    assert!((error(&said) - best).abs() < 1e-3, "{said} for {best}");
+}
+
+#[test]
+fn a_text_model_learns_evaluates_and_writes() {
+    let place = Place::new();
+    // Every character has one that always follows it.
+    let text = "abcdefghijklmnopqrstuvwxyz, ";
+    let data = place.at("alphabet.txt");
+    std::fs::write(&data, text.repeat(400)).unwrap();
+    let out = place.at("model");
+    let sizes = ["--hidden", "32", "--steps", "8", "--batch", "4", "--look-every", "100", "--updates", "300"];
+    let said = run(&[&["train", "--data", path(&data), "--device", "cpu", "--out", path(&out)], &sizes[..]].concat());
+    let said = said.succeeded();
+    assert!(said.contains("best bits per character"), "{said}");
+    let best = place.at("model/best.safetensors");
+    let said = run(&["eval", path(&best)]).succeeded();
+    let bits = |line: &str| -> f64 { line.rsplit(' ').next().unwrap().parse().unwrap() };
+    let lines: Vec<&str> = said.lines().collect();
+    let [.., model, naive] = lines[..] else { panic!("{said}") };
+    assert!(bits(model) < 0.5 && bits(naive) > 2.0, "{said}");
+    let write = |rest: &[&str]| {
+        run(&[&["sample", path(&best), "--prompt", "lmn", "--length", "60"], rest].concat()).succeeded()
+    };
+    let sure = write(&["--temperature", "0"]);
+    // What it has learnt by heart.
+    assert!(text.repeat(4).contains(&format!("lmn{}", sure.trim_end_matches('\n'))), "{sure:?}");
+    assert_eq!(sure.chars().count(), 61);
+    assert_eq!(write(&["--seed", "3"]), write(&["--seed", "3"]));
+    assert_ne!(write(&["--temperature", "20", "--seed", "3"]), write(&["--temperature", "20", "--seed", "4"]));
+    assert_eq!(write(&["--temperature", "0", "--device", gpu()]), sure);
+    // Looked at from inside.
+    for look in ["flow", "gates"] {
+        let out = place.at(look);
+        let said = run(&[look, "--model", path(&best), "--steps", "12", "--out", path(&out)]).succeeded();
+        assert!(said.contains("LSTM") && !said.contains("GRU"), "{said}");
+        assert!(out.join("index.html").exists());
+    }
+}
+
+#[test]
+fn training_ends_early_where_nothing_gets_better() {
+    let place = Place::new();
+    let said =
+        place.train("model", &["--updates", "100000", "--learning-rate", "1e-30", "--patience", "2"]).succeeded();
+    assert!(said.contains("stopped after step 40"), "{said}");
+    assert_eq!(step(&place.at("model/best.safetensors")), 0);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_nothing_is_lost() {
+    let place = Place::new();
+    place.train("model", &["--updates", "5"]).succeeded();
+    let last = place.at("model/last.safetensors");
+    let before = std::fs::read(&last).unwrap();
+    let said = place.train("model", &["--updates", "5"]).failed(1);
+    assert!(said.contains("there is a model already") && said.contains("--resume"), "{said}");
+    let resume = ["train", "--resume", "--out", path(&place.at("model")).to_string().as_str()].map(str::to_string);
+    let resume: Vec<&str> = resume.iter().map(String::as_str).collect();
+    let other = place.at("other.txt");
+    std::fs::write(&other, "the sea, the open sea! the blue, the fresh. ".repeat(300)).unwrap();
+    let said = run(&[&resume[..], &["--data", path(&other)]].concat()).failed(1);
+    assert!(said.contains("other.txt") && said.contains("fingerprint"), "{said}");
+    let said = run(&[&resume[..], &["--hidden", "9"]].concat()).failed(2);
+    assert!(said.contains("--hidden") || said.contains("cannot be used"), "{said}");
+    let said = place.resume("nothing").failed(1);
+    assert!(said.contains("nothing") && said.contains("last.safetensors"), "{said}");
+    assert!(std::fs::read(&last).unwrap() == before, "the model is another");
+
+    let half = place.at("half.safetensors");
+    std::fs::write(&half, &before[..before.len() / 2]).unwrap();
+    for command in ["eval", "sample"] {
+        let said = run(&[command, path(&half)]).failed(1);
+        assert!(said.contains("half.safetensors") && said.contains("not a whole"), "{said}");
+        let said = run(&[command, path(&place.at("poem.txt"))]).failed(1);
+        assert!(said.contains("poem.txt"), "{said}");
+    }
+    let said = run(&["sample", path(&last), "--prompt", "Ω"]).failed(1);
+    assert!(said.contains('Ω') && said.contains("expected characters"), "{said}");
+    let said = run(&["sample", path(&last), "--temperature=-1"]).failed(2);
+    assert!(said.contains("at least 0"), "{said}");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/gru_long.safetensors");
+    let said = run(&["eval", fixture]).failed(1);
+    assert!(said.contains("expected a model that `wgpu-rnn train` wrote"), "{said}");
+}
