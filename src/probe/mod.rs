@@ -1,4 +1,5 @@
-//! Seeing inside: how gradients flow through the steps of a layer, and what its gates and states do.
+//! Seeing inside: how gradients flow through the steps of a layer, what its gates and states do, and warnings of what goes
+//! wrong there.
 //!
 //! ```
 //! use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
@@ -39,9 +40,11 @@
 mod flow;
 mod gates;
 mod values;
+mod watch;
 
 pub use flow::{Flow, GONE, Memory, Norms, ONE_PERCENT, Trace, Verdict, WILD};
 pub use gates::{Activity, Gates, Summary, Unit};
 pub use values::{Value, Values, values};
+pub use watch::{SATURATED, Trouble, Warning, Watch};
 
 pub use crate::kernel::moments::{HIGH, LOW};

@@ -15,7 +15,7 @@ use wgpu_rnn::{Cell, Device, DeviceKind, Precision, RnnConfig};
 use crate::report;
 use crate::results::{DeviceUsed, Results, Run};
 use crate::{say, stop};
-pub use model::{LossAt, Model, around, table};
+pub use model::{Inside, LossAt, Model, around, table};
 pub use task::{Shown, Sizes, Task};
 use train::Plan;
 

@@ -29,8 +29,12 @@ pub enum LossAt {
 pub struct Model {
     device: Device,
     config: RnnConfig,
+    shape: BatchShape,
+    precision: Precision,
     loss_at: LossAt,
     params: Parameters,
+    head: Linear,
+    embedding: Option<Embedding>,
     inputs: Inputs,
     outputs: Buffer,
     training: Pass,
@@ -143,7 +147,45 @@ impl Model {
         };
         let training = parts.pass(Mode::Train)?;
         let prediction = parts.pass(Mode::Infer)?;
-        Ok(Self { device: device.clone(), config, loss_at, params, inputs, outputs, training, prediction, optimizer })
+        let device = device.clone();
+        Ok(Self {
+            device,
+            config,
+            shape,
+            precision,
+            loss_at,
+            params,
+            head,
+            embedding,
+            inputs,
+            outputs,
+            training,
+            prediction,
+            optimizer,
+        })
+    }
+
+    /// A second training pass over the same parameters and batches, to be looked into now and then; training itself stays
+    /// as fast as it is. It overwrites gradients and changes no parameter.
+    pub fn inside(&self) -> Result<Inside> {
+        let Self { device, config, shape, precision, loss_at, params, head, embedding, inputs, outputs, .. } = self;
+        let parts = Parts {
+            device,
+            config: *config,
+            shape: *shape,
+            precision: *precision,
+            flow: true,
+            loss_at: *loss_at,
+            params,
+            head: *head,
+            embedding: *embedding,
+            inputs,
+            outputs,
+            scale: self.optimizer.scale(),
+        };
+        let pass = parts.pass(Mode::Train)?;
+        let gates = Gates::new(&pass.layer, &pass.reserve)?;
+        Ok(Inside { device: device.clone(), pass, gates })
     }
 
     pub fn parameters(&self) -> &Parameters {
@@ -288,5 +330,74 @@ impl Model {
     pub fn time_step(&self) -> Result<f64> {
         let timing = self.device.time(|recorder| self.record_step(recorder))?;
         Ok(timing.gpu_ms.unwrap_or(timing.wall_ms))
+    }
+}
+
+/// What a model does inside, on the batch that was fed.
+pub struct Inside {
+    device: Device,
+    pass: Pass,
+    gates: Gates,
+}
+
+impl Inside {
+    pub fn look(&self) -> Result<(Flow, Activity)> {
+        self.device.run(|recorder| {
+            self.pass.record_forward(recorder)?;
+            self.gates.record(recorder)?;
+            self.pass.record_backward(recorder)
+        })?;
+        Ok((Flow::read(&self.pass.layer)?, self.gates.read()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use wgpu_rnn::Cell;
+
+    /// Of one layer and of two, judged by the last step and by all: gradients are slopes of the loss.
+    #[test]
+    fn gradients_are_slopes_of_the_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let csv = folder.path().join("waves.csv");
+        let rows: String = (0..900).map(|row| format!("{}\n", (f64::from(row) * 0.3).sin())).collect();
+        std::fs::write(&csv, format!("level\n{rows}")).unwrap();
+        let text = folder.path().join("poem.txt");
+        std::fs::write(&text, "the sea, the open sea! ".repeat(2000)).unwrap();
+        let device = Device::oracle().unwrap();
+        for (series, layers, loss_at) in [
+            (true, 1, LossAt::Last),
+            (true, 2, LossAt::Last),
+            (true, 3, LossAt::All),
+            (false, 2, LossAt::Last),
+            (false, 1, LossAt::All),
+        ] {
+            let task = match series {
+                true => Task::load(Some((&csv, "level")), None),
+                false => Task::load(None, Some(&text)),
+            };
+            let task = task.unwrap().with_steps(5).unwrap();
+            let config = RnnConfig::new(Cell::Gru, task.width(), 3).layers(layers);
+            let mut model = Model::watched(&device, &task, config, loss_at, 1).unwrap();
+            task.feed(&mut model, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+            model.flow().unwrap();
+            let gradients = device.read_f64(model.params.gradients()).unwrap();
+            let values = device.read_f64(model.params.values()).unwrap();
+            let loss = |at: usize, by: f64| {
+                let mut moved = values.clone();
+                moved[at] += by;
+                device.write_f64(model.params.values(), &moved).unwrap();
+                model.validation_loss().unwrap()
+            };
+            for entry in model.params.entries() {
+                let at = entry.offset + entry.len() / 2;
+                let slope = (loss(at, 1e-5) - loss(at, -1e-5)) / 2e-5;
+                let (got, what) = (gradients[at], format!("{} of {layers} layers, {loss_at:?}", entry.name));
+                assert!((got - slope).abs() < 1e-8 + 1e-6 * slope.abs(), "{what}: {got} for {slope}");
+            }
+        }
     }
 }

@@ -8,10 +8,11 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use wgpu_rnn::probe::{Warning, Watch};
 use wgpu_rnn::{Cell, DeviceKind, Error, Precision, RnnConfig};
 
 use super::about::{About, Data, KEY, Rule, Saved, load};
-use crate::compare::{Model, Sizes, Task};
+use crate::compare::{Inside, Model, Sizes, Task};
 use crate::report;
 use crate::results::Point;
 use crate::{say, stop};
@@ -38,6 +39,9 @@ pub struct Args {
     /// Go on from `last.safetensors` in the folder, on the same data, as if training had never stopped.
     #[arg(long, conflicts_with = "New")]
     resume: bool,
+    /// Do not look inside the model for gradients that vanish, gates that are saturated and the like.
+    #[arg(long)]
+    no_warnings: bool,
     #[command(flatten)]
     new: New,
 }
@@ -155,8 +159,9 @@ pub fn run(args: &Args) -> Result<()> {
     let count = report::count(model.parameters().count() as u64);
     let layers = if config.layers == 1 { String::new() } else { format!("{} layers of ", config.layers) };
     say(format_args!("model: {layers}{} H={}, {count} parameters", config.cell.title(), config.hidden))?;
-    let bar = Bar::new(&about);
-    Training { task, model, about, rng, out: &args.out, bar, began: Instant::now(), first: None }.run()
+    let inside = (!args.no_warnings).then(|| model.inside()).transpose()?;
+    let (bar, watch) = (Bar::new(&about), Watch::new());
+    Training { task, model, about, rng, out: &args.out, bar, began: Instant::now(), first: None, inside, watch }.run()
 }
 
 /// A training on its way.
@@ -170,6 +175,9 @@ struct Training<'a> {
     began: Instant,
     /// The update that it began at, this time.
     first: Option<usize>,
+    /// What looks inside.
+    inside: Option<Inside>,
+    watch: Watch,
 }
 
 impl Training<'_> {
@@ -211,6 +219,13 @@ impl Training<'_> {
             }
             _ => self.model.checked_loss()?,
         };
+        // Of the batch that was trained on last, which validation replaces.
+        if let Some(inside) = &self.inside {
+            let (flow, activity) = inside.look()?;
+            for warning in self.watch.look(step as u64, &flow, &activity) {
+                self.bar.warn(&warning)?;
+            }
+        }
         let validation_error = self.task.validate(&mut self.model)?;
         if !(loss.is_finite() && validation_error.is_finite()) {
             let what = "the loss or the validation error".to_string();
@@ -291,6 +306,16 @@ impl Bar {
             None => say(format_args!(
                 "step {step}: loss {train_loss:.4}, validation {validation_error:.4} {unit}, {speed:.0} sequences/s"
             )),
+        }
+    }
+
+    fn warn(&self, warning: &Warning) -> std::io::Result<()> {
+        match &self.bar {
+            Some(bar) => {
+                bar.println(format!("warning: {warning}"));
+                Ok(())
+            }
+            None => say(format_args!("warning: {warning}")),
         }
     }
 

@@ -224,6 +224,24 @@ fn training_ends_early_where_nothing_gets_better() {
 }
 
 #[test]
+fn what_goes_wrong_inside_is_said_once() {
+    let place = Place::new();
+    let (data, out) = (place.at("waves.csv"), place.at("model"));
+    let long = ["--data", path(&data), "--column", "level", "--cell", "rnn_tanh", "--steps", "200", "--hidden", "4"];
+    let short = ["--updates", "4", "--look-every", "1", "--batch", "8", "--device", "cpu", "--out", path(&out)];
+    let said = run(&[&["train"], &long[..], &short].concat()).succeeded();
+    let warnings: Vec<&str> = said.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let [warning] = warnings[..] else { panic!("{said}") };
+    assert!(warning.starts_with("warning: step 0, layer 0: gradients vanish") && warning.contains("try"), "{warning}");
+    let again = place.at("again");
+    let quiet = ["--updates", "4", "--look-every", "1", "--batch", "8", "--device", "cpu", "--out", path(&again)];
+    let said = run(&[&["train", "--no-warnings"], &long[..], &quiet].concat()).succeeded();
+    assert!(!said.contains("warning"), "{said}");
+    // Looking changes nothing.
+    same(&out.join("last.safetensors"), &again.join("last.safetensors"));
+}
+
+#[test]
 fn what_does_not_fit_is_refused_and_nothing_is_lost() {
     let place = Place::new();
     place.train("model", &["--updates", "5"]).succeeded();

@@ -1,0 +1,190 @@
+//! Warnings while training: what goes wrong inside, once each, and what one would try.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use super::flow::{Flow, Memory, Verdict};
+use super::gates::Activity;
+use crate::cell::ValueKind;
+
+/// A gate that is near an end of its range for this share of all units, steps and sequences is saturated.
+pub const SATURATED: f64 = 0.9;
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trouble {
+    /// Gradients of the state vanish on their way to the first step.
+    Vanishing {
+        /// What is left of them, as a share of those at the last.
+        left: f64,
+        /// Steps that they pass.
+        steps: usize,
+    },
+    /// Gradients of the state grow beyond bounds on their way to the first step, or are not finite.
+    Exploding {
+        /// How many times they grow.
+        grown: f64,
+        /// Steps that they pass.
+        steps: usize,
+    },
+    /// A gate or candidate is nearly always at an end of its range, where its gradient is zero.
+    Saturated {
+        /// Which.
+        value: &'static str,
+        /// The share of units, steps and sequences.
+        share: f64,
+    },
+    /// Units whose state is near zero at every step of every sequence.
+    Dead {
+        /// How many.
+        units: usize,
+        /// Of so many.
+        of: usize,
+    },
+    /// A value that is not finite.
+    NonFinite {
+        /// Which.
+        value: &'static str,
+    },
+}
+
+/// Something that is wrong in one layer and direction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Warning {
+    /// The training step.
+    pub step: u64,
+    /// The layer.
+    pub layer: usize,
+    /// The direction.
+    pub direction: usize,
+    /// What it is.
+    pub trouble: Trouble,
+}
+
+/// What was warned of, so that each is said once.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    said: HashSet<(usize, usize, &'static str)>,
+}
+
+impl Watch {
+    /// Nothing was said yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is wrong at this training step and was not said before, by layer and direction.
+    pub fn look(&mut self, step: u64, flow: &Flow, activity: &Activity) -> Vec<Warning> {
+        let mut found = Vec::new();
+        for layer in 0..flow.layers() {
+            for direction in 0..flow.directions() {
+                let of_flow = flow_trouble(flow.trace(layer, direction).state());
+                let all = of_flow.into_iter().chain(gate_troubles(activity, layer, direction));
+                found.extend(all.map(|trouble| Warning { step, layer, direction, trouble }));
+            }
+        }
+        found.retain(|warning| self.said.insert((warning.layer, warning.direction, warning.trouble.key())));
+        found
+    }
+}
+
+fn flow_trouble(norms: &[f64]) -> Option<Trouble> {
+    let steps = norms.len().saturating_sub(1);
+    let ratio = norms.last()? / norms.first()?;
+    match Memory::of(norms).verdict {
+        Verdict::Steady => None,
+        // Where nothing comes from the last step nothing can vanish.
+        Verdict::Vanishing if norms[0] == 0.0 => None,
+        Verdict::Vanishing => Some(Trouble::Vanishing { left: ratio, steps }),
+        Verdict::Exploding => Some(Trouble::Exploding { grown: ratio, steps }),
+    }
+}
+
+fn gate_troubles(activity: &Activity, layer: usize, direction: usize) -> Vec<Trouble> {
+    let mut found = Vec::new();
+    for value in activity.values() {
+        let Some(all) = activity.summary(layer, direction, value) else { continue };
+        if !(all.mean.is_finite() && all.spread.is_finite()) {
+            found.push(Trouble::NonFinite { value: value.name });
+            continue;
+        }
+        let ends = match value.kind {
+            ValueKind::Gate | ValueKind::Keep => all.near_zero + all.near_one,
+            ValueKind::Squashed => all.near_minus_one + all.near_one,
+            ValueKind::Free => 0.0,
+        };
+        if ends > SATURATED {
+            found.push(Trouble::Saturated { value: value.name, share: ends });
+        }
+        if value.name == "h" && all.always_zero > 0 {
+            found.push(Trouble::Dead { units: all.always_zero, of: all.units });
+        }
+    }
+    found
+}
+
+impl Trouble {
+    /// What makes it the same as another.
+    fn key(&self) -> &'static str {
+        match self {
+            Self::Vanishing { .. } => "vanishing",
+            Self::Exploding { .. } => "exploding",
+            Self::Saturated { value, .. } => value,
+            Self::Dead { .. } => "dead",
+            Self::NonFinite { .. } => "not finite",
+        }
+    }
+
+    /// What one would try.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Vanishing { .. } => {
+                "what is further back can't be learnt: try an LSTM or a GRU, a forget bias of 1, shorter sequences, or a loss \
+                 at every step"
+            }
+            Self::Exploding { .. } => {
+                "try a smaller learning rate, a smaller clip norm, or orthogonal recurrent weights"
+            }
+            Self::Saturated { .. } => {
+                "its gradient is nearly zero there: try a smaller learning rate, smaller initial weights, or inputs that are \
+                 standardised"
+            }
+            Self::Dead { .. } => {
+                "they learn nothing: try other initial weights, a smaller learning rate, or fewer units"
+            }
+            Self::NonFinite { .. } => {
+                "try a smaller learning rate, a smaller clip norm, or look for such values in the data"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vanishing { left, steps } => {
+                write!(f, "gradients vanish: {left:.1e} of them is left {steps} steps back")
+            }
+            Self::Exploding { grown, steps } if grown.is_finite() => {
+                write!(f, "gradients explode: they are {grown:.1e} times as large {steps} steps back")
+            }
+            Self::Exploding { steps, .. } => write!(f, "gradients explode: they are not finite {steps} steps back"),
+            Self::Saturated { value, share } => {
+                write!(f, "{value} is saturated: {:.0} % of its values are at an end of its range", share * 100.0)
+            }
+            Self::Dead { units, of } => write!(f, "{units} of {of} units are dead: near zero at every step"),
+            Self::NonFinite { value } => write!(f, "{value} is not finite"),
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, layer, direction, trouble } = self;
+        write!(f, "step {step}, layer {layer}")?;
+        if *direction > 0 {
+            write!(f, " backwards")?;
+        }
+        write!(f, ": {trouble}; {}", trouble.advice())
+    }
+}

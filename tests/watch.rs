@@ -1,0 +1,124 @@
+//! Warnings: each trouble is found where it is, said once, and not where all is well.
+
+mod common;
+
+use common::{Layer, devices};
+use wgpu_rnn::plan::Mode;
+use wgpu_rnn::probe::{Flow, Gates, Trouble, Warning, Watch};
+use wgpu_rnn::{Cell, Device, RnnConfig};
+
+/// What is warned of at step 7, and at step 8.
+fn warned(device: &Device, mut layer: Layer) -> [Vec<Warning>; 2] {
+    layer.flow = true;
+    let running = layer.bind(device, Mode::Train).expect("a layer");
+    let gates = Gates::new(&running.bound, &running.reserve).expect("gates");
+    device
+        .run(|recorder| {
+            running.bound.forward.record(recorder)?;
+            gates.record(recorder)?;
+            running.bound.backward.record(recorder)
+        })
+        .expect("a run");
+    let (flow, activity) = (Flow::read(&running.bound).expect("norms"), gates.read().expect("a read"));
+    let mut watch = Watch::new();
+    [7, 8].map(|step| watch.look(step, &flow, &activity))
+}
+
+fn layer(cell: Cell, steps: usize) -> Layer {
+    Layer::random(RnnConfig::new(cell, 2, 6), steps, 3, 5).without(&["dy", "h0", "c0"])
+}
+
+/// With one of its tensors as it is given.
+fn with(mut layer: Layer, name: &str, value: impl Fn(usize) -> f64) -> Layer {
+    let values = layer.given.get_mut(name).expect("a tensor");
+    values.iter_mut().enumerate().for_each(|(index, to)| *to = value(index));
+    layer
+}
+
+#[track_caller]
+fn only(device: &Device, layer: Layer, expected: impl Fn(Trouble) -> bool, words: &[&str]) {
+    let what = format!("{} on {device:?}", layer.describe());
+    let [first, second] = warned(device, layer);
+    assert_eq!(first.len(), 1, "{what}: {first:?}");
+    assert!(expected(first[0].trouble), "{what}: {first:?}");
+    assert_eq!((first[0].step, first[0].layer, first[0].direction), (7, 0, 0));
+    let said = first[0].to_string();
+    assert!(said.starts_with("step 7, layer 0: ") && words.iter().all(|word| said.contains(word)), "{said}");
+    assert!(second.is_empty(), "{what} said again: {second:?}");
+}
+
+#[test]
+fn all_is_well_is_no_warning() {
+    for device in devices() {
+        for &cell in Cell::ALL.iter().filter(|&&cell| cell != Cell::RnnRelu) {
+            let [first, second] = warned(&device, layer(cell, 4));
+            assert!(first.is_empty() && second.is_empty(), "{cell}: {first:?}");
+        }
+    }
+}
+
+#[test]
+fn gradients_that_vanish_are_found() {
+    for device in devices() {
+        let small = layer(Cell::RnnTanh, 30).scaled("weight_hh", 0.3);
+        let vanishing = |trouble| matches!(trouble, Trouble::Vanishing { left, steps: 29 } if left < 1e-3);
+        only(&device, small, vanishing, &["gradients vanish", "29 steps back", "try an LSTM"]);
+    }
+}
+
+#[test]
+fn gradients_that_explode_are_found() {
+    for device in devices() {
+        // The identity, and more: states stay small because the input does.
+        let large = with(layer(Cell::RnnRelu, 20), "weight_hh_l0", |index| if index % 7 == 0 { 2.0 } else { 0.0 });
+        let large = with(with(large, "bias_ih_l0", |_| 1.0), "x", |_| 0.0);
+        let exploding = |trouble| matches!(trouble, Trouble::Exploding { grown, .. } if grown > 1e2);
+        only(&device, large, exploding, &["gradients explode", "smaller learning rate"]);
+    }
+}
+
+#[test]
+fn gates_at_their_ends_are_found() {
+    for device in devices() {
+        // The forget gates, second of four blocks of six.
+        let open = with(layer(Cell::Lstm, 4), "bias_ih_l0", |index| if index / 6 == 1 { 20.0 } else { 0.0 });
+        let saturated = |trouble| matches!(trouble, Trouble::Saturated { value: "f", share } if share > 0.99);
+        only(&device, open, saturated, &["f is saturated", "100 %", "try a smaller learning rate"]);
+    }
+}
+
+#[test]
+fn dead_units_are_found() {
+    for device in devices() {
+        let dead = with(layer(Cell::RnnRelu, 3), "bias_ih_l0", |index| if index < 2 { -90.0 } else { 3.0 });
+        let dead = dead.scaled("weight_hh", 0.5);
+        let two = |trouble| trouble == Trouble::Dead { units: 2, of: 6 };
+        only(&device, dead, two, &["2 of 6 units are dead", "other initial weights"]);
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_found() {
+    for device in devices() {
+        let broken = with(layer(Cell::Gru, 4), "weight_ih_l0", |_| f64::NAN);
+        let [first, second] = warned(&device, broken);
+        let said: Vec<String> = first.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|said| said.contains("is not finite")), "{said:?} on {device:?}");
+        assert!(said.iter().any(|said| said.contains("gradients explode: they are not finite")), "{said:?}");
+        assert!(second.is_empty());
+    }
+}
+
+/// Each layer and direction is told apart.
+#[test]
+fn the_layer_and_direction_are_said() {
+    let device = Device::cpu().expect("CPU");
+    let config = RnnConfig::new(Cell::Gru, 2, 6).layers(2).bidirectional(true);
+    let layer = Layer::random(config, 4, 3, 5).without(&["dy", "h0"]);
+    // Reset gates, the first of three blocks, of the second layer backwards.
+    let layer = with(layer, "bias_hh_l1_reverse", |index| if index < 6 { -20.0 } else { 0.0 });
+    let [first, _] = warned(&device, layer);
+    let [warning] = first[..] else { panic!("{first:?}") };
+    assert_eq!((warning.layer, warning.direction), (1, 1));
+    assert!(warning.to_string().starts_with("step 7, layer 1 backwards: r is saturated"), "{warning}");
+}
