@@ -4,9 +4,10 @@
 mod common;
 
 use common::{GRADIENT_BOUND, Layer, Tensors, assert_same_bits, devices, half_devices, relative_error, small_bindings};
-use wgpu_rnn::nn::rnn::{Options, Rnn};
+use wgpu_rnn::nn::rnn::{Options, Rnn, tensors};
+use wgpu_rnn::nn::{Init, Layer as InitLayer, Parameters};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::probe::{Flow, Verdict};
+use wgpu_rnn::probe::{Flow, Memory, Verdict};
 use wgpu_rnn::{BatchShape, Cell, Device, Error, RnnConfig};
 
 fn seen(mut layer: Layer) -> Layer {
@@ -126,6 +127,34 @@ fn what_comes_directly_is_the_product_of_gates() {
                 assert!((direct - want).abs() <= 1e-4 * want, "{cell} on {device:?}: {direct} for {want}, {back} back");
             }
         }
+    }
+}
+
+/// At initialisation with a forget bias of 1 the gradient of an LSTM's c follows the product of its forget gates: for some
+/// steps most of it comes that way, and a step back multiplies both by nearly the same. Then what passes through `weight_hh`,
+/// which is small but adds up, takes over. A plain RNN has no such way.
+#[test]
+fn at_first_the_flow_of_an_lstm_follows_its_forget_gates() {
+    let device = Device::cpu().expect("CPU");
+    let (steps, batch, hidden) = (60, 16, 64);
+    for seed in 1..=3 {
+        let config = RnnConfig::new(Cell::Lstm, 8, hidden);
+        let mut layer = seen(Layer::random(config, steps, batch, seed)).without(&["dy", "h0", "c0", "dcn"]);
+        let params = Parameters::new(&device, tensors(&config, "")).expect("parameters");
+        let init = Init { forget_bias: Some(1.0), ..Init::new(seed) };
+        init.apply(&params, "", InitLayer::Rnn(&config)).expect("weights");
+        for (name, _) in tensors(&config, "") {
+            let values = device.read_f64(&params.value(&name).expect("a tensor")).expect("a read");
+            layer.given.insert(name, values);
+        }
+        let trace = flow(&device, &layer).trace(0, 0);
+        let mostly = trace.direct_share().iter().take_while(|share| share.is_some_and(|share| share > 0.5)).count();
+        let factor = |norms: &[f64]| Memory::of(&norms[..8]).decay.expect("a factor");
+        let (whole, product) = (factor(&trace.c), factor(&trace.direct));
+        assert!(mostly >= 8, "seed {seed}: mostly direct for {mostly} steps");
+        assert!((whole / product - 1.0).abs() < 0.1, "seed {seed}: {whole} a step, of which directly {product}");
+        // The product of gates around σ(1).
+        assert!((product - 0.731).abs() < 0.05, "seed {seed}: {product}");
     }
 }
 

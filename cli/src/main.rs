@@ -121,5 +121,6 @@ fn size(text: &str) -> Result<usize, String> {
 
 /// What was typed to get here.
 fn command_line() -> String {
-    std::iter::once("wgpu-rnn".to_string()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    std::iter::once("wgpu-rnn".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }

@@ -188,10 +188,11 @@ fn pieces<'a>(
     Ok(all)
 }
 
-/// Puts `bytes` at `path` in one step, and on the disk before it takes the place of what was there.
+/// Puts `bytes` at `path` in one step, and on the disk before it takes the place of what was there. What a process that was
+/// killed left of an attempt is written over.
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.part", std::process::id()));
+    name.push(".part");
     let part = path.with_file_name(name);
     let written = std::fs::File::create(&part).and_then(|mut file| {
         file.write_all(bytes)?;

@@ -39,8 +39,8 @@ pub struct Flow {
     norms: Vec<f64>,
 }
 
-/// Norms over units and sequences, by steps back from each sequence's last one: element 0 is the state after the last
-/// step, element k that k steps before.
+/// Norms over units, the root of their mean square over the sequences that are so long, by steps back from each sequence's
+/// last one: element 0 is the state after the last step, element k that k steps before.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
     /// `‖∂L/∂h‖`.
@@ -60,6 +60,8 @@ pub enum Verdict {
     Steady,
     /// It has grown by more than [`WILD`], or is not finite.
     Exploding,
+    /// There is none at any step.
+    Nothing,
 }
 
 /// How long gradients last.
@@ -136,7 +138,8 @@ impl Flow {
             if all.is_empty() {
                 break;
             }
-            let over = |of: fn(&Norms) -> f64| all.iter().map(of).fold(0.0, f64::hypot);
+            let count = (all.len() as f64).sqrt();
+            let over = |of: fn(&Norms) -> f64| all.iter().map(of).fold(0.0, f64::hypot) / count;
             trace.h.push(over(|norms| norms.h));
             if self.width == 3 {
                 trace.c.push(over(|norms| norms.c.unwrap_or(0.0)));
@@ -158,17 +161,23 @@ impl Trace {
         Memory::of(self.state())
     }
 
-    /// What comes directly as a share of the gradient of the state; none where that is zero. Above 1 where the rest
-    /// takes some of it away.
+    /// What comes directly as a share of the gradient of the state; none where one of them is too small for `f32` to hold its
+    /// digits, and where there is no gradient. Above 1 where the rest takes some of it away.
     pub fn direct_share(&self) -> Vec<Option<f64>> {
-        let share = |(direct, all): (&f64, &f64)| (*all > 0.0).then(|| direct / all);
+        let normal = |norm: f64| norm >= f64::from(f32::MIN_POSITIVE);
+        let share =
+            |(direct, all): (&f64, &f64)| (normal(*all) && (normal(*direct) || *direct == 0.0)).then(|| direct / all);
         self.direct.iter().zip(self.state()).map(share).collect()
     }
 }
 
 impl Memory {
-    /// Of norms by steps back from the last step.
+    /// Of norms by steps back from the last step, or from the first at which there is a gradient.
     pub fn of(norms: &[f64]) -> Self {
+        let Some(begin) = norms.iter().position(|norm| *norm != 0.0) else {
+            return Self { decay: None, one_e: None, one_percent: None, verdict: Verdict::Nothing };
+        };
+        let norms = &norms[begin..];
         let (first, last) = (norms.first().copied().unwrap_or(0.0), norms.last().copied().unwrap_or(0.0));
         let below = |share: f64| norms.iter().position(|norm| *norm < share * first);
         let verdict = match norms.iter().all(|norm| norm.is_finite()) {
@@ -199,6 +208,7 @@ impl std::fmt::Display for Verdict {
             Self::Vanishing => "vanishing",
             Self::Steady => "steady",
             Self::Exploding => "exploding",
+            Self::Nothing => "no gradient",
         })
     }
 }
@@ -226,8 +236,13 @@ mod tests {
         assert_eq!(Memory::of(&grown[..2]).verdict, Verdict::Steady);
         assert_eq!(Memory::of(&[1.0, f64::NAN]).verdict, Verdict::Exploding);
         assert_eq!(Memory::of(&[1.0, 0.0]).verdict, Verdict::Vanishing);
-        let nothing = Memory::of(&[]);
-        assert_eq!((nothing.verdict, nothing.decay), (Verdict::Vanishing, None));
+        for nothing in [&[][..], &[0.0, 0.0]] {
+            let nothing = Memory::of(nothing);
+            assert_eq!((nothing.verdict, nothing.decay), (Verdict::Nothing, None));
+        }
+        // What begins before the last step is judged from there.
+        let late = Memory::of(&[0.0, 0.0, 1.0, 0.3]);
+        assert_eq!((late.verdict, late.one_e), (Verdict::Steady, Some(1)));
     }
 
     #[test]
@@ -241,6 +256,8 @@ mod tests {
     fn shares_are_of_the_state_that_remembers() {
         let trace = Trace { h: vec![4.0, 2.0], c: vec![2.0, 0.0], direct: vec![1.0, 0.0] };
         assert_eq!(trace.direct_share(), [Some(0.5), None]);
+        let small = Trace { h: vec![1e-40, 1e-3, 1e-3], c: Vec::new(), direct: vec![1e-40, 1e-40, 0.0] };
+        assert_eq!(small.direct_share(), [None, None, Some(0.0)]);
         let trace = Trace { c: Vec::new(), ..trace };
         assert_eq!(trace.direct_share(), [Some(0.25), Some(0.0)]);
     }

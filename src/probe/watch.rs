@@ -1,6 +1,6 @@
 //! Warnings while training: what goes wrong inside, once each, and what one would try.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::flow::{Flow, Memory, Verdict};
@@ -19,6 +19,8 @@ pub enum Trouble {
         left: f64,
         /// Steps that they pass.
         steps: usize,
+        /// Whether the cell has a gate that keeps its state.
+        gated: bool,
     },
     /// Gradients of the state grow beyond bounds on their way to the first step, or are not finite.
     Exploding {
@@ -34,8 +36,15 @@ pub enum Trouble {
         /// The share of units, steps and sequences.
         share: f64,
     },
-    /// Units whose state is near zero at every step of every sequence.
+    /// Units without bounds whose state is near zero at every step of every sequence: rectifiers that are shut.
     Dead {
+        /// How many.
+        units: usize,
+        /// Of so many.
+        of: usize,
+    },
+    /// Units within −1..1 whose state is near zero at every step of every sequence.
+    Idle {
         /// How many.
         units: usize,
         /// Of so many.
@@ -64,7 +73,7 @@ pub struct Warning {
 /// What was warned of, so that each is said once.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
-    said: HashSet<(usize, usize, &'static str)>,
+    said: BTreeSet<String>,
 }
 
 impl Watch {
@@ -73,29 +82,39 @@ impl Watch {
         Self::default()
     }
 
+    /// That this was said before, as [`said`](Self::said) had it.
+    pub fn resume(said: impl IntoIterator<Item = String>) -> Self {
+        Self { said: said.into_iter().collect() }
+    }
+
+    /// What was said, for a checkpoint.
+    pub fn said(&self) -> impl Iterator<Item = &str> {
+        self.said.iter().map(String::as_str)
+    }
+
     /// What is wrong at this training step and was not said before, by layer and direction.
     pub fn look(&mut self, step: u64, flow: &Flow, activity: &Activity) -> Vec<Warning> {
         let mut found = Vec::new();
         for layer in 0..flow.layers() {
             for direction in 0..flow.directions() {
-                let of_flow = flow_trouble(flow.trace(layer, direction).state());
+                let gated = activity.values().iter().any(|value| value.kind == ValueKind::Keep);
+                let of_flow = flow_trouble(flow.trace(layer, direction).state(), gated);
                 let all = of_flow.into_iter().chain(gate_troubles(activity, layer, direction));
                 found.extend(all.map(|trouble| Warning { step, layer, direction, trouble }));
             }
         }
-        found.retain(|warning| self.said.insert((warning.layer, warning.direction, warning.trouble.key())));
+        found.retain(|warning| self.said.insert(warning.key()));
         found
     }
 }
 
-fn flow_trouble(norms: &[f64]) -> Option<Trouble> {
-    let steps = norms.len().saturating_sub(1);
-    let ratio = norms.last()? / norms.first()?;
+fn flow_trouble(norms: &[f64], gated: bool) -> Option<Trouble> {
+    let begin = norms.iter().position(|norm| *norm != 0.0)?;
+    let steps = norms.len() - 1 - begin;
+    let ratio = norms.last()? / norms[begin];
     match Memory::of(norms).verdict {
-        Verdict::Steady => None,
-        // Where nothing comes from the last step nothing can vanish.
-        Verdict::Vanishing if norms[0] == 0.0 => None,
-        Verdict::Vanishing => Some(Trouble::Vanishing { left: ratio, steps }),
+        Verdict::Steady | Verdict::Nothing => None,
+        Verdict::Vanishing => Some(Trouble::Vanishing { left: ratio, steps, gated }),
         Verdict::Exploding => Some(Trouble::Exploding { grown: ratio, steps }),
     }
 }
@@ -116,8 +135,11 @@ fn gate_troubles(activity: &Activity, layer: usize, direction: usize) -> Vec<Tro
         if ends > SATURATED {
             found.push(Trouble::Saturated { value: value.name, share: ends });
         }
-        if value.name == "h" && all.always_zero > 0 {
-            found.push(Trouble::Dead { units: all.always_zero, of: all.units });
+        let (units, of) = (all.always_zero, all.units);
+        match value.kind {
+            ValueKind::Free if value.name == "h" && units > 0 => found.push(Trouble::Dead { units, of }),
+            ValueKind::Squashed if value.name == "h" && units > 0 => found.push(Trouble::Idle { units, of }),
+            _ => {}
         }
     }
     found
@@ -131,6 +153,7 @@ impl Trouble {
             Self::Exploding { .. } => "exploding",
             Self::Saturated { value, .. } => value,
             Self::Dead { .. } => "dead",
+            Self::Idle { .. } => "idle",
             Self::NonFinite { .. } => "not finite",
         }
     }
@@ -138,9 +161,12 @@ impl Trouble {
     /// What one would try.
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::Vanishing { .. } => {
-                "what is further back can't be learnt: try an LSTM or a GRU, a forget bias of 1, shorter sequences, or a loss \
-                 at every step"
+            Self::Vanishing { gated: false, .. } => {
+                "what is further back can't be learnt: try an LSTM or a GRU, shorter sequences, or a loss at every step"
+            }
+            Self::Vanishing { gated: true, .. } => {
+                "what is further back can't be learnt: try a larger bias of the gate that keeps the state, shorter sequences, \
+                 or a loss at every step"
             }
             Self::Exploding { .. } => {
                 "try a smaller learning rate, a smaller clip norm, or orthogonal recurrent weights"
@@ -152,6 +178,7 @@ impl Trouble {
             Self::Dead { .. } => {
                 "they learn nothing: try other initial weights, a smaller learning rate, or fewer units"
             }
+            Self::Idle { .. } => "their output hardly matters: try fewer units",
             Self::NonFinite { .. } => {
                 "try a smaller learning rate, a smaller clip norm, or look for such values in the data"
             }
@@ -162,7 +189,7 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Vanishing { left, steps } => {
+            Self::Vanishing { left, steps, .. } => {
                 write!(f, "gradients vanish: {left:.1e} of them is left {steps} steps back")
             }
             Self::Exploding { grown, steps } if grown.is_finite() => {
@@ -173,8 +200,16 @@ impl fmt::Display for Trouble {
                 write!(f, "{value} is saturated: {:.0} % of its values are at an end of its range", share * 100.0)
             }
             Self::Dead { units, of } => write!(f, "{units} of {of} units are dead: near zero at every step"),
+            Self::Idle { units, of } => write!(f, "{units} of {of} units are idle: near zero at every step"),
             Self::NonFinite { value } => write!(f, "{value} is not finite"),
         }
+    }
+}
+
+impl Warning {
+    /// What makes it the same as another.
+    fn key(&self) -> String {
+        format!("{}/{}/{}", self.layer, self.direction, self.trouble.key())
     }
 }
 

@@ -187,14 +187,14 @@ impl Task {
                     true => format!(
                         "the temperature {} hours ahead from the last {} hours of {} inputs",
                         SERIES.horizon,
-                        SERIES.steps,
+                        task.steps(),
                         task.inputs()
                     ),
                     false => format!(
                         "{} {} rows ahead from the last {} rows of {} inputs",
                         self.target(),
                         SERIES.horizon,
-                        SERIES.steps,
+                        task.steps(),
                         task.inputs()
                     ),
                 },

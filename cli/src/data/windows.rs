@@ -91,9 +91,10 @@ impl Task {
         Ok(task)
     }
 
-    /// The same series in windows of `steps` rows.
+    /// The same series, standardised as it is, in windows of `steps` rows.
     pub fn with_steps(&self, steps: usize) -> Result<Self> {
-        Self::new(self.series.clone(), Shape { steps, ..self.shape })
+        let other = Self::new(self.series.clone(), Shape { steps, ..self.shape })?;
+        Ok(other.with_moments(self.mean.clone(), self.std.clone(), self.scale))
     }
 
     /// With the moments and the scale of a task that a network was trained on.
@@ -238,6 +239,15 @@ mod tests {
             measured: vec![true; rows],
             notes: Vec::new(),
         }
+    }
+
+    #[test]
+    fn other_lengths_are_standardised_alike() {
+        let (mean, std) = (vec![3.0, 4.0, 5.0], vec![7.0, 8.0, 9.0]);
+        let task = Task::new(series(100), SHAPE).unwrap().with_moments(mean.clone(), std.clone(), 11.0);
+        let other = task.with_steps(SHAPE.steps + 5).unwrap();
+        assert_eq!((other.mean, other.std, other.scale), (mean, std, 11.0));
+        assert_eq!(other.shape.steps, SHAPE.steps + 5);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use crate::{report, say, stop};
 pub struct Args {
     #[command(flatten)]
     nets: Nets,
-    /// Steps of the sequences that gradients flow through.
-    #[arg(long, value_delimiter = ',', value_parser = crate::size, default_value = "10,32,100,316,1000")]
+    /// Steps of the sequences that gradients flow through [default: those of 10, 32, 100, 316 and 1000 that fit the data]
+    #[arg(long, value_delimiter = ',', value_parser = crate::size)]
     steps: Vec<usize>,
     /// The steps whose outputs the loss is of.
     #[arg(long, value_enum, default_value = "last")]
@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let nets = &args.nets;
     let saved = nets.saved()?;
     let task = nets.task(saved.as_ref())?;
-    let lengths = args.steps.iter().map(|&steps| task.with_steps(steps)).collect::<anyhow::Result<Vec<Task>>>()?;
+    let lengths = lengths(args, &task)?;
     let device = nets.open(&task)?;
     let mut looks = Vec::new();
     for net in nets.weights(&device, &task, saved.as_ref())? {
@@ -49,7 +49,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         date: today()?,
         command: crate::command_line(),
         device: crate::describe(&device),
-        data: task.describe(),
+        data: {
+            let steps = lengths.iter().map(|task| task.steps().to_string()).collect::<Vec<_>>().join(", ");
+            format!("{}; gradients flow through {steps} steps", task.describe())
+        },
         loss: match args.loss {
             LossAt::Last => "of the last step's output",
             LossAt::All => "of every step's output",
@@ -59,4 +62,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     say(page.table())?;
     stop::hold(|| page.write(&args.out))?;
     Ok(say(format_args!("report: {}", args.out.join("index.html").display()))?)
+}
+
+/// The usual lengths of sequences.
+const STEPS: [usize; 5] = [10, 32, 100, 316, 1000];
+
+/// The data in sequences of every length that was asked for, or of the usual ones that fit.
+fn lengths(args: &Args, task: &Task) -> anyhow::Result<Vec<Task>> {
+    if !args.steps.is_empty() {
+        return args.steps.iter().map(|&steps| task.with_steps(steps)).collect();
+    }
+    let (fitting, others): (Vec<_>, Vec<_>) =
+        STEPS.into_iter().map(|steps| (steps, task.with_steps(steps))).partition(|(_, task)| task.is_ok());
+    if fitting.is_empty() {
+        return others.into_iter().map(|(_, task)| task).collect();
+    }
+    if !others.is_empty() {
+        let others: Vec<_> = others.iter().map(|(steps, _)| steps.to_string()).collect();
+        say(format_args!("left out, since the data are too few for them: {} steps", others.join(", ")))?;
+    }
+    fitting.into_iter().map(|(_, task)| task).collect()
 }

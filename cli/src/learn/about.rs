@@ -85,6 +85,9 @@ pub struct State {
     drawn: String,
     /// The update after which was last validated.
     pub looked: Option<usize>,
+    /// What was warned of.
+    #[serde(default)]
+    pub said: Vec<String>,
     /// The best validation error and the update after which it was found.
     pub best: Option<(f64, usize)>,
     /// Validations since.
@@ -189,6 +192,9 @@ impl Saved {
         let Some(path) = data else { return self.same_task(None) };
         if let Some(symbols) = &net.symbols {
             return Task::load_text(path, known.sizes(), Some(symbols));
+        }
+        if known.column.is_none() {
+            bail!("{}: it is a model of the bundled weather, which reads no other file", self.path.display());
         }
         let Task::Series(task) = load(Some(path), known.column.as_deref(), known.sizes())? else {
             bail!("{}: expected a series, got a text", path.display());

@@ -6,7 +6,7 @@ use wgpu_rnn::DeviceKind;
 
 use super::Saved;
 use crate::compare::Model;
-use crate::{say, stop};
+use crate::say;
 
 /// Arguments of `eval`.
 #[derive(clap::Args)]
@@ -25,7 +25,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let saved = Saved::open(&args.model)?;
     let task = saved.task(args.data.as_deref())?;
     let device = crate::open(args.device)?;
-    stop::listen()?;
     say(format_args!("device: {}", crate::describe(&device)))?;
     say(format_args!("data: {}", task.describe()))?;
     let about = &saved.about;

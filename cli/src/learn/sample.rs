@@ -16,16 +16,15 @@ use wgpu_rnn::{BatchShape, Buffer, Device, DeviceKind};
 
 use super::Saved;
 use crate::compare::{around, table};
-use crate::stop;
 
 /// Arguments of `sample`.
 #[derive(clap::Args)]
 pub struct Args {
     /// A model of a text that `train` wrote.
     model: PathBuf,
-    /// What the model reads before it writes.
-    #[arg(long, default_value = "\n")]
-    prompt: String,
+    /// What the model reads before it writes [default: a line's end, or else its most frequent character]
+    #[arg(long)]
+    prompt: Option<String>,
     /// Characters to write.
     #[arg(long, default_value_t = 500)]
     length: usize,
@@ -54,7 +53,9 @@ pub fn run(args: &Args) -> Result<()> {
         let known = symbols.iter().position(|symbol| *symbol == Some(character));
         known.or_else(|| symbols.iter().position(Option::is_none)).map(|id| id as u32)
     };
-    let prompt = args.prompt.chars().map(|character| {
+    let usual = || if id('\n').is_some() { '\n' } else { symbols.iter().flatten().next().copied().unwrap_or('\n') };
+    let prompt = args.prompt.clone().unwrap_or_else(|| usual().to_string());
+    let prompt = prompt.chars().map(|character| {
         id(character).with_context(|| format!("--prompt: expected characters that the model knows, got {character:?}"))
     });
     let prompt = prompt.collect::<Result<Vec<u32>>>()?;
@@ -62,7 +63,6 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("--prompt: expected at least one character, got none");
     }
     let device = crate::open(args.device)?;
-    stop::listen()?;
     let writer = Writer::new(&device, &saved)?;
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let mut out = std::io::stdout().lock();
@@ -71,7 +71,6 @@ pub fn run(args: &Args) -> Result<()> {
         logits = writer.read(token)?;
     }
     for _ in 0..args.length {
-        stop::check()?;
         let token = draw(&logits, args.temperature, &mut rng)?;
         let character = symbols.get(token).copied().flatten().unwrap_or(char::REPLACEMENT_CHARACTER);
         match write!(out, "{character}").and_then(|()| out.flush()) {

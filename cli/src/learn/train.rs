@@ -2,10 +2,10 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::probe::{Warning, Watch};
@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long)]
     data: Option<PathBuf>,
     /// The column of the CSV file that is forecast.
-    #[arg(long, requires = "data")]
+    #[arg(long, requires = "data", conflicts_with = "resume")]
     column: Option<String>,
     /// Folder of the model: `last.safetensors`, to go on from, and `best.safetensors`.
     #[arg(long, default_value = "model")]
@@ -102,6 +102,9 @@ impl New {
         let config = RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), self.hidden.unwrap_or(hidden))
             .layers(self.layers.unwrap_or(1));
         let path = data.map(std::path::absolute).transpose().context("the data's path can't be made absolute")?;
+        if let Some(path) = path.as_deref().filter(|path| path.to_str().is_none()) {
+            bail!("{}: expected a path in UTF-8, which a checkpoint can hold", path.display());
+        }
         let data = Data {
             path,
             column: column.map(str::to_string),
@@ -160,7 +163,7 @@ pub fn run(args: &Args) -> Result<()> {
     let layers = if config.layers == 1 { String::new() } else { format!("{} layers of ", config.layers) };
     say(format_args!("model: {layers}{} H={}, {count} parameters", config.cell.title(), config.hidden))?;
     let inside = (!args.no_warnings).then(|| model.inside()).transpose()?;
-    let (bar, watch) = (Bar::new(&about), Watch::new());
+    let (bar, watch) = (Bar::new(&about), Watch::resume(about.state.said.clone()));
     Training { task, model, about, rng, out: &args.out, bar, began: Instant::now(), first: None, inside, watch }.run()
 }
 
@@ -184,19 +187,19 @@ impl Training<'_> {
     fn run(&mut self) -> Result<()> {
         self.first = Some(self.about.state.step);
         loop {
-            let (step, rule) = (self.about.state.step, &self.about.rule);
+            let (step, rule, asked) = (self.about.state.step, &self.about.rule, stop::asked());
             let (last, save) = (step >= rule.updates, step.is_multiple_of(rule.save_every));
             if (last || step.is_multiple_of(rule.look_every)) && self.about.state.looked != Some(step) {
                 self.look()?;
                 self.save(LAST)?;
-            } else if (save || stop::asked()) && self.first != Some(step) {
+            } else if (save || asked) && self.first != Some(step) {
                 self.save(LAST)?;
             }
             let over = self.about.state.since_best >= self.about.rule.patience;
             if last || over {
                 break self.end(over && !last);
             }
-            if stop::asked() {
+            if asked {
                 self.bar.end();
                 let written = format!("{} is after step {step}, --resume goes on", self.out.join(LAST).display());
                 return Err(stop::Interrupted { written: Some(written) }.into());
@@ -217,24 +220,23 @@ impl Training<'_> {
                 self.task.feed(&mut self.model, &mut self.rng.clone())?;
                 self.model.validation_loss()?
             }
-            _ => self.model.checked_loss()?,
+            _ => self.checked_loss()?,
         };
         // Of the batch that was trained on last, which validation replaces.
-        if let Some(inside) = &self.inside {
-            let (flow, activity) = inside.look()?;
-            for warning in self.watch.look(step as u64, &flow, &activity) {
-                self.bar.warn(&warning)?;
-            }
-        }
+        self.warn()?;
         let validation_error = self.task.validate(&mut self.model)?;
         if !(loss.is_finite() && validation_error.is_finite()) {
             let what = "the loss or the validation error".to_string();
             return Err(Error::NonFinite { what, step: step as u64, got: loss + validation_error }.into());
         }
         let point = Point { step, train_loss: self.task.in_units(loss), validation_error };
-        let sequences = (step - self.first.unwrap_or(0)) * self.task.batch();
-        let speed = sequences as f64 / self.began.elapsed().as_secs_f64();
-        self.bar.point(&point, &self.task.error_unit(), speed)?;
+        let pace = Pace {
+            made: step - self.first.unwrap_or(0),
+            left: self.about.rule.updates - step,
+            batch: self.task.batch(),
+            took: self.began.elapsed(),
+        };
+        self.bar.point(&point, &self.task.error_unit(), &pace)?;
         let state = &mut self.about.state;
         state.curve.push(point);
         state.looked = Some(step);
@@ -247,10 +249,33 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// Looks inside, on the batch that was trained on last, and says what is wrong there.
+    fn warn(&mut self) -> Result<()> {
+        let Some(inside) = &self.inside else { return Ok(()) };
+        let (flow, activity) = inside.look()?;
+        for warning in self.watch.look(self.about.state.step as u64, &flow, &activity) {
+            self.bar.warn(&warning)?;
+        }
+        self.about.state.said = self.watch.said().map(str::to_string).collect();
+        Ok(())
+    }
+
+    /// The loss of the last step. Where that, or its gradient, is not finite, what is wrong inside is said first.
+    fn checked_loss(&mut self) -> Result<f64> {
+        match self.model.checked_loss() {
+            Err(error @ Error::NonFinite { .. }) => {
+                self.warn()?;
+                self.bar.end();
+                bail!("{error}; try a smaller --learning-rate, or look for such values in the data")
+            }
+            other => Ok(other?),
+        }
+    }
+
     /// Saves everything in one file, unless training has gone wrong: then what was there is better.
-    fn save(&self, name: &str) -> Result<()> {
+    fn save(&mut self, name: &str) -> Result<()> {
         if self.about.state.step > 0 && self.first != Some(self.about.state.step) {
-            self.model.checked_loss()?;
+            self.checked_loss()?;
         }
         let text = self.about.to_text(&self.rng)?;
         Ok(stop::hold(|| self.model.save(&self.out.join(name), (KEY, &text)))?)
@@ -270,6 +295,31 @@ impl Training<'_> {
             say(format_args!("best {}: {best} after step {at} (naive: {naive})", self.task.error_name()))?;
         }
         Ok(say(format_args!("model: {}", self.out.join(BEST).display()))?)
+    }
+}
+
+/// How fast training goes.
+struct Pace {
+    /// Updates made since it began, and still to make.
+    made: usize,
+    left: usize,
+    batch: usize,
+    took: Duration,
+}
+
+impl Pace {
+    /// Sequences a second; none before the first update.
+    fn speed(&self) -> Option<f64> {
+        let speed = (self.made * self.batch) as f64 / self.took.as_secs_f64();
+        (self.made > 0 && speed.is_finite()).then_some(speed)
+    }
+}
+
+impl std::fmt::Display for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some(speed) = self.speed() else { return Ok(()) };
+        let left = self.took.mul_f64(self.left as f64 / self.made as f64);
+        write!(f, ", {speed:.0} sequences/s, {} left", HumanDuration(left))
     }
 }
 
@@ -296,16 +346,19 @@ impl Bar {
         }
     }
 
-    fn point(&self, point: &Point, unit: &str, speed: f64) -> std::io::Result<()> {
+    fn point(&self, point: &Point, unit: &str, pace: &Pace) -> std::io::Result<()> {
         let Point { step, train_loss, validation_error } = point;
         match &self.bar {
+            // The bar has the time left.
             Some(bar) => {
-                bar.set_message(format!("loss {train_loss:.3}, {validation_error:.3} {unit}, {speed:.0} seq/s"));
+                let speed = pace.speed().map_or_else(String::new, |speed| format!(", {speed:.0} seq/s"));
+                bar.set_message(format!("loss {train_loss:.3}, {validation_error:.3} {unit}{speed}"));
                 Ok(())
             }
-            None => say(format_args!(
-                "step {step}: loss {train_loss:.4}, validation {validation_error:.4} {unit}, {speed:.0} sequences/s"
-            )),
+            None => {
+                let error = format!("{validation_error:.4} {unit}");
+                say(format_args!("step {step}: loss {train_loss:.4}, validation {}{pace}", error.trim_end()))
+            }
         }
     }
 

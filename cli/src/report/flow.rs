@@ -67,7 +67,7 @@ impl Look {
     /// Steps back over which what comes directly is at least half of the gradient.
     fn mostly_direct(&self) -> usize {
         let half = |share: &&Option<f64>| share.is_some_and(|share| share >= 0.5);
-        self.trace.direct_share().iter().take_while(half).count()
+        self.trace.direct_share().iter().take_while(half).count().saturating_sub(1)
     }
 
     fn summary(&self) -> Summary {
@@ -102,7 +102,8 @@ impl Look {
     /// Cells of a table's row.
     fn row(&self) -> Vec<String> {
         let memory = self.memory();
-        let steps = |found: Option<usize>| found.map_or_else(|| format!("> {}", self.steps), |steps| steps.to_string());
+        let steps =
+            |found: Option<usize>| found.map_or_else(|| format!("> {}", self.steps - 1), |steps| steps.to_string());
         let factor = |decay: Option<f64>| decay.map_or_else(|| NONE.to_string(), |decay| format!("{decay:.3}"));
         vec![
             self.title(),
@@ -195,7 +196,9 @@ impl Page {
         let mut charts = String::new();
         for trained in self.distinct(|look| look.trained) {
             for steps in self.distinct(|look| look.steps) {
-                charts += &self.figure(trained, steps)?;
+                for layer in self.distinct(|look| look.layer) {
+                    charts += &self.figure(trained, steps, layer)?;
+                }
             }
         }
         let lead = "Each line is one net, the thinner one what of it came directly. The last step is at the left; what is too small for \
@@ -212,9 +215,9 @@ impl Page {
         all
     }
 
-    fn figure(&self, trained: usize, steps: usize) -> Result<String> {
-        let looks: Vec<&Look> =
-            self.looks.iter().filter(|look| look.trained == trained && look.steps == steps).collect();
+    fn figure(&self, trained: usize, steps: usize, layer: usize) -> Result<String> {
+        let all = self.looks.iter().filter(|look| look.trained == trained && look.steps == steps);
+        let looks: Vec<&Look> = all.filter(|look| look.layer == layer).collect();
         let Some(first) = looks.first() else { return Ok(String::new()) };
         let normal = |(_, norm): &(usize, &f64)| **norm >= f64::from(f32::MIN_POSITIVE);
         let line = |look: &Look, width: f64, norms: &[f64]| Line {
@@ -224,7 +227,8 @@ impl Page {
         };
         let lines =
             looks.iter().flat_map(|look| [line(look, 1.0, &look.trace.direct), line(look, 2.0, look.trace.state())]);
-        let title = format!("T = {steps}, {}", first.when());
+        let of_layer = if first.config.layers > 1 { format!(", layer {layer}") } else { String::new() };
+        let title = format!("T = {steps}, {}{of_layer}", first.when());
         let chart = Chart {
             label: format!("Norms of gradients over steps back from the last, {title}"),
             lines: lines.collect(),
@@ -241,11 +245,16 @@ impl Page {
             })
             .collect();
         let svg = chart.draw()?.unwrap_or_else(|| "<p class=\"nothing\">There is no number to draw.</p>".to_string());
-        let head = ["steps back".to_string()].into_iter().chain(looks.iter().map(|look| look.title()));
+        let columns = looks.iter().flat_map(|look| [look.title(), format!("{} directly", look.title())]);
+        let head = ["steps back".to_string()].into_iter().chain(columns);
+        let norm = |norms: &[f64], back: usize| match norms.get(back) {
+            None => String::new(),
+            Some(&norm) if norm > 0.0 && norm < f64::from(f32::MIN_POSITIVE) => "too small for f32".to_string(),
+            Some(norm) => format!("{norm:.3e}"),
+        };
         let rows = (0..steps).map(|back| {
-            let cells =
-                looks.iter().map(|look| look.trace.state().get(back).map_or_else(String::new, |n| format!("{n:.3e}")));
-            [back.to_string()].into_iter().chain(cells).collect()
+            let both = |look: &&Look| [norm(look.trace.state(), back), norm(&look.trace.direct, back)];
+            [back.to_string()].into_iter().chain(looks.iter().flat_map(both)).collect()
         });
         let table = Table { head: head.collect(), rows: rows.collect() };
         Ok(format!(

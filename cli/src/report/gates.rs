@@ -108,7 +108,7 @@ impl Look {
                 unless(free, near(all.near_one)),
                 format!("{} of {}", all.always_zero, all.units),
                 unless(!gate, format!("{} of {}", all.always_one, all.units)),
-                self.median_of(value).map_or_else(|| NONE.to_string(), number),
+                self.median_of(value).map_or_else(|| NONE.to_string(), steps),
             ]
         })
     }
@@ -250,15 +250,16 @@ impl Page {
     /// Time constants of every net that has them, before training and after.
     fn constants(&self) -> Result<String> {
         let mut figures = String::new();
-        let mut times: Vec<usize> = self.looks.iter().map(|look| look.trained).collect();
-        times.sort_unstable();
-        times.dedup();
-        for trained in times {
-            let looks = self.looks.iter().filter(|look| look.trained == trained);
+        let mut groups: Vec<[usize; 2]> = self.looks.iter().map(|look| [look.trained, look.layer]).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        for group in groups {
+            let looks = self.looks.iter().filter(|look| [look.trained, look.layer] == group);
             let looks: Vec<(&Look, Vec<f64>)> = looks.map(|look| (look, look.time_constants())).collect();
             let looks: Vec<_> = looks.into_iter().filter(|(_, constants)| !constants.is_empty()).collect();
             let Some((first, _)) = looks.first() else { continue };
-            let title = format!("Time constants, {}", first.when());
+            let of_layer = if first.config.layers > 1 { format!(", layer {}", first.layer) } else { String::new() };
+            let title = format!("Time constants, {}{of_layer}", first.when());
             let lines = looks.iter().map(|(look, constants)| Line {
                 role: Role::of(&look.title()),
                 width: 2.0,
@@ -294,11 +295,11 @@ impl Page {
     }
 }
 
-/// A net's name, with the layer where there are several.
+/// A net's name, with the layer, numbered as in the names of its weights, where there are several.
 pub fn titled(config: RnnConfig, layer: usize) -> String {
     match config.layers {
         1 => config.cell.title().to_string(),
-        _ => format!("{}, layer {}", config.cell.title(), layer + 1),
+        _ => format!("{}, layer {layer}", config.cell.title()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Heat maps: what many units do step by step, above what they were shown.
 
 use super::charts::{FINE, LETTER, Role, finish, shade, text};
+use super::numbers::number;
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -97,7 +98,7 @@ impl Chart {
                 root.draw(&PathElement::new(points, Role::Ink.line(1.5)))?;
                 for (value, at) in [(high, under + LETTER / 2), (low, under + input - LETTER / 2)] {
                     if value.is_finite() {
-                        let words = format!("{value:.0}");
+                        let words = number(value);
                         root.draw(&Text::new(words, (0, at * FINE), text(Role::Muted, HPos::Left)))?;
                     }
                 }

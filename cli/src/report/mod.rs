@@ -60,7 +60,7 @@ pub fn check_writable(out: &Path) -> Result<()> {
     let folder = existing.unwrap_or(here);
     tempfile::tempfile_in(folder)
         .map(drop)
-        .with_context(|| format!("{}: could not write the report into this folder", out.display()))
+        .with_context(|| format!("{}: could not write into this folder", out.display()))
 }
 
 /// Puts `content` at `path` in one step.

@@ -317,7 +317,7 @@ fn a_folder_that_cannot_be_written_to_is_refused_before_training() {
         let ran = run(&["compare", "--device", "cpu", "--out", path(&out)]);
         assert!(!ran.out.contains("step 0"), "{}", ran.out);
         let sentence = ran.failed(1);
-        let begin = format!("{}: could not write the report into this folder: ", out.display());
+        let begin = format!("{}: could not write into this folder: ", out.display());
         assert!(sentence.starts_with(&begin), "{sentence}");
     }
     assert_eq!(std::fs::read_to_string(file).unwrap(), "mine");

@@ -205,6 +205,8 @@ fn a_text_model_learns_evaluates_and_writes() {
     assert_eq!(write(&["--seed", "3"]), write(&["--seed", "3"]));
     assert_ne!(write(&["--temperature", "20", "--seed", "3"]), write(&["--temperature", "20", "--seed", "4"]));
     assert_eq!(write(&["--temperature", "0", "--device", gpu()]), sure);
+    let unasked = run(&["sample", path(&best), "--length", "5"]).succeeded();
+    assert_eq!(unasked.chars().count(), 6, "{unasked:?}");
     // Looked at from inside.
     for look in ["flow", "gates"] {
         let out = place.at(look);
@@ -238,7 +240,17 @@ fn what_goes_wrong_inside_is_said_once() {
     let said = run(&[&["train", "--no-warnings"], &long[..], &quiet].concat()).succeeded();
     assert!(!said.contains("warning"), "{said}");
     // Looking changes nothing.
-    same(&out.join("last.safetensors"), &again.join("last.safetensors"));
+    let ((one, about), (other, _)) = (content(&out.join("last.safetensors")), content(&again.join("last.safetensors")));
+    assert!(one == other, "other numbers");
+    assert_eq!(about["state"]["said"], serde_json::json!(["0/0/vanishing"]));
+
+    // Steps that are far too large: what is wrong is said before training ends.
+    let wild = place.at("wild");
+    let large = ["--learning-rate", "1e30", "--device", "cpu", "--out", path(&wild), "--look-every", "3"];
+    let ran = run(&[&["train"], &long[..], &large].concat());
+    assert!(ran.out.contains("gradients explode: they are not finite"), "{}", ran.out);
+    let said = ran.failed(1);
+    assert!(said.contains("expected a finite number") && said.contains("--learning-rate"), "{said}");
 }
 
 #[test]
@@ -273,6 +285,11 @@ fn what_does_not_fit_is_refused_and_nothing_is_lost() {
     assert!(said.contains('Ω') && said.contains("expected characters"), "{said}");
     let said = run(&["sample", path(&last), "--temperature=-1"]).failed(2);
     assert!(said.contains("at least 0"), "{said}");
+    let weather = place.at("weather");
+    run(&["train", "--updates", "1", "--hidden", "2", "--device", "cpu", "--out", path(&weather)]).succeeded();
+    let weather = weather.join("best.safetensors");
+    let said = run(&["eval", path(&weather), "--data", path(&place.at("waves.csv"))]).failed(1);
+    assert!(said.contains("bundled weather"), "{said}");
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/gru_long.safetensors");
     let said = run(&["eval", fixture]).failed(1);
     assert!(said.contains("expected a model that `wgpu-rnn train` wrote"), "{said}");

@@ -10,7 +10,7 @@ pub const fn flows(cell: Cell) -> usize {
     cell.states() + 1
 }
 
-/// Elements for one sequence, direction and unit in which [`follow`] carries what comes directly, and works.
+/// Elements for one sequence, direction and unit in which `follow` carries what comes directly, and works.
 pub const fn follow_width(cell: Cell) -> usize {
     cell.states() + cell.saved() + 1
 }
