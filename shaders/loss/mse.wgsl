@@ -1,6 +1,6 @@
 // dy = 2(y − goal)/N, SCALED 1: times scale[0], and of each workgroup the sum of (y − goal)².
 
-struct Mse { count: u32, first_part: u32, share: f32, pad: u32 } // share: 2/N
+struct Mse { count: u32, first_part: u32, share: f32, levels: u32 } // share: 2/N
 
 @group(0) @binding(0) var<uniform> u: Mse;
 @group(0) @binding(1) var<storage, read> y: array<f32>;

@@ -6,11 +6,11 @@ pub mod cross_entropy;
 pub mod embedding;
 pub mod gemm;
 pub mod moments;
-pub mod mse;
 pub mod norm;
 mod op;
 pub mod optimizer;
 pub mod recurrent;
+pub mod regression;
 pub mod rows;
 pub mod scale;
 pub mod total;
@@ -45,7 +45,8 @@ pub const ALL: &[&Kernel] = &[
     &recurrent::SEQUENCE_BACKWARD,
     &recurrent::UPSTREAM,
     &total::KERNEL,
-    &mse::KERNEL,
+    &regression::MSE,
+    &regression::QUANTILE,
     &cross_entropy::COUNT,
     &cross_entropy::KERNEL,
     &embedding::GATHER,

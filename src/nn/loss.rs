@@ -1,10 +1,10 @@
 //! [`Loss`]: what a model is trained to make small, with the gradient it starts backward with.
 
 use crate::device::{Buffer, DType, Device, Recorder};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::Program;
 use crate::kernel::cross_entropy::cross_entropy;
-use crate::kernel::mse::mse;
+use crate::kernel::regression::{mse, quantile};
 
 /// A loss bound to its buffers.
 pub struct Loss {
@@ -31,6 +31,25 @@ impl Loss {
         scale: Option<&Buffer>,
     ) -> Result<Self> {
         Self::new(device, |value, program| mse(device, [y, target, value], dy, scale, program))
+    }
+
+    /// Quantile ("pinball") loss of `y [rows, Q]`, or `[.., Q]`, against `target [rows]`: for each of Q `levels`, all within
+    /// 0..1, y learns the value that the target stays below with that probability. The mean over all of y. The gradient
+    /// goes to `dy`, multiplied by `scale` as [`scaled_mse`](Self::scaled_mse) does; without it only the loss is computed.
+    pub fn quantile(
+        device: &Device,
+        levels: &[f64],
+        y: &Buffer,
+        target: &Buffer,
+        dy: Option<&Buffer>,
+        scale: Option<&Buffer>,
+    ) -> Result<Self> {
+        if let Some(level) = levels.iter().find(|level| !(**level > 0.0 && **level < 1.0)) {
+            return Err(Error::invalid("a level of the quantile loss", "above 0 and below 1", level));
+        }
+        let of_levels = device.alloc("quantile levels", levels.len())?;
+        device.write_f64(&of_levels, levels)?;
+        Self::new(device, |value, program| quantile(device, [y, target, value], &of_levels, dy, scale, program))
     }
 
     /// Softmax cross-entropy in nats of `logits [rows, classes]` against the classes `targets [rows]`, as
