@@ -26,25 +26,10 @@ use crate::error::{Result, at_least_one};
 use crate::gpu::Gpu;
 use crate::shader::{Binding, Kernel, fragments};
 
-/// Mean squared error.
-pub static MSE: Kernel = Kernel {
-    name: "mse",
-    fragments: fragments!["lib/reduce.wgsl", "loss/mse.wgsl"],
-    bindings: &[
-        Binding::uniform("u"),
-        Binding::read("y"),
-        Binding::read("goal"),
-        Binding::read("scale"),
-        Binding::read_write("dy"),
-        Binding::read_write("parts"),
-    ],
-    uniform_bytes: size_of::<Uniform>(),
-};
-
-/// Quantile loss.
-pub static QUANTILE: Kernel = Kernel {
-    name: "quantile",
-    fragments: fragments!["lib/reduce.wgsl", "loss/quantile.wgsl"],
+/// The kernel's files and buffer table.
+pub static KERNEL: Kernel = Kernel {
+    name: "regression",
+    fragments: fragments!["lib/reduce.wgsl", "loss/regression.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::read("y"),
@@ -143,7 +128,7 @@ fn on_gpu(
     // By the values aimed at.
     let pieces: Vec<_> = total::pieces(caps, goal.len(), each).collect();
     let parts = device.alloc("partial sums of a loss", pieces.iter().map(|piece| groups(piece.len() * each)).sum())?;
-    let [no_scale, no_dy] = device.nothing()?;
+    let [nothing, no_dy] = device.nothing()?;
     let scaled = dy.is_some() && scale.is_some();
     let mut first_part = 0;
     for piece in pieces {
@@ -152,18 +137,26 @@ fn on_gpu(
         let share = (if levels.is_some() { 1.0 } else { 2.0 } / y.len() as f64) as f32;
         let uniform = Uniform { count: count as u32, first_part: first_part as u32, share, levels: each as u32 };
         let piece_of_dy = dy.map(|dy| dy.slice(outputs.clone())).transpose()?;
-        let (y, goal) = (y.slice(outputs)?, goal.slice(piece)?);
-        let mut buffers = vec![&y, &goal];
-        buffers.extend(levels);
-        buffers.extend([scale.unwrap_or(&no_scale), piece_of_dy.as_ref().unwrap_or(&no_dy), &parts]);
         program.push(Op::gpu(
             gpu,
             &Launch {
-                kernel: if levels.is_some() { &QUANTILE } else { &MSE },
+                kernel: &KERNEL,
                 cell: None,
-                consts: vec![("LANES", lanes), ("GRADIENT", u32::from(dy.is_some())), ("SCALED", u32::from(scaled))],
+                consts: vec![
+                    ("LANES", lanes),
+                    ("GRADIENT", u32::from(dy.is_some())),
+                    ("SCALED", u32::from(scaled)),
+                    ("QUANTILE", u32::from(levels.is_some())),
+                ],
                 uniform: bytemuck::bytes_of(&uniform),
-                buffers: &buffers,
+                buffers: &[
+                    &y.slice(outputs)?,
+                    &goal.slice(piece)?,
+                    levels.unwrap_or(&nothing),
+                    scale.unwrap_or(&nothing),
+                    piece_of_dy.as_ref().unwrap_or(&no_dy),
+                    &parts,
+                ],
                 groups: [groups as u32, 1, 1],
                 steps: None,
             },

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Nets;
-use crate::compare::{LossAt, Model, Task, today};
+use super::{Nets, origin};
+use crate::compare::{LossAt, Model, Task};
 use crate::report::flow::{Look, Page};
 use crate::{report, say, stop};
 
@@ -44,15 +44,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             }
         }
     }
+    let steps = lengths.iter().map(|task| task.steps().to_string()).collect::<Vec<_>>().join(", ");
     let page = Page {
-        version: env!("CARGO_PKG_VERSION"),
-        date: today()?,
-        command: crate::command_line(),
-        device: crate::describe(&device),
-        data: {
-            let steps = lengths.iter().map(|task| task.steps().to_string()).collect::<Vec<_>>().join(", ");
-            format!("{}; gradients flow through {steps} steps", task.describe())
-        },
+        origin: origin(&device, format!("{}; gradients flow through {steps} steps", task.describe()))?,
         loss: match args.loss {
             LossAt::Last => "of the last step's output",
             LossAt::All => "of every step's output",

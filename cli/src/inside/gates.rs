@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Nets;
-use crate::compare::{Model, today};
+use super::{Nets, origin};
+use crate::compare::Model;
 use crate::report::gates::{Look, Page};
 use crate::{report, say, stop};
 
@@ -41,14 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             looks.push(Look { config, layer, trained, activity: activity.clone(), values, shown: shown.clone() });
         }
     }
-    let page = Page {
-        version: env!("CARGO_PKG_VERSION"),
-        date: today()?,
-        command: crate::command_line(),
-        device: crate::describe(&device),
-        data: task.describe(),
-        looks,
-    };
+    let page = Page { origin: origin(&device, task.describe())?, looks };
     say(page.table())?;
     stop::hold(|| page.write(&args.out))?;
     Ok(say(format_args!("report: {}", args.out.join("index.html").display()))?)

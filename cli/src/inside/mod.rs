@@ -9,9 +9,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::{Cell, Device, DeviceKind, Precision, RnnConfig};
 
-use crate::compare::{Model, Sizes, Task};
+use crate::compare::{Model, Sizes, Task, today};
 use crate::device::Opened;
 use crate::learn::Saved;
+use crate::report::inside::Origin;
 use crate::{say, stop};
 
 /// Arguments of both.
@@ -49,6 +50,12 @@ struct Weights {
     config: RnnConfig,
     trained: usize,
     values: Vec<f32>,
+}
+
+/// Where the numbers of a page are from.
+fn origin(device: &Device, data: String) -> anyhow::Result<Origin> {
+    let (date, command, device) = (today()?, crate::command_line(), crate::describe(device));
+    Ok(Origin { version: env!("CARGO_PKG_VERSION"), date, command, device, data })
 }
 
 impl Nets {

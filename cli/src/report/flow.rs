@@ -8,19 +8,15 @@ use wgpu_rnn::RnnConfig;
 use wgpu_rnn::probe::{GONE, Memory, Trace, WILD};
 
 use super::charts::Role;
-use super::gates::titled;
-use super::html::{self, COMMAND, Table, document, escape, section};
+use super::html::{Table, escape, section};
+use super::inside::{Origin, legend, of_layer, titled, when};
 use super::lines::{Chart, Line};
 use super::numbers::NONE;
 use super::replace;
 
 /// Everything that was looked at.
 pub struct Page {
-    pub version: &'static str,
-    pub date: String,
-    pub command: String,
-    pub device: String,
-    pub data: String,
+    pub origin: Origin,
     /// What the loss is of.
     pub loss: &'static str,
     pub looks: Vec<Look>,
@@ -92,13 +88,6 @@ impl Look {
         titled(self.config, self.layer)
     }
 
-    fn when(&self) -> String {
-        match self.trained {
-            0 => "untrained".to_string(),
-            steps => format!("after {steps} steps"),
-        }
-    }
-
     /// Cells of a table's row.
     fn row(&self) -> Vec<String> {
         let memory = self.memory();
@@ -107,7 +96,7 @@ impl Look {
         let factor = |decay: Option<f64>| decay.map_or_else(|| NONE.to_string(), |decay| format!("{decay:.3}"));
         vec![
             self.title(),
-            self.when(),
+            when(self.trained),
             self.steps.to_string(),
             factor(memory.decay),
             factor(self.direct_decay()),
@@ -176,23 +165,13 @@ impl Page {
     }
 
     fn html(&self) -> Result<String> {
-        let facts = html::facts([
-            ("Device", self.device.clone()),
-            ("Data", self.data.clone()),
-            ("Loss", self.loss.to_string()),
-            ("Date", self.date.clone()),
-            (COMMAND, self.command.clone()),
-        ]);
         let lead = format!(
             "Norms of the gradient of what the cell remembers, c of an LSTM and h of the others, over the steps back from \
              the last one. Vanishing: less than {GONE} of it is left at the first step. Exploding: it has grown beyond \
              {WILD} times, or is not finite. Directly is what came through the forget gates of an LSTM, or the update \
              gates of a GRU, alone; mostly direct for as many steps back as that is at least half of the gradient."
         );
-        let mut body = format!(
-            "<header>\n<p class=\"eyebrow\">wgpu-rnn flow</p>\n<h1>How gradients flow back</h1>\n{facts}</header>\n"
-        );
-        body += &section("memory", "How long they last", &lead, &self.summary().open("How long gradients last"));
+        let mut body = section("memory", "How long they last", &lead, &self.summary().open("How long gradients last"));
         let mut charts = String::new();
         for trained in self.distinct(|look| look.trained) {
             for steps in self.distinct(|look| look.steps) {
@@ -201,11 +180,10 @@ impl Page {
                 }
             }
         }
-        let lead = "Each line is one net, the thinner one what of it came directly. The last step is at the left; what is too small for \
-                    32-bit numbers is left out.";
+        let lead = "Each line is one net, the thinner one what of it came directly. The last step is at the left; what is too \
+                    small for 32-bit numbers is left out.";
         body += &section("norms", "Norms, step by step", lead, &format!("<div class=\"charts\">\n{charts}</div>\n"));
-        let footer = format!("Made by wgpu-rnn {}.", escape(self.version));
-        Ok(document("How gradients flow back", &body, &footer))
+        Ok(self.origin.page("flow", "How gradients flow back", &[("Loss", self.loss)], &body))
     }
 
     fn distinct(&self, of: impl Fn(&Look) -> usize) -> Vec<usize> {
@@ -227,8 +205,7 @@ impl Page {
         };
         let lines =
             looks.iter().flat_map(|look| [line(look, 1.0, &look.trace.direct), line(look, 2.0, look.trace.state())]);
-        let of_layer = if first.config.layers > 1 { format!(", layer {layer}") } else { String::new() };
-        let title = format!("T = {steps}, {}{of_layer}", first.when());
+        let title = format!("T = {steps}, {}{}", when(first.trained), of_layer(first.config, layer));
         let chart = Chart {
             label: format!("Norms of gradients over steps back from the last, {title}"),
             lines: lines.collect(),
@@ -237,13 +214,7 @@ impl Page {
             vertical: None,
             powers: true,
         };
-        let legend: Vec<String> = looks
-            .iter()
-            .map(|look| {
-                let class = Role::of(&look.title()).class();
-                format!("<li class=\"key-{class}\">{}</li>", escape(&look.title()))
-            })
-            .collect();
+        let legend = legend(looks.iter().map(|look| look.title()));
         let svg = chart.draw()?.unwrap_or_else(|| "<p class=\"nothing\">There is no number to draw.</p>".to_string());
         let columns = looks.iter().flat_map(|look| [look.title(), format!("{} directly", look.title())]);
         let head = ["steps back".to_string()].into_iter().chain(columns);
@@ -258,9 +229,8 @@ impl Page {
         });
         let table = Table { head: head.collect(), rows: rows.collect() };
         Ok(format!(
-            "<figure>\n<figcaption>{}</figcaption>\n<ul class=\"legend\">{}</ul>\n{svg}\n{}</figure>\n",
+            "<figure>\n<figcaption>{}</figcaption>\n{legend}\n{svg}\n{}</figure>\n",
             escape(&title),
-            legend.concat(),
             table.folded(&title)
         ))
     }

@@ -10,7 +10,8 @@ use wgpu_rnn::{RnnConfig, ValueKind};
 
 use super::charts::Role;
 use super::heat::{self, Map, Under};
-use super::html::{self, COMMAND, Table, document, escape, section};
+use super::html::{Table, escape, section};
+use super::inside::{Origin, legend, of_layer, titled, when};
 use super::lines::{Chart, Line};
 use super::numbers::{NONE, number, share};
 use super::replace;
@@ -18,11 +19,7 @@ use crate::compare::Shown;
 
 /// Everything that was looked at.
 pub struct Page {
-    pub version: &'static str,
-    pub date: String,
-    pub command: String,
-    pub device: String,
-    pub data: String,
+    pub origin: Origin,
     pub looks: Vec<Look>,
 }
 
@@ -80,13 +77,6 @@ impl Look {
         (value.kind == ValueKind::Keep).then(|| all.get(all.len() / 2).copied()).flatten()
     }
 
-    fn when(&self) -> String {
-        match self.trained {
-            0 => "untrained".to_string(),
-            steps => format!("after {steps} steps"),
-        }
-    }
-
     fn title(&self) -> String {
         titled(self.config, self.layer)
     }
@@ -99,7 +89,7 @@ impl Look {
             let unless = |not: bool, text: String| if not { NONE.to_string() } else { text };
             vec![
                 self.title(),
-                self.when(),
+                when(self.trained),
                 value.name.to_string(),
                 number(all.mean),
                 number(all.spread),
@@ -217,22 +207,13 @@ impl Page {
     }
 
     fn html(&self) -> Result<String> {
-        let facts = html::facts([
-            ("Device", self.device.clone()),
-            ("Data", self.data.clone()),
-            ("Date", self.date.clone()),
-            (COMMAND, self.command.clone()),
-        ]);
-        let mut body = format!(
-            "<header>\n<p class=\"eyebrow\">wgpu-rnn gates</p>\n<h1>What gates keep and discard</h1>\n{facts}</header>\n"
-        );
         let lead = format!(
             "Over all units, steps and sequences of a batch. Near 0: within {LOW}; near ±1: beyond {HIGH}. A gate that is \
              always near 0 is never open, one that is always near 1 never shut; a state that is always near 0 is dead. \
              The time constant is the median over units of −1/ln of the mean of the gate that keeps the state, f of an \
              LSTM and z of a GRU: steps until what a unit remembers falls to 1/e."
         );
-        body += &section("gates", "What they do", &lead, &self.summary().open("What gates and states do"));
+        let mut body = section("gates", "What they do", &lead, &self.summary().open("What gates and states do"));
         let lead = "Each line is one net, its units in the order of their time constants, in steps.";
         body += &section("constants", "How long units remember", lead, &self.constants()?);
         let last = self.looks.iter().map(|look| look.trained).max().unwrap_or(0);
@@ -243,8 +224,7 @@ impl Page {
         let lead = "A row is a unit, a column a step of one sequence; what the sequence shows is under it. Blue is \
                     positive, orange negative, nothing zero.";
         body += &section("steps", "Step by step", lead, &maps);
-        let footer = format!("Made by wgpu-rnn {}.", escape(self.version));
-        Ok(document("What gates keep and discard", &body, &footer))
+        Ok(self.origin.page("gates", "What gates keep and discard", &[], &body))
     }
 
     /// Time constants of every net that has them, before training and after.
@@ -258,8 +238,7 @@ impl Page {
             let looks: Vec<(&Look, Vec<f64>)> = looks.map(|look| (look, look.time_constants())).collect();
             let looks: Vec<_> = looks.into_iter().filter(|(_, constants)| !constants.is_empty()).collect();
             let Some((first, _)) = looks.first() else { continue };
-            let of_layer = if first.config.layers > 1 { format!(", layer {}", first.layer) } else { String::new() };
-            let title = format!("Time constants, {}{of_layer}", first.when());
+            let title = format!("Time constants, {}{}", when(first.trained), of_layer(first.config, first.layer));
             let lines = looks.iter().map(|(look, constants)| Line {
                 role: Role::of(&look.title()),
                 width: 2.0,
@@ -274,9 +253,7 @@ impl Page {
                 powers: true,
             };
             let names = looks.iter().map(|(look, _)| look.title());
-            let legend = names
-                .clone()
-                .map(|name| format!("<li class=\"key-{}\">{}</li>", Role::of(&name).class(), escape(&name)));
+            let legend = legend(names.clone());
             let head = ["unit, by its time constant".to_string()].into_iter().chain(names).collect();
             let units = looks.iter().map(|(_, constants)| constants.len()).max().unwrap_or(0);
             let rows = (0..units).map(|unit| {
@@ -285,21 +262,12 @@ impl Page {
                 [unit.to_string()].into_iter().chain(cells).collect()
             });
             figures += &format!(
-                "<figure>\n<figcaption>{title}</figcaption>\n<ul class=\"legend\">{}</ul>\n{}\n{}</figure>\n",
-                legend.collect::<String>(),
+                "<figure>\n<figcaption>{title}</figcaption>\n{legend}\n{}\n{}</figure>\n",
                 chart.draw()?.unwrap_or_default(),
                 Table { head, rows: rows.collect() }.folded(&title)
             );
         }
         Ok(format!("<div class=\"charts\">\n{figures}</div>\n"))
-    }
-}
-
-/// A net's name, with the layer, numbered as in the names of its weights, where there are several.
-pub fn titled(config: RnnConfig, layer: usize) -> String {
-    match config.layers {
-        1 => config.cell.title().to_string(),
-        _ => format!("{}, layer {layer}", config.cell.title()),
     }
 }
 
@@ -349,7 +317,7 @@ fn figure(look: &Look) -> Result<String> {
         Shown::Characters(all) => ("the characters".into(), Under::Letters(all.iter().map(|&c| letter(c)).collect())),
     };
     let maps: Vec<Map> = maps.collect();
-    let title = format!("{}, {}: gates and states, and {name} under them", look.title(), look.when());
+    let title = format!("{}, {}: gates and states, and {name} under them", look.title(), when(look.trained));
     let chart = heat::Chart { label: title.clone(), maps, under };
     let svg = chart.draw()?.unwrap_or_else(|| "<p class=\"nothing\">There is no step to draw.</p>".to_string());
     let mut aside = scaled;

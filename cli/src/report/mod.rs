@@ -14,6 +14,7 @@ pub mod flow;
 pub mod gates;
 mod heat;
 mod html;
+pub mod inside;
 mod lines;
 mod numbers;
 mod page;
