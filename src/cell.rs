@@ -15,7 +15,7 @@ macro_rules! for_each_cell {
         $user! {
             /// Long short-term memory, gates i, f, g, o (PyTorch's `torch.nn.LSTM`).
             Lstm { stem: lstm, name: "lstm", title: "LSTM", gates: 4, saved: 4, hidden_slots: [0, 1, 2, 3], states: 2,
-                values: [("i", Gate), ("f", Keep), ("g", Squashed), ("o", Gate)] }
+                values: [("i", Write), ("f", Keep), ("g", Squashed), ("o", Gate)] }
             /// Gated recurrent unit, gates r, z, n, reset after the product (PyTorch's `torch.nn.GRU`). The fourth
             /// saved value is the recurrent part of n, which backward needs apart.
             Gru { stem: gru, name: "gru", title: "GRU", gates: 3, saved: 4, hidden_slots: [0, 1, 3], states: 1,
@@ -102,6 +102,8 @@ pub enum ValueKind {
     Gate,
     /// A sigmoid that the state before the step is multiplied by: 0 forgets it, 1 keeps it.
     Keep,
+    /// A sigmoid that what is added to the state is multiplied by, where [`Keep`](Self::Keep) does not say that too.
+    Write,
     /// A tanh, within −1..1.
     Squashed,
     /// Any number.

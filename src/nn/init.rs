@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Embedding, Linear, Parameters, rnn};
+use crate::cell::{Cell, ValueKind};
 use crate::config::RnnConfig;
 use crate::error::{Error, Result};
 
@@ -43,6 +44,11 @@ pub struct Init {
     /// back from the first step on (Gers et al. 2000; Jozefowicz et al. 2015); PyTorch starts near 0, half open. The two
     /// biases add up, so `bias_ih` gets the value and `bias_hh` 0. Other cells have no such gate and are left alone.
     pub forget_bias: Option<f32>,
+    /// Chrono initialisation for memories of up to this many steps (Tallec and Ollivier, arXiv:1804.11188), instead of
+    /// `forget_bias`: of each unit the bias of the gate that keeps, LSTM's f or GRU's z, is `ln u` with `u` uniform in
+    /// `1..steps − 1`, so that it forgets in about `u` steps; that of LSTM's i is `−ln u`. At least 3; cells without such
+    /// gates are left alone.
+    pub chrono: Option<usize>,
 }
 
 /// The layer whose tensors are filled.
@@ -70,7 +76,7 @@ impl Layer<'_> {
 impl Init {
     /// PyTorch's defaults from `seed`.
     pub const fn new(seed: u64) -> Self {
-        Self { seed, recurrent: Recurrent::PyTorch, forget_bias: None }
+        Self { seed, recurrent: Recurrent::PyTorch, forget_bias: None, chrono: None }
     }
 
     /// Fills every tensor of `layer`, whose names begin with `prefix`.
@@ -94,6 +100,9 @@ impl Init {
             return Err(Error::shape(stem, expected, shape));
         }
         let len = shape.iter().product();
+        if let Some(steps) = self.chrono.filter(|&steps| steps < 3) {
+            return Err(Error::invalid("the steps of chrono initialisation", "at least 3", steps));
+        }
         let mut source = Source::new(self.seed, &format!("{prefix}{stem}"));
         Ok(match layer {
             Layer::Rnn(config) => self.recurrent_layer(config, stem, len, &mut source),
@@ -108,6 +117,12 @@ impl Init {
             return (0..config.cell.gates()).flat_map(|_| source.orthogonal(hidden)).collect();
         }
         let mut values = source.uniform_pytorch(len, hidden);
+        if let Some(steps) = self.chrono {
+            if stem.starts_with("bias") {
+                chrono(config.cell, steps, &mut values, stem.starts_with("bias_ih"), source);
+            }
+            return values;
+        }
         if let Some(bias) = self.forget_bias
             && config.cell.has_c()
             && stem.starts_with("bias")
@@ -116,6 +131,22 @@ impl Init {
             values[hidden..2 * hidden].fill(if stem.starts_with("bias_ih") { bias } else { 0.0 });
         }
         values
+    }
+}
+
+/// Fills the blocks of the gates that keep and write, if there are such: of `bias_ih` with chrono values, of `bias_hh`
+/// with zeros.
+fn chrono(cell: Cell, steps: usize, bias: &mut [f32], ih: bool, source: &mut Source) {
+    let hidden = bias.len() / cell.gates();
+    let gate = |kind| cell.values().iter().position(|&(_, found)| found == kind);
+    let (Some(keep), write) = (gate(ValueKind::Keep), gate(ValueKind::Write)) else { return };
+    for unit in 0..hidden {
+        let lasts = 1.0 + (source.signed() + 1.0) / 2.0 * (steps as f64 - 2.0);
+        let value = if ih { ln(lasts) as f32 } else { 0.0 };
+        bias[keep * hidden + unit] = value;
+        if let Some(write) = write {
+            bias[write * hidden + unit] = -value;
+        }
     }
 }
 
@@ -283,6 +314,33 @@ mod tests {
         let gru = RnnConfig::new(Cell::Gru, 2, 3);
         let bias = |init: Init| init.tensor(Layer::Rnn(&gru), "", "bias_ih_l0", &[9]).unwrap();
         assert_eq!(bias(init), bias(Init::new(9)));
+    }
+
+    #[test]
+    fn chrono_gates_keep_for_as_long_as_is_asked() {
+        let (hidden, steps) = (2000, 50);
+        let init = Init { chrono: Some(steps), forget_bias: Some(7.0), ..Init::new(3) };
+        let bias = |cell: Cell, stem: &str, init: Init| {
+            let config = RnnConfig::new(cell, 2, hidden);
+            init.tensor(Layer::Rnn(&config), "", stem, &[cell.gates() * hidden]).unwrap()
+        };
+        let block = |all: &[f32], gate: usize| all[gate * hidden..][..hidden].to_vec();
+        for (cell, keep) in [(Cell::Lstm, 1), (Cell::Gru, 1)] {
+            let all = bias(cell, "bias_ih_l0", init);
+            let lasts: Vec<f64> = block(&all, keep).iter().map(|&bias| f64::from(bias).exp()).collect();
+            assert!(lasts.iter().all(|&lasts| lasts > 0.999 && lasts < 49.001));
+            let mean = lasts.iter().sum::<f64>() / hidden as f64;
+            assert!((mean - 25.0).abs() < 1.0, "{mean}");
+            assert!(block(&bias(cell, "bias_hh_l0", init), keep).iter().all(|&bias| bias == 0.0));
+            assert_eq!(block(&all, 2), block(&bias(cell, "bias_ih_l0", Init::new(3)), 2), "n or g");
+        }
+        let lstm = bias(Cell::Lstm, "bias_ih_l0", init);
+        assert!(block(&lstm, 0).iter().zip(block(&lstm, 1)).all(|(i, f)| *i == -f));
+        assert_eq!(bias(Cell::RnnTanh, "bias_ih_l0", init), bias(Cell::RnnTanh, "bias_ih_l0", Init::new(3)));
+        let short = Init { chrono: Some(2), ..init };
+        let config = RnnConfig::new(Cell::Gru, 2, 3);
+        let error = short.tensor(Layer::Rnn(&config), "", "bias_ih_l0", &[9]).unwrap_err().to_string();
+        assert_eq!(error, "the steps of chrono initialisation must be at least 3, got 2");
     }
 
     #[test]

@@ -39,8 +39,7 @@ pub struct Flow {
     norms: Vec<f64>,
 }
 
-/// Norms over units, the root of their mean square over the sequences that are so long, by steps back from each sequence's
-/// last one: element 0 is the state after the last step, element k that k steps before.
+/// Norms over units, the root of their mean square over sequences, by steps back from each sequence's last one: element 0 is the state after the last step, element k that k steps before.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
     /// `‖∂L/∂h‖`.
@@ -102,6 +101,11 @@ impl Flow {
         pollster::block_on(Self::download(bound))
     }
 
+    /// Whether every norm is a finite number.
+    pub fn is_finite(&self) -> bool {
+        self.norms.iter().all(|norm| norm.is_finite())
+    }
+
     /// Layers.
     pub fn layers(&self) -> usize {
         self.layers
@@ -128,23 +132,35 @@ impl Flow {
     }
 
     /// Norms of one direction of a layer over all sequences, by steps back from their last; empty where there is no such.
+    /// Where a sequence has ended, those that go on are taken times what all were at the step before over what these were
+    /// there, so that what is compared from step to step is always the same sequences.
     pub fn trace(&self, layer: usize, direction: usize) -> Trace {
-        let longest = self.lengths.iter().copied().max().unwrap_or(0);
-        let mut trace = Trace::default();
-        for back in 0..longest {
-            let step = |sequence: usize| self.lengths[sequence].checked_sub(back + 1);
-            let of = |sequence| step(sequence).and_then(|step| self.norms(layer, direction, step, sequence));
-            let all: Vec<Norms> = (0..self.lengths.len()).filter_map(of).collect();
-            if all.is_empty() {
-                break;
-            }
+        // Roots of mean squares over the sequences of more than `longer` steps: of the state that remembers, h, c, direct.
+        let over = |back: usize, longer: usize| {
+            let long = (0..self.lengths.len()).filter(|&sequence| self.lengths[sequence] > longer);
+            let of =
+                |sequence: usize| self.norms(layer, direction, self.lengths[sequence].checked_sub(back + 1)?, sequence);
+            let all: Vec<Norms> = long.filter_map(of).collect();
             let count = (all.len() as f64).sqrt();
-            let over = |of: fn(&Norms) -> f64| all.iter().map(of).fold(0.0, f64::hypot) / count;
-            trace.h.push(over(|norms| norms.h));
-            if self.width == 3 {
-                trace.c.push(over(|norms| norms.c.unwrap_or(0.0)));
+            let mean = |of: fn(&Norms) -> f64| all.iter().map(of).fold(0.0, f64::hypot) / count;
+            let (h, c) = (mean(|norms| norms.h), mean(|norms| norms.c.unwrap_or(0.0)));
+            let state = if self.width == 3 { c } else { h };
+            (!all.is_empty()).then(|| [state, h, c, mean(|norms| norms.direct)])
+        };
+        let longest = self.lengths.iter().copied().max().unwrap_or(0);
+        let (mut trace, mut link) = (Trace::default(), 1.0);
+        for back in 0..longest {
+            let Some([_, h, c, direct]) = over(back, back) else { break };
+            if back > 0 && self.lengths.contains(&back) {
+                let before = [back - 1, back].map(|longer| over(back - 1, longer).map_or(0.0, |[state, ..]| state));
+                let ratio = before[0] / before[1];
+                link *= if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 };
             }
-            trace.direct.push(over(|norms| norms.direct));
+            trace.h.push(h * link);
+            if self.width == 3 {
+                trace.c.push(c * link);
+            }
+            trace.direct.push(direct * link);
         }
         trace
     }
@@ -216,6 +232,25 @@ impl std::fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One that ends early, and has far larger gradients, is no decay of the other's.
+    #[test]
+    fn unequal_lengths_are_no_decay() {
+        let (lengths, steps) = (vec![2, 4, 0], 4);
+        let mut norms = vec![0.0; steps * 3 * 2];
+        for (sequence, size) in [(0, 1000.0), (1, 1.0)] {
+            for back in 0..lengths[sequence] {
+                let row = (lengths[sequence] - 1 - back) * 3 + sequence;
+                norms[row * 2] = size * 0.5f64.powi(back as i32);
+                norms[row * 2 + 1] = 0.1 * norms[row * 2];
+            }
+        }
+        let flow = Flow { layers: 1, directions: 1, steps, lengths, width: 2, norms };
+        let trace = flow.trace(0, 0);
+        let factors: Vec<f64> = trace.h.windows(2).map(|pair| pair[1] / pair[0]).collect();
+        assert!(factors.len() == 3 && factors.iter().all(|factor| (factor - 0.5).abs() < 1e-12), "{factors:?}");
+        assert!(trace.direct_share().iter().all(|share| (share.unwrap() - 0.1).abs() < 1e-12));
+    }
 
     #[test]
     fn a_geometric_decay_is_found() {

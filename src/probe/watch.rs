@@ -128,7 +128,7 @@ fn gate_troubles(activity: &Activity, layer: usize, direction: usize) -> Vec<Tro
             continue;
         }
         let ends = match value.kind {
-            ValueKind::Gate | ValueKind::Keep => all.near_zero + all.near_one,
+            ValueKind::Gate | ValueKind::Keep | ValueKind::Write => all.near_zero + all.near_one,
             ValueKind::Squashed => all.near_minus_one + all.near_one,
             ValueKind::Free => 0.0,
         };
