@@ -9,16 +9,19 @@ mod data;
 mod device;
 mod inside;
 mod learn;
+mod net;
 mod report;
 mod results;
 mod stop;
 mod sweep;
+mod task;
 mod time;
 mod tune;
 mod verify;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
 use device::{describe, open};
@@ -37,12 +40,16 @@ struct Cli {
 enum Command {
     /// Train RNN, GRU and LSTM on the same data and report what each costs and how well it does (the default).
     Compare(compare::Args),
-    /// Train a model on a text or a series, with checkpoints to go on from.
+    /// Train a model on a series, a text or utterances, with checkpoints to go on from.
     Train(learn::train::Args),
     /// Say how well a trained model does.
     Eval(learn::eval::Args),
     /// Let a trained model of a text write.
     Sample(learn::sample::Args),
+    /// Say what comes after the last rows of a series.
+    Forecast(learn::forecast::Args),
+    /// Tell the classes of utterances.
+    Classify(learn::classify::Args),
     /// Show how gradients flow back through the steps of RNN, GRU and LSTM, and write a page with charts.
     Flow(inside::flow::Args),
     /// Show what the gates and states of RNN, GRU and LSTM keep and discard, and write a page with charts.
@@ -79,6 +86,8 @@ fn main() -> ExitCode {
         Command::Train(args) => learn::train::run(&args),
         Command::Eval(args) => learn::eval::run(&args),
         Command::Sample(args) => learn::sample::run(&args),
+        Command::Forecast(args) => learn::forecast::run(&args),
+        Command::Classify(args) => learn::classify::run(&args),
         Command::Flow(args) => inside::flow::run(&args),
         Command::Gates(args) => inside::gates::run(&args),
         Command::Adapters(args) => adapters::run(&args),
@@ -123,4 +132,11 @@ fn size(text: &str) -> Result<usize, String> {
 fn command_line() -> String {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     std::iter::once("wgpu-rnn".to_string()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Today's date in UTC, `YYYY-MM-DD`.
+fn today() -> anyhow::Result<String> {
+    let hours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs() / 3600;
+    let label = data::calendar::Hour(hours as i64).label();
+    Ok(label.chars().take(10).collect())
 }

@@ -1,6 +1,7 @@
 //! What `compare` measured: the one structure behind `report/results.json`, the page and the printed summary.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use wgpu_rnn::Device;
 
 /// Everything one `compare` found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +52,13 @@ pub struct DeviceUsed {
     pub backend: String,
     /// Why this one.
     pub why: String,
+}
+
+impl DeviceUsed {
+    pub fn of(device: &Device) -> Self {
+        let (name, kind) = (device.name(), device.kind_name().to_string());
+        Self { name, kind, backend: device.backend(), why: device.why().to_string() }
+    }
 }
 
 /// The data and what was done to it.
@@ -177,7 +185,7 @@ pub struct Forecast {
 }
 
 /// JSON has no word for a number that is not finite: `null` is written for it and read as not-a-number.
-fn number<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Error> {
+pub fn number<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(source)?.unwrap_or(f64::NAN))
 }
 

@@ -10,7 +10,7 @@ use wgpu_rnn::{BatchShape, Cell, Device, DeviceKind, Precision, RnnConfig};
 
 use crate::report::sweep::{Curve, Page, Point, Quantity};
 use crate::time::{Subject, median, sorted};
-use crate::{compare, report, say, stop};
+use crate::{report, say, stop};
 
 /// Arguments of `sweep`.
 #[derive(clap::Args)]
@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         device: device.name(),
         kind: device.kind_name(),
         backend: device.backend(),
-        date: compare::today()?,
+        date: crate::today()?,
         command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
         curves,
     };

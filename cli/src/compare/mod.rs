@@ -1,22 +1,20 @@
 //! `wgpu-rnn compare`: RNN, GRU and LSTM on the same real data, at equal hidden size and at equal parameter count.
 
 mod claims;
-mod model;
-mod pass;
-mod task;
+pub mod study;
 mod train;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use wgpu_rnn::{Cell, Device, DeviceKind, Precision, RnnConfig};
 
+use crate::net::{Model, Setup};
 use crate::report;
 use crate::results::{DeviceUsed, Results, Run};
+use crate::task::{Goals, Kind, More, Sizes, Source, Stored};
 use crate::{say, stop};
-pub use model::{Inside, LossAt, Model, around, table};
-pub use task::{Shown, Sizes, Task};
 use train::Plan;
 
 /// Arguments of `compare`.
@@ -38,6 +36,12 @@ pub struct Args {
     /// fast the device is.
     #[arg(long, value_parser = seconds)]
     seconds: Option<Duration>,
+    /// Measure the common claims about the cells instead: at equal parameters, with several seeds, on the adding problem
+    /// and delayed copy at growing lags, on the series, on the bundled speech and, with --text, on that text too.
+    #[arg(long, conflicts_with_all = ["seconds", "precision"])]
+    claims: bool,
+    #[command(flatten)]
+    study: study::Options,
     /// full: f32. half: packed weights and activations stored as f16, trained with a loss scale; on GPUs that have f16.
     #[arg(long, default_value = "full")]
     precision: Precision,
@@ -47,6 +51,16 @@ pub struct Args {
     /// Seed of weights and batches.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+impl Args {
+    fn source(&self) -> Source {
+        let (kind, path) = match (&self.text, &self.csv) {
+            (Some(text), _) => (Kind::Text, Some(text.clone())),
+            (None, csv) => (Kind::Series, csv.clone()),
+        };
+        Source { kind: Some(kind), path, columns: self.column.iter().cloned().collect() }
+    }
 }
 
 /// The cells compared, the reference for equal sizes last.
@@ -60,21 +74,27 @@ struct Contender {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     report::check_writable(&args.out)?;
-    let task = Task::load(args.csv.as_deref().zip(args.column.as_deref()), args.text.as_deref())?;
+    if args.claims {
+        return study::run(args);
+    }
+    let task = args.source().load(Sizes::default(), &Goals::default())?;
     let device = crate::open(args.device)?;
     stop::listen()?;
     say(format_args!("device: {}", crate::describe(&device)))?;
     say(format_args!("data: {}", task.describe()))?;
-    task.notes().iter().try_for_each(|note| say(format_args!("  {note}")))?;
+    task.used().notes.iter().try_for_each(|note| say(format_args!("  {note}")))?;
 
     let mut trained: Vec<(Model, train::Learned)> = Vec::new();
-    let contenders = contenders(&task);
+    let contenders = contenders(&*task);
     // At equal parameters one network is the same as at equal hidden size; what it learnt there counts for both.
     let twin = |index: usize| contenders[..index].iter().position(|one| one.config == contenders[index].config);
     let distinct = (0..contenders.len()).filter(|&index| twin(index).is_none()).count();
     let share = args.seconds.map(|budget| budget / distinct as u32);
     for (index, contender) in contenders.iter().enumerate() {
-        let fresh = |steps| Model::new(&device, &task, contender.config, args.precision, args.seed, steps);
+        let fresh = |updates| {
+            let setup = Setup { precision: args.precision, updates, ..Setup::new(args.seed, task.usual().rate) };
+            Model::new(&device, contender.config, task.form(), setup)
+        };
         if let Some(twin) = twin(index) {
             let learned = trained[twin].1.clone();
             say(format_args!("[{}/{}] is the same network as [{}]", index + 1, contenders.len(), twin + 1))?;
@@ -82,15 +102,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             continue;
         }
         let plan = match share {
-            None => Plan::of_steps(&task),
-            Some(share) => Plan::of_time(&task, &mut fresh(1)?, args.seed, share)?,
+            None => Plan::of_steps(&*task),
+            Some(share) => Plan::of_time(&*task, &mut fresh(1)?, args.seed, share)?,
         };
         let mut model = fresh(plan.steps)?;
         let progress = train::Progress::new(index, contenders.len(), contender.config, contender.group);
-        let learned = train::train(&mut model, &task, args.seed, plan, &progress)?;
+        let learned = train::train(&mut model, &*task, args.seed, plan, &progress)?;
         trained.push((model, learned));
     }
-    let results = gather(args, &device, &task, &contenders, trained)?;
+    let results = gather(args, &device, &*task, &contenders, trained)?;
     stop::check()?;
     stop::hold(|| report::write(&results, &args.out))?;
     say(report::summary(&results).trim_end())?;
@@ -117,24 +137,27 @@ fn seconds(text: &str) -> Result<Duration, String> {
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Six networks: three cells at the LSTM's hidden size, three at (about) the LSTM's parameter count.
-fn contenders(task: &Task) -> Vec<Contender> {
-    let (input, hidden) = (task.width(), task.hidden());
-    let wanted = Cell::Lstm.parameters(input, hidden, true);
+fn contenders(task: &dyn Stored) -> Vec<Contender> {
+    let (input, hidden) = (task.width(), task.usual().hidden);
     let equal_hidden =
         CELLS.map(|cell| Contender { config: RnnConfig::new(cell, input, hidden), group: "equal hidden size" });
-    let equal_parameters = CELLS.map(|cell| {
-        let off = |&hidden: &usize| cell.parameters(input, hidden, true).abs_diff(wanted);
-        let hidden = (1..=4 * hidden).min_by_key(off).unwrap_or(hidden);
-        Contender { config: RnnConfig::new(cell, input, hidden), group: "equal parameters" }
-    });
+    let equal_parameters =
+        CELLS.map(|cell| Contender { config: of_equal_parameters(cell, input, hidden), group: "equal parameters" });
     equal_hidden.into_iter().chain(equal_parameters).collect()
+}
+
+/// The layer of a cell with about as many parameters as an LSTM of this hidden size.
+fn of_equal_parameters(cell: Cell, input: usize, lstm: usize) -> RnnConfig {
+    let wanted = Cell::Lstm.parameters(input, lstm, true);
+    let off = |&hidden: &usize| cell.parameters(input, hidden, true).abs_diff(wanted);
+    RnnConfig::new(cell, input, (1..=4 * lstm).min_by_key(off).unwrap_or(lstm))
 }
 
 /// Times every model side by side, forecasts with its best weights, and brings everything together.
 fn gather(
     args: &Args,
     device: &Device,
-    task: &Task,
+    task: &dyn Stored,
     contenders: &[Contender],
     mut trained: Vec<(Model, train::Learned)>,
 ) -> anyhow::Result<Results> {
@@ -172,7 +195,7 @@ fn gather(
                 workspace_predicted: predicted.workspace,
                 forward_ms,
                 step_ms,
-                sequences_per_second: task.batch() as f64 / (step_ms.median * 1e-3),
+                sequences_per_second: task.shape().batch as f64 / (step_ms.median * 1e-3),
                 training_steps: learned.steps,
                 curve: learned.curve.clone(),
                 validation_error: learned.best_error,
@@ -180,36 +203,25 @@ fn gather(
             }
         })
         .collect();
-    let claims = claims::weigh(&runs, task.error_name());
+    let (score, shape) = (task.score(), task.shape());
+    let claims = claims::weigh(&runs, score.name);
     let forecast = task.drawn(predictions);
     Ok(Results {
         version: env!("CARGO_PKG_VERSION").to_string(),
-        date: today().context("the system clock is before 1970")?,
+        date: crate::today().context("the system clock is before 1970")?,
         command: crate::command_line(),
-        device: DeviceUsed {
-            name: device.name(),
-            kind: device.kind_name().to_string(),
-            backend: device.backend(),
-            why: device.why().to_string(),
-        },
+        device: DeviceUsed::of(device),
         data: task.used(),
         seed: args.seed,
-        batch: task.batch(),
-        steps: task.steps(),
+        batch: shape.batch,
+        steps: shape.steps,
         input: task.width(),
-        error_name: task.error_name().to_string(),
-        error_unit: task.error_unit(),
-        naive_name: task.naive_name().to_string(),
-        naive_error: task.naive_error(),
+        error_name: score.name.to_string(),
+        error_unit: score.unit,
+        naive_name: score.naive_name.to_string(),
+        naive_error: score.naive,
         runs,
         claims,
         forecast,
     })
-}
-
-/// Today's date in UTC, `YYYY-MM-DD`.
-pub fn today() -> anyhow::Result<String> {
-    let hours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs() / 3600;
-    let label = crate::data::calendar::Hour(hours as i64).label();
-    Ok(label.chars().take(10).collect())
 }

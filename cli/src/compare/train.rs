@@ -8,11 +8,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::RnnConfig;
 
-use super::model::Model;
-use super::task::Task;
+use crate::net::Model;
 use crate::results::{Point, Spread};
 use crate::say;
 use crate::stop;
+use crate::task::{More, Task};
 use crate::time::{median, sorted};
 
 /// What training gave.
@@ -93,6 +93,8 @@ pub struct Plan {
     pub steps: usize,
     /// Steps between points of the curve.
     point_every: usize,
+    /// The validation error at which the task is learnt and training ends.
+    goal: Option<f64>,
     /// When the last step must be done, by the clock.
     deadline: Option<Instant>,
 }
@@ -104,12 +106,17 @@ const VALIDATION_SHARE: f64 = 0.25;
 
 impl Plan {
     /// The task's own number of steps.
-    pub fn of_steps(task: &Task) -> Self {
-        Self { steps: task.training_steps(), point_every: task.point_every(), deadline: None }
+    pub fn of_steps(task: &dyn Task) -> Self {
+        Self { steps: task.usual().updates, point_every: task.usual().point_every, goal: None, deadline: None }
+    }
+
+    /// So many steps, unless the validation error is at most `goal` before.
+    pub fn until(task: &dyn Task, steps: usize, goal: Option<f64>) -> Self {
+        Self { steps, goal, ..Self::of_steps(task) }
     }
 
     /// As much as `limit` from now on allows, judged by a few steps of `probe`, whose weights this spoils.
-    pub fn of_time(task: &Task, probe: &mut Model, seed: u64, limit: Duration) -> anyhow::Result<Self> {
+    pub fn of_time(task: &dyn Task, probe: &mut Model, seed: u64, limit: Duration) -> anyhow::Result<Self> {
         let start = Instant::now();
         task.feed(probe, &mut ChaCha8Rng::seed_from_u64(seed))?;
         let mut fastest = |work: fn(&Model) -> wgpu_rnn::Result<f64>| -> anyhow::Result<f64> {
@@ -129,7 +136,7 @@ impl Plan {
         let steps = ((left - (points + 1.0) * look) / step).max(1.0) as usize;
         // The last look comes after the last step.
         let deadline = start + limit.saturating_sub(Duration::from_secs_f64(look));
-        Ok(Self { steps, point_every: steps.div_ceil(points as usize), deadline: Some(deadline) })
+        Ok(Self { steps, point_every: steps.div_ceil(points as usize), goal: None, deadline: Some(deadline) })
     }
 
     fn is_over(&self, steps: usize) -> bool {
@@ -142,7 +149,13 @@ impl Plan {
 
 /// Trains as `plan` says. Every model of a task sees the same batches. A loss or gradient that is not finite ends
 /// training; the best weights until then are kept.
-pub fn train(model: &mut Model, task: &Task, seed: u64, plan: Plan, progress: &Progress) -> anyhow::Result<Learned> {
+pub fn train(
+    model: &mut Model,
+    task: &dyn Task,
+    seed: u64,
+    plan: Plan,
+    progress: &Progress,
+) -> anyhow::Result<Learned> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     progress.begin(plan.steps);
     let mut learned =
@@ -153,7 +166,8 @@ pub fn train(model: &mut Model, task: &Task, seed: u64, plan: Plan, progress: &P
         if last || learned.steps.is_multiple_of(plan.point_every) {
             learned.stopped = look(model, task, seed, &mut learned, progress)?;
         }
-        if last || learned.stopped.is_some() {
+        let learnt = plan.goal.is_some_and(|goal| learned.best_error <= goal);
+        if last || learnt || learned.stopped.is_some() {
             break;
         }
         task.feed(model, &mut rng)?;
@@ -168,7 +182,7 @@ pub fn train(model: &mut Model, task: &Task, seed: u64, plan: Plan, progress: &P
 /// Reads the loss, validates, and keeps the weights when they are the best so far. The answer is why training must end.
 fn look(
     model: &mut Model,
-    task: &Task,
+    task: &dyn Task,
     seed: u64,
     learned: &mut Learned,
     progress: &Progress,
@@ -194,7 +208,7 @@ fn look(
         Err(error) => return Err(error.into()),
     };
     let point = Point { step: learned.steps, train_loss: task.in_units(loss), validation_error };
-    progress.point(&point, &task.error_unit())?;
+    progress.point(&point, &task.score().unit)?;
     learned.curve.push(point);
     if validation_error < learned.best_error {
         learned.best_error = validation_error;
@@ -238,29 +252,32 @@ fn spread(values: Vec<f64>) -> Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Setup;
+    use crate::task::{Goals, Series, Sizes};
     use wgpu_rnn::{Cell, Device, DeviceKind, Precision};
 
     /// A wave with a slower one on top, hour by hour.
-    fn task() -> Task {
+    fn task() -> Series {
         with_column(|_| 0.0)
     }
 
-    fn with_column(other: impl Fn(usize) -> f32) -> Task {
+    fn with_column(other: impl Fn(usize) -> f32) -> Series {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("waves.csv");
         let value = |row: usize| (row as f64 * 0.26).sin() + (row as f64 * 0.05).cos();
         let rows: String = (0..600).map(|row| format!("{},{}\n", value(row), other(row))).collect();
         std::fs::write(&path, format!("t,other\n{rows}")).unwrap();
-        Task::load(Some((&path, "t")), None).unwrap()
+        Series::load(Some(&path), &["t".to_string()], Sizes::default(), &Goals::default()).unwrap()
     }
 
-    fn model(task: &Task) -> (Model, RnnConfig) {
+    fn model(task: &Series) -> (Model, RnnConfig) {
         let config = RnnConfig::new(Cell::Gru, task.width(), 8);
-        (Model::new(&Device::cpu().unwrap(), task, config, Precision::Full, 1, 50).unwrap(), config)
+        let setup = Setup { updates: 50, ..Setup::new(1, task.usual().rate) };
+        (Model::new(&Device::cpu().unwrap(), config, task.form(), setup).unwrap(), config)
     }
 
     fn plan(steps: usize) -> Plan {
-        Plan { steps, point_every: 10, deadline: None }
+        Plan { steps, point_every: 10, goal: None, deadline: None }
     }
 
     fn progress(config: RnnConfig) -> Progress {
@@ -283,10 +300,11 @@ mod tests {
         if !device.gpu().is_some_and(|gpu| gpu.capabilities().f16) {
             return;
         }
-        let task = Task::load(None, None).unwrap();
+        let task = Series::load(None, &[], Sizes::default(), &Goals::default()).unwrap();
         let error = |precision| {
             let config = RnnConfig::new(Cell::Gru, task.width(), 12);
-            let mut model = Model::new(&device, &task, config, precision, 1, 40).unwrap();
+            let setup = Setup { precision, updates: 40, ..Setup::new(1, task.usual().rate) };
+            let mut model = Model::new(&device, config, task.form(), setup).unwrap();
             let learned = train(&mut model, &task, 1, Plan { point_every: 40, ..plan(40) }, &progress(config)).unwrap();
             assert_eq!((learned.steps, learned.stopped), (40, None));
             learned.best_error

@@ -1,14 +1,17 @@
-//! What `compare` learns from: a table of numbers read hour by hour, or a text read character by character.
+//! What is learnt from: a table of numbers read hour by hour, a text read character by character, utterances.
 //!
 //! [`series`] and [`weather`] give a [`series::Series`], which [`windows`] turns into a forecasting
-//! task; [`text`] gives a next-character task. Every repair is counted in the notes, and every file
-//! that cannot be used is refused with one sentence that says where, what was expected and what was there.
+//! task; [`text`] gives a next-character task, [`utterances`] sequences to be classified. Every repair is
+//! counted in the notes, and every file that cannot be used is refused with one sentence that says where,
+//! what was expected and what was there.
 
 pub mod calendar;
 pub mod gaps;
+pub mod moments;
 pub mod series;
 pub mod table;
 pub mod text;
+pub mod utterances;
 pub mod weather;
 pub mod windows;
 

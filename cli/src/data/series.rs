@@ -1,4 +1,4 @@
-//! A series of numbers in equal steps of time, several columns wide, one of which is to be forecast.
+//! A series of numbers in equal steps of time, several columns wide, some of which are to be forecast.
 
 use super::gaps;
 use super::table::{Cells, Table};
@@ -19,9 +19,13 @@ pub struct Series {
     pub times: Vec<String>,
     /// The values, `[rows, columns]`.
     pub values: Vec<f32>,
-    /// The column to be forecast.
-    pub target: usize,
-    /// Whether the row's target was measured; where not, it was filled in and is no truth to test against.
+    /// The unit of each column; empty where none is known.
+    pub units: Vec<&'static str>,
+    /// What a row is: `row`, or `hour`.
+    pub step: &'static str,
+    /// The columns to be forecast.
+    pub targets: Vec<usize>,
+    /// Whether all of the row's targets were measured; what was filled in is no truth to test against.
     pub measured: Vec<bool>,
     /// What was read, left out and repaired, one sentence each.
     pub notes: Vec<String>,
@@ -33,32 +37,31 @@ impl Series {
         self.times.len()
     }
 
-    /// The target's value in a row.
-    pub fn target_at(&self, row: usize) -> f32 {
-        self.values[row * self.columns.len() + self.target]
+    /// A column's value in a row.
+    pub fn at(&self, row: usize, column: usize) -> f32 {
+        self.values[row * self.columns.len() + column]
     }
 }
 
-/// Reads a CSV file: every column of numbers is an input, `column` is the one to forecast.
+/// Reads a CSV file: every column of numbers is an input, those of `targets` are the ones to forecast.
 ///
 /// The first row names the columns. The first column of text labels the rows. Empty fields are
 /// missing values: gaps of up to [`LONGEST_GAP`] rows are filled (see [`gaps`]), and an input with a
 /// longer gap, or without a name, is left out; the notes say so.
-pub fn load_csv(path: &Path, column: &str) -> Result<Series> {
-    from_table(super::short_name(path), Table::read(path)?, column)
+pub fn load_csv(path: &Path, targets: &[String]) -> Result<Series> {
+    from_table(super::short_name(path), Table::read(path)?, targets)
 }
 
-fn from_table(name: String, table: Table, target: &str) -> Result<Series> {
-    let target_index = table.numeric(target)?;
+fn from_table(name: String, table: Table, targets: &[String]) -> Result<Series> {
+    let wanted = targets.iter().map(|target| table.numeric(target)).collect::<Result<Vec<_>>>()?;
     let rows = table.lines.len();
     let mut columns = Columns::default();
     let mut notes = vec![format!("{rows} rows read.")];
     let mut times = None;
-    let mut measured = vec![true; rows];
-    let mut target = 0;
+    let mut goals = Goals::new(targets, rows)?;
 
     for (index, column) in table.columns.into_iter().enumerate() {
-        let (name, is_target) = (column.name, index == target_index);
+        let (name, is_target) = (column.name, wanted.contains(&index));
         let cells = match column.cells {
             Cells::Numbers(cells) => cells,
             Cells::Text(labels) => {
@@ -84,8 +87,7 @@ fn from_table(name: String, table: Table, target: &str) -> Result<Series> {
                     gap.len()
                 );
             }
-            target = columns.names.len();
-            measured = cells.iter().map(Option::is_some).collect();
+            goals.found(&name, columns.names.len(), &cells);
         } else if name.is_empty() {
             notes.push(format!("Column {} has no name and is left out.", index + 1));
             continue;
@@ -99,7 +101,39 @@ fn from_table(name: String, table: Table, target: &str) -> Result<Series> {
     let times = times.unwrap_or_else(|| (1..=rows).map(|row| format!("row {row}")).collect());
     notes.extend(columns.notes());
     let values = columns.interleave();
-    Ok(Series { name, columns: columns.names, times, values, target, measured, notes })
+    let (units, (targets, measured)) = (vec![""; columns.names.len()], goals.places()?);
+    Ok(Series { name, columns: columns.names, times, values, units, step: "row", targets, measured, notes })
+}
+
+/// Where the columns to forecast are, in the order in which they were asked for.
+pub(super) struct Goals {
+    wanted: Vec<(String, Option<usize>)>,
+    measured: Vec<bool>,
+}
+
+impl Goals {
+    pub(super) fn new(targets: &[String], rows: usize) -> Result<Self> {
+        if let Some(twice) = targets.iter().enumerate().find(|(at, name)| targets[..*at].contains(name)) {
+            bail!("expected every column to forecast once, got `{}` again", twice.1);
+        }
+        let wanted = targets.iter().map(|name| (name.clone(), None)).collect();
+        Ok(Self { wanted, measured: vec![true; rows] })
+    }
+
+    /// Notes the place of a column, if it is one of them, and where it was measured.
+    pub(super) fn found(&mut self, name: &str, place: usize, cells: &[Option<f32>]) {
+        let Some((_, at)) = self.wanted.iter_mut().find(|(wanted, _)| wanted == name) else { return };
+        *at = Some(place);
+        self.measured.iter_mut().zip(cells).for_each(|(measured, cell)| *measured &= cell.is_some());
+    }
+
+    /// The places, and whether all were measured, row by row.
+    pub(super) fn places(self) -> Result<(Vec<usize>, Vec<bool>)> {
+        let place = |(name, at): (String, Option<usize>)| {
+            at.ok_or_else(|| anyhow::anyhow!("expected a column of numbers to forecast, got `{name}`"))
+        };
+        Ok((self.wanted.into_iter().map(place).collect::<Result<_>>()?, self.measured))
+    }
 }
 
 /// Columns being gathered, each with its gaps closed.
@@ -169,7 +203,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mine.csv");
         std::fs::write(&path, text).unwrap();
-        load_csv(&path, column)
+        load_csv(&path, &column.split(' ').map(str::to_string).collect::<Vec<_>>())
     }
 
     #[test]
@@ -180,7 +214,7 @@ mod tests {
         assert_eq!(series.columns, ["a", "t"]);
         assert_eq!(series.times, ["mon", "tue", "wed"]);
         assert_eq!(series.values, [1.0, 10.0, 1.0, 20.0, 3.0, 20.0]);
-        assert_eq!((series.target, series.rows(), series.target_at(1)), (1, 3, 20.0));
+        assert_eq!((&series.targets[..], series.rows(), series.at(1, 1)), (&[1][..], 3, 20.0));
         assert_eq!(series.measured, [true, true, false]);
         assert_eq!(
             series.notes,
@@ -191,6 +225,14 @@ mod tests {
                 "Columns `a`, `t`: 1 missing value each (at most 1 in a row) took the last known value.",
             ]
         );
+    }
+
+    #[test]
+    fn several_columns_are_forecast_in_the_order_that_was_asked_for() {
+        let series = load("a,b,c\n1,,3\n4,5,6\n7,8,\n", "c b").unwrap();
+        assert_eq!((series.targets, series.measured), (vec![2, 1], vec![false, true, false]));
+        let twice = load("a,b\n1,2\n", "b b").unwrap_err().to_string();
+        assert_eq!(twice, "expected every column to forecast once, got `b` again");
     }
 
     #[test]

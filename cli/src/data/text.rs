@@ -52,8 +52,8 @@ pub fn load_text(path: &Path, shape: Shape, symbols: Option<&[Option<char>]>) ->
 fn from_text(name: String, text: &str, shape: Shape, known: Option<&[Option<char>]>) -> Result<Corpus> {
     let characters: Vec<char> = text.chars().collect();
     // Each part must hold one batch of sequences and the character after the last of them.
-    let batch = shape.steps * shape.batch + 1;
-    let needed = 10 * (batch - 1) / (10 - TRAIN_TENTHS) + 1;
+    let batch = shape.steps.saturating_mul(shape.batch).saturating_add(1);
+    let needed = (batch - 1).saturating_mul(10) / (10 - TRAIN_TENTHS) + 1;
     let boundary = characters.len() * TRAIN_TENTHS / 10;
     ensure!(
         boundary >= batch && characters.len() - boundary >= batch,
@@ -141,10 +141,10 @@ impl Corpus {
     }
 
     /// Random stretches of the training part: inputs and, one character later, targets, both `[T, B]`.
-    pub fn batch(&self, rng: &mut ChaCha8Rng, x: &mut Vec<u32>, y: &mut Vec<u32>) {
+    pub fn batch(&self, rng: &mut ChaCha8Rng) -> (Vec<u32>, Vec<u32>) {
         let last = self.train.len() - self.shape.steps - 1;
         let starts: Vec<_> = (0..self.shape.batch).map(|_| rng.random_range(0..=last)).collect();
-        self.stretches(&self.train, &starts, x, y);
+        self.stretches(&self.train, &starts)
     }
 
     /// How many whole batches of sequences, one after the other, are looked at in the validation part.
@@ -158,19 +158,15 @@ impl Corpus {
     }
 
     /// Validation batch `index`, less than [`Self::validation_batches`]: the next `B` stretches of `T` characters.
-    pub fn validation_batch(&self, index: usize, x: &mut Vec<u32>, y: &mut Vec<u32>) {
+    pub fn validation_batch(&self, index: usize) -> (Vec<u32>, Vec<u32>) {
         let first = index * self.shape.batch;
         let starts: Vec<_> = (first..first + self.shape.batch).map(|sequence| sequence * self.shape.steps).collect();
-        self.stretches(&self.valid, &starts, x, y);
+        self.stretches(&self.valid, &starts)
     }
 
-    fn stretches(&self, part: &[u32], starts: &[usize], x: &mut Vec<u32>, y: &mut Vec<u32>) {
-        x.clear();
-        y.clear();
-        for step in 0..self.shape.steps {
-            x.extend(starts.iter().map(|start| part[start + step]));
-            y.extend(starts.iter().map(|start| part[start + step + 1]));
-        }
+    fn stretches(&self, part: &[u32], starts: &[usize]) -> (Vec<u32>, Vec<u32>) {
+        let each = (0..self.shape.steps).flat_map(|step| starts.iter().map(move |start| start + step));
+        each.map(|place| (part[place], part[place + 1])).unzip()
     }
 }
 
@@ -256,9 +252,8 @@ mod tests {
     #[test]
     fn targets_are_the_next_characters() {
         let corpus = corpus(&abba(), 256);
-        let (mut x, mut y) = (vec![7], vec![7]);
         assert_eq!(corpus.validation_batches(), 1);
-        corpus.validation_batch(0, &mut x, &mut y);
+        let (x, y) = corpus.validation_batch(0);
         // Sequences 1 0 0 and 1 2 0, side by side; their targets are 0 0 1 and 2 0 2.
         assert_eq!(x, [1, 1, 0, 2, 0, 0]);
         assert_eq!(y, [0, 2, 0, 0, 1, 2]);
@@ -269,18 +264,16 @@ mod tests {
         // Every character of the training part is unlike its neighbours, so a stretch tells its place.
         let text: String = (0..1000).map(|i| char::from_u32(0x4e00 + i).unwrap()).collect();
         let corpus = from_text("han".into(), &text, Shape { symbols: 2000, ..SHAPE }, None).unwrap();
-        let (mut x, mut y) = (Vec::new(), Vec::new());
-        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let (mut rng, mut drawn) = (ChaCha8Rng::seed_from_u64(5), Vec::new());
         for _ in 0..500 {
-            corpus.batch(&mut rng, &mut x, &mut y);
+            let (x, y) = corpus.batch(&mut rng);
             assert_eq!((x.len(), y.len()), (6, 6));
             assert_eq!(x[2..], y[..4], "a target is the input of the next step");
             assert!(y.iter().all(|&id| id < 900));
+            drawn.push(x);
         }
-        let last = x.clone();
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        (0..500).for_each(|_| corpus.batch(&mut rng, &mut x, &mut y));
-        assert_eq!(last, x);
+        assert!(drawn.iter().all(|x| *x == corpus.batch(&mut rng).0));
     }
 
     #[test]

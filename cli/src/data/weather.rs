@@ -6,7 +6,7 @@
 //! and a cosine each, so that north is next to north and midnight next to midnight.
 
 use super::calendar::{Hour, cycle};
-use super::series::{Columns, Series};
+use super::series::{Columns, Goals, Series};
 use super::table::{Cells, Column, Table};
 use anyhow::{Context, Result, bail, ensure};
 
@@ -14,27 +14,41 @@ use anyhow::{Context, Result, bail, ensure};
 pub const NAME: &str = "weather-nyc-2013.csv";
 const BUNDLED: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/weather-nyc-2013.csv"));
 
-/// The column to forecast.
+/// The column to forecast, unless others are asked for.
 const TARGET: &str = "temp";
+/// Units of the columns that have one.
+const UNITS: [(&str, &str); 7] = [
+    ("temp", "°F"),
+    ("dewp", "°F"),
+    ("humid", "%"),
+    ("wind_speed", "mph"),
+    ("precip", "in"),
+    ("pressure", "mbar"),
+    ("visib", "mi"),
+];
 /// Degrees, to become a sine and a cosine.
 const DIRECTION: &str = "wind_dir";
 
-/// The bundled weather, hour by hour.
-pub fn load() -> Result<Series> {
-    let mut series = from_csv(NAME, BUNDLED)?;
+/// The bundled weather, hour by hour, to forecast these columns, or the temperature.
+pub fn load(targets: &[String]) -> Result<Series> {
+    let mut series = from_csv(NAME, BUNDLED, targets)?;
     series.notes.push("Wind gusts are no input: a station reports them only when there are some.".to_owned());
     series.notes.push("All times are UTC.".to_owned());
     Ok(series)
 }
 
-fn from_csv(file: &str, text: &str) -> Result<Series> {
+fn from_csv(file: &str, text: &str, targets: &[String]) -> Result<Series> {
     let table = Table::parse(file, text)?;
-    table.numeric(TARGET)?;
+    let usual = [TARGET.to_string()];
+    let targets = if targets.is_empty() { &usual } else { targets };
+    for target in targets {
+        table.numeric(target)?;
+        ensure!(target != DIRECTION, "{file}, column `{target}`: expected a quantity to forecast, got a direction");
+    }
     let grid = Grid::new(&table)?;
     let mut notes = vec![grid.note()];
     let mut columns = Columns::default();
-    let mut target = 0;
-    let mut measured = Vec::new();
+    let mut goals = Goals::new(targets, grid.hours)?;
 
     for Column { name, cells } in &table.columns {
         match cells {
@@ -44,10 +58,7 @@ fn from_csv(file: &str, text: &str) -> Result<Series> {
             }
             Cells::Numbers(cells) => {
                 let cells = grid.spread(cells);
-                if name == TARGET {
-                    target = columns.names.len();
-                    measured = cells.iter().map(Option::is_some).collect();
-                }
+                goals.found(name, columns.names.len(), &cells);
                 columns.push(name.clone(), &cells);
             }
             Cells::Text(_) | Cells::Empty => {}
@@ -60,7 +71,10 @@ fn from_csv(file: &str, text: &str) -> Result<Series> {
 
     let times = grid.hours().map(|hour| hour.label().replace('T', " ")).collect();
     let values = columns.interleave();
-    Ok(Series { name: file.to_owned(), columns: columns.names, times, values, target, measured, notes })
+    let unit = |name: &String| UNITS.iter().find(|(known, _)| known == name).map_or("", |(_, unit)| unit);
+    let units = columns.names.iter().map(unit).collect();
+    let (name, columns, (targets, measured)) = (file.to_owned(), columns.names, goals.places()?);
+    Ok(Series { name, columns, times, values, units, step: "hour", targets, measured, notes })
 }
 
 /// Every hour from the first to the last observation, and the hour that each row of the file belongs to.
@@ -132,7 +146,7 @@ time,temp,wind_dir,visib
 
     #[test]
     fn becomes_regular() {
-        let series = from_csv("w.csv", SMALL).unwrap();
+        let series = from_csv("w.csv", SMALL, &[]).unwrap();
         let names = ["temp", "wind_dir_sin", "wind_dir_cos", "visib", "hour_sin", "hour_cos", "day_sin", "day_cos"];
         assert_eq!(series.columns, names);
         assert_eq!(series.rows(), 6);
@@ -149,7 +163,7 @@ time,temp,wind_dir,visib
 
     #[test]
     fn says_what_was_repaired() {
-        let notes = from_csv("w.csv", SMALL).unwrap().notes;
+        let notes = from_csv("w.csv", SMALL, &[]).unwrap().notes;
         assert_eq!(
             notes,
             [
@@ -162,7 +176,7 @@ time,temp,wind_dir,visib
 
     #[test]
     fn refuses_times_that_do_not_go_forward() {
-        let error = |text: &str| format!("{:#}", from_csv("w.csv", text).unwrap_err());
+        let error = |text: &str| format!("{:#}", from_csv("w.csv", text, &[]).unwrap_err());
         let twice = "time,temp\n2013-01-01T01:00,1\n2013-01-01T01:00,2\n";
         assert_eq!(error(twice), "w.csv, line 3: expected an hour after 2013-01-01T01:00, got 2013-01-01T01:00");
         let noon = "time,temp\nnoon,1\n";
@@ -173,10 +187,20 @@ time,temp,wind_dir,visib
     }
 
     #[test]
+    fn other_columns_can_be_forecast_but_no_direction() {
+        let series = load(&["pressure".to_string(), "temp".to_string()]).unwrap();
+        let of = |place: usize| (series.columns[series.targets[place]].as_str(), series.units[series.targets[place]]);
+        assert_eq!((of(0), of(1)), (("pressure", "mbar"), ("temp", "°F")));
+        let direction = load(&[DIRECTION.to_string()]).unwrap_err().to_string();
+        assert!(direction.ends_with("expected a quantity to forecast, got a direction"), "{direction}");
+        assert!(load(&["sun".to_string()]).unwrap_err().to_string().contains("expected a column named `sun`"));
+    }
+
+    #[test]
     fn the_bundled_year_is_whole() {
-        let series = load().unwrap();
+        let series = load(&[]).unwrap();
         assert!(series.rows() > 8_600, "{} rows", series.rows());
-        assert_eq!(series.columns[series.target], TARGET);
+        assert_eq!(series.columns[series.targets[0]], TARGET);
         assert!(series.values.iter().all(|value| value.is_finite()));
         assert_eq!(series.values.len(), series.rows() * series.columns.len());
         let measured = series.measured.iter().filter(|&&measured| measured).count();

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{Nets, origin};
-use crate::compare::{LossAt, Model, Task};
+use super::Nets;
+use crate::net::LossAt;
 use crate::report::flow::{Look, Page};
+use crate::report::inside::Origin;
+use crate::task::{More, Stored};
 use crate::{report, say, stop};
 
 /// Arguments of `flow`.
@@ -12,7 +14,8 @@ use crate::{report, say, stop};
 pub struct Args {
     #[command(flatten)]
     nets: Nets,
-    /// Steps of the sequences that gradients flow through [default: those of 10, 32, 100, 316 and 1000 that fit the data]
+    /// Steps of the sequences that gradients flow through [default: those of 10, 32, 100, 316 and 1000 that
+    /// fit the data]
     #[arg(long, value_delimiter = ',', value_parser = crate::size)]
     steps: Vec<usize>,
     /// The steps whose outputs the loss is of.
@@ -28,25 +31,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let nets = &args.nets;
     let saved = nets.saved()?;
     let task = nets.task(saved.as_ref())?;
-    let lengths = lengths(args, &task)?;
-    let device = nets.open(&task)?;
+    let lengths = lengths(args, &*task)?;
+    let device = nets.open(&*task)?;
     let mut looks = Vec::new();
-    for net in nets.weights(&device, &task, saved.as_ref())? {
+    for net in nets.weights(&device, &*task, saved.as_ref())? {
         for task in &lengths {
             stop::check()?;
-            let mut model = Model::watched(&device, task, net.config, args.loss, nets.seed)?;
-            model.restore(&net.values)?;
+            let mut model = nets.watched(&device, &**task, &net, args.loss)?;
             task.feed(&mut model, &mut nets.rng())?;
             let flow = model.flow()?;
             for layer in 0..flow.layers() {
-                let (config, trained, steps) = (net.config, net.trained, task.steps());
+                let (config, trained, steps) = (net.config, net.trained, task.shape().steps);
                 looks.push(Look { config, layer, trained, steps, trace: flow.trace(layer, 0) });
             }
         }
     }
-    let steps = lengths.iter().map(|task| task.steps().to_string()).collect::<Vec<_>>().join(", ");
+    let steps = lengths.iter().map(|task| task.shape().steps.to_string()).collect::<Vec<_>>().join(", ");
     let page = Page {
-        origin: origin(&device, format!("{}; gradients flow through {steps} steps", task.describe()))?,
+        origin: Origin::new(&device, format!("{}; gradients flow through {steps} steps", task.describe()))?,
         loss: match args.loss {
             LossAt::Last => "of the last step's output",
             LossAt::All => "of every step's output",
@@ -61,19 +63,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// The usual lengths of sequences.
 const STEPS: [usize; 5] = [10, 32, 100, 316, 1000];
 
-/// The data in sequences of every length that was asked for, or of the usual ones that fit.
-fn lengths(args: &Args, task: &Task) -> anyhow::Result<Vec<Task>> {
+/// The data in sequences of every length that was asked for, or of the usual ones that fit. Where not all do, the task's own
+/// is one more.
+fn lengths(args: &Args, task: &dyn Stored) -> anyhow::Result<Vec<Box<dyn Stored>>> {
     if !args.steps.is_empty() {
         return args.steps.iter().map(|&steps| task.with_steps(steps)).collect();
     }
-    let (fitting, others): (Vec<_>, Vec<_>) =
-        STEPS.into_iter().map(|steps| (steps, task.with_steps(steps))).partition(|(_, task)| task.is_ok());
-    if fitting.is_empty() {
-        return others.into_iter().map(|(_, task)| task).collect();
-    }
+    let fits = |steps: &usize| task.with_steps(*steps).is_ok();
+    let (mut fitting, others): (Vec<usize>, Vec<usize>) = STEPS.into_iter().partition(fits);
     if !others.is_empty() {
-        let others: Vec<_> = others.iter().map(|(steps, _)| steps.to_string()).collect();
-        say(format_args!("left out, since the data are too few for them: {} steps", others.join(", ")))?;
+        let list = others.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        say(format_args!("left out, since the data are too short for them: {list} steps"))?;
+        fitting.push(task.shape().steps);
+        fitting.sort_unstable();
+        fitting.dedup();
     }
-    fitting.into_iter().map(|(_, task)| task).collect()
+    fitting.into_iter().map(|steps| task.with_steps(steps)).collect()
 }

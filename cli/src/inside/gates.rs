@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{Nets, origin};
-use crate::compare::Model;
+use super::Nets;
 use crate::report::gates::{Look, Page};
+use crate::report::inside::Origin;
+use crate::task::More;
 use crate::{report, say, stop};
 
 /// Arguments of `gates`.
@@ -28,12 +29,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(steps) = args.steps {
         task = task.with_steps(steps)?;
     }
-    let device = nets.open(&task)?;
+    let device = nets.open(&*task)?;
     let mut looks = Vec::new();
-    for net in nets.weights(&device, &task, saved.as_ref())? {
+    for net in nets.weights(&device, &*task, saved.as_ref())? {
         stop::check()?;
-        let mut model = Model::new(&device, &task, net.config, wgpu_rnn::Precision::Full, nets.seed, 1)?;
-        model.restore(&net.values)?;
+        let mut model = nets.watched(&device, &*task, &net, task.form().loss_at)?;
         let shown = task.feed(&mut model, &mut nets.rng())?;
         let (activity, values) = model.gates()?;
         for (layer, values) in values.into_iter().enumerate() {
@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             looks.push(Look { config, layer, trained, activity: activity.clone(), values, shown: shown.clone() });
         }
     }
-    let page = Page { origin: origin(&device, task.describe())?, looks };
+    let page = Page { origin: Origin::new(&device, task.describe())?, looks };
     say(page.table())?;
     stop::hold(|| page.write(&args.out))?;
     Ok(say(format_args!("report: {}", args.out.join("index.html").display()))?)

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use wgpu_rnn::{Cell, Device, DeviceKind, Precision, RnnConfig};
+use wgpu_rnn::{Cell, Device, DeviceKind, RnnConfig};
 
-use crate::compare::{Model, Sizes, Task, today};
 use crate::device::Opened;
 use crate::learn::Saved;
-use crate::report::inside::Origin;
+use crate::net::{LossAt, Model, Setup};
+use crate::task::{Goals, Kind, More, Sizes, Source, Stored};
 use crate::{say, stop};
 
 /// Arguments of both.
@@ -23,13 +23,17 @@ pub struct Nets {
     device: DeviceKind,
     /// Look at this model, which `train` wrote, instead of three fresh nets, on the data that it was trained on or on
     /// --data.
-    #[arg(long, conflicts_with_all = ["column", "train", "hidden"])]
+    #[arg(long, conflicts_with_all = ["task", "column", "train", "hidden"])]
     model: Option<PathBuf>,
-    /// Look at nets on this file instead of the bundled weather: a CSV file with --column, else a text.
+    /// Look at nets on this file instead of the bundled weather: a CSV file with --column, a .ts file of utterances, else a
+    /// text.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// The column of the CSV file that is forecast.
-    #[arg(long, requires = "data")]
+    /// What the data are, where their name does not say; without --data, which bundled data to take: series or speech.
+    #[arg(long, value_enum)]
+    task: Option<Kind>,
+    /// The column of the series that is forecast.
+    #[arg(long)]
     column: Option<String>,
     /// Training steps after which the nets are looked at again; none with 0.
     #[arg(long, default_value_t = 300)]
@@ -52,26 +56,34 @@ struct Weights {
     values: Vec<f32>,
 }
 
-/// Where the numbers of a page are from.
-fn origin(device: &Device, data: String) -> anyhow::Result<Origin> {
-    let (date, command, device) = (today()?, crate::command_line(), crate::describe(device));
-    Ok(Origin { version: env!("CARGO_PKG_VERSION"), date, command, device, data })
-}
-
 impl Nets {
     fn saved(&self) -> anyhow::Result<Option<Saved>> {
         self.model.as_deref().map(Saved::open).transpose()
     }
 
-    fn task(&self, saved: Option<&Saved>) -> anyhow::Result<Task> {
+    fn task(&self, saved: Option<&Saved>) -> anyhow::Result<Box<dyn Stored>> {
         match saved {
             Some(saved) => saved.task(self.data.as_deref()),
-            None => crate::learn::load(self.data.as_deref(), self.column.as_deref(), Sizes::default()),
+            None => {
+                let columns = self.column.iter().cloned().collect();
+                let source = Source { kind: self.task, path: self.data.clone(), columns };
+                source.load(Sizes::default(), &Goals::default())
+            }
         }
     }
 
+    /// A model on such data whose gradients can be looked at, judged at these steps.
+    fn watched(&self, device: &Device, task: &dyn Stored, net: &Weights, loss_at: LossAt) -> anyhow::Result<Model> {
+        let setup = Setup { flow: true, ..Setup::new(self.seed, task.usual().rate) };
+        let mut form = task.form();
+        form.loss_at = loss_at;
+        let model = Model::new(device, net.config, form, setup)?;
+        model.restore(&net.values)?;
+        Ok(model)
+    }
+
     /// Opens the device, and says on what and with what.
-    fn open(&self, task: &Task) -> anyhow::Result<Opened> {
+    fn open(&self, task: &dyn Stored) -> anyhow::Result<Opened> {
         let device = crate::open(self.device)?;
         stop::listen()?;
         say(format_args!("device: {}", crate::describe(&device)))?;
@@ -81,17 +93,18 @@ impl Nets {
 
     /// Weights of the model that is looked at, or of each net, untrained and, if it is to be trained, after that: the same
     /// batches for each.
-    fn weights(&self, device: &Device, task: &Task, saved: Option<&Saved>) -> anyhow::Result<Vec<Weights>> {
+    fn weights(&self, device: &Device, task: &dyn Stored, saved: Option<&Saved>) -> anyhow::Result<Vec<Weights>> {
         if let Some(saved) = saved {
             let config = saved.about.config()?;
-            let model = Model::new(device, task, config, Precision::Full, self.seed, 1)?;
+            let model = Model::new(device, config, task.form(), Setup::new(self.seed, task.usual().rate))?;
             model.load(&saved.checkpoint)?;
             return Ok(vec![Weights { config, trained: saved.about.state.step, values: model.snapshot()? }]);
         }
         let mut all = Vec::new();
         for cell in CELLS {
             let config = RnnConfig::new(cell, task.width(), self.hidden);
-            let mut model = Model::new(device, task, config, Precision::Full, self.seed, self.train.max(1))?;
+            let setup = Setup { updates: self.train.max(1), ..Setup::new(self.seed, task.usual().rate) };
+            let mut model = Model::new(device, config, task.form(), setup)?;
             all.push(Weights { config, trained: 0, values: model.snapshot()? });
             if self.train == 0 {
                 continue;

@@ -7,16 +7,17 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use wgpu_rnn::io::Checkpoint;
-use wgpu_rnn::{Cell, Precision, RnnConfig};
+use wgpu_rnn::{Cell, Device, Precision, RnnConfig};
 
-use crate::compare::{Sizes, Task};
+use crate::net::{Form, Model, Setup};
 use crate::results::Point;
+use crate::task::{Kind, Known, Sizes, Source, Stored, fingerprint};
 
 /// Name of this text in a checkpoint.
 pub const KEY: &str = "wgpu-rnn";
 
 /// The format that is written.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// All of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,27 +38,15 @@ pub struct Net {
     pub layers: usize,
     /// Width of what the recurrent layer reads.
     pub input: usize,
-    /// Of a text the character of each symbol; none stands for all other characters.
-    pub symbols: Option<Vec<Option<char>>>,
-    /// Of a series how its columns were standardised.
-    pub moments: Option<Moments>,
-}
-
-/// How a series was standardised.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Moments {
-    pub columns: Vec<String>,
-    pub mean: Vec<f32>,
-    pub std: Vec<f32>,
-    pub scale: f32,
+    /// What it knows of the data it was trained on.
+    pub known: Known,
 }
 
 /// What it was trained on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Data {
-    /// Where the file was; none for the bundled weather.
-    pub path: Option<PathBuf>,
-    pub column: Option<String>,
+    /// Where they were.
+    pub source: Source,
     pub name: String,
     pub fingerprint: u32,
     pub steps: usize,
@@ -102,21 +91,13 @@ impl Data {
 }
 
 impl About {
-    pub fn new(task: &Task, config: RnnConfig, data: Data, rule: Rule) -> Self {
-        let (symbols, moments) = match task {
-            Task::Text(corpus) => (Some(corpus.symbols.clone()), None),
-            Task::Series(task) => {
-                let (columns, mean, std) = (task.series.columns.clone(), task.mean.clone(), task.std.clone());
-                (None, Some(Moments { columns, mean, std, scale: task.scale }))
-            }
-        };
+    pub fn new(task: &dyn Stored, config: RnnConfig, data: Data, rule: Rule) -> Self {
         let net = Net {
             cell: config.cell.name().to_string(),
             hidden: config.hidden,
             layers: config.layers,
             input: config.input,
-            symbols,
-            moments,
+            known: task.known(),
         };
         let version = env!("CARGO_PKG_VERSION").to_string();
         Self { format: FORMAT, version, net, data, rule, state: State::default() }
@@ -141,8 +122,11 @@ impl About {
         Ok(RnnConfig::new(cell, self.net.input, self.net.hidden).layers(self.net.layers))
     }
 
-    pub fn precision(&self) -> Precision {
-        if self.rule.half { Precision::Half } else { Precision::Full }
+    /// How the model was begun.
+    pub fn setup(&self) -> Setup {
+        let Rule { learning_rate: rate, updates, seed, half, .. } = self.rule;
+        let precision = if half { Precision::Half } else { Precision::Full };
+        Setup { precision, updates, ..Setup::new(seed, rate) }
     }
 }
 
@@ -165,19 +149,22 @@ impl Saved {
             bail!("{}: expected a model of format {FORMAT}, got format {format}", path.display());
         }
         let about: About = serde_json::from_str(text).with_context(damaged)?;
+        if about.data.steps == 0 || about.data.batch == 0 || !about.net.known.is_sound() {
+            return Err(anyhow::anyhow!("its sizes don't fit each other").context(damaged()));
+        }
         Ok(Self { path: path.to_path_buf(), checkpoint, about })
     }
 
     /// The data that it was trained on, to the value; wherever they are now.
-    pub fn same_task(&self, data: Option<&Path>) -> Result<Task> {
-        let About { data: known, .. } = &self.about;
-        let path = data.or(known.path.as_deref());
-        let task = load(path, known.column.as_deref(), known.sizes())?;
-        let found = task.fingerprint();
+    pub fn same_task(&self, data: Option<&Path>) -> Result<Box<dyn Stored>> {
+        let About { net, data: known, .. } = &self.about;
+        let source = self.source(data)?;
+        let task = source.load(known.sizes(), &net.known.goals())?;
+        let found = fingerprint(&*task);
         if found != known.fingerprint {
             bail!(
                 "{}: expected the data that {} was trained on ({}, fingerprint {:08x}), got others ({found:08x})",
-                path.unwrap_or(Path::new(&known.name)).display(),
+                source.path.as_deref().unwrap_or(Path::new(&known.name)).display(),
                 self.path.display(),
                 known.name,
                 known.fingerprint
@@ -187,37 +174,26 @@ impl Saved {
     }
 
     /// These data, or those that it was trained on, as it sees them.
-    pub fn task(&self, data: Option<&Path>) -> Result<Task> {
-        let About { net, data: known, .. } = &self.about;
-        let Some(path) = data else { return self.same_task(None) };
-        if let Some(symbols) = &net.symbols {
-            return Task::load_text(path, known.sizes(), Some(symbols));
+    pub fn task(&self, data: Option<&Path>) -> Result<Box<dyn Stored>> {
+        match data {
+            None => self.same_task(None),
+            Some(_) => self.about.net.known.load(&self.source(data)?, self.about.data.sizes()),
         }
-        if known.column.is_none() {
+    }
+
+    /// Where data of its kind come from: from this file, or from where those are that it was trained on.
+    pub fn source(&self, data: Option<&Path>) -> Result<Source> {
+        let known = &self.about.data.source;
+        if data.is_some() && known.path.is_none() && known.kind() == Kind::Series {
             bail!("{}: it is a model of the bundled weather, which reads no other file", self.path.display());
         }
-        let Task::Series(task) = load(Some(path), known.column.as_deref(), known.sizes())? else {
-            bail!("{}: expected a series, got a text", path.display());
-        };
-        let Some(Moments { columns, mean, std, scale }) = net.moments.clone() else {
-            bail!("{}: what it says of itself is of neither a text nor a series", self.path.display());
-        };
-        if task.series.columns != columns {
-            bail!(
-                "{}: expected the columns {}, got {}",
-                path.display(),
-                columns.join(", "),
-                task.series.columns.join(", ")
-            );
-        }
-        Ok(Task::Series(task.with_moments(mean, std, scale)))
+        Ok(Source { path: data.map(Path::to_path_buf).or_else(|| known.path.clone()), ..known.clone() })
     }
-}
 
-/// A column of a CSV file, else a text, else the bundled weather.
-pub fn load(path: Option<&Path>, column: Option<&str>, sizes: Sizes) -> Result<Task> {
-    match (path, column) {
-        (Some(path), None) => Task::load_text(path, sizes, None),
-        (path, column) => Task::load_series(path.zip(column), sizes),
+    /// The model of `form`, with its weights.
+    pub fn model(&self, device: &Device, form: Form) -> Result<Model> {
+        let model = Model::new(device, self.about.config()?, form, self.about.setup())?;
+        model.load(&self.checkpoint)?;
+        Ok(model)
     }
 }

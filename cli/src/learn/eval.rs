@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use wgpu_rnn::DeviceKind;
 
 use super::Saved;
-use crate::compare::Model;
 use crate::say;
+use crate::task::More;
 
 /// Arguments of `eval`.
 #[derive(clap::Args)]
 pub struct Args {
     /// A model that `train` wrote.
     model: PathBuf,
-    /// The validation part of this file instead of that of the data it was trained on.
+    /// Judge it by this file instead of the validation part of the data it was trained on: by the last fifth of a series,
+    /// the last tenth of a text, all utterances.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
@@ -27,11 +28,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let device = crate::open(args.device)?;
     say(format_args!("device: {}", crate::describe(&device)))?;
     say(format_args!("data: {}", task.describe()))?;
-    let about = &saved.about;
-    let schedule = (about.rule.learning_rate, about.rule.updates);
-    let mut model = Model::with_rate(&device, &task, about.config()?, about.precision(), about.rule.seed, schedule)?;
-    model.load(&saved.checkpoint)?;
-    let error = task.validate(&mut model)?;
-    say(format_args!("{}: {}", task.error_name(), task.error_as_text(error)))?;
-    Ok(say(format_args!("naive ({}): {}", task.naive_name(), task.error_as_text(task.naive_error())))?)
+    if args.data.is_none() {
+        say("judged by the validation part, which also chose the best of its weights")?;
+    }
+    let mut model = saved.model(&device, task.form())?;
+    let (error, score) = (task.validate(&mut model)?, task.score());
+    say(format_args!("{}: {}", score.name, score.as_text(error)))?;
+    say(format_args!("naive ({}): {}", score.naive_name, score.as_text(score.naive)))?;
+    Ok(task.details(&mut model)?.iter().try_for_each(say)?)
 }

@@ -15,7 +15,8 @@ use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{BatchShape, Buffer, Device, DeviceKind};
 
 use super::Saved;
-use crate::compare::{around, table};
+use crate::net::LossAt;
+use crate::task::{Known, Text};
 
 /// Arguments of `sample`.
 #[derive(clap::Args)]
@@ -46,8 +47,9 @@ fn temperature(text: &str) -> Result<f64, String> {
 
 pub fn run(args: &Args) -> Result<()> {
     let saved = Saved::open(&args.model)?;
-    let Some(symbols) = &saved.about.net.symbols else {
-        bail!("{}: expected a model of a text, got one of a series", args.model.display());
+    let symbols = match &saved.about.net.known {
+        Known::Text(symbols) => symbols,
+        other => bail!("{}: expected a model of a text, got one of {}", args.model.display(), other.of_what()),
     };
     let id = |character: char| {
         let known = symbols.iter().position(|symbol| *symbol == Some(character));
@@ -63,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("--prompt: expected at least one character, got none");
     }
     let device = crate::open(args.device)?;
-    let writer = Writer::new(&device, &saved)?;
+    let writer = Writer::new(&device, &saved, symbols.len())?;
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let mut out = std::io::stdout().lock();
     let mut logits = Vec::new();
@@ -108,11 +110,12 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(device: &Device, saved: &Saved) -> Result<Self> {
-        let (config, symbols) = (saved.about.config()?, saved.about.net.symbols.as_ref().map(Vec::len));
-        let params = Parameters::frozen(device, table(&config, symbols))?;
+    fn new(device: &Device, saved: &Saved, symbols: usize) -> Result<Self> {
+        let config = saved.about.config()?;
+        let form = Text::form(symbols, BatchShape::new(1, 1), LossAt::All);
+        let params = Parameters::frozen(device, form.table(&config))?;
         saved.checkpoint.restore(&params, [&[], &[]])?;
-        let (head, embedding) = around(&config, symbols);
+        let (head, embedding) = form.around(&config);
         let embedding = embedding.context("a model of a text has an embedding")?;
         let state = config.layers * config.hidden;
         let (token, x) = (device.alloc_u32("character", 1)?, device.alloc("x", config.input)?);

@@ -11,15 +11,19 @@ use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::probe::{Warning, Watch};
 use wgpu_rnn::{Cell, DeviceKind, Error, Precision, RnnConfig};
 
-use super::about::{About, Data, KEY, Rule, Saved, load};
-use crate::compare::{Inside, Model, Sizes, Task};
+use super::about::{About, Data, KEY, Rule, Saved};
+use crate::net::{Inside, Model};
 use crate::report;
 use crate::results::Point;
+use crate::task::{Goals, Kind, MEDIAN, More, Sizes, Source, Stored, fingerprint};
 use crate::{say, stop};
 
 /// What is written in the folder.
 const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
+/// What is forecast of a series: so many rows ahead, at these levels.
+const HORIZONS: [usize; 3] = [1, 6, 24];
+const LEVELS: [f64; 3] = [0.05, 0.5, 0.95];
 
 /// Arguments of `train`.
 #[derive(clap::Args)]
@@ -27,12 +31,10 @@ pub struct Args {
     /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
     #[arg(long, default_value = "auto")]
     device: DeviceKind,
-    /// Train on this file instead of the bundled weather: a CSV file with --column, else a text, character by character.
+    /// Train on this file instead of the bundled weather: a CSV file with --column, a .ts file of utterances, else a text,
+    /// character by character.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// The column of the CSV file that is forecast.
-    #[arg(long, requires = "data", conflicts_with = "resume")]
-    column: Option<String>,
     /// Folder of the model: `last.safetensors`, to go on from, and `best.safetensors`.
     #[arg(long, default_value = "model")]
     out: PathBuf,
@@ -50,25 +52,39 @@ pub struct Args {
 #[derive(clap::Args)]
 #[group(id = "New", multiple = true)]
 struct New {
+    /// What the data are, where their name does not say; without --data, which bundled data to take: series (the weather)
+    /// or speech (Japanese vowels).
+    #[arg(long, value_enum)]
+    task: Option<Kind>,
+    /// Columns of the series that are forecast, separated by commas [default of the weather: temp]
+    #[arg(long, value_delimiter = ',')]
+    column: Vec<String>,
+    /// How many rows ahead of the last known one each column is forecast, separated by commas [default: 1,6,24]
+    #[arg(long, value_delimiter = ',', value_parser = crate::size)]
+    horizons: Vec<usize>,
+    /// Quantiles that are forecast, between 0 and 1 and 0.5 among them, separated by commas; the outer ones are an
+    /// interval. `none` forecasts the mean [default: 0.05,0.5,0.95]
+    #[arg(long, value_parser = levels)]
+    quantiles: Option<Levels>,
     /// Cell: lstm, gru, rnn_tanh or rnn_relu [default: lstm]
     #[arg(long)]
     cell: Option<Cell>,
-    /// Hidden size [default: 32 for a series, 128 for a text]
+    /// Hidden size [default: 32 for a series, 128 for a text, 64 for speech]
     #[arg(long, value_parser = crate::size)]
     hidden: Option<usize>,
     /// Layers [default: 1]
     #[arg(long, value_parser = crate::size)]
     layers: Option<usize>,
-    /// Steps of a sequence [default: 72 of a series, 64 of a text]
+    /// Steps of a sequence [default: 72 of a series, 64 of a text; utterances are as long as they are]
     #[arg(long, value_parser = crate::size)]
     steps: Option<usize>,
-    /// Sequences of a batch [default: 64 of a series, 32 of a text]
+    /// Sequences of a batch [default: 64 of a series, 32 of a text, 27 of speech]
     #[arg(long, value_parser = crate::size)]
     batch: Option<usize>,
     /// Training steps, over which the learning rate falls [default: 2000]
     #[arg(long, value_parser = crate::size)]
     updates: Option<usize>,
-    /// Learning rate of Adam [default: 0.002 for a series, 0.006 for a text]
+    /// Learning rate of Adam [default: 0.002 for a series, 0.006 for a text, 0.005 for speech]
     #[arg(long, value_parser = rate)]
     learning_rate: Option<f64>,
     /// Training steps between checkpoints [default: 100]
@@ -89,6 +105,21 @@ struct New {
     seed: Option<u64>,
 }
 
+/// Ascending levels of quantiles, or none.
+#[derive(Clone, Debug)]
+struct Levels(Vec<f64>);
+
+fn levels(text: &str) -> Result<Levels, String> {
+    if text == "none" {
+        return Ok(Levels(Vec::new()));
+    }
+    let level = |part: &str| part.trim().parse().ok().filter(|level: &f64| *level > 0.0 && *level < 1.0);
+    let levels: Option<Vec<f64>> = text.split(',').map(level).collect();
+    let levels = levels.filter(|levels| levels.is_sorted_by(|a, b| a < b) && levels.contains(&MEDIAN));
+    let expected = || "expected ascending numbers between 0 and 1 with 0.5 among them, or `none`".to_string();
+    levels.map(Levels).ok_or_else(expected)
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     let rate: Option<f64> = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
     rate.ok_or_else(|| "expected a number above zero".to_string())
@@ -96,25 +127,34 @@ fn rate(text: &str) -> Result<f64, String> {
 
 impl New {
     /// What training begins with on these data.
-    fn about(&self, data: Option<&Path>, column: Option<&str>) -> Result<(Task, About)> {
-        let task = load(data, column, Sizes { steps: self.steps, batch: self.batch })?;
-        let hidden = if task.symbols().is_some() { 128 } else { task.hidden() };
-        let config = RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), self.hidden.unwrap_or(hidden))
-            .layers(self.layers.unwrap_or(1));
+    fn about(&self, data: Option<&Path>) -> Result<(Box<dyn Stored>, About)> {
         let path = data.map(std::path::absolute).transpose().context("the data's path can't be made absolute")?;
         if let Some(path) = path.as_deref().filter(|path| path.to_str().is_none()) {
             bail!("{}: expected a path in UTF-8, which a checkpoint can hold", path.display());
         }
-        let data = Data {
-            path,
-            column: column.map(str::to_string),
-            name: task.used().name,
-            fingerprint: task.fingerprint(),
-            steps: task.steps(),
-            batch: task.batch(),
-        };
+        let mut source = Source { kind: self.task, path: data.map(Path::to_path_buf), columns: self.column.clone() };
+        let kind = source.kind();
+        if kind != Kind::Series && !(self.horizons.is_empty() && self.quantiles.is_none()) {
+            bail!("--horizons and --quantiles: expected a series to forecast, which these data are not");
+        }
+        if kind == Kind::Speech && self.steps.is_some() {
+            bail!("--steps: expected none, since utterances are as long as they are");
+        }
+        if let Some(twice) = self.horizons.iter().enumerate().find(|(at, h)| self.horizons[..*at].contains(h)) {
+            bail!("--horizons: expected every horizon once, got {} again", twice.1);
+        }
+        let horizons = if self.horizons.is_empty() { HORIZONS.to_vec() } else { self.horizons.clone() };
+        let levels = self.quantiles.as_ref().map_or(LEVELS.to_vec(), |levels| levels.0.clone());
+        let task = source.load(Sizes { steps: self.steps, batch: self.batch }, &Goals { horizons, levels })?;
+        (source.kind, source.path) = (Some(kind), path);
+        let (usual, shape) = (task.usual(), task.shape());
+        let hidden = self.hidden.unwrap_or(usual.trained_hidden);
+        let config =
+            RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), hidden).layers(self.layers.unwrap_or(1));
+        let (name, fingerprint) = (task.used().name, fingerprint(&*task));
+        let data = Data { source, name, fingerprint, steps: shape.steps, batch: shape.batch };
         let rule = Rule {
-            learning_rate: self.learning_rate.unwrap_or(task.learning_rate()),
+            learning_rate: self.learning_rate.unwrap_or(usual.rate),
             updates: self.updates.unwrap_or(2000),
             save_every: self.save_every.unwrap_or(100),
             look_every: self.look_every.unwrap_or(100),
@@ -122,7 +162,7 @@ impl New {
             seed: self.seed.unwrap_or(1),
             half: self.precision == Some(Precision::Half),
         };
-        let about = About::new(&task, config, data, rule);
+        let about = About::new(&*task, config, data, rule);
         Ok((task, about))
     }
 }
@@ -141,7 +181,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let (task, about) = match &saved {
         Some(saved) => (saved.same_task(args.data.as_deref())?, saved.about.clone()),
-        None => args.new.about(args.data.as_deref(), args.column.as_deref())?,
+        None => args.new.about(args.data.as_deref())?,
     };
     report::check_writable(&args.out)?;
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: could not make the folder", args.out.display()))?;
@@ -149,15 +189,14 @@ pub fn run(args: &Args) -> Result<()> {
     stop::listen()?;
     say(format_args!("device: {}", crate::describe(&device)))?;
     say(format_args!("data: {}", task.describe()))?;
-    let (config, rule) = (about.config()?, about.rule.clone());
-    let schedule = (rule.learning_rate, rule.updates);
-    let model = Model::with_rate(&device, &task, config, about.precision(), rule.seed, schedule)?;
+    let config = about.config()?;
+    let model = Model::new(&device, config, task.form(), about.setup())?;
     let rng = match &saved {
         Some(saved) => {
             model.resume(&saved.checkpoint)?;
             about.rng()?
         }
-        None => ChaCha8Rng::seed_from_u64(rule.seed),
+        None => ChaCha8Rng::seed_from_u64(about.rule.seed),
     };
     let count = report::count(model.parameters().count() as u64);
     let layers = if config.layers == 1 { String::new() } else { format!("{} layers of ", config.layers) };
@@ -169,7 +208,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// A training on its way.
 struct Training<'a> {
-    task: Task,
+    task: Box<dyn Stored>,
     model: Model,
     about: About,
     rng: ChaCha8Rng,
@@ -233,10 +272,10 @@ impl Training<'_> {
         let pace = Pace {
             made: step - self.first.unwrap_or(0),
             left: self.about.rule.updates - step,
-            batch: self.task.batch(),
+            batch: self.task.shape().batch,
             took: self.began.elapsed(),
         };
-        self.bar.point(&point, &self.task.error_unit(), &pace)?;
+        self.bar.point(&point, &self.task.score().unit, &pace)?;
         let state = &mut self.about.state;
         state.curve.push(point);
         state.looked = Some(step);
@@ -252,7 +291,11 @@ impl Training<'_> {
     /// Looks inside, on the batch that was trained on last, and says what is wrong there.
     fn warn(&mut self) -> Result<()> {
         let Some(inside) = &self.inside else { return Ok(()) };
-        let (flow, activity) = inside.look()?;
+        let (flow, activity) = inside.look(&self.model)?;
+        // A dynamic loss scale finds its size by gradients that overflow: they explode by it, not by the model.
+        if self.about.rule.half && !flow.is_finite() {
+            return Ok(());
+        }
         for warning in self.watch.look(self.about.state.step as u64, &flow, &activity) {
             self.bar.warn(&warning)?;
         }
@@ -291,8 +334,9 @@ impl Training<'_> {
             ))?;
         }
         if let Some((error, at)) = best {
-            let (best, naive) = (self.task.error_as_text(error), self.task.error_as_text(self.task.naive_error()));
-            say(format_args!("best {}: {best} after step {at} (naive: {naive})", self.task.error_name()))?;
+            let score = self.task.score();
+            let (best, naive) = (score.as_text(error), score.as_text(score.naive));
+            say(format_args!("best {}: {best} after step {at} (naive: {naive})", score.name))?;
         }
         Ok(say(format_args!("model: {}", self.out.join(BEST).display()))?)
     }

@@ -2,18 +2,28 @@
 
 use wgpu_rnn::kernel::Program;
 use wgpu_rnn::kernel::copy::copy;
+use wgpu_rnn::kernel::cross_entropy::check_labels;
+use wgpu_rnn::kernel::embedding::check_tokens;
 use wgpu_rnn::kernel::gemm::Matrix;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn};
-use wgpu_rnn::nn::{Embedding, Linear, Loss, Parameters};
+use wgpu_rnn::nn::{Loss, Parameters};
 use wgpu_rnn::plan::{Mode, Reserve};
-use wgpu_rnn::{BatchShape, Buffer, Device, Precision, Recorder, Result, RnnConfig};
+use wgpu_rnn::{Buffer, Device, Precision, Recorder, Result, RnnConfig};
 
-use super::model::LossAt;
+use super::form::{Answers, Batch, Fed, Form, LossAt, Reads};
 
-/// What a batch is uploaded into.
-pub(super) enum Inputs {
-    Series { x: Buffer, target: Buffer },
-    Tokens { x: Buffer, target: Buffer },
+/// What all passes of a network share.
+pub(super) struct Net {
+    pub(super) device: Device,
+    pub(super) config: RnnConfig,
+    pub(super) form: Form,
+    precision: Precision,
+    pub(super) params: Parameters,
+    x: Buffer,
+    target: Buffer,
+    pub(super) outputs: Buffer,
+    /// What the gradient of the loss is multiplied by.
+    scale: Option<Buffer>,
 }
 
 /// Programs of one mode.
@@ -44,30 +54,51 @@ impl Pass {
     }
 }
 
-/// What both passes are made of.
-pub(super) struct Parts<'a> {
-    pub(super) device: &'a Device,
-    pub(super) config: RnnConfig,
-    pub(super) shape: BatchShape,
-    pub(super) precision: Precision,
-    /// Whether training leaves the norms of gradients.
-    pub(super) flow: bool,
-    pub(super) loss_at: LossAt,
-    pub(super) params: &'a Parameters,
-    pub(super) head: Linear,
-    pub(super) embedding: Option<Embedding>,
-    pub(super) inputs: &'a Inputs,
-    pub(super) outputs: &'a Buffer,
-    /// What the gradient of the loss is multiplied by.
-    pub(super) scale: Option<&'a Buffer>,
-}
+impl Net {
+    pub(super) fn new(
+        device: &Device,
+        config: RnnConfig,
+        form: Form,
+        precision: Precision,
+        params: Parameters,
+        scale: Option<Buffer>,
+    ) -> Result<Self> {
+        let (rows, judged) = (form.shape.rows(), form.judged());
+        let x = match form.reads {
+            Reads::Values(width) => device.alloc_as(precision, "x", rows * width)?,
+            Reads::Tokens { .. } => device.alloc_u32("tokens", rows)?,
+        };
+        let target = match form.answers {
+            Answers::Classes(_) => device.alloc_u32("wanted classes", judged)?,
+            _ => device.alloc("wanted values", judged * form.answers.targets())?,
+        };
+        let outputs = device.alloc("outputs", judged * form.answers.outputs())?;
+        Ok(Self { device: device.clone(), config, form, precision, params, x, target, outputs, scale })
+    }
 
-impl Parts<'_> {
-    pub(super) fn pass(&self, mode: Mode) -> Result<Pass> {
-        let Self { device, config, shape, precision, params, head, .. } = self;
-        let (rows, train) = (shape.rows(), mode == Mode::Train);
-        let options = Options { precision: *precision, flow: self.flow && train, ..Options::default() };
-        let rnn = Rnn::new(device, *config, *shape, mode, options)?;
+    pub(super) fn upload(&self, batch: &Batch) -> Result<()> {
+        if let (Fed::Tokens(tokens), Reads::Tokens { symbols, .. }) = (&batch.x, self.form.reads) {
+            check_tokens(symbols, tokens)?;
+        }
+        if let (Fed::Tokens(labels), Answers::Classes(classes)) = (&batch.y, &self.form.answers) {
+            check_labels(*classes, labels)?;
+        }
+        for (to, fed) in [(&self.x, &batch.x), (&self.target, &batch.y)] {
+            match fed {
+                Fed::Values(values) => self.device.write(to, values)?,
+                Fed::Tokens(tokens) => self.device.write_u32(to, tokens)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The programs of a mode. With `flow` training leaves the norms of gradients.
+    pub(super) fn pass(&self, mode: Mode, flow: bool) -> Result<Pass> {
+        let Self { device, config, form, precision, params, .. } = self;
+        let (shape, train) = (form.shape, mode == Mode::Train);
+        let (rows, (head, embedding)) = (shape.rows(), form.around(config));
+        let options = Options { precision: *precision, flow, lengths: form.lengths, ..Options::default() };
+        let rnn = Rnn::new(device, *config, shape, mode, options)?;
         let as_stored = |name: &str, len| device.alloc_as(*precision, name, len);
         let gradient =
             |name: &str, like: &Buffer| if train { device.alloc(name, like.len()).map(Some) } else { Ok(None) };
@@ -75,17 +106,17 @@ impl Parts<'_> {
             |name: &str, like: &Buffer| if train { as_stored(name, like.len()).map(Some) } else { Ok(None) };
 
         let mut before = Program::default();
-        let x = match self.inputs {
-            Inputs::Series { x, .. } => x.clone(),
-            Inputs::Tokens { .. } => as_stored("embedded", rows * config.input)?,
+        let x = match form.reads {
+            Reads::Values(_) => self.x.clone(),
+            Reads::Tokens { .. } => as_stored("embedded", rows * config.input)?,
         };
         let y = as_stored("y", rows * config.hidden)?;
         let mut io = Io::new(&x, &y);
         let mut gradients = Gradients::default();
-        if let Inputs::Tokens { .. } = self.inputs {
+        if embedding.is_some() {
             gradients.dx = stored_gradient("gradient of the embedded", &x)?;
         }
-        let (features, feature_rows) = match self.loss_at {
+        let (features, feature_rows) = match form.loss_at {
             LossAt::Last => {
                 let hn = device.alloc("final states", config.layers * shape.batch * config.hidden)?;
                 io.hn = Some(hn.clone());
@@ -106,24 +137,12 @@ impl Parts<'_> {
         let moved = |from: &Matrix, to: &Matrix| copy(device, 1, shape.batch, config.hidden, Some(from), to);
         let dense = |buffer: &Buffer| Matrix::dense(buffer, config.hidden);
         let mut after = Program::default();
-        if let (Some(hn), LossAt::Last) = (apart(&io.hn), self.loss_at) {
+        if let (Some(hn), LossAt::Last) = (apart(&io.hn), form.loss_at) {
             after.push(moved(&own(&hn), &dense(&features))?);
         }
-        after.append(head.bind(params, "head.", feature_rows, &features, self.outputs)?);
-        let d_outputs = gradient("gradient of the outputs", self.outputs)?;
-        let scale = self.scale.filter(|_| train);
-        let loss = match self.inputs {
-            Inputs::Series { target, .. } => Loss::scaled_mse(device, self.outputs, target, d_outputs.as_ref(), scale)?,
-            Inputs::Tokens { target, .. } => Loss::scaled_cross_entropy(
-                device,
-                feature_rows,
-                head.outputs,
-                self.outputs,
-                target,
-                d_outputs.as_ref(),
-                scale,
-            )?,
-        };
+        after.append(head.bind(params, "head.", feature_rows, &features, &self.outputs)?);
+        let d_outputs = gradient("gradient of the outputs", &self.outputs)?;
+        let loss = self.loss(feature_rows, d_outputs.as_ref())?;
         let mut head_backward = Program::default();
         let mut embedding_backward = Program::default();
         if let Some(d_outputs) = &d_outputs {
@@ -137,14 +156,25 @@ impl Parts<'_> {
                 head_backward.push(moved(&dense(part), &own(dhn))?);
             }
         }
-        if let (Some(embedding), Inputs::Tokens { x: tokens, .. }) = (&self.embedding, self.inputs) {
-            before = embedding.bind(params, "embedding.", tokens, &x)?;
+        if let Some(embedding) = embedding {
+            before = embedding.bind(params, "embedding.", &self.x, &x)?;
             if let Some(dx) = &gradients.dx {
-                embedding_backward = embedding.backward(params, "embedding.", tokens, dx)?;
+                embedding_backward = embedding.backward(params, "embedding.", &self.x, dx)?;
             }
         }
         let reserve = rnn.reserve()?;
         let layer = rnn.bind(params, "rnn.", &io, &gradients, &reserve, &rnn.workspace()?)?;
         Ok(Pass { before, layer, reserve, after, loss, head_backward, embedding_backward })
+    }
+
+    /// The loss of so many rows of outputs.
+    fn loss(&self, rows: usize, dy: Option<&Buffer>) -> Result<Loss> {
+        let Self { device, outputs: y, target, .. } = self;
+        let scale = self.scale.as_ref().filter(|_| dy.is_some());
+        match &self.form.answers {
+            Answers::Values(_) => Loss::scaled_mse(device, y, target, dy, scale),
+            Answers::Quantiles { levels, .. } => Loss::quantile(device, levels, y, target, dy, scale),
+            Answers::Classes(classes) => Loss::scaled_cross_entropy(device, rows, *classes, y, target, dy, scale),
+        }
     }
 }

@@ -118,6 +118,7 @@ pub fn standalone(svg: &str, title: &str, legend: &[(Role, &str)]) -> String {
     let size = svg.split_once("viewBox=\"0 0 ").and_then(|(_, rest)| rest.split_once('"')?.0.split_once(' '));
     let Some((width, height)) = size else { return String::new() };
     let whole = height.parse::<i32>().map_or(0, |height| height + ABOVE * FINE);
+    let across = width.parse::<i32>().map_or(WIDTH, |width| width / FINE);
     let letters = |at: i32, role: Role, anchor: &str, row: i32, bold: bool, text: &str| {
         let weight = if bold { " font-weight=\"600\"" } else { "" };
         let (x, y, size) = (at * FINE, row * FINE, LETTER * FINE);
@@ -134,7 +135,9 @@ pub fn standalone(svg: &str, title: &str, legend: &[(Role, &str)]) -> String {
     // Of the style sheet: the colours, and what the classes of charts are.
     let style = include_str!("style.css");
     let (colours, _) = style.split_once("\n* {").unwrap_or_default();
-    let classes = style.lines().filter(|line| line.starts_with(".fill-") || line.starts_with(".stroke-"));
+    let of_charts =
+        |line: &&str| [".fill-", ".stroke-", ".more-", ".less-"].iter().any(|class| line.starts_with(class));
+    let classes = style.lines().filter(of_charts);
     let style = [colours].into_iter().chain(classes).collect::<Vec<_>>().join("\n");
     let inner = svg.replacen(
         "<svg class=\"chart\"",
@@ -142,7 +145,7 @@ pub fn standalone(svg: &str, title: &str, legend: &[(Role, &str)]) -> String {
         1,
     );
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {whole}\" width=\"{WIDTH}\" role=\"img\" aria-label=\"{}\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {whole}\" width=\"{across}\" role=\"img\" aria-label=\"{}\">\n\
          <style>\n{style}\ntext {{ font-family: system-ui, sans-serif; }}\n</style>\n\
          <rect width=\"{width}\" height=\"{whole}\" class=\"fill-card\"/>\n{above}{inner}\n</svg>\n",
         escape(title)

@@ -146,7 +146,7 @@ fn bar_figure(results: &Results, title: &str, columns: &[&str], of: &dyn Fn(&Run
             let (name, detail) = (run.cell.clone(), run.hidden.to_string());
             bars.push(Bar { role: Role::of(&run.cell), name, detail, parts, whisker, value });
         }
-        bar_groups.push((group.name, bars));
+        bar_groups.push((format!("At {}", group.name), bars));
     }
     let values =
         bar_groups.iter().flat_map(|(_, bars)| bars).map(|bar| format!("{} {}: {}", bar.name, bar.detail, bar.value));

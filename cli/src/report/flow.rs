@@ -7,7 +7,7 @@ use serde::Serialize;
 use wgpu_rnn::RnnConfig;
 use wgpu_rnn::probe::{GONE, Memory, Trace, WILD};
 
-use super::charts::Role;
+use super::charts::{Role, standalone};
 use super::html::{Table, escape, section};
 use super::inside::{Origin, legend, of_layer, titled, when};
 use super::lines::{Chart, Line};
@@ -60,10 +60,10 @@ impl Look {
         Memory::of(&self.trace.direct).decay
     }
 
-    /// Steps back over which what comes directly is at least half of the gradient.
+    /// Steps back over which what comes directly is between half the gradient and twice it.
     fn mostly_direct(&self) -> usize {
-        let half = |share: &&Option<f64>| share.is_some_and(|share| share >= 0.5);
-        self.trace.direct_share().iter().take_while(half).count().saturating_sub(1)
+        let near = |share: &&Option<f64>| share.is_some_and(|share| (0.5..=2.0).contains(&share));
+        self.trace.direct_share().iter().take_while(near).count().saturating_sub(1)
     }
 
     fn summary(&self) -> Summary {
@@ -88,11 +88,18 @@ impl Look {
         titled(self.config, self.layer)
     }
 
+    /// Name of the file of its chart.
+    fn file(&self) -> String {
+        let layer = if self.config.layers == 1 { String::new() } else { format!("-layer-{}", self.layer) };
+        format!("norms-{}-after-{}{layer}.svg", self.steps, self.trained)
+    }
+
     /// Cells of a table's row.
     fn row(&self) -> Vec<String> {
         let memory = self.memory();
-        let steps =
-            |found: Option<usize>| found.map_or_else(|| format!("> {}", self.steps - 1), |steps| steps.to_string());
+        // Of sequences of unequal lengths the longest may be shorter than T.
+        let far = self.trace.state().len().saturating_sub(1);
+        let steps = |found: Option<usize>| found.map_or_else(|| format!("> {far}"), |steps| steps.to_string());
         let factor = |decay: Option<f64>| decay.map_or_else(|| NONE.to_string(), |decay| format!("{decay:.3}"));
         vec![
             self.title(),
@@ -130,10 +137,17 @@ impl Page {
         self.summary().plain()
     }
 
-    /// Writes `index.html`, `flow.csv` and `flow.json` into the folder `out`.
+    /// Writes `index.html`, `flow.csv`, `flow.json` and each chart as a file of its own into the folder `out`.
     pub fn write(&self, out: &Path) -> Result<()> {
         std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
         let summaries: Vec<Summary> = self.looks.iter().map(Look::summary).collect();
+        for looks in self.figures() {
+            let (Some(first), Some(svg)) = (looks.first(), chart(&looks)?) else { continue };
+            let names: Vec<String> = looks.iter().map(|look| look.title()).collect();
+            let legend: Vec<(Role, &str)> = names.iter().map(|name| (Role::of(name), name.as_str())).collect();
+            let title = format!("Gradient over steps back, {}", caption(first));
+            replace(&out.join(first.file()), &standalone(&svg, &title, &legend))?;
+        }
         replace(&out.join("flow.json"), &(serde_json::to_string_pretty(&summaries)? + "\n"))?;
         replace(&out.join("flow.csv"), &self.csv()?)?;
         replace(&out.join("index.html"), &self.html()?)
@@ -169,69 +183,72 @@ impl Page {
             "Norms of the gradient of what the cell remembers, c of an LSTM and h of the others, over the steps back from \
              the last one. Vanishing: less than {GONE} of it is left at the first step. Exploding: it has grown beyond \
              {WILD} times, or is not finite. Directly is what came through the forget gates of an LSTM, or the update \
-             gates of a GRU, alone; mostly direct for as many steps back as that is at least half of the gradient."
+             gates of a GRU, alone; mostly direct for as many steps back as that is between half the gradient and twice it."
         );
         let mut body = section("memory", "How long they last", &lead, &self.summary().open("How long gradients last"));
-        let mut charts = String::new();
-        for trained in self.distinct(|look| look.trained) {
-            for steps in self.distinct(|look| look.steps) {
-                for layer in self.distinct(|look| look.layer) {
-                    charts += &self.figure(trained, steps, layer)?;
-                }
-            }
-        }
+        let charts = self.figures().iter().map(|looks| figure(looks)).collect::<Result<String>>()?;
         let lead = "Each line is one net, the thinner one what of it came directly. The last step is at the left; what is too \
                     small for 32-bit numbers is left out.";
         body += &section("norms", "Norms, step by step", lead, &format!("<div class=\"charts\">\n{charts}</div>\n"));
         Ok(self.origin.page("flow", "How gradients flow back", &[("Loss", self.loss)], &body))
     }
 
-    fn distinct(&self, of: impl Fn(&Look) -> usize) -> Vec<usize> {
-        let mut all: Vec<usize> = self.looks.iter().map(of).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+    /// The looks of each chart: those of one layer at one moment on sequences of one length.
+    fn figures(&self) -> Vec<Vec<&Look>> {
+        let key = |look: &Look| [look.trained, look.steps, look.layer];
+        let mut keys: Vec<[usize; 3]> = self.looks.iter().map(key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter().map(|wanted| self.looks.iter().filter(|look| key(look) == wanted).collect()).collect()
     }
+}
 
-    fn figure(&self, trained: usize, steps: usize, layer: usize) -> Result<String> {
-        let all = self.looks.iter().filter(|look| look.trained == trained && look.steps == steps);
-        let looks: Vec<&Look> = all.filter(|look| look.layer == layer).collect();
-        let Some(first) = looks.first() else { return Ok(String::new()) };
-        let normal = |(_, norm): &(usize, &f64)| **norm >= f64::from(f32::MIN_POSITIVE);
-        let line = |look: &Look, width: f64, norms: &[f64]| Line {
-            role: Role::of(&look.title()),
-            width,
-            points: norms.iter().enumerate().filter(normal).map(|(back, norm)| (back as f64, norm.log10())).collect(),
-        };
-        let lines =
-            looks.iter().flat_map(|look| [line(look, 1.0, &look.trace.direct), line(look, 2.0, look.trace.state())]);
-        let title = format!("T = {steps}, {}{}", when(first.trained), of_layer(first.config, layer));
-        let chart = Chart {
-            label: format!("Norms of gradients over steps back from the last, {title}"),
-            lines: lines.collect(),
-            horizontal: Vec::new(),
-            covering: Vec::new(),
-            vertical: None,
-            powers: true,
-        };
-        let legend = legend(looks.iter().map(|look| look.title()));
-        let svg = chart.draw()?.unwrap_or_else(|| "<p class=\"nothing\">There is no number to draw.</p>".to_string());
-        let columns = looks.iter().flat_map(|look| [look.title(), format!("{} directly", look.title())]);
-        let head = ["steps back".to_string()].into_iter().chain(columns);
-        let norm = |norms: &[f64], back: usize| match norms.get(back) {
-            None => String::new(),
-            Some(&norm) if norm > 0.0 && norm < f64::from(f32::MIN_POSITIVE) => "too small for f32".to_string(),
-            Some(norm) => format!("{norm:.3e}"),
-        };
-        let rows = (0..steps).map(|back| {
-            let both = |look: &&Look| [norm(look.trace.state(), back), norm(&look.trace.direct, back)];
-            [back.to_string()].into_iter().chain(looks.iter().flat_map(both)).collect()
-        });
-        let table = Table { head: head.collect(), rows: rows.collect() };
-        Ok(format!(
-            "<figure>\n<figcaption>{}</figcaption>\n{legend}\n{svg}\n{}</figure>\n",
-            escape(&title),
-            table.folded(&title)
-        ))
-    }
+fn caption(look: &Look) -> String {
+    format!("T = {}, {}{}", look.steps, when(look.trained), of_layer(look.config, look.layer))
+}
+
+/// Norms over steps back.
+fn chart(looks: &[&Look]) -> Result<Option<String>> {
+    let normal = |(_, norm): &(usize, &f64)| **norm >= f64::from(f32::MIN_POSITIVE);
+    let line = |look: &Look, width: f64, norms: &[f64]| Line {
+        role: Role::of(&look.title()),
+        width,
+        points: norms.iter().enumerate().filter(normal).map(|(back, norm)| (back as f64, norm.log10())).collect(),
+    };
+    let lines =
+        looks.iter().flat_map(|look| [line(look, 1.0, &look.trace.direct), line(look, 2.0, look.trace.state())]);
+    let title = looks.first().map_or_else(String::new, |look| caption(look));
+    let chart = Chart {
+        label: format!("Norms of gradients over steps back from the last, {title}"),
+        lines: lines.collect(),
+        horizontal: Vec::new(),
+        covering: Vec::new(),
+        vertical: None,
+        powers: true,
+    };
+    chart.draw()
+}
+
+fn figure(looks: &[&Look]) -> Result<String> {
+    let Some(first) = looks.first() else { return Ok(String::new()) };
+    let title = caption(first);
+    let legend = legend(looks.iter().map(|look| look.title()));
+    let svg = chart(looks)?.unwrap_or_else(|| "<p class=\"nothing\">There is no number to draw.</p>".to_string());
+    let columns = looks.iter().flat_map(|look| [look.title(), format!("{} directly", look.title())]);
+    let head = ["steps back".to_string()].into_iter().chain(columns);
+    let norm = |norms: &[f64], back: usize| match norms.get(back) {
+        None => String::new(),
+        Some(&norm) if norm > 0.0 && norm < f64::from(f32::MIN_POSITIVE) => "too small for f32".to_string(),
+        Some(norm) => format!("{norm:.3e}"),
+    };
+    let rows = (0..first.steps).map(|back| {
+        let both = |look: &&Look| [norm(look.trace.state(), back), norm(&look.trace.direct, back)];
+        [back.to_string()].into_iter().chain(looks.iter().flat_map(both)).collect()
+    });
+    let table = Table { head: head.collect(), rows: rows.collect() };
+    Ok(format!(
+        "<figure>\n<figcaption>{}</figcaption>\n{legend}\n{svg}\n{}</figure>\n",
+        escape(&title),
+        table.folded(&title)
+    ))
 }

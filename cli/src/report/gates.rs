@@ -8,14 +8,14 @@ use serde::Serialize;
 use wgpu_rnn::probe::{Activity, HIGH, LOW, Summary, Value, Values};
 use wgpu_rnn::{RnnConfig, ValueKind};
 
-use super::charts::Role;
+use super::charts::{Role, standalone};
 use super::heat::{self, Map, Under};
 use super::html::{Table, escape, section};
 use super::inside::{Origin, legend, of_layer, titled, when};
 use super::lines::{Chart, Line};
 use super::numbers::{NONE, number, share};
 use super::replace;
-use crate::compare::Shown;
+use crate::task::Shown;
 
 /// Everything that was looked at.
 pub struct Page {
@@ -81,11 +81,18 @@ impl Look {
         titled(self.config, self.layer)
     }
 
+    /// Name of the file of its heat maps.
+    fn file(&self) -> String {
+        let layer = if self.config.layers == 1 { String::new() } else { format!("-layer-{}", self.layer) };
+        format!("{}-after-{}{layer}.svg", self.config.cell.name(), self.trained)
+    }
+
     fn rows(&self) -> impl Iterator<Item = Vec<String>> {
         self.summaries().into_iter().map(|(value, all)| {
             let near = |of: f64| share(of * 100.0);
             // Gates are never negative; what is free is not saturated at one.
-            let (gate, free) = (matches!(value.kind, ValueKind::Gate | ValueKind::Keep), value.kind == ValueKind::Free);
+            let free = value.kind == ValueKind::Free;
+            let gate = !free && value.kind != ValueKind::Squashed;
             let unless = |not: bool, text: String| if not { NONE.to_string() } else { text };
             vec![
                 self.title(),
@@ -128,9 +135,15 @@ impl Page {
         self.summary().plain()
     }
 
-    /// Writes `index.html`, `gates.csv`, `sequence.csv` and `gates.json` into the folder `out`.
+    /// Writes `index.html`, `gates.csv`, `sequence.csv`, `gates.json` and each net's heat maps as a file of their own into
+    /// the folder `out`.
     pub fn write(&self, out: &Path) -> Result<()> {
         std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
+        for look in &self.looks {
+            if let Heat { title, svg: Some(svg), .. } = heat(look)? {
+                replace(&out.join(look.file()), &standalone(&svg, &title, &[]))?;
+            }
+        }
         replace(&out.join("gates.json"), &(serde_json::to_string_pretty(&self.numbers())? + "\n"))?;
         replace(&out.join("gates.csv"), &self.units()?)?;
         replace(&out.join("sequence.csv"), &self.sequence()?)?;
@@ -297,11 +310,18 @@ fn letter(character: Option<char>) -> String {
 }
 
 /// Heat maps of every gate and state of a net.
-fn figure(look: &Look) -> Result<String> {
+struct Heat {
+    title: String,
+    svg: Option<String>,
+    /// What has no bounds, and how far it reaches.
+    scaled: Vec<String>,
+}
+
+fn heat(look: &Look) -> Result<Heat> {
     let hidden = look.values.hidden();
     let drawn = look.values.all().iter().filter(|(value, _)| value.name != "hn");
     let mut scaled = Vec::new();
-    let maps = drawn.clone().map(|(value, numbers)| {
+    let maps = drawn.map(|(value, numbers)| {
         let largest = numbers.iter().copied().filter(|number| number.is_finite()).fold(0.0, |a: f64, b| a.max(b.abs()));
         // What has no bounds is drawn as a share of its largest.
         let unit = if value.kind == ValueKind::Free && largest > 0.0 { largest } else { 1.0 };
@@ -319,8 +339,15 @@ fn figure(look: &Look) -> Result<String> {
     let maps: Vec<Map> = maps.collect();
     let title = format!("{}, {}: gates and states, and {name} under them", look.title(), when(look.trained));
     let chart = heat::Chart { label: title.clone(), maps, under };
-    let svg = chart.draw()?.unwrap_or_else(|| "<p class=\"nothing\">There is no step to draw.</p>".to_string());
-    let mut aside = scaled;
+    let svg = chart.draw()?;
+    Ok(Heat { title, svg, scaled })
+}
+
+fn figure(look: &Look) -> Result<String> {
+    let Heat { title, svg, scaled: mut aside } = heat(look)?;
+    let svg = svg.unwrap_or_else(|| "<p class=\"nothing\">There is no step to draw.</p>".to_string());
+    let hidden = look.values.hidden();
+    let drawn = look.values.all().iter().filter(|(value, _)| value.name != "hn");
     let steps = look.values.all().first().map_or(0, |(_, numbers)| numbers.len() / hidden.max(1));
     if steps > DRAWN_STEPS || hidden > DRAWN_UNITS {
         let (some_steps, some) = (steps.min(DRAWN_STEPS), hidden.min(DRAWN_UNITS));

@@ -1,6 +1,7 @@
-//! What the pages of `flow` and `gates` share: where their numbers are from, and the names of nets.
+//! What the pages of one command each share: where their numbers are from, and the names of nets.
 
-use wgpu_rnn::RnnConfig;
+use anyhow::Result;
+use wgpu_rnn::{Device, RnnConfig};
 
 use super::charts::Role;
 use super::html::{COMMAND, document, escape, facts};
@@ -15,6 +16,12 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Made now on this device, from these data.
+    pub fn new(device: &Device, data: String) -> Result<Self> {
+        let (date, command, device) = (crate::today()?, crate::command_line(), crate::describe(device));
+        Ok(Self { version: env!("CARGO_PKG_VERSION"), date, command, device, data })
+    }
+
     /// A page of the command `name` around sections, which are HTML.
     pub fn page(&self, name: &str, title: &str, more: &[(&str, &str)], sections: &str) -> String {
         let own = [("Device", &self.device), ("Data", &self.data)].map(|(name, text)| (name, text.clone()));

@@ -8,9 +8,11 @@
 mod axis;
 mod bars;
 mod charts;
+pub mod classes;
 mod figures;
 mod findings;
 pub mod flow;
+pub mod forecast;
 pub mod gates;
 mod heat;
 mod html;
@@ -22,6 +24,7 @@ mod profile;
 mod rows;
 #[cfg(test)]
 mod sample;
+pub mod study;
 pub mod sweep;
 mod text;
 mod timeline;

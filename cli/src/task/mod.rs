@@ -1,28 +1,107 @@
-//! What is learnt: a forecast of a series, or the next character of a text.
+//! What is learnt, a file each: forecasts of a series, the next character of a text, the class of an utterance, and two
+//! made problems that need a long memory.
 
-use std::path::Path;
+mod adding;
+mod delayed_copy;
+mod series;
+mod speech;
+mod text;
 
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use wgpu_rnn::BatchShape;
 
-use super::model::{LossAt, Model};
-use crate::data::text::{self, Corpus};
-use crate::data::windows;
-use crate::data::{series, weather};
+pub use adding::Adding;
+pub use delayed_copy::DelayedCopy;
+pub use series::{Ahead, Goals, Latest, MEDIAN, Series, middle};
+pub use speech::{PUBLISHED, Speech, Verdict, right};
+pub use text::Text;
+
+use crate::data::windows::Moments;
+use crate::net::{Batch, Form, LossAt, Model};
 use crate::results::{DataUsed, Forecast};
 
-/// A task with its data.
-pub enum Task {
-    /// The value of a column some rows ahead.
-    Series(windows::Task),
-    /// The next character.
-    Text(Corpus),
+/// What sequences are drawn from, and how well a network does on it.
+pub trait Task {
+    /// What a network reads and answers here.
+    fn form(&self) -> Form;
+
+    fn usual(&self) -> Usual;
+
+    /// The data, for a report.
+    fn used(&self) -> DataUsed;
+
+    fn score(&self) -> Score;
+
+    /// A random training batch, judged at these steps, and what its first sequence shows. What can be judged in one way
+    /// only, as made problems are, is.
+    fn draw(&self, rng: &mut ChaCha8Rng, at: LossAt) -> (Batch, Shown);
+
+    /// The validation error of the model as it is, in the unit of [`score`](Self::score). The less the better.
+    fn validate(&self, model: &mut Model) -> Result<f64>;
+
+    /// Batches that a validation takes.
+    fn validation_batches(&self) -> usize;
+
+    /// A loss in the unit that is reported, if it has one.
+    fn in_units(&self, loss: f64) -> f64 {
+        loss
+    }
 }
 
-/// Steps of a sequence and sequences of a batch, where they are not the task's usual ones.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sizes {
-    pub steps: Option<usize>,
-    pub batch: Option<usize>,
+/// A task on data from a file, which a model can be kept for.
+pub trait Stored: Task {
+    /// The same data in sequences of `steps` steps.
+    fn with_steps(&self, steps: usize) -> Result<Box<dyn Stored>>;
+
+    /// What a model must keep of it to see other data alike.
+    fn known(&self) -> Known;
+
+    /// Adds every value that a model sees or is judged by.
+    fn hash(&self, hasher: &mut crc32fast::Hasher);
+
+    /// How well the model does, part by part, a line each.
+    fn details(&self, _model: &mut Model) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// The model's forecast of the stretch that is drawn, in the series' unit.
+    fn forecast(&self, _model: &mut Model) -> Result<Option<Vec<f32>>> {
+        Ok(None)
+    }
+
+    /// What is drawn: the truth, the naive forecast and these.
+    fn drawn(&self, _predictions: Vec<(String, Vec<f32>)>) -> Option<Forecast> {
+        None
+    }
+}
+
+/// How a task is usually learnt.
+#[derive(Clone, Copy, Debug)]
+pub struct Usual {
+    /// Hidden size of the LSTM that others are compared with.
+    pub hidden: usize,
+    /// Hidden size of a model for use.
+    pub trained_hidden: usize,
+    /// Training steps of a comparison, and those between points of its curve.
+    pub updates: usize,
+    pub point_every: usize,
+    pub rate: f64,
+}
+
+/// How an error is to be read.
+#[derive(Clone, Debug)]
+pub struct Score {
+    pub name: &'static str,
+    /// May be empty.
+    pub unit: String,
+    /// The naive answer, in words, and its error.
+    pub naive_name: &'static str,
+    pub naive: f64,
 }
 
 /// What a sequence shows, step by step.
@@ -34,334 +113,207 @@ pub enum Shown {
     Characters(Vec<Option<char>>),
 }
 
-/// Hours (or rows) that a forecast looks back on, and how far ahead it is.
-const SERIES: windows::Shape = windows::Shape { steps: 72, horizon: 24, batch: 64 };
-/// Characters of a sequence, sequences of a batch, most symbols, most validation batches.
-const TEXT: text::Shape = text::Shape { steps: 64, batch: 32, symbols: 256, validation: 24 };
-/// Width of a character's embedding.
-const EMBEDDING: usize = 32;
-/// Windows of the forecast that is drawn.
-const DRAWN: usize = 240;
+/// What a model keeps of the data it was trained on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    /// The character of each symbol; none stands for all other characters.
+    Text(Vec<Option<char>>),
+    Series(KnownSeries),
+    Speech(KnownSpeech),
+}
 
-impl Task {
-    /// The bundled weather, a column of a CSV file, or a text.
-    pub fn load(csv: Option<(&Path, &str)>, text: Option<&Path>) -> anyhow::Result<Self> {
-        match (csv, text) {
-            (_, Some(path)) => Self::load_text(path, Sizes::default(), None),
-            (csv, None) => Self::load_series(csv, Sizes::default()),
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KnownSeries {
+    /// All columns, and the places of those that are forecast.
+    pub columns: Vec<String>,
+    pub targets: Vec<usize>,
+    pub horizons: Vec<usize>,
+    /// Levels of the quantiles that it answers with; without any it answers with the mean.
+    pub levels: Vec<f64>,
+    pub moments: Moments,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KnownSpeech {
+    pub classes: Vec<String>,
+    pub mean: Vec<f32>,
+    pub std: Vec<f32>,
+}
+
+/// What kind of data a file holds, or which bundled data are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A series to be forecast: columns of a CSV file, or the bundled weather.
+    Series,
+    /// A text, character by character.
+    Text,
+    /// Utterances to be classified: a `.ts` file, or the bundled Japanese vowels.
+    Speech,
+}
+
+/// Where data come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    pub kind: Option<Kind>,
+    pub path: Option<PathBuf>,
+    /// Columns of a series that are forecast.
+    pub columns: Vec<String>,
+}
+
+/// Steps of a sequence and sequences of a batch, where they are not the task's usual ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sizes {
+    pub steps: Option<usize>,
+    pub batch: Option<usize>,
+}
+
+impl Source {
+    /// The kind that was said, or that the file's name and the columns tell.
+    pub fn kind(&self) -> Kind {
+        let extension = self.path.as_deref().and_then(Path::extension);
+        match self.kind {
+            Some(kind) => kind,
+            None if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("ts")) => Kind::Speech,
+            None if self.path.is_none() || !self.columns.is_empty() => Kind::Series,
+            None => Kind::Text,
         }
     }
 
-    /// A text; in symbols of its own, or in those that a model knows.
-    pub fn load_text(path: &Path, sizes: Sizes, symbols: Option<&[Option<char>]>) -> anyhow::Result<Self> {
-        let (steps, batch) = (sizes.steps.unwrap_or(TEXT.steps), sizes.batch.unwrap_or(TEXT.batch));
-        Ok(Self::Text(text::load_text(path, text::Shape { steps, batch, ..TEXT }, symbols)?))
-    }
-
-    /// A column of a CSV file, or the bundled weather.
-    pub fn load_series(csv: Option<(&Path, &str)>, sizes: Sizes) -> anyhow::Result<Self> {
-        let (steps, batch) = (sizes.steps.unwrap_or(SERIES.steps), sizes.batch.unwrap_or(SERIES.batch));
-        let series = match csv {
-            Some((path, column)) => series::load_csv(path, column)?,
-            None => weather::load()?,
-        };
-        Ok(Self::Series(windows::Task::new(series, windows::Shape { steps, batch, ..SERIES })?))
-    }
-
-    /// The same data in sequences of `steps` steps.
-    pub fn with_steps(&self, steps: usize) -> anyhow::Result<Self> {
-        Ok(match self {
-            Self::Series(task) => Self::Series(task.with_steps(steps)?),
-            Self::Text(corpus) => Self::Text(corpus.with_steps(steps)?),
-        })
-    }
-
-    /// A number that other data are unlikely to have.
-    pub fn fingerprint(&self) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
-        let mut add = |bytes: &[u8]| hasher.update(bytes);
-        match self {
-            Self::Series(task) => {
-                task.series.columns.iter().for_each(|name| add(name.as_bytes()));
-                add(&task.series.target.to_le_bytes());
-                task.series.values.iter().for_each(|value| add(&value.to_le_bytes()));
-            }
-            Self::Text(corpus) => {
-                corpus.symbols.iter().for_each(|symbol| add(&symbol.map_or(0, u32::from).to_le_bytes()));
-                corpus.train.iter().chain(&corpus.valid).for_each(|id| add(&id.to_le_bytes()));
-            }
+    /// The data, as one looks at them first.
+    pub fn load(&self, sizes: Sizes, goals: &Goals) -> Result<Box<dyn Stored>> {
+        let (kind, path) = (self.kind(), self.path.as_deref());
+        if !self.columns.is_empty() && kind != Kind::Series {
+            bail!("a column was named: expected a series, which has columns, got a {}", kind.name());
         }
-        hasher.finalize()
-    }
-
-    /// Steps T.
-    pub fn steps(&self) -> usize {
-        match self {
-            Self::Series(task) => task.steps(),
-            Self::Text(corpus) => corpus.steps(),
-        }
-    }
-
-    /// Batch B.
-    pub fn batch(&self) -> usize {
-        match self {
-            Self::Series(task) => task.batch_size(),
-            Self::Text(corpus) => corpus.batch_size(),
-        }
-    }
-
-    /// Input size I of the recurrent layer.
-    pub fn width(&self) -> usize {
-        match self {
-            Self::Series(task) => task.inputs(),
-            Self::Text(_) => EMBEDDING,
-        }
-    }
-
-    /// Hidden size of the LSTM that the others are compared with.
-    pub fn hidden(&self) -> usize {
-        match self {
-            Self::Series(_) => 32,
-            Self::Text(_) => 64,
-        }
-    }
-
-    /// The steps that a model is judged by: a series is forecast from the last, a text at every one.
-    pub fn loss_at(&self) -> LossAt {
-        match self {
-            Self::Series(_) => LossAt::Last,
-            Self::Text(_) => LossAt::All,
-        }
-    }
-
-    /// Symbols of a text; none for a series.
-    pub fn symbols(&self) -> Option<usize> {
-        match self {
-            Self::Series(_) => None,
-            Self::Text(corpus) => Some(corpus.symbols.len()),
-        }
-    }
-
-    /// Training steps of a run without a time limit.
-    pub fn training_steps(&self) -> usize {
-        match self {
-            Self::Series(_) => 300,
-            Self::Text(_) => 600,
-        }
-    }
-
-    /// Steps between points of the curve.
-    pub fn point_every(&self) -> usize {
-        match self {
-            Self::Series(_) => 25,
-            Self::Text(_) => 60,
-        }
-    }
-
-    pub fn learning_rate(&self) -> f64 {
-        match self {
-            Self::Series(_) => 2e-3,
-            Self::Text(_) => 6e-3,
-        }
-    }
-
-    pub fn describe(&self) -> String {
-        let used = self.used();
-        format!("{}: {} ({} training, {} validation)", used.name, used.task, used.train, used.validation)
-    }
-
-    pub fn notes(&self) -> &[String] {
-        match self {
-            Self::Series(task) => &task.series.notes,
-            Self::Text(corpus) => &corpus.notes,
-        }
-    }
-
-    /// The data, for the report.
-    pub fn used(&self) -> DataUsed {
-        let notes = self.notes().to_vec();
-        match self {
-            Self::Series(task) => DataUsed {
-                name: task.series.name.clone(),
-                task: match task.series.name == weather::NAME {
-                    true => format!(
-                        "the temperature {} hours ahead from the last {} hours of {} inputs",
-                        SERIES.horizon,
-                        task.steps(),
-                        task.inputs()
-                    ),
-                    false => format!(
-                        "{} {} rows ahead from the last {} rows of {} inputs",
-                        self.target(),
-                        SERIES.horizon,
-                        task.steps(),
-                        task.inputs()
-                    ),
-                },
-                notes,
-                train: task.train.len(),
-                validation: task.valid.len(),
-            },
-            Self::Text(corpus) => DataUsed {
-                name: corpus.name.clone(),
-                task: format!("the next of {} characters from those before it", corpus.symbols.len()),
-                notes,
-                train: corpus.train.len(),
-                validation: corpus.judged().len(),
-            },
-        }
-    }
-
-    fn target(&self) -> &str {
-        match self {
-            Self::Series(task) => &task.series.columns[task.series.target],
-            Self::Text(_) => "character",
-        }
-    }
-
-    pub fn error_name(&self) -> &'static str {
-        match self {
-            Self::Series(_) => "mean absolute error",
-            Self::Text(_) => "bits per character",
-        }
-    }
-
-    pub fn error_unit(&self) -> String {
-        match self {
-            Self::Series(task) if task.series.name == weather::NAME => "°F".to_string(),
-            Self::Series(_) => String::new(),
-            Self::Text(_) => "bits".to_string(),
-        }
-    }
-
-    /// An error with its unit, unless that is in its name.
-    pub fn error_as_text(&self, error: f64) -> String {
-        match self.error_unit() {
-            unit if self.error_name().starts_with(&unit) => format!("{error:.4}"),
-            unit => format!("{error:.4} {unit}"),
-        }
-    }
-
-    pub fn naive_name(&self) -> &'static str {
-        match self {
-            Self::Series(_) => "persistence: the value stays as it is now",
-            Self::Text(_) => "characters by their frequency",
-        }
-    }
-
-    pub fn naive_error(&self) -> f64 {
-        match self {
-            Self::Series(task) => task.naive_error(),
-            Self::Text(corpus) => corpus.unigram_bits,
-        }
-    }
-
-    /// Uploads a random training batch, and returns what its first sequence shows.
-    pub fn feed(&self, model: &mut Model, rng: &mut ChaCha8Rng) -> anyhow::Result<Shown> {
-        match self {
-            Self::Series(task) => {
-                let starts = task.random_starts(rng, self.batch());
-                let (mut x, mut y) = (Vec::new(), Vec::new());
-                task.batch(&starts, &mut x, &mut y);
-                if model.loss_at() == LossAt::All {
-                    task.changes_at_every_step(&starts, &mut y);
-                }
-                model.feed_series(&x, &y)?;
-                let rows = starts.first().map_or(0..0, |&start| start..start + task.steps());
-                Ok(Shown::Values(self.label(), rows.map(|row| f64::from(task.series.target_at(row))).collect()))
-            }
-            Self::Text(corpus) => {
-                let (mut x, mut y) = (Vec::new(), Vec::new());
-                corpus.batch(rng, &mut x, &mut y);
-                if model.loss_at() == LossAt::Last {
-                    y.drain(..y.len() - self.batch());
-                }
-                model.feed_tokens(&x, &y)?;
-                let symbol = |id: &u32| corpus.symbols.get(*id as usize).copied().flatten();
-                Ok(Shown::Characters(x.iter().step_by(self.batch()).map(symbol).collect()))
-            }
-        }
-    }
-
-    /// The target and its unit.
-    fn label(&self) -> String {
-        match self.error_unit() {
-            unit if unit.is_empty() => self.target().to_string(),
-            unit => format!("{} ({unit})", self.target()),
-        }
-    }
-
-    /// The validation error with the model's present weights.
-    pub fn validate(&self, model: &mut Model) -> anyhow::Result<f64> {
-        match self {
-            Self::Series(task) => {
-                let outputs = predict(task, model, &task.valid)?;
-                Ok(task.error(&task.valid, &outputs))
-            }
-            Self::Text(corpus) => {
-                let batches = corpus.validation_batches();
-                let mut nats = 0.0;
-                for index in 0..batches {
-                    let (mut x, mut y) = (Vec::new(), Vec::new());
-                    corpus.validation_batch(index, &mut x, &mut y);
-                    model.feed_tokens(&x, &y)?;
-                    nats += model.validation_loss()?;
-                }
-                Ok(self.in_units(nats / batches as f64))
-            }
-        }
-    }
-
-    /// Batches that a validation takes.
-    pub fn validation_batches(&self) -> usize {
-        match self {
-            Self::Series(task) => task.valid.len().div_ceil(task.batch_size()),
-            Self::Text(corpus) => corpus.validation_batches(),
-        }
-    }
-
-    /// A loss in the unit that is reported: bits for a text; for a series it has none.
-    pub fn in_units(&self, loss: f64) -> f64 {
-        match self {
-            Self::Series(_) => loss,
-            Self::Text(_) => loss / std::f64::consts::LN_2,
-        }
-    }
-
-    /// The forecast that is drawn, in the series' unit.
-    pub fn forecast(&self, model: &mut Model) -> anyhow::Result<Option<Vec<f32>>> {
-        let Self::Series(task) = self else { return Ok(None) };
-        let starts = task.stretch(DRAWN);
-        let outputs = predict(task, model, starts)?;
-        let values = starts.iter().zip(outputs).map(|(&start, output)| task.unstandardise(start, output));
-        Ok(Some(values.collect()))
-    }
-
-    /// What is drawn: the truth, the naive forecast and each run's.
-    pub fn drawn(&self, predictions: Vec<(String, Vec<f32>)>) -> Option<Forecast> {
-        let Self::Series(task) = self else { return None };
-        let starts = task.stretch(DRAWN);
-        let each = |of: &dyn Fn(usize) -> f32| starts.iter().map(|&start| of(start)).collect();
-        Some(Forecast {
-            label: self.label(),
-            times: starts.iter().map(|&start| task.time(start).to_string()).collect(),
-            truth: each(&|start| task.truth(start)),
-            naive: each(&|start| task.naive(start)),
-            predictions,
+        Ok(match (kind, path) {
+            (Kind::Series, _) => Box::new(Series::load(path, &self.columns, sizes, goals)?),
+            (Kind::Text, Some(path)) => Box::new(Text::load(path, sizes, None)?),
+            (Kind::Text, None) => bail!("expected a text file, got none"),
+            (Kind::Speech, _) => Box::new(Speech::load(path, sizes)?),
         })
     }
 }
 
-/// The model's output for each window, in batches; the last batch is filled up with its first window.
-fn predict(task: &windows::Task, model: &mut Model, starts: &[usize]) -> anyhow::Result<Vec<f32>> {
-    let (mut x, mut y) = (Vec::new(), Vec::new());
-    let mut outputs = Vec::with_capacity(starts.len());
-    for part in starts.chunks(task.batch_size()) {
-        let mut batch = part.to_vec();
-        batch.resize(task.batch_size(), part[0]);
-        task.batch(&batch, &mut x, &mut y);
-        model.feed_series(&x, &y)?;
-        outputs.extend_from_slice(&model.predict()?[..part.len()]);
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Series => "series",
+            Self::Text => "text",
+            Self::Speech => "set of utterances",
+        }
     }
-    Ok(outputs)
+}
+
+impl Known {
+    /// Data from `source` as the model sees those that it was trained on.
+    pub fn load(&self, source: &Source, sizes: Sizes) -> Result<Box<dyn Stored>> {
+        let path = source.path.as_deref();
+        Ok(match (self, path) {
+            (Self::Text(symbols), Some(path)) => Box::new(Text::load(path, sizes, Some(symbols))?),
+            (Self::Text(_), None) => bail!("expected a text file, got none"),
+            (Self::Series(known), _) => Box::new(Series::load_known(path, &source.columns, sizes, known)?),
+            (Self::Speech(known), Some(path)) => Box::new(Speech::load_known(path, sizes.batch, known)?.labelled()?),
+            (Self::Speech(_), None) => bail!("expected a file of utterances, got none"),
+        })
+    }
+
+    /// Whether its parts fit each other, as they do unless a file was tampered with.
+    pub fn is_sound(&self) -> bool {
+        let positive = |std: &[f32]| std.iter().all(|std| *std > 0.0);
+        match self {
+            Self::Text(symbols) => !symbols.is_empty(),
+            Self::Series(known) => {
+                let KnownSeries { columns, targets, horizons, levels, moments } = known;
+                let width = columns.len();
+                let inside = |level: &f64| *level > 0.0 && *level < 1.0;
+                targets.iter().all(|&target| target < width)
+                    && horizons.iter().all(|&horizon| u32::try_from(horizon).is_ok())
+                    && levels.iter().all(inside)
+                    && moments.scale.len() == targets.len() * horizons.len()
+                    && !moments.scale.is_empty()
+                    && moments.mean.len() == width
+                    && moments.std.len() == width
+                    && positive(&moments.std)
+            }
+            Self::Speech(KnownSpeech { classes, mean, std }) => {
+                !classes.is_empty() && !mean.is_empty() && mean.len() == std.len() && positive(std)
+            }
+        }
+    }
+
+    /// What is forecast of a series.
+    pub fn goals(&self) -> Goals {
+        match self {
+            Self::Series(known) => Goals { horizons: known.horizons.clone(), levels: known.levels.clone() },
+            _ => Goals::default(),
+        }
+    }
+
+    /// What a model of this is a model of.
+    pub fn of_what(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a text",
+            Self::Series(_) => "a series",
+            Self::Speech(_) => "utterances",
+        }
+    }
+}
+
+/// What all tasks share.
+pub trait More: Task {
+    fn shape(&self) -> BatchShape {
+        self.form().shape
+    }
+
+    /// Input size I of the recurrent layer.
+    fn width(&self) -> usize {
+        self.form().reads.width()
+    }
+
+    fn describe(&self) -> String {
+        let used = self.used();
+        format!("{}: {} ({} training, {} validation)", used.name, used.task, used.train, used.validation)
+    }
+
+    /// Uploads a random training batch, and returns what its first sequence shows.
+    fn feed(&self, model: &mut Model, rng: &mut ChaCha8Rng) -> Result<Shown> {
+        let (batch, shown) = self.draw(rng, model.form().loss_at);
+        model.feed(batch)?;
+        Ok(shown)
+    }
+}
+
+impl<T: Task + ?Sized> More for T {}
+
+impl Score {
+    /// An error with its unit, unless that is in its name.
+    pub fn as_text(&self, error: f64) -> String {
+        match &self.unit {
+            unit if self.name.starts_with(unit) => format!("{error:.4}"),
+            unit => format!("{error:.4} {unit}"),
+        }
+    }
+}
+
+/// The seed of the validation batches of made problems. A training with this very seed would begin with them.
+const VALIDATION: u64 = 0x5eed;
+
+/// The mean loss of so many batches, always the same.
+fn mean_loss(model: &mut Model, batches: usize, batch: impl Fn(&mut ChaCha8Rng) -> Batch) -> Result<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(VALIDATION);
+    let mut sum = 0.0;
+    for _ in 0..batches {
+        model.feed(batch(&mut rng))?;
+        sum += model.validation_loss()?;
+    }
+    Ok(sum / batches as f64)
+}
+
+/// A number that other data are unlikely to have.
+pub fn fingerprint(task: &dyn Stored) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    task.hash(&mut hasher);
+    hasher.finalize()
 }

@@ -31,7 +31,8 @@ fn flow_writes_norms_that_its_numbers_follow_from() {
         let rest = ["--train", "4", "--device", device, "--out", path(&out)];
         let said = run(&[&arguments[..], &rest].concat()).succeeded();
         assert!(said.contains("GRU   untrained      40") && said.contains("index.html"), "{said}");
-        assert_eq!(names(&out), ["flow.csv", "flow.json", "index.html"]);
+        let charts = ["norms-40-after-0.svg", "norms-40-after-4.svg", "norms-6-after-0.svg", "norms-6-after-4.svg"];
+        assert_eq!(names(&out), [&["flow.csv", "flow.json", "index.html"], &charts[..]].concat());
         let found = json(&read(&out.join("flow.json")));
         let found = found.as_array().expect("an array");
         assert_eq!(found.len(), 3 * 2 * 2);
@@ -84,7 +85,13 @@ fn gates_of_a_text_are_shown_with_its_characters() {
     let arguments = ["gates", "--data", path(&data), "--steps", "20", "--hidden", "6", "--train", "3"];
     let said = run(&[&arguments[..], &["--device", gpu(), "--out", path(&out)]].concat()).succeeded();
     assert!(said.contains("LSTM  after 3 steps  f"), "{said}");
-    assert_eq!(names(&out), ["gates.csv", "gates.json", "index.html", "sequence.csv"]);
+    let mut files = names(&out);
+    files.retain(|name| !name.ends_with(".svg"));
+    assert_eq!(files, ["gates.csv", "gates.json", "index.html", "sequence.csv"]);
+    for maps in ["rnn_tanh-after-0.svg", "gru-after-3.svg", "lstm-after-3.svg"] {
+        let svg = read(&out.join(maps));
+        assert!(svg.starts_with("<svg xmlns=") && svg.contains("class=\"more-") && svg.contains(".more-8 {"), "{maps}");
+    }
     let found = json(&read(&out.join("gates.json")));
     let values = |cell: &str| -> Vec<String> {
         let of = found.as_array().expect("an array").iter().filter(|one| one["cell"] == cell && one["trained"] == 3);

@@ -7,6 +7,7 @@ mod compare;
 mod inside;
 mod learn;
 mod profile;
+mod tasks;
 mod time;
 mod tune;
 mod usage;

@@ -1,0 +1,118 @@
+//! What a network reads and answers, and the batches that it is fed with.
+
+use wgpu_rnn::BatchShape;
+use wgpu_rnn::RnnConfig;
+use wgpu_rnn::nn::rnn::tensors;
+use wgpu_rnn::nn::{Embedding, Linear};
+
+/// The steps whose outputs are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LossAt {
+    /// The last one alone.
+    Last,
+    /// Every one.
+    All,
+}
+
+/// What the recurrent layer is given at each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// So many numbers.
+    Values(usize),
+    /// One of so many symbols, embedded in a vector of this width.
+    Tokens { symbols: usize, width: usize },
+}
+
+/// What the head says, and the loss that it is trained with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answers {
+    /// So many numbers; mean squared error.
+    Values(usize),
+    /// Of so many numbers the quantiles of these levels; quantile loss.
+    Quantiles { values: usize, levels: Vec<f64> },
+    /// One of so many classes; cross-entropy.
+    Classes(usize),
+}
+
+/// Everything around the recurrent layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Form {
+    pub shape: BatchShape,
+    pub reads: Reads,
+    pub answers: Answers,
+    pub loss_at: LossAt,
+    /// Whether sequences have lengths of their own.
+    pub lengths: bool,
+}
+
+impl Reads {
+    /// Input size I of the recurrent layer.
+    pub fn width(self) -> usize {
+        match self {
+            Self::Values(width) | Self::Tokens { width, .. } => width,
+        }
+    }
+}
+
+impl Answers {
+    /// Outputs of the head.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Values(count) | Self::Classes(count) => *count,
+            Self::Quantiles { values, levels } => values * levels.len(),
+        }
+    }
+
+    /// Numbers of a target.
+    pub fn targets(&self) -> usize {
+        match self {
+            Self::Values(values) | Self::Quantiles { values, .. } => *values,
+            Self::Classes(_) => 1,
+        }
+    }
+}
+
+impl Form {
+    /// Rows of the outputs.
+    pub fn judged(&self) -> usize {
+        match self.loss_at {
+            LossAt::Last => self.shape.batch,
+            LossAt::All => self.shape.rows(),
+        }
+    }
+
+    /// What comes after the recurrent layer, and before it where symbols are read.
+    pub fn around(&self, config: &RnnConfig) -> (Linear, Option<Embedding>) {
+        let head = Linear { inputs: config.hidden, outputs: self.answers.outputs(), bias: true };
+        let embedding = match self.reads {
+            Reads::Values(_) => None,
+            Reads::Tokens { symbols, width } => Some(Embedding { entries: symbols, width }),
+        };
+        (head, embedding)
+    }
+
+    /// Names and shapes of all parameters.
+    pub fn table(&self, config: &RnnConfig) -> Vec<(String, Vec<usize>)> {
+        let (head, embedding) = self.around(config);
+        let mut table = tensors(config, "rnn.");
+        table.extend(head.parameters("head."));
+        table.extend(embedding.iter().flat_map(|embedding| embedding.parameters("embedding.")));
+        table
+    }
+}
+
+/// Numbers, or the numbers of symbols or classes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fed {
+    Values(Vec<f32>),
+    Tokens(Vec<u32>),
+}
+
+/// What one pass reads, `[T, B, ..]`, and what is wanted of it, a row for every output that is judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    pub x: Fed,
+    pub y: Fed,
+    /// Steps of each sequence, where these have lengths of their own.
+    pub lengths: Option<Vec<usize>>,
+}

@@ -1,0 +1,330 @@
+//! What `compare --claims` leaves: a page, its charts as files, Markdown, JSON, and every training as CSV.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::charts::{Role, standalone};
+use super::html::{Table, escape, list, section};
+use super::inside::{Origin, legend};
+use super::lines::{Chart, Line};
+use super::numbers::{NONE, bytes, number};
+use super::replace;
+use crate::compare::study::{FEWEST, Measured, OfCell, Seeds, Study, made};
+
+/// The file that a later run goes on from.
+const JSON: &str = "claims.json";
+
+/// The cells in the order in which they are drawn.
+const CELLS: [&str; 3] = ["RNN", "GRU", "LSTM"];
+
+/// What the verdicts mean.
+fn rule(study: &Study) -> String {
+    // Of 2n seeds in a row, the first n are all of one cell.
+    let n = study.seeds as u64;
+    let ways = (1..=n).fold(1.0, |ways, k| ways * (n + k) as f64 / k as f64);
+    format!(
+        "Where seeds are compared, one cell is better only if its worst seed is better than the other's best; cells that \
+         are alike do that, one way or the other, once in {:.0} times with {n} seeds, and there are {} rows. All cells \
+         see the same batches. Times: one is faster if its median is below the other's best. As good: see the row. \
+         Fewer than {FEWEST} seeds, or a training that went wrong, show nothing.",
+        ways / 2.0,
+        study.claims.len()
+    )
+}
+
+/// How the nets were trained.
+fn conditions(study: &Study) -> String {
+    let each = study.measured.iter().map(|one| {
+        let lag = one.lag.map_or_else(String::new, |lag| format!(" {lag}"));
+        format!("{}{lag}: T = {}, B = {}, {} steps from {}", one.name, one.steps, one.batch, one.updates, one.rate)
+    });
+    format!(
+        "Adam with gradients clipped to a norm of 1 and a learning rate that falls along a cosine, one rate for all cells \
+         and tuned for none; W_hh orthogonal. On made problems the gates of GRU and LSTM begin with memories of 1 to lag \
+         steps (chrono initialisation), so they are told the lag and the plain RNN, which has no gates, is not; elsewhere \
+         the LSTM's forget bias is 1. A problem is looked at every 50 steps and training ends when it is learnt. Equal \
+         parameters are those of the recurrent layer. Memory is its weights, reserve and workspace, without gradients and \
+         the optimiser's moments. Validation chose the weights whose error is told. {}.",
+        each.collect::<Vec<_>>().join("; ")
+    )
+}
+
+/// A chart with a name for its file, a title and the numbers behind it.
+struct Figure {
+    stem: String,
+    title: String,
+    svg: String,
+    table: Table,
+}
+
+/// The mean, with the smallest and largest where they differ.
+fn spread(values: &[f64]) -> String {
+    match Seeds::of(values) {
+        None => NONE.to_string(),
+        Some(Seeds { mean, least, most, .. }) if least == most => number(mean),
+        Some(Seeds { mean, least, most, .. }) => format!("{} ({} to {})", number(mean), number(least), number(most)),
+    }
+}
+
+/// A name as a part of file names and of addresses in a page.
+fn slug(name: &str) -> String {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let kept = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    stem.chars().map(kept).collect()
+}
+
+/// Training steps until each lag of a made problem was learnt.
+fn learning(name: &str, problems: &[&Measured]) -> Result<Option<Figure>> {
+    let budget = problems.first().map_or(0, |one| one.updates) as f64;
+    let taken = |cell: &OfCell| {
+        cell.trials.iter().map(|one| one.learnt_after.map_or(budget, |steps| steps as f64)).collect::<Vec<_>>()
+    };
+    let mut lines = Vec::new();
+    for cell in CELLS {
+        let each: Vec<(f64, Vec<f64>)> =
+            (0..).zip(problems).filter_map(|(x, one)| Some((f64::from(x), taken(one.of(cell)?)))).collect();
+        let median = |(x, steps): &(f64, Vec<f64>)| Some((*x, Seeds::of(steps)?.median));
+        lines.push(Line { role: Role::of(cell), width: 2.0, points: each.iter().filter_map(median).collect() });
+        // From the fastest seed to the slowest.
+        for (x, steps) in &each {
+            let x = x + 0.03 * (CELLS.iter().position(|name| *name == cell).unwrap_or(0) as f64 - 1.0);
+            if let Some(Seeds { least, most, .. }) = Seeds::of(steps) {
+                lines.push(Line { role: Role::of(cell), width: 1.0, points: vec![(x, least), (x, most)] });
+            }
+        }
+    }
+    let chart = Chart {
+        label: format!("{name}: training steps until it is learnt, over the lag, for RNN, GRU and LSTM"),
+        lines,
+        horizontal: (0..).zip(problems).map(|(x, one)| (f64::from(x), one.lag.unwrap_or(0).to_string())).collect(),
+        covering: vec![0.0],
+        vertical: Some(-0.03 * budget..1.05 * budget),
+        powers: false,
+    };
+    let head = ["lag", "cell", "H", "learnt", "training steps", "seconds", "best error", "memory", "training step, ms"];
+    let row = |one: &Measured, cell: &OfCell| {
+        let seconds: Vec<f64> = cell.trials.iter().map(|trial| trial.seconds).collect();
+        vec![
+            one.lag.unwrap_or(0).to_string(),
+            cell.cell.clone(),
+            cell.hidden.to_string(),
+            format!("{}/{}", cell.learnt().len(), cell.trials.len()),
+            spread(&cell.learnt()),
+            spread(&seconds),
+            spread(&cell.errors()),
+            bytes(cell.memory_bytes),
+            number(cell.step_ms.median),
+        ]
+    };
+    let rows = problems.iter().flat_map(|one| one.cells.iter().map(move |cell| row(one, cell))).collect();
+    let table = Table { head: head.map(str::to_string).to_vec(), rows };
+    let title = format!("{name}: training steps until learnt, over the lag");
+    let stem = format!("learnt-{}", slug(name));
+    Ok(chart.draw()?.map(|svg| Figure { stem, title, svg, table }))
+}
+
+/// The validation error of the real data while training, the mean of all seeds.
+fn curves(one: &Measured) -> Result<Option<Figure>> {
+    let mean = |cell: &OfCell| -> Vec<(f64, f64)> {
+        let shortest = cell.trials.iter().map(|trial| trial.curve.len()).min().unwrap_or(0);
+        let count = cell.trials.len() as f64;
+        let at = |index: usize| {
+            let sum: f64 = cell.trials.iter().map(|trial| trial.curve[index].validation_error).sum();
+            (cell.trials[0].curve[index].step as f64, sum / count)
+        };
+        (0..shortest).map(at).collect()
+    };
+    let line = |cell: &OfCell| Line { role: Role::of(&cell.cell), width: 2.0, points: mean(cell) };
+    let named = one.error_unit.is_empty() || one.error_name.starts_with(&one.error_unit);
+    let unit = if named { String::new() } else { format!(", {}", one.error_unit) };
+    let title = format!("{}: {}{unit}, over training steps", one.name, one.error_name);
+    let chart = Chart {
+        label: format!("{title}, for RNN, GRU and LSTM"),
+        lines: one.cells.iter().map(line).collect(),
+        horizontal: Vec::new(),
+        covering: Vec::new(),
+        vertical: None,
+        powers: false,
+    };
+    let head = ["cell", "H", "parameters", "best error", "seconds", "memory", "forward, ms", "training step, ms"];
+    let row = |cell: &OfCell| {
+        let seconds: Vec<f64> = cell.trials.iter().map(|trial| trial.seconds).collect();
+        vec![
+            cell.cell.clone(),
+            cell.hidden.to_string(),
+            cell.parameters.to_string(),
+            spread(&cell.errors()),
+            spread(&seconds),
+            bytes(cell.memory_bytes),
+            number(cell.forward_ms.median),
+            number(cell.step_ms.median),
+        ]
+    };
+    let mut rows: Vec<Vec<String>> = one.cells.iter().map(row).collect();
+    let naive = [&format!("naive: {}", one.naive_name), "", "", &number(one.naive_error), "", "", "", ""];
+    rows.push(naive.map(str::to_string).to_vec());
+    let table = Table { head: head.map(str::to_string).to_vec(), rows };
+    let stem = format!("curve-{}", slug(&one.name));
+    Ok(chart.draw()?.map(|svg| Figure { stem, title, svg, table }))
+}
+
+fn figures(study: &Study) -> Result<Vec<Figure>> {
+    let mut all: Vec<Figure> = Vec::new();
+    for (name, problems) in made(&study.measured) {
+        all.extend(learning(name, &problems)?);
+    }
+    for one in study.measured.iter().filter(|one| one.lag.is_none()) {
+        all.extend(curves(one)?);
+    }
+    // Two files of one name don't lie over each other.
+    for at in 1..all.len() {
+        if all[..at].iter().any(|before| before.stem == all[at].stem) {
+            all[at].stem += &format!("-{at}");
+        }
+    }
+    Ok(all)
+}
+
+/// The trainings that went wrong, if any did.
+fn wrong(study: &Study) -> Option<Vec<String>> {
+    let all: Vec<String> = study.measured.iter().flat_map(Measured::stopped).collect();
+    (!all.is_empty()).then_some(all)
+}
+
+fn claims(study: &Study) -> Table {
+    let head = ["Claim", "Here it", "Measured"].map(str::to_string).to_vec();
+    let row = |one: &crate::compare::study::Weighed| {
+        vec![one.claim.clone(), one.verdict.title().to_string(), one.measured.clone()]
+    };
+    Table { head, rows: study.claims.iter().map(row).collect() }
+}
+
+/// What is printed.
+pub fn summary(study: &Study) -> String {
+    let line = |one: &crate::compare::study::Weighed| {
+        format!("{:<14}  {}\n{:16}{}\n", one.verdict.title(), one.claim, "", one.measured)
+    };
+    study.claims.iter().map(line).collect()
+}
+
+fn key() -> Vec<(Role, &'static str)> {
+    CELLS.map(|cell| (Role::of(cell), cell)).to_vec()
+}
+
+fn page(study: &Study, figures: &[Figure]) -> String {
+    let table = format!("<div class=\"claims\">{}</div>", claims(study).open("Claims and what was measured"));
+    let mut body = section("claims", "Common claims", &rule(study), &table);
+    let figure = |figure: &Figure| {
+        let Figure { title, svg, table, .. } = figure;
+        let (caption, legend) = (escape(title), legend(CELLS.iter().map(|cell| cell.to_string())));
+        let table = table.folded(title);
+        format!("<figure>\n<figcaption>{caption}</figcaption>\n{legend}\n{svg}\n{table}</figure>\n")
+    };
+    let charts: String = figures.iter().map(figure).collect();
+    let lead = "Of made problems the median of all seeds, with thin lines from the fastest to the slowest; what is at the top \
+                was not learnt. Of real data the mean of all seeds.";
+    body += &section("learning", "How they learn", lead, &format!("<div class=\"charts\">\n{charts}</div>\n"));
+    body += &section("conditions", "Conditions", &conditions(study), &wrong(study).map_or_else(String::new, list));
+    let names: Vec<&str> = study.measured.iter().filter(|one| one.lag.is_none()).map(|one| one.name.as_str()).collect();
+    let origin = Origin {
+        version: env!("CARGO_PKG_VERSION"),
+        date: study.date.clone(),
+        command: study.command.clone(),
+        device: format!("{} ({}, {})", study.device.name, study.device.kind, study.device.backend),
+        data: format!("adding problem, delayed copy, {}", names.join(", ")),
+    };
+    origin.page("compare --claims", "GRU or LSTM?", &[("Seeds", &study.seeds.to_string())], &body)
+}
+
+fn markdown(study: &Study, figures: &[Figure]) -> String {
+    let cell = |text: &str| text.replace('|', "\\|");
+    let table = |table: &Table| {
+        let line =
+            |row: &[String]| format!("| {} |\n", row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(" | "));
+        format!(
+            "{}|{}\n{}",
+            line(&table.head),
+            "---|".repeat(table.head.len()),
+            table.rows.iter().map(|row| line(row)).collect::<String>()
+        )
+    };
+    let mut page = format!(
+        "# Common claims about the cells, measured\n\nMeasured {} on {} ({}, {}) by `{}`, with {} seeds of each cell on each \
+         problem, all at equal parameters unless a row says otherwise. {}\n\n{}\n{}\n{}",
+        study.date,
+        study.device.name,
+        study.device.kind,
+        study.device.backend,
+        study.command,
+        study.seeds,
+        rule(study),
+        table(&claims(study)),
+        conditions(study),
+        wrong(study)
+            .map_or_else(String::new, |all| all.iter().map(|one| format!("\n- {one}")).collect::<String>() + "\n")
+    );
+    for figure in figures {
+        let Figure { stem, title, .. } = figure;
+        let _ = write!(page, "\n## {title}\n\n![{title}]({stem}.svg)\n\n{}", table(&figure.table));
+    }
+    page.push_str("\nEvery training: [claims.csv](claims.csv).\n");
+    page
+}
+
+fn rows(study: &Study) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let head = "problem,lag,T,B,cell,H,parameters,seed,learnt_after,updates,error,error_name,seconds,memory_bytes,\
+                forward_ms,step_ms,stopped,device,date";
+    writer.write_record(head.split(','))?;
+    for one in &study.measured {
+        for cell in &one.cells {
+            for trial in &cell.trials {
+                writer.write_record([
+                    &one.name,
+                    &one.lag.map_or_else(String::new, |lag| lag.to_string()),
+                    &one.steps.to_string(),
+                    &one.batch.to_string(),
+                    &cell.cell,
+                    &cell.hidden.to_string(),
+                    &cell.parameters.to_string(),
+                    &trial.seed.to_string(),
+                    &trial.learnt_after.map_or_else(String::new, |steps| steps.to_string()),
+                    &trial.updates.to_string(),
+                    &format!("{:.6}", trial.error),
+                    &one.error_name,
+                    &format!("{:.3}", trial.seconds),
+                    &cell.memory_bytes.to_string(),
+                    &format!("{:.4}", cell.forward_ms.median),
+                    &format!("{:.4}", cell.step_ms.median),
+                    trial.stopped.as_deref().unwrap_or_default(),
+                    &study.device.name,
+                    &study.date,
+                ])?;
+            }
+        }
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+/// Writes `index.html`, `README.md`, the charts, `claims.csv` and `claims.json` into the folder `out`.
+pub fn write(study: &Study, out: &Path) -> Result<()> {
+    let figures = figures(study).context("could not draw the page")?;
+    std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
+    for figure in &figures {
+        replace(&out.join(format!("{}.svg", figure.stem)), &standalone(&figure.svg, &figure.title, &key()))?;
+    }
+    replace(&out.join(JSON), &(serde_json::to_string_pretty(study)? + "\n"))?;
+    replace(&out.join("claims.csv"), &rows(study)?)?;
+    replace(&out.join("README.md"), &markdown(study, &figures))?;
+    replace(&out.join("index.html"), &page(study, &figures))
+}
+
+/// What an earlier one left in the folder.
+pub fn read(out: &Path) -> Result<Study> {
+    let file = out.join(JSON);
+    let text =
+        std::fs::read_to_string(&file).with_context(|| format!("{}: could not read the file", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{}: expected what `compare --claims` wrote", file.display()))
+}
