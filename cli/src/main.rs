@@ -24,7 +24,8 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
-use device::{describe, open};
+use device::{Opened, describe, open};
+use wgpu_rnn::DeviceKind;
 
 /// LSTM, GRU and the plain RNN on any GPU, or on the CPU: compare them on real data, check them, time them.
 #[derive(Parser)]
@@ -117,6 +118,13 @@ fn say(line: impl std::fmt::Display) -> std::io::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Opens a device, and says which and why.
+fn begin(kind: DeviceKind) -> anyhow::Result<Opened> {
+    let device = open(kind)?;
+    say(format_args!("device: {}", describe(&device)))?;
+    Ok(device)
 }
 
 /// A size on the command line.

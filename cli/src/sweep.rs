@@ -47,9 +47,8 @@ const LONGEST: Duration = Duration::from_secs(6);
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     report::check_writable(&args.out)?;
-    let device = crate::open(args.device)?;
+    let device = crate::begin(args.device)?;
     stop::listen()?;
-    say(format_args!("device: {}", crate::describe(&device)))?;
     let mut curves = Vec::new();
     for (name, symbol, points) in SWEEPS {
         let mut curve = Curve { name, symbol, points: Vec::new() };

@@ -23,8 +23,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let device = crate::open(args.device)?;
-    say(format_args!("device: {}", crate::describe(&device)))?;
+    let device = crate::begin(args.device)?;
     let mut far = Vec::new();
     let mut unusable = Vec::new();
     for path in &args.cases {

@@ -4,9 +4,9 @@ use crate::report::{bytes, count};
 use crate::results::{Claim, Run};
 
 /// How near three quarters the parameters must be.
-const NEAR: f64 = 0.01;
+pub const NEAR: f64 = 0.01;
 /// How much worse an error may be and still count as good.
-const AS_GOOD: f64 = 1.02;
+pub const AS_GOOD: f64 = 1.02;
 
 /// Weighs every claim by the runs of GRU and LSTM.
 pub fn weigh(runs: &[Run], error_name: &str) -> Vec<Claim> {

@@ -78,9 +78,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return study::run(args);
     }
     let task = args.source().load(Sizes::default(), &Goals::default())?;
-    let device = crate::open(args.device)?;
+    let device = crate::begin(args.device)?;
     stop::listen()?;
-    say(format_args!("device: {}", crate::describe(&device)))?;
     say(format_args!("data: {}", task.describe()))?;
     task.used().notes.iter().try_for_each(|note| say(format_args!("  {note}")))?;
 

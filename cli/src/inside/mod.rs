@@ -84,9 +84,8 @@ impl Nets {
 
     /// Opens the device, and says on what and with what.
     fn open(&self, task: &dyn Stored) -> anyhow::Result<Opened> {
-        let device = crate::open(self.device)?;
+        let device = crate::begin(self.device)?;
         stop::listen()?;
-        say(format_args!("device: {}", crate::describe(&device)))?;
         say(format_args!("data: {}", task.describe()))?;
         Ok(device)
     }

@@ -44,9 +44,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             saved.about.data.name
         ),
     };
-    let device = crate::open(args.device)?;
-    stop::listen()?;
-    say(format_args!("device: {}", crate::describe(&device)))?;
+    let device = crate::begin(args.device)?;
     let used = speech.used();
     let data = format!("{}: {} ({} utterances)", used.name, used.task, used.validation);
     say(format_args!("data: {data}"))?;

@@ -25,8 +25,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let saved = Saved::open(&args.model)?;
     let task = saved.task(args.data.as_deref())?;
-    let device = crate::open(args.device)?;
-    say(format_args!("device: {}", crate::describe(&device)))?;
+    let device = crate::begin(args.device)?;
     say(format_args!("data: {}", task.describe()))?;
     if args.data.is_none() {
         say("judged by the validation part, which also chose the best of its weights")?;

@@ -36,9 +36,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let (source, steps) = (saved.source(args.data.as_deref())?, saved.about.data.steps);
     let latest = Latest::load(source.path.as_deref(), &source.columns, steps, known.clone())?;
-    let device = crate::open(args.device)?;
-    stop::listen()?;
-    say(format_args!("device: {}", crate::describe(&device)))?;
+    let device = crate::begin(args.device)?;
     let mut model = saved.model(&device, latest.form())?;
     let ahead = latest.ahead(&mut model)?;
     let series = latest.series();

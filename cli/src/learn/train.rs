@@ -185,9 +185,8 @@ pub fn run(args: &Args) -> Result<()> {
     };
     report::check_writable(&args.out)?;
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: could not make the folder", args.out.display()))?;
-    let device = crate::open(args.device)?;
+    let device = crate::begin(args.device)?;
     stop::listen()?;
-    say(format_args!("device: {}", crate::describe(&device)))?;
     say(format_args!("data: {}", task.describe()))?;
     let config = about.config()?;
     let model = Model::new(&device, config, task.form(), about.setup())?;

@@ -4,12 +4,9 @@
 //! fewer seeds than [`FEWEST`](super::FEWEST), or a training went wrong, nothing is shown.
 
 use super::found::{Measured, OfCell, Seeds, Verdict, Weighed, made};
+use crate::compare::claims::{AS_GOOD, NEAR};
 use crate::report::{bytes, count};
 
-/// How near three quarters the parameters must be.
-const NEAR: f64 = 0.01;
-/// How much worse a mean error may be and still count as good.
-const AS_GOOD: f64 = 1.02;
 /// Lags up to here are short.
 const SHORT: usize = 30;
 

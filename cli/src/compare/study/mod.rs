@@ -86,9 +86,8 @@ fn problems(args: &Args) -> Result<Vec<Problem>> {
 pub fn run(args: &Args) -> Result<()> {
     let problems = problems(args)?;
     let before = if args.study.keep { Some(report::study::read(&args.out)?) } else { None };
-    let device = crate::open(args.device)?;
+    let device = crate::begin(args.device)?;
     stop::listen()?;
-    say(format_args!("device: {}", crate::describe(&device)))?;
     let before = before
         .map_or_else(Vec::new, |study| if study.device.name == device.name() { study.measured } else { Vec::new() });
     let each = CELLS.len() * args.study.seeds;
