@@ -50,7 +50,8 @@ pub struct Trace {
     pub direct: Vec<f64>,
 }
 
-/// Whether gradients reach the first step.
+/// Whether gradients reach the first step. Meant for a loss at the last step: where every step has one, what is new at a step
+/// adds to what comes back through it, and the norms say where the loss is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Less than [`GONE`] of it does.

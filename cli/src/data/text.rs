@@ -4,7 +4,7 @@
 //! training part, the most frequent first; the characters beyond the cap, or only seen in validation,
 //! share one symbol. The naive forecast knows how frequent each symbol is and nothing else.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
@@ -68,13 +68,10 @@ fn from_text(name: String, text: &str, shape: Shape, known: Option<&[Option<char
         None => symbols(&characters[..boundary], &characters[boundary..], shape.symbols),
     };
     let other = symbols.len() as u32 - 1;
-    if !symbols.contains(&None) {
-        let unknown = characters.iter().find(|character| !symbols.contains(&Some(**character)));
-        ensure!(
-            unknown.is_none(),
-            "{name}: expected the {} characters that the model knows, got {unknown:?}",
-            symbols.len()
-        );
+    let unknown = |character: &char| !symbols.contains(&Some(*character));
+    if let (false, Some(at)) = (symbols.contains(&None), characters.iter().position(unknown)) {
+        let (line, known) = (1 + characters[..at].iter().filter(|&&one| one == '\n').count(), symbols.len());
+        bail!("{name}, line {line}: expected the {known} characters that the model knows, got {:?}", characters[at]);
     }
     let numbers: HashMap<_, _> = symbols.iter().zip(0..).filter_map(|(symbol, id)| Some(((*symbol)?, id))).collect();
     let ids = |part: &[char]| part.iter().map(|symbol| *numbers.get(symbol).unwrap_or(&other)).collect::<Vec<u32>>();

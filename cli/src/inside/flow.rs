@@ -49,10 +49,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let steps = lengths.iter().map(|task| task.shape().steps.to_string()).collect::<Vec<_>>().join(", ");
     let page = Page {
         origin: Origin::new(&device, format!("{}; gradients flow through {steps} steps", task.describe()))?,
-        loss: match args.loss {
-            LossAt::Last => "of the last step's output",
-            LossAt::All => "of every step's output",
-        },
+        at_every_step: args.loss == LossAt::All,
         looks,
     };
     say(page.table())?;
@@ -67,7 +64,10 @@ const STEPS: [usize; 5] = [10, 32, 100, 316, 1000];
 /// is one more.
 fn lengths(args: &Args, task: &dyn Stored) -> anyhow::Result<Vec<Box<dyn Stored>>> {
     if !args.steps.is_empty() {
-        return args.steps.iter().map(|&steps| task.with_steps(steps)).collect();
+        let mut asked = args.steps.clone();
+        asked.sort_unstable();
+        asked.dedup();
+        return asked.into_iter().map(|steps| task.with_steps(steps)).collect();
     }
     let fits = |steps: &usize| task.with_steps(*steps).is_ok();
     let (mut fitting, others): (Vec<usize>, Vec<usize>) = STEPS.into_iter().partition(fits);

@@ -115,7 +115,8 @@ impl Nets {
                 model.step()?;
             }
             let loss = model.checked_loss()?;
-            say(format_args!("{}: loss {loss:.4} after {} steps", cell.title(), self.train))?;
+            let loss = task.in_units(loss);
+            say(format_args!("{}: training loss {loss:.4} after {} steps", cell.title(), self.train))?;
             all.push(Weights { config, trained: self.train, values: model.snapshot()? });
         }
         Ok(all)

@@ -128,10 +128,7 @@ fn rate(text: &str) -> Result<f64, String> {
 impl New {
     /// What training begins with on these data.
     fn about(&self, data: Option<&Path>) -> Result<(Box<dyn Stored>, About)> {
-        let path = data.map(std::path::absolute).transpose().context("the data's path can't be made absolute")?;
-        if let Some(path) = path.as_deref().filter(|path| path.to_str().is_none()) {
-            bail!("{}: expected a path in UTF-8, which a checkpoint can hold", path.display());
-        }
+        let path = data.map(kept_path).transpose()?;
         let mut source = Source { kind: self.task, path: data.map(Path::to_path_buf), columns: self.column.clone() };
         let kind = source.kind();
         if kind != Kind::Series && !(self.horizons.is_empty() && self.quantiles.is_none()) {
@@ -167,24 +164,39 @@ impl New {
     }
 }
 
+/// A path as a checkpoint keeps it.
+fn kept_path(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).context("the data's path can't be made absolute")?;
+    if path.to_str().is_none() {
+        bail!("{}: expected a path in UTF-8, which a checkpoint can hold", path.display());
+    }
+    Ok(path)
+}
+
 pub fn run(args: &Args) -> Result<()> {
     let last = args.out.join(LAST);
-    let saved = match (args.resume, last.exists()) {
+    let there = [LAST, BEST].map(|name| args.out.join(name)).into_iter().find(|file| file.exists());
+    let saved = match (args.resume, &there) {
         (true, _) => Some(Saved::open(&last)?),
-        (false, false) => None,
-        (false, true) => {
+        (false, None) => None,
+        (false, Some(file)) => {
             bail!(
                 "{}: there is a model already; go on with --resume, or name another folder with --out",
-                last.display()
+                file.display()
             )
         }
     };
     let (task, about) = match &saved {
-        Some(saved) => (saved.same_task(args.data.as_deref())?, saved.about.clone()),
+        Some(saved) => {
+            let mut about = saved.about.clone();
+            if let Some(path) = &args.data {
+                about.data.source.path = Some(kept_path(path)?);
+            }
+            (saved.same_task(args.data.as_deref())?, about)
+        }
         None => args.new.about(args.data.as_deref())?,
     };
     report::check_writable(&args.out)?;
-    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: could not make the folder", args.out.display()))?;
     let device = crate::begin(args.device)?;
     stop::listen()?;
     say(format_args!("data: {}", task.describe()))?;
@@ -197,8 +209,10 @@ pub fn run(args: &Args) -> Result<()> {
         }
         None => ChaCha8Rng::seed_from_u64(about.rule.seed),
     };
+    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: could not make the folder", args.out.display()))?;
     let count = report::count(model.parameters().count() as u64);
     let layers = if config.layers == 1 { String::new() } else { format!("{} layers of ", config.layers) };
+    say(format_args!("validation: {}", task.score().meaning()))?;
     say(format_args!("model: {layers}{} H={}, {count} parameters", config.cell.title(), config.hidden))?;
     let inside = (!args.no_warnings).then(|| model.inside()).transpose()?;
     let (bar, watch) = (Bar::new(&about), Watch::resume(about.state.said.clone()));
@@ -290,7 +304,7 @@ impl Training<'_> {
     /// Looks inside, on the batch that was trained on last, and says what is wrong there.
     fn warn(&mut self) -> Result<()> {
         let Some(inside) = &self.inside else { return Ok(()) };
-        let (flow, activity) = inside.look(&self.model)?;
+        let Some((flow, activity)) = inside.look(&self.model)? else { return Ok(()) };
         // A dynamic loss scale finds its size by gradients that overflow: they explode by it, not by the model.
         if self.about.rule.half && !flow.is_finite() {
             return Ok(());
@@ -395,7 +409,8 @@ impl Bar {
             // The bar has the time left.
             Some(bar) => {
                 let speed = pace.speed().map_or_else(String::new, |speed| format!(", {speed:.0} seq/s"));
-                bar.set_message(format!("loss {train_loss:.3}, {validation_error:.3} {unit}{speed}"));
+                let error = format!("{validation_error:.3} {unit}");
+                bar.set_message(format!("loss {train_loss:.3}, {}{speed}", error.trim_end()));
                 Ok(())
             }
             None => {

@@ -116,3 +116,15 @@ pub struct Batch {
     /// Steps of each sequence, where these have lengths of their own.
     pub lengths: Option<Vec<usize>>,
 }
+
+impl Batch {
+    /// The same, of which only the last step's targets are wanted: those of a batch whose every step is judged end with them.
+    pub fn at_last(&self, form: &Form) -> Self {
+        let rows = form.shape.batch * form.answers.targets();
+        let y = match &self.y {
+            Fed::Values(values) => Fed::Values(values[values.len().saturating_sub(rows)..].to_vec()),
+            Fed::Tokens(tokens) => Fed::Tokens(tokens[tokens.len().saturating_sub(rows)..].to_vec()),
+        };
+        Self { x: self.x.clone(), y, lengths: self.lengths.clone() }
+    }
+}

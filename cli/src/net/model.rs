@@ -10,7 +10,7 @@ use wgpu_rnn::probe::{Activity, Flow, Gates, Values};
 use wgpu_rnn::train::{LossScale, Optimizer, OptimizerConfig, Schedule};
 use wgpu_rnn::{Buffer, Device, Error, Precision, Recorder, Result, RnnConfig};
 
-use super::form::{Batch, Form};
+use super::form::{Batch, Form, LossAt};
 use super::pass::{Net, Pass};
 
 /// Largest norm of all gradients together.
@@ -43,8 +43,8 @@ pub struct Model {
     training: Pass,
     prediction: Pass,
     optimizer: Optimizer,
-    /// Steps of each sequence of the batch that was fed.
-    lengths: Vec<usize>,
+    /// The batch that was fed.
+    fed: Option<Batch>,
 }
 
 impl Model {
@@ -67,19 +67,23 @@ impl Model {
         };
         let rule = OptimizerConfig::adam(setup.rate).clip_norm(Some(CLIP)).schedule(schedule);
         let optimizer = Optimizer::new(&params, rule.loss_scale(scale))?;
-        let lengths = vec![form.shape.steps; form.shape.batch];
         let net = Net::new(device, config, form, setup.precision, params, optimizer.scale().cloned())?;
         let training = net.pass(Mode::Train, setup.flow)?;
         let prediction = net.pass(Mode::Infer, false)?;
-        Ok(Self { net, training, prediction, optimizer, lengths })
+        Ok(Self { net, training, prediction, optimizer, fed: None })
     }
 
-    /// A second training pass over the same parameters and batches, to be looked into now and then; training itself stays
-    /// as fast as it is. It overwrites gradients and changes no parameter.
+    /// A second training pass over the same parameters, to be looked into now and then; training itself stays as fast as it
+    /// is. It overwrites gradients and changes no parameter. It is judged by the last step alone: of a loss at every step
+    /// what comes back from one and what is new at the next could not be told apart.
     pub fn inside(&self) -> Result<Inside> {
-        let pass = self.net.pass(Mode::Train, true)?;
+        let Net { device, config, precision, params, .. } = &self.net;
+        let form = Form { loss_at: LossAt::Last, ..self.net.form.clone() };
+        let scale = self.optimizer.scale().cloned();
+        let net = Net::new(device, *config, form, *precision, params.clone(), scale)?;
+        let pass = net.pass(Mode::Train, true)?;
         let gates = Gates::new(&pass.layer, &pass.reserve)?;
-        Ok(Inside { pass, gates })
+        Ok(Inside { net, pass, gates })
     }
 
     /// What it reads and answers.
@@ -126,11 +130,11 @@ impl Model {
     /// Uploads a batch, for all that is done next.
     pub fn feed(&mut self, batch: Batch) -> Result<()> {
         self.net.upload(&batch)?;
-        if let Some(lengths) = batch.lengths {
-            self.training.layer.set_lengths(&lengths)?;
-            self.prediction.layer.set_lengths(&lengths)?;
-            self.lengths = lengths;
+        if let Some(lengths) = &batch.lengths {
+            self.training.layer.set_lengths(lengths)?;
+            self.prediction.layer.set_lengths(lengths)?;
         }
+        self.fed = Some(batch);
         Ok(())
     }
 
@@ -224,29 +228,31 @@ impl Model {
 
 /// What looks into a model.
 pub struct Inside {
+    net: Net,
     pass: Pass,
     gates: Gates,
 }
 
 impl Inside {
-    /// What `model`, which this is of, does inside on the batch that it was fed.
-    pub fn look(&self, model: &Model) -> Result<(Flow, Activity)> {
-        if model.net.form.lengths {
-            self.pass.layer.set_lengths(&model.lengths)?;
+    /// What `model`, which this is of, does inside on the batch that it was fed; nothing before it was.
+    pub fn look(&self, model: &Model) -> Result<Option<(Flow, Activity)>> {
+        let Some(batch) = &model.fed else { return Ok(None) };
+        self.net.upload(&batch.at_last(&self.net.form))?;
+        if let Some(lengths) = &batch.lengths {
+            self.pass.layer.set_lengths(lengths)?;
         }
-        model.net.device.run(|recorder| {
+        self.net.device.run(|recorder| {
             self.pass.record_forward(recorder)?;
             self.gates.record(recorder)?;
             self.pass.record_backward(recorder)
         })?;
-        Ok((Flow::read(&self.pass.layer)?, self.gates.read()?))
+        Ok(Some((Flow::read(&self.pass.layer)?, self.gates.read()?)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::LossAt;
     use crate::task::{Adding, DelayedCopy, Goals, Kind, More, Sizes, Source, Task};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;

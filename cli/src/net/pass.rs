@@ -17,7 +17,7 @@ pub(super) struct Net {
     pub(super) device: Device,
     pub(super) config: RnnConfig,
     pub(super) form: Form,
-    precision: Precision,
+    pub(super) precision: Precision,
     pub(super) params: Parameters,
     x: Buffer,
     target: Buffer,

@@ -17,8 +17,8 @@ use super::replace;
 /// Everything that was looked at.
 pub struct Page {
     pub origin: Origin,
-    /// What the loss is of.
-    pub loss: &'static str,
+    /// Whether the loss is of every step's output, not the last one's alone.
+    pub at_every_step: bool,
     pub looks: Vec<Look>,
 }
 
@@ -185,12 +185,16 @@ impl Page {
              {WILD} times, or is not finite. Directly is what came through the forget gates of an LSTM, or the update \
              gates of a GRU, alone; mostly direct for as many steps back as that is between half the gradient and twice it."
         );
+        let adds = " Here every step has a loss of its own: what is new at a step adds to what comes back through it, and \
+                    factors, lengths and verdicts say where the loss is as much as how gradients last.";
+        let lead = if self.at_every_step { lead + adds } else { lead };
         let mut body = section("memory", "How long they last", &lead, &self.summary().open("How long gradients last"));
         let charts = self.figures().iter().map(|looks| figure(looks)).collect::<Result<String>>()?;
         let lead = "Each line is one net, the thinner one what of it came directly. The last step is at the left; what is too \
                     small for 32-bit numbers is left out.";
         body += &section("norms", "Norms, step by step", lead, &format!("<div class=\"charts\">\n{charts}</div>\n"));
-        Ok(self.origin.page("flow", "How gradients flow back", &[("Loss", self.loss)], &body))
+        let loss = if self.at_every_step { "of every step's output" } else { "of the last step's output" };
+        Ok(self.origin.page("flow", "How gradients flow back", &[("Loss", loss)], &body))
     }
 
     /// The looks of each chart: those of one layer at one moment on sequences of one length.

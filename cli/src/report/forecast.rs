@@ -117,7 +117,8 @@ impl Page<'_> {
         }
         let lead = match self.levels {
             [low, .., high] => format!(
-                "The thick line is the median; the truth is expected between the outermost thin ones in {} of all cases.",
+                "The thick line is the median. The outermost thin ones were learnt to hold {} of what comes; how much of the \
+                 validation data they do hold is what `eval` says.",
                 percent(high - low)
             ),
             _ => "The thick line is the forecast.".to_string(),

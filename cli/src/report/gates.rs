@@ -292,7 +292,7 @@ fn steps(constant: f64) -> String {
 /// What was shown at a step.
 fn input(shown: &Shown, step: usize) -> String {
     match shown {
-        Shown::Values(_, values) => values.get(step).map_or_else(String::new, f64::to_string),
+        Shown::Values(_, values) => values.get(step).map_or_else(String::new, |value| (*value as f32).to_string()),
         Shown::Characters(all) => all.get(step).map_or_else(String::new, |&found| letter(found)),
     }
 }

@@ -24,6 +24,9 @@ fn rule(study: &Study) -> String {
     // Of 2n seeds in a row, the first n are all of one cell.
     let n = study.seeds as u64;
     let ways = (1..=n).fold(1.0, |ways, k| ways * (n + k) as f64 / k as f64);
+    if study.seeds < FEWEST {
+        return format!("With fewer than {FEWEST} seeds nothing is shown where seeds are compared.");
+    }
     format!(
         "Where seeds are compared, one cell is better only if its worst seed is better than the other's best; cells that \
          are alike do that, one way or the other, once in {:.0} times with {n} seeds, and there are {} rows. All cells \
@@ -42,7 +45,7 @@ fn conditions(study: &Study) -> String {
     });
     format!(
         "Adam with gradients clipped to a norm of 1 and a learning rate that falls along a cosine, one rate for all cells \
-         and tuned for none; W_hh orthogonal. On made problems the gates of GRU and LSTM begin with memories of 1 to lag \
+         and tuned for none; W_hh orthogonal. On made problems the gates of GRU and LSTM begin with memories of 1 to lag − 1 \
          steps (chrono initialisation), so they are told the lag and the plain RNN, which has no gates, is not; elsewhere \
          the LSTM's forget bias is 1. A problem is looked at every 50 steps and training ends when it is learnt. Equal \
          parameters are those of the recurrent layer. Memory is its weights, reserve and workspace, without gradients and \

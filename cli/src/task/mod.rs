@@ -173,9 +173,11 @@ impl Source {
     /// The kind that was said, or that the file's name and the columns tell.
     pub fn kind(&self) -> Kind {
         let extension = self.path.as_deref().and_then(Path::extension);
+        let is = |kind: &str| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(kind));
         match self.kind {
             Some(kind) => kind,
-            None if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("ts")) => Kind::Speech,
+            None if is("ts") => Kind::Speech,
+            None if is("csv") || is("tsv") => Kind::Series,
             None if self.path.is_none() || !self.columns.is_empty() => Kind::Series,
             None => Kind::Text,
         }
@@ -288,6 +290,15 @@ pub trait More: Task {
 impl<T: Task + ?Sized> More for T {}
 
 impl Score {
+    /// What it measures, with its unit.
+    pub fn meaning(&self) -> String {
+        let usual = "; the usual change is the root mean square change over the horizon, in the training part";
+        let usual = if self.name.ends_with("usual change") { usual } else { "" };
+        let unit = if self.unit.is_empty() || self.name.starts_with(&self.unit) { "" } else { &self.unit };
+        let comma = if unit.is_empty() { "" } else { ", " };
+        format!("{}{comma}{unit} (naive: {:.4}, {}){usual}", self.name, self.naive, self.naive_name)
+    }
+
     /// An error with its unit, unless that is in its name.
     pub fn as_text(&self, error: f64) -> String {
         match &self.unit {

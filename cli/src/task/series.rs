@@ -44,7 +44,11 @@ pub struct Series {
 fn read(path: Option<&Path>, columns: &[String]) -> Result<series::Series> {
     match path {
         Some(path) => {
-            ensure!(!columns.is_empty(), "{}: expected a column to forecast, got none (--column)", path.display());
+            ensure!(
+                !columns.is_empty(),
+                "{}: expected a column to forecast, got none (--column; --task text takes it as a text)",
+                path.display()
+            );
             series::load_csv(path, columns)
         }
         None => weather::load(columns),
@@ -248,6 +252,11 @@ impl Task for Series {
 
     fn validation_batches(&self) -> usize {
         self.windows.valid.len().div_ceil(self.windows.shape().batch)
+    }
+
+    /// Quantile losses are told twice, as in the score.
+    fn in_units(&self, loss: f64) -> f64 {
+        if self.levels.is_empty() { loss } else { 2.0 * loss }
     }
 }
 

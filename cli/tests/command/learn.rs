@@ -256,6 +256,11 @@ fn what_goes_wrong_inside_is_said_once() {
     assert!(one == other, "other numbers");
     assert_eq!(about["state"]["said"], serde_json::json!(["0/0/vanishing"]));
 
+    // A text has a loss at every step; how gradients last is seen from the last one's alone.
+    let text = ["--cell", "rnn_tanh", "--steps", "100", "--updates", "2", "--look-every", "1"];
+    let said = place.train("text", &text).succeeded();
+    assert!(said.contains("gradients vanish") && !said.contains("gradients explode"), "{said}");
+
     // Steps that are far too large: what is wrong is said before training ends.
     let wild = place.at("wild");
     let rule = ["--learning-rate", "1e30", "--quantiles", "none", "--look-every", "3"];

@@ -262,6 +262,10 @@ fn claims_are_weighed_by_what_was_measured() {
     let said = run(&[&again[..], &where_].concat()).succeeded();
     assert_eq!(said.matches("kept as it was measured").count(), 6, "{said}");
     assert_eq!(json(&read(&out.join("claims.json")))["measured"], study["measured"]);
+    // Other data are measured anew, even under the same name; the rest is kept.
+    std::fs::write(&data, waves(700).replace(",0.", ",1.")).unwrap();
+    let said = run(&[&again[..], &where_].concat()).succeeded();
+    assert_eq!(said.matches("kept as it was measured").count(), 5, "{said}");
     let said = run(&["compare", "--claims", "--lags", "2", "--out", path(&out)]).failed(1);
     assert!(said.contains("--lags: expected at least 3 steps, got 2"), "{said}");
     let said = run(&["compare", "--lags", "3"]).failed(2);

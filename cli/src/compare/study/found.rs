@@ -44,6 +44,8 @@ pub struct Measured {
     /// Training steps that it may take, over which Adam's learning rate falls from this.
     pub updates: usize,
     pub rate: f64,
+    /// The fingerprint of real data.
+    pub data: Option<u32>,
     pub cells: Vec<OfCell>,
 }
 

@@ -13,7 +13,7 @@ use super::train::{self, Plan, Progress};
 use super::{Args, CELLS, of_equal_parameters};
 use crate::net::{Model, Setup};
 use crate::results::DeviceUsed;
-use crate::task::{Adding, DelayedCopy, Goals, Kind, More, Sizes, Source, Task};
+use crate::task::{Adding, DelayedCopy, Goals, Kind, More, Sizes, Source, Task, fingerprint};
 use crate::{report, say, stop};
 
 pub use found::{Measured, OfCell, Seeds, Study, Trial, Weighed, made};
@@ -48,6 +48,8 @@ const BATCH: usize = 32;
 struct Problem {
     lag: Option<usize>,
     task: Box<dyn Task>,
+    /// The fingerprint of its data; none of what is drawn anew.
+    data: Option<u32>,
     /// The error at which it counts as learnt.
     learnt: Option<f64>,
     updates: usize,
@@ -65,20 +67,20 @@ fn problems(args: &Args) -> Result<Vec<Problem>> {
     let mut all = Vec::new();
     for &lag in &lags {
         let task = Box::new(Adding::new(lag, BATCH)?);
-        all.push(Problem { lag: Some(lag), task, learnt: Some(Adding::LEARNT), updates: *updates });
+        all.push(Problem { lag: Some(lag), task, data: None, learnt: Some(Adding::LEARNT), updates: *updates });
     }
     for &lag in &lags {
         let task = Box::new(DelayedCopy::new(lag, BATCH));
-        all.push(Problem { lag: Some(lag), task, learnt: Some(DelayedCopy::LEARNT), updates: *updates });
+        all.push(Problem { lag: Some(lag), task, data: None, learnt: Some(DelayedCopy::LEARNT), updates: *updates });
     }
     let columns = args.column.iter().cloned().collect();
     let series = Source { kind: Some(Kind::Series), path: args.csv.clone(), columns };
     let speech = Source { kind: Some(Kind::Speech), ..Source::default() };
     let text = args.text.clone().map(|path| Source { kind: Some(Kind::Text), path: Some(path), columns: Vec::new() });
     for source in [series, speech].into_iter().chain(text) {
-        let task: Box<dyn Task> = source.load(Sizes::default(), &Goals::default())?;
-        let updates = task.usual().updates;
-        all.push(Problem { lag: None, task, learnt: None, updates });
+        let task = source.load(Sizes::default(), &Goals::default())?;
+        let (data, updates) = (Some(fingerprint(&*task)), task.usual().updates);
+        all.push(Problem { lag: None, task, data, learnt: None, updates });
     }
     Ok(all)
 }
@@ -88,8 +90,8 @@ pub fn run(args: &Args) -> Result<()> {
     let before = if args.study.keep { Some(report::study::read(&args.out)?) } else { None };
     let device = crate::begin(args.device)?;
     stop::listen()?;
-    let before = before
-        .map_or_else(Vec::new, |study| if study.device.name == device.name() { study.measured } else { Vec::new() });
+    let mine = |study: &Study| study.device.name == device.name() && study.version == env!("CARGO_PKG_VERSION");
+    let before = before.filter(mine).map_or_else(Vec::new, |study| study.measured);
     let each = CELLS.len() * args.study.seeds;
     let mut study = Study {
         version: env!("CARGO_PKG_VERSION").to_string(),
@@ -101,28 +103,31 @@ pub fn run(args: &Args) -> Result<()> {
         equal_hidden: costs_at_equal_hidden(&device, &problems, args)?,
         claims: Vec::new(),
     };
+    let mut found: Vec<Option<Measured>> =
+        problems.iter().map(|problem| before.iter().find(|one| problem.is_measured_by(one, args)).cloned()).collect();
     for (index, problem) in problems.iter().enumerate() {
         say(format_args!("{}", problem.task.describe()))?;
-        let measured = match before.iter().find(|one| problem.is_measured_by(one, args)) {
-            Some(kept) => {
-                say("kept as it was measured")?;
-                kept.clone()
+        if found[index].is_some() {
+            say("kept as it was measured")?;
+            continue;
+        }
+        match measure(&device, problem, args, (index * each, problems.len() * each)) {
+            Ok(measured) => found[index] = Some(measured),
+            Err(error) if error.is::<stop::Interrupted>() && found.iter().any(Option::is_some) => {
+                let (file, count) = (args.out.join("index.html"), found.iter().flatten().count());
+                let written = format!("{} has {count} of {} problems, --keep goes on", file.display(), problems.len());
+                return Err(stop::Interrupted { written: Some(written) }.into());
             }
-            None => match measure(&device, problem, args, (index * each, problems.len() * each)) {
-                Ok(measured) => measured,
-                Err(error) if error.is::<stop::Interrupted>() && index > 0 => {
-                    let file = args.out.join("index.html");
-                    let written = format!("{} has {index} problems, --keep goes on", file.display());
-                    return Err(stop::Interrupted { written: Some(written) }.into());
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        study.measured.push(measured);
+            Err(error) => return Err(error),
+        }
+        // After each problem, with what is kept of those to come, so that what ends the next loses nothing.
+        study.measured = found.iter().flatten().cloned().collect();
         study.claims = claims::weigh(&study.measured, &study.equal_hidden);
-        // After each problem, so that what ends the next loses nothing.
         stop::hold(|| report::study::write(&study, &args.out))?;
     }
+    study.measured = found.into_iter().flatten().collect();
+    study.claims = claims::weigh(&study.measured, &study.equal_hidden);
+    stop::hold(|| report::study::write(&study, &args.out))?;
     say(report::study::summary(&study).trim_end())?;
     say(format_args!("report: {}", args.out.join("index.html").display()))?;
     let stopped: Vec<String> = study.measured.iter().flat_map(Measured::stopped).collect();
@@ -133,6 +138,11 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 impl Problem {
+    /// The layers that are compared on it.
+    fn configs(&self) -> [RnnConfig; 3] {
+        CELLS.map(|cell| of_equal_parameters(cell, self.task.width(), self.task.usual().hidden))
+    }
+
     /// Whether this is what was measured, with the same seeds and as long.
     fn is_measured_by(&self, one: &Measured, args: &Args) -> bool {
         let (used, shape) = (self.task.used(), self.task.shape());
@@ -140,7 +150,8 @@ impl Problem {
         let same = |cell: &OfCell| cell.trials.iter().map(|trial| trial.seed).eq(seeds.iter().copied());
         (&one.name, &one.task, one.lag) == (&used.name, &used.task, self.lag)
             && (one.steps, one.batch, one.updates) == (shape.steps, shape.batch, self.updates)
-            && (one.rate, one.learnt_below) == (self.task.usual().rate, self.learnt)
+            && (one.rate, one.learnt_below, one.data) == (self.task.usual().rate, self.learnt, self.data)
+            && one.cells.iter().map(|cell| cell.hidden).eq(self.configs().map(|config| config.hidden))
             && one.cells.iter().all(same)
     }
 }
@@ -154,7 +165,7 @@ fn seeds(args: &Args) -> impl Iterator<Item = u64> {
 fn measure(device: &Device, problem: &Problem, args: &Args, (done, of): (usize, usize)) -> Result<Measured> {
     let (task, usual) = (&*problem.task, problem.task.usual());
     let (score, shape, used) = (task.score(), task.shape(), task.used());
-    let configs = CELLS.map(|cell| of_equal_parameters(cell, task.width(), usual.hidden));
+    let configs = problem.configs();
     let mut trials: [Vec<Trial>; 3] = Default::default();
     for (round, seed) in seeds(args).enumerate() {
         for (place, (config, trials)) in configs.iter().zip(&mut trials).enumerate() {
@@ -193,6 +204,7 @@ fn measure(device: &Device, problem: &Problem, args: &Args, (done, of): (usize, 
         learnt_below: problem.learnt,
         updates: problem.updates,
         rate: usual.rate,
+        data: problem.data,
         cells,
     })
 }
