@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -74,4 +76,30 @@ fn claims_are_those_of_the_record() {
     );
     assert!(record.len() > 10, "{}", record.len());
     assert_eq!(chapter, record);
+}
+
+/// The chapter's table of how gradients last is the recorded one, row by row.
+#[test]
+fn gradients_are_those_of_the_record() {
+    let record = read(&root().join("docs/record/cpu/flow/flow.json"));
+    let looks: Vec<Value> = serde_json::from_str(&record).expect("JSON");
+    let factor = |value: &Value| value.as_f64().map_or_else(|| "–".to_string(), |factor| format!("{factor:.3}"));
+    let steps = |value: &Value| value.as_u64().map_or_else(|| "> 99".to_string(), |steps| steps.to_string());
+    let row = |look: &Value| {
+        let cell = match look["cell"].as_str() {
+            Some("rnn_tanh") => "RNN",
+            Some("gru") => "GRU",
+            _ => "LSTM",
+        };
+        let trained = if look["trained"] == 0 { "untrained" } else { "after 300 steps" };
+        let factors = [&look["decay"], &look["direct_decay"]].map(factor).join(" | ");
+        let lengths = [&look["one_e"], &look["one_percent"]].map(steps).join(" | ");
+        format!("| {cell} | {trained} | {factors} | {lengths} | {} |", look["verdict"].as_str().unwrap_or_default())
+    };
+    let rows: Vec<String> = looks.iter().filter(|look| look["steps"] == 100).map(row).collect();
+    assert_eq!(rows.len(), 6);
+    let chapter = read(&root().join("docs/gradients.md"));
+    for row in rows {
+        assert!(chapter.lines().any(|line| line == row), "{row}");
+    }
 }
