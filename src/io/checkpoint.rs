@@ -78,9 +78,9 @@ impl Values {
 }
 
 impl Checkpoint {
-    /// Writes parameters, moments (buffers laid out as [`Parameters::values`] are), other buffers and texts to `path`: under another name first, which then replaces
-    /// what was there, so that whatever happens there is the old file or the new one. Reads back, so that everything
-    /// submitted before is in it. Floats keep their bits.
+    /// Writes parameters, moments (buffers laid out as [`Parameters::values`] are), other buffers and texts to `path`: under
+    /// another name first, which then replaces what was there, so that whatever happens there is the old file or the new
+    /// one. Reads back, so that everything submitted before is in it. Floats keep their bits.
     pub fn save<'a>(
         path: &Path,
         params: &Parameters,

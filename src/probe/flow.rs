@@ -39,7 +39,8 @@ pub struct Flow {
     norms: Vec<f64>,
 }
 
-/// Norms over units, the root of their mean square over sequences, by steps back from each sequence's last one: element 0 is the state after the last step, element k that k steps before.
+/// Norms over units, the root of their mean square over sequences, by steps back from each sequence's last one: element 0
+/// is the state after the last step, element k that k steps before.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
     /// `‖∂L/∂h‖`.

@@ -38,6 +38,8 @@ impl Default for Goals {
 pub struct Series {
     windows: Windows,
     levels: Vec<f64>,
+    /// What the naive forecast costs over the validation windows.
+    naive: f64,
 }
 
 /// The columns of a CSV file, or the bundled weather.
@@ -98,7 +100,7 @@ impl Series {
             horizons: goals.horizons.clone(),
             batch: sizes.batch.unwrap_or(BATCH),
         };
-        Ok(Self { windows: Windows::new(read(path, columns)?, shape)?, levels: goals.levels.clone() })
+        Ok(Self::of_windows(Windows::new(read(path, columns)?, shape)?, goals.levels.clone()))
     }
 
     /// As a model sees it that was trained on such a series.
@@ -107,7 +109,13 @@ impl Series {
         let (steps, batch) = (sizes.steps.unwrap_or(STEPS), sizes.batch.unwrap_or(BATCH));
         let shape = windows::Shape { steps, horizons: known.horizons.clone(), batch };
         let windows = Windows::known(series, shape, known.moments.clone())?;
-        Ok(Self { windows, levels: known.levels.clone() })
+        Ok(Self::of_windows(windows, known.levels.clone()))
+    }
+
+    fn of_windows(windows: Windows, levels: Vec<f64>) -> Self {
+        let task = Self { windows, levels, naive: 0.0 };
+        let naive = task.mean(|_, _| std::iter::repeat(0.0));
+        Self { naive, ..task }
     }
 
     fn batch(&self, starts: &[usize], at: LossAt) -> Batch {
@@ -228,12 +236,11 @@ impl Task for Series {
             [target] => (one, self.windows.series.units[target].to_string()),
             _ => (several, String::new()),
         };
-        let naive = self.mean(|_, _| std::iter::repeat(0.0));
         let naive_name = match mean {
             false => "persistence: the value stays as it is now",
             true => "persistence, at every level: the value stays as it is now",
         };
-        Score { name, unit, naive_name, naive }
+        Score { name, unit, naive_name, naive: self.naive }
     }
 
     fn draw(&self, rng: &mut ChaCha8Rng, at: LossAt) -> (Batch, Shown) {
@@ -262,7 +269,7 @@ impl Task for Series {
 
 impl Stored for Series {
     fn with_steps(&self, steps: usize) -> Result<Box<dyn Stored>> {
-        Ok(Box::new(Self { windows: self.windows.with_steps(steps)?, levels: self.levels.clone() }))
+        Ok(Box::new(Self::of_windows(self.windows.with_steps(steps)?, self.levels.clone())))
     }
 
     fn known(&self) -> Known {

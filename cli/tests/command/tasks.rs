@@ -266,6 +266,12 @@ fn claims_are_weighed_by_what_was_measured() {
     std::fs::write(&data, waves(700).replace(",0.", ",1.")).unwrap();
     let said = run(&[&again[..], &where_].concat()).succeeded();
     assert_eq!(said.matches("kept as it was measured").count(), 5, "{said}");
+    // What another device measured is neither taken for this one's nor written over.
+    let before = read(&out.join("claims.json"));
+    let other = ["compare", "--claims", "--keep", "--device", gpu(), "--out", path(&out)];
+    let said = run(&other).failed(1);
+    assert!(said.contains("--keep: expected what version") && said.contains("on CPU"), "{said}");
+    assert!(read(&out.join("claims.json")) == before, "something was written");
     let said = run(&["compare", "--claims", "--lags", "2", "--out", path(&out)]).failed(1);
     assert!(said.contains("--lags: expected at least 3 steps, got 2"), "{said}");
     let said = run(&["compare", "--lags", "3"]).failed(2);

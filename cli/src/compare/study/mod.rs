@@ -90,8 +90,13 @@ pub fn run(args: &Args) -> Result<()> {
     let before = if args.study.keep { Some(report::study::read(&args.out)?) } else { None };
     let device = crate::begin(args.device)?;
     stop::listen()?;
-    let mine = |study: &Study| study.device.name == device.name() && study.version == env!("CARGO_PKG_VERSION");
-    let before = before.filter(mine).map_or_else(Vec::new, |study| study.measured);
+    if let Some(Study { device: other, version, .. }) = &before
+        && (other.name != device.name() || version != env!("CARGO_PKG_VERSION"))
+    {
+        let (here, mine) = (device.name(), env!("CARGO_PKG_VERSION"));
+        bail!("--keep: expected what version {mine} measured on {here}, got {version} on {}", other.name);
+    }
+    let before = before.map_or_else(Vec::new, |study| study.measured);
     let each = CELLS.len() * args.study.seeds;
     let mut study = Study {
         version: env!("CARGO_PKG_VERSION").to_string(),
@@ -121,13 +126,9 @@ pub fn run(args: &Args) -> Result<()> {
             Err(error) => return Err(error),
         }
         // After each problem, with what is kept of those to come, so that what ends the next loses nothing.
-        study.measured = found.iter().flatten().cloned().collect();
-        study.claims = claims::weigh(&study.measured, &study.equal_hidden);
-        stop::hold(|| report::study::write(&study, &args.out))?;
+        write(&mut study, &found, args)?;
     }
-    study.measured = found.into_iter().flatten().collect();
-    study.claims = claims::weigh(&study.measured, &study.equal_hidden);
-    stop::hold(|| report::study::write(&study, &args.out))?;
+    write(&mut study, &found, args)?;
     say(report::study::summary(&study).trim_end())?;
     say(format_args!("report: {}", args.out.join("index.html").display()))?;
     let stopped: Vec<String> = study.measured.iter().flat_map(Measured::stopped).collect();
@@ -135,6 +136,13 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("training stopped early, which the report says too: {}", stopped.join("; "));
     }
     Ok(())
+}
+
+/// Weighs what was found so far, and writes it.
+fn write(study: &mut Study, found: &[Option<Measured>], args: &Args) -> Result<()> {
+    study.measured = found.iter().flatten().cloned().collect();
+    study.claims = claims::weigh(&study.measured, &study.equal_hidden);
+    stop::hold(|| report::study::write(study, &args.out))
 }
 
 impl Problem {
