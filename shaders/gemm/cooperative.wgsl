@@ -26,18 +26,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>) {
     let part = part_of(group.z);
     let row = u.first_row + group.y * (2u * SIZE);
     let column = group.x * (2u * SIZE);
-    let at = part.c + row * u.c_row + column;
-    let below = at + SIZE * u.c_row;
+    // Each corner and the stride have names: naga's SPIR-V writer can't find an expression that a store is the first to use.
+    let stride = u.c_row;
+    let at_00 = part.c + row * stride + column;
+    let at_01 = at_00 + SIZE;
+    let at_10 = at_00 + SIZE * stride;
+    let at_11 = at_10 + SIZE;
 
     var sums_00 = Sums();
     var sums_01 = Sums();
     var sums_10 = Sums();
     var sums_11 = Sums();
     if u.accumulate == 1u {
-        sums_00 = coopLoadT<Sums>(&c[at], u.c_row);
-        sums_01 = coopLoadT<Sums>(&c[at + SIZE], u.c_row);
-        sums_10 = coopLoadT<Sums>(&c[below], u.c_row);
-        sums_11 = coopLoadT<Sums>(&c[below + SIZE], u.c_row);
+        sums_00 = coopLoadT<Sums>(&c[at_00], stride);
+        sums_01 = coopLoadT<Sums>(&c[at_01], stride);
+        sums_10 = coopLoadT<Sums>(&c[at_10], stride);
+        sums_11 = coopLoadT<Sums>(&c[at_11], stride);
     }
     for (var end = part.k_end; end > part.k_first; end -= SIZE) {
         let k = end - SIZE;
@@ -50,8 +54,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>) {
         sums_10 = coopMultiplyAdd(left_1, right_0, sums_10);
         sums_11 = coopMultiplyAdd(left_1, right_1, sums_11);
     }
-    coopStoreT(sums_00, &c[at], u.c_row);
-    coopStoreT(sums_01, &c[at + SIZE], u.c_row);
-    coopStoreT(sums_10, &c[below], u.c_row);
-    coopStoreT(sums_11, &c[below + SIZE], u.c_row);
+    coopStoreT(sums_00, &c[at_00], stride);
+    coopStoreT(sums_01, &c[at_01], stride);
+    coopStoreT(sums_10, &c[at_10], stride);
+    coopStoreT(sums_11, &c[at_11], stride);
 }
