@@ -2,7 +2,7 @@
 
 mod common;
 
-use wgpu_rnn::shader::{Binding, Fragment, Kernel, Spec, compose};
+use wgpu_rnn::shader::{Binding, Fragment, Kernel, Members, Spec, compose};
 
 /// Largest absolute error, about three units in the last place at 1.
 const ABSOLUTE: f64 = 2e-7;
@@ -31,7 +31,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         },
     ],
     bindings: &[Binding::read("x"), Binding::read_write("y")],
-    uniform_bytes: 0,
+    uniform: Members::NONE,
 };
 
 /// Sigmoid and tanh of each of `inputs`, from the GPU.

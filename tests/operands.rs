@@ -4,9 +4,11 @@
 mod common;
 
 use common::{devices, wgpu_device};
+use wgpu_rnn::kernel::Program;
 use wgpu_rnn::kernel::column_sum::ColumnSum;
 use wgpu_rnn::kernel::copy::copy;
 use wgpu_rnn::kernel::gemm::Matrix;
+use wgpu_rnn::kernel::recurrent::move_states;
 use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Linear, Loss, Parameters};
 use wgpu_rnn::plan::Mode;
@@ -42,6 +44,21 @@ fn operands_that_share_an_allocation_are_errors() {
         assert_eq!(text(bind(&own, &dx)), "`dx` must be memory of its own, got that of `x`");
         let streaming = Io { h0: Some(state.clone()), hn: Some(state), ..own };
         bind(&streaming, &none).expect("a final state may take the initial one's place");
+    }
+}
+
+/// WebGPU forbids one range of a buffer behind two writable bindings, though native drivers let it pass.
+#[test]
+fn a_kernel_writes_no_range_through_two_bindings() {
+    for device in devices().into_iter().filter(|device| device.gpu().is_some()) {
+        let state = device.alloc("states", 192).expect("memory");
+        let part = |range| Matrix::dense(&state.slice(range).expect("a part"), 64);
+        let to = |h, c| move_states(&device, [1, 1, 64], &[(None, h), (None, c)], &mut Program::default());
+        to(part(0..64), part(64..128)).expect("neighbours");
+        let why = text(to(part(0..64), part(0..64)));
+        let want = "`h_to` of kernel `recurrent_states` must be bound alone, got what `c_to` holds too";
+        assert_eq!(why, want, "{device:?}");
+        assert_eq!(text(to(part(0..128), part(64..192))), want, "{device:?}");
     }
 }
 

@@ -11,7 +11,7 @@ use wgpu_rnn::gpu::{AdapterKind, BindingKind, Capabilities};
 use wgpu_rnn::kernel::recurrent::{Pass, SequenceTile};
 use wgpu_rnn::kernel::{self, Program};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::shader::{Composed, Fragment, Kernel, Spec, compose};
+use wgpu_rnn::shader::{Composed, Fragment, Kernel, Members, Spec, compose};
 use wgpu_rnn::{Cell, RnnConfig};
 
 /// What WebGPU guarantees.
@@ -195,7 +195,18 @@ fn bindings_are_what_the_host_binds() {
             assert_eq!(global.space, space, "{what}");
             let size = module.types[global.ty].inner.size(module.to_ctx());
             match binding.kind {
-                BindingKind::Uniform => assert_eq!(size as usize, spec.kernel.uniform_bytes, "{what}"),
+                // The host's structure is the shader's: the same members, at the same places.
+                BindingKind::Uniform => {
+                    let naga::TypeInner::Struct { members, .. } = &module.types[global.ty].inner else {
+                        panic!("{what} is no structure");
+                    };
+                    let names: Vec<_> =
+                        members.iter().map(|member| member.name.as_deref().unwrap_or_default()).collect();
+                    let offsets: Vec<u64> = members.iter().map(|member| u64::from(member.offset)).collect();
+                    let host = spec.kernel.uniform;
+                    assert_eq!((names.as_slice(), offsets.as_slice()), (host.names, host.offsets), "{what}");
+                    assert_eq!(size as usize, host.bytes, "{what}");
+                }
                 BindingKind::Step => assert_eq!(size, 4, "{what}"),
                 // Storage is an array of numbers, of two bytes where they are f16, or of four, without a fixed length.
                 BindingKind::Read | BindingKind::ReadWrite => match module.types[global.ty].inner {
@@ -268,7 +279,7 @@ static PLANTED: Kernel = Kernel {
         Fragment { name: "main.wgsl", source: "@compute @workgroup_size(LANES)\nfn main() {}\n" },
     ],
     bindings: &[],
-    uniform_bytes: 0,
+    uniform: Members::NONE,
 };
 
 #[test]

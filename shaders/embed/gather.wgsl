@@ -1,6 +1,6 @@
 // y[row] = weight[token[row]]; a token beyond the table reads as zeros.
 
-struct Gather { rows: u32, width: u32, entries: u32, pad: u32 }
+struct Gather { rows: u32, width: u32, entries: u32 }
 
 @group(0) @binding(0) var<uniform> u: Gather;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;

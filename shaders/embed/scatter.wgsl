@@ -1,7 +1,7 @@
 // dweight[entry] = Σ of dy[row] over the rows whose token is the entry, in row order. An invocation owns one column of
 // one entry and looks through all tokens, which are the same for all lanes: no two invocations write the same place.
 
-struct Scatter { rows: u32, width: u32, entries: u32, pad: u32 }
+struct Scatter { rows: u32, width: u32, entries: u32 }
 
 @group(0) @binding(0) var<uniform> u: Scatter;
 @group(0) @binding(1) var<storage, read> tokens: array<u32>;

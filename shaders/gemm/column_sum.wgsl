@@ -5,7 +5,7 @@
 struct ColumnSum {
     rows: u32, columns: u32, row: u32, offset: u32,
     part_rows: u32, to_row: u32, to_offset: u32, accumulate: u32,
-    run_rows: u32, parts: u32, pad0: u32, pad1: u32,
+    run_rows: u32, parts: u32,
 }
 
 @group(0) @binding(0) var<uniform> u: ColumnSum;

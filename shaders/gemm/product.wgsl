@@ -12,7 +12,7 @@ struct Gemm {
     split: u32, // columns from here on belong to direction 1 of the layer below
     slice: u32, // how much of k one workgroup sums; the slices' sums are c_slice apart in C
     first_slice: u32, c_slice: u32, directions: u32,
-    rows: Rows,
+    @align(16) rows: Rows,
 }
 
 @group(0) @binding(0) var<uniform> u: Gemm;

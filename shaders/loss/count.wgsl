@@ -1,6 +1,6 @@
 // count[0] = how many labels name a class, at least 1. One workgroup; exact below 2²⁴.
 
-struct Count { rows: u32, classes: u32, pad_0: u32, pad_1: u32 }
+struct Count { rows: u32, classes: u32 }
 
 @group(0) @binding(0) var<uniform> u: Count;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;

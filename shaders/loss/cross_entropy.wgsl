@@ -3,7 +3,7 @@
 // The largest logit is taken off before the exponential, so that no sum overflows and the logarithm's argument is at
 // least 1.
 
-struct CrossEntropy { rows: u32, classes: u32, first_part: u32, pad: u32 }
+struct CrossEntropy { rows: u32, classes: u32, first_part: u32 }
 
 @group(0) @binding(0) var<uniform> u: CrossEntropy;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;

@@ -1,6 +1,6 @@
 // result[at] = scale · Σ parts, MODE 1: divided by count[0], MODE 2: its square root. One workgroup.
 
-struct Total { parts: u32, at: u32, scale: f32, pad: u32 }
+struct Total { parts: u32, at: u32, scale: f32 }
 
 @group(0) @binding(0) var<uniform> u: Total;
 @group(0) @binding(1) var<storage, read> parts: array<f32>;

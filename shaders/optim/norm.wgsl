@@ -1,7 +1,7 @@
 // Of each workgroup the sum of squares of the gradients. SCALED 1: they come multiplied by scale[0], which is taken off
 // before they are squared, so that only what is too large itself overflows.
 
-struct Norm { count: u32, first_part: u32, pad_0: u32, pad_1: u32 }
+struct Norm { count: u32, first_part: u32 }
 
 @group(0) @binding(0) var<uniform> u: Norm;
 @group(0) @binding(1) var<storage, read> gradients: array<f32>;

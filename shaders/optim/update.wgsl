@@ -2,7 +2,7 @@
 // host file. An invocation owns its elements of every buffer.
 
 struct Update {
-    count: u32, pad: u32,
+    count: u32,
     beta1: f32, rest1: f32, beta2: f32, rest2: f32, // SGD: β₁ is the momentum. rest: 1 − β
     epsilon: f32, decay: f32,
 }

@@ -4,7 +4,7 @@
 
 struct Recurrent {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
-    w_direction: u32, has_bias: u32, bias_direction: u32, pad0: u32,
+    w_direction: u32, has_bias: u32, bias_direction: u32,
 }
 
 struct Step {

@@ -3,7 +3,7 @@
 
 struct Output {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
-    steps: u32, first_time: u32, times: u32, pad0: u32,
+    steps: u32, first_time: u32, times: u32,
 }
 
 @group(0) @binding(0) var<uniform> u: Output;

@@ -9,8 +9,8 @@
 
 struct Sequence {
     batch: u32, hidden: u32, directions: u32, steps: u32,
-    span: u32, w_direction: u32, dy_order: u32, pad0: u32, // dy_order: 0 no dy, 1 time order, 2 step order
-    rows: Rows,
+    span: u32, w_direction: u32, dy_order: u32, // dy_order: 0 no dy, 1 time order, 2 step order
+    @align(16) rows: Rows,
 }
 
 struct Step {

@@ -7,7 +7,7 @@
 struct Sequence {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
     steps: u32, span: u32, w_direction: u32, has_bias: u32,
-    has_y: u32, pad0: u32, pad1: u32, pad2: u32,
+    has_y: u32,
 }
 
 struct Step {

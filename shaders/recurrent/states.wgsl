@@ -4,7 +4,7 @@
 struct States {
     rows: u32, columns: u32, from_row: u32, to_row: u32,
     from_direction: u32, to_direction: u32, from_h: u32, from_c: u32,
-    to_h: u32, to_c: u32, given: u32, pad: u32, // given: bit 0 h, bit 1 c
+    to_h: u32, to_c: u32, given: u32, // given: bit 0 h, bit 1 c
 }
 
 @group(0) @binding(0) var<uniform> u: States;

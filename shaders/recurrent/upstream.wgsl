@@ -2,8 +2,8 @@
 // binding: to[s, b, direction, unit] = dy at the time of step s, where that time is in the window.
 
 struct Upstream {
-    steps: u32, width: u32, hidden: u32, pad0: u32,
-    rows: Rows,
+    steps: u32, width: u32, hidden: u32,
+    @align(16) rows: Rows,
 }
 
 @group(0) @binding(0) var<uniform> u: Upstream;

@@ -291,6 +291,22 @@ impl Buffer {
     }
 }
 
+/// Small buffers that a GPU's kernels bind where they declare one that a cell or call does not have. WebGPU forbids one
+/// range behind two writable bindings, so a kernel takes another one of `written` for each.
+pub(crate) struct Nothing {
+    pub(crate) read: Buffer,
+    pub(crate) written: [Buffer; Gpu::NOTHINGS as usize],
+}
+
+impl Nothing {
+    pub(crate) fn of(gpu: &Gpu) -> Self {
+        let [read, written] = gpu.nothing().each_ref().map(|buffer| Storage::Gpu(Lease::adopted(gpu, buffer)));
+        let at = |storage: &Storage, offset| Buffer { storage: storage.clone(), offset, len: 4, dtype: DType::Float };
+        let stride = Gpu::NOTHING_STRIDE as usize / 4;
+        Self { read: at(&read, 0), written: std::array::from_fn(|index| at(&written, index * stride)) }
+    }
+}
+
 impl Device {
     /// Zeroed floats. An error when the device can't hold them.
     pub fn alloc(&self, label: &str, elements: usize) -> Result<Buffer> {
@@ -300,20 +316,6 @@ impl Device {
             Executor::Cpu { precision: NativeFloat::F64, .. } => Storage::F64(self.alloc_cpu(label, elements)?),
         };
         Ok(Buffer { storage, offset: 0, len: elements, dtype: DType::Float })
-    }
-
-    /// Two small buffers to bind where a kernel declares one that a cell or call does not have.
-    pub(crate) fn nothing(&self) -> Result<[Buffer; 2]> {
-        let Some(gpu) = self.gpu() else {
-            return Ok([self.alloc("nothing", 4)?, self.alloc("nothing", 4)?]);
-        };
-        let adopt = |buffer: &wgpu::Buffer| Buffer {
-            storage: Storage::Gpu(Lease::adopted(gpu, buffer)),
-            offset: 0,
-            len: 4,
-            dtype: DType::Float,
-        };
-        Ok(gpu.nothing().each_ref().map(adopt))
     }
 
     /// Zeroed u32 values.

@@ -7,8 +7,8 @@ mod profile;
 mod record;
 mod transfer;
 
-pub(crate) use buffer::Element;
 pub use buffer::{Buffer, DType};
+pub(crate) use buffer::{Element, Nothing};
 pub use open::{Device, DeviceKind};
 pub(crate) use open::{Executor, NativeFloat};
 pub(crate) use profile::Facts;

@@ -217,15 +217,20 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// Two small buffers, one to read and one to write, that stand in where a kernel declares a binding that a cell or
-    /// call does not have.
+    /// Writable bindings of one kernel that may stand for nothing.
+    pub(crate) const NOTHINGS: u32 = 3;
+    /// Bytes from one of them to the next: the largest alignment of an offset that there is.
+    pub(crate) const NOTHING_STRIDE: u32 = 256;
+
+    /// Two small buffers that stand in where a kernel declares a binding that a cell or call does not have: one to read,
+    /// and one to write, of which each binding has a range of its own.
     pub(crate) fn nothing(&self) -> &[wgpu::Buffer; 2] {
         self.inner.nothing.get_or_init(|| {
-            [0, 1].map(|_| {
+            [16, Self::NOTHINGS * Self::NOTHING_STRIDE].map(|size| {
                 self.inner.counting.storage_buffers.add();
                 self.inner.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("wgpu-rnn nothing"),
-                    size: 16,
+                    size: u64::from(size),
                     usage: wgpu::BufferUsages::STORAGE,
                     mapped_at_creation: false,
                 })

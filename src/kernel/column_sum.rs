@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -14,30 +13,29 @@ use crate::cpu::simd::vectorised;
 use crate::cpu::threads::{Pool, Threads};
 use crate::device::{Device, Element};
 use crate::error::{Result, at_least_one};
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "column_sum",
     fragments: fragments!["gemm/column_sum.wgsl"],
     bindings: &[Binding::uniform("u"), Binding::read("matrix").or_half(), Binding::read_write("sums")],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    rows: u32,
-    columns: u32,
-    row: u32,
-    offset: u32,
-    part_rows: u32,
-    to_row: u32,
-    to_offset: u32,
-    accumulate: u32,
-    run_rows: u32,
-    parts: u32,
-    pad: [u32; 2],
+uniform! {
+    struct Uniform {
+        rows: u32,
+        columns: u32,
+        row: u32,
+        offset: u32,
+        part_rows: u32,
+        to_row: u32,
+        to_offset: u32,
+        accumulate: u32,
+        run_rows: u32,
+        parts: u32,
+    }
 }
 
 /// Rows that one invocation sums at most before partial sums are summed.
@@ -116,7 +114,6 @@ impl ColumnSum {
                     accumulate: u32::from(self.accumulate),
                     run_rows: self.run_rows as u32,
                     parts: parts as u32,
-                    pad: [0; 2],
                 };
                 let lanes = element_lanes(gpu.capabilities());
                 let most = gpu.capabilities().max_workgroups as usize;
@@ -126,7 +123,7 @@ impl ColumnSum {
                         kernel: &KERNEL,
                         cell: None,
                         consts: vec![("LANES", lanes)],
-                        uniform: bytemuck::bytes_of(&uniform),
+                        uniform: &uniform.bytes(),
                         buffers: &[&self.from.buffer, &self.to.buffer],
                         groups: [self.columns.div_ceil(lanes as usize) as u32, parts.min(most) as u32, 1],
                         steps: None,

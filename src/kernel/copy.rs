@@ -1,33 +1,31 @@
 //! Strided copies and fills: states in and out of a layer, packed biases, sums before anything is added to them.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::gemm::Matrix;
 use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes, linear_groups};
 use crate::cpu::scalar::Scalar;
-use crate::device::{Device, Element};
+use crate::device::{Device, Element, Nothing};
 use crate::error::Result;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "copy",
     fragments: fragments!["gemm/copy.wgsl"],
     bindings: &[Binding::uniform("u"), Binding::read("source").or_half(), Binding::read_write("destination").or_half()],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(super) struct Uniform {
-    pub(super) rows: u32,
-    pub(super) columns: u32,
-    pub(super) from_row: u32,
-    pub(super) to_row: u32,
-    pub(super) from_offset: u32,
-    pub(super) from_direction: u32,
-    pub(super) to_offset: u32,
-    pub(super) to_direction: u32,
+uniform! {
+    pub(super) struct Uniform {
+        pub(super) rows: u32,
+        pub(super) columns: u32,
+        pub(super) from_row: u32,
+        pub(super) to_row: u32,
+        pub(super) from_offset: u32,
+        pub(super) from_direction: u32,
+        pub(super) to_offset: u32,
+        pub(super) to_direction: u32,
+    }
 }
 
 impl Uniform {
@@ -74,7 +72,7 @@ fn op(device: &Device, size: [usize; 3], from: Option<&Matrix>, fill: f32, to: &
             let uniform = Uniform::new(rows, columns, from.unwrap_or(to), to);
             let lanes = element_lanes(gpu.capabilities());
             // A fill reads nothing; it binds a stand-in, since a buffer can't be bound for reading and writing at once.
-            let nothing = device.nothing()?;
+            let nothing = Nothing::of(gpu).read;
             let source = match from {
                 Some(_) => 1,
                 None if fill.is_sign_negative() => 2,
@@ -86,8 +84,8 @@ fn op(device: &Device, size: [usize; 3], from: Option<&Matrix>, fill: f32, to: &
                     kernel: &KERNEL,
                     cell: None,
                     consts: vec![("LANES", lanes), ("FROM_SOURCE", source)],
-                    uniform: bytemuck::bytes_of(&uniform),
-                    buffers: &[from.map_or(&nothing[0], |from| &from.buffer), &to.buffer],
+                    uniform: &uniform.bytes(),
+                    buffers: &[from.map_or(&nothing, |from| &from.buffer), &to.buffer],
                     groups: [linear_groups(gpu, rows * columns, lanes), 1, directions as u32],
                     steps: None,
                 },

@@ -13,17 +13,15 @@
 //! | `dlogits` | `[rows, classes]` | written, unless only the loss is asked for |
 //! | `parts` | a sum for each workgroup | written, then summed into the loss |
 
-use bytemuck::{Pod, Zeroable};
-
 use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
 use super::scale;
 use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
-use crate::device::{Buffer, DType, Device, Element};
+use crate::device::{Buffer, DType, Device, Element, Nothing};
 use crate::error::{Error, Result, at_least_one};
 use crate::gpu::Gpu;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The label of a row that does not count, such as padding.
 pub const IGNORE: u32 = u32::MAX;
@@ -33,7 +31,7 @@ pub static COUNT: Kernel = Kernel {
     name: "cross_entropy_count",
     fragments: fragments!["lib/reduce.wgsl", "loss/count.wgsl"],
     bindings: &[Binding::uniform("u"), Binding::read("labels"), Binding::read_write("count")],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: CountUniform::MEMBERS,
 };
 
 /// The loss and gradient of each row.
@@ -49,16 +47,22 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read_write("dlogits"),
         Binding::read_write("parts"),
     ],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    rows: u32,
-    classes: u32,
-    first_part: u32,
-    pad: u32,
+uniform! {
+    struct CountUniform {
+        rows: u32,
+        classes: u32,
+    }
+}
+
+uniform! {
+    struct Uniform {
+        rows: u32,
+        classes: u32,
+        first_part: u32,
+    }
 }
 
 /// An error naming the first label that is neither a class nor [`IGNORE`].
@@ -120,16 +124,16 @@ fn on_gpu(
     let groups = |rows: usize| total::groups(caps, rows);
     let parts = device.alloc("partial sums of a loss", pieces.iter().map(|piece| groups(piece.len())).sum())?;
     let count = device.alloc("rows that count", 1)?;
-    let [no_scale, no_gradient] = device.nothing()?;
+    let Nothing { read: no_scale, written: [no_gradient, ..] } = Nothing::of(gpu);
     let scaled = dlogits.is_some() && scale.is_some();
-    let uniform = Uniform { rows: rows as u32, classes: classes as u32, first_part: 0, pad: 0 };
+    let uniform = CountUniform { rows: rows as u32, classes: classes as u32 };
     program.push(Op::gpu(
         gpu,
         &Launch {
             kernel: &COUNT,
             cell: None,
             consts: vec![("LANES", total::lanes(caps, rows))],
-            uniform: bytemuck::bytes_of(&uniform),
+            uniform: &uniform.bytes(),
             buffers: &[labels, &count],
             groups: [1, 1, 1],
             steps: None,
@@ -138,7 +142,7 @@ fn on_gpu(
     let mut first_part = 0;
     for piece in pieces {
         let groups = groups(piece.len());
-        let uniform = Uniform { rows: piece.len() as u32, first_part: first_part as u32, ..uniform };
+        let uniform = Uniform { rows: piece.len() as u32, classes: classes as u32, first_part: first_part as u32 };
         let elements = piece.start * classes..piece.end * classes;
         let piece_of_gradient = dlogits.map(|dlogits| dlogits.slice(elements.clone())).transpose()?;
         program.push(Op::gpu(
@@ -152,7 +156,7 @@ fn on_gpu(
                     ("GRADIENT", u32::from(dlogits.is_some())),
                     ("SCALED", u32::from(scaled)),
                 ],
-                uniform: bytemuck::bytes_of(&uniform),
+                uniform: &uniform.bytes(),
                 buffers: &[
                     &logits.slice(elements)?,
                     &labels.slice(piece)?,

@@ -10,13 +10,11 @@
 //! | `dy` | `[rows, width]` | read by backward |
 //! | `dweight` | `[entries, width]` | written by backward |
 
-use bytemuck::{Pod, Zeroable};
-
 use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes, linear_groups};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Error, Result, at_least_one};
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Forward.
 pub static GATHER: Kernel = Kernel {
@@ -28,7 +26,7 @@ pub static GATHER: Kernel = Kernel {
         Binding::read("tokens"),
         Binding::read_write("y").or_half(),
     ],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
 /// Backward.
@@ -41,16 +39,15 @@ pub static SCATTER: Kernel = Kernel {
         Binding::read("dy").or_half(),
         Binding::read_write("dweight"),
     ],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    rows: u32,
-    width: u32,
-    entries: u32,
-    pad: u32,
+uniform! {
+    struct Uniform {
+        rows: u32,
+        width: u32,
+        entries: u32,
+    }
 }
 
 /// An error naming the first token that is not in a table of `entries`.
@@ -80,7 +77,7 @@ pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffe
     let [entries, width] = size;
     match device.target() {
         Target::Gpu(gpu) => {
-            let uniform = Uniform { rows: tokens.len() as u32, width: width as u32, entries: entries as u32, pad: 0 };
+            let uniform = Uniform { rows: tokens.len() as u32, width: width as u32, entries: entries as u32 };
             let lanes = element_lanes(gpu.capabilities());
             Op::gpu(
                 gpu,
@@ -88,7 +85,7 @@ pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffe
                     kernel: &GATHER,
                     cell: None,
                     consts: vec![("LANES", lanes)],
-                    uniform: bytemuck::bytes_of(&uniform),
+                    uniform: &uniform.bytes(),
                     buffers: &[weight, tokens, y],
                     groups: [linear_groups(gpu, tokens.len() * width, lanes), 1, 1],
                     steps: None,
@@ -109,7 +106,7 @@ pub fn scatter(device: &Device, size: [usize; 2], tokens: &Buffer, dy: &Buffer, 
     let [entries, width] = size;
     match device.target() {
         Target::Gpu(gpu) => {
-            let uniform = Uniform { rows: tokens.len() as u32, width: width as u32, entries: entries as u32, pad: 0 };
+            let uniform = Uniform { rows: tokens.len() as u32, width: width as u32, entries: entries as u32 };
             let lanes = element_lanes(gpu.capabilities()).min(width.next_power_of_two().max(8) as u32);
             let groups = entries.min(gpu.capabilities().max_workgroups as usize);
             Op::gpu(
@@ -118,7 +115,7 @@ pub fn scatter(device: &Device, size: [usize; 2], tokens: &Buffer, dy: &Buffer, 
                     kernel: &SCATTER,
                     cell: None,
                     consts: vec![("LANES", lanes)],
-                    uniform: bytemuck::bytes_of(&uniform),
+                    uniform: &uniform.bytes(),
                     buffers: &[tokens, dy, dweight],
                     groups: [width.div_ceil(lanes as usize) as u32, groups as u32, 1],
                     steps: None,

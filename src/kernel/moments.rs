@@ -7,15 +7,13 @@
 //! | `values` | `[steps·B, columns]` | read |
 //! | `moments` | `[6, columns]`, see the shader | written, or added to |
 
-use bytemuck::{Pod, Zeroable};
-
 use super::gemm::Matrix;
 use super::op::{Launch, Op, Target, cpu_op, distinct};
 use super::total;
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Result, at_least_one};
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
@@ -27,19 +25,19 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("values").or_half(),
         Binding::read_write("moments"),
     ],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    rows: u32,
-    columns: u32,
-    batch: u32,
-    first_step: u32,
-    offset: u32,
-    to: u32,
-    begins: u32,
+uniform! {
+    struct Uniform {
+        rows: u32,
+        columns: u32,
+        batch: u32,
+        first_step: u32,
+        offset: u32,
+        to: u32,
+        begins: u32,
+    }
 }
 
 /// Numbers of a column.
@@ -100,7 +98,7 @@ impl Moments {
                     kernel: &KERNEL,
                     cell: None,
                     consts: vec![("LANES", total::lanes(caps, rows.saturating_mul(TILE_COLUMNS)))],
-                    uniform: bytemuck::bytes_of(&uniform),
+                    uniform: &uniform.bytes(),
                     buffers: &[&self.lengths, &self.values.buffer, &self.to.buffer],
                     groups: [total::groups(caps, self.columns.div_ceil(TILE_COLUMNS)) as u32, 1, 1],
                     steps: None,

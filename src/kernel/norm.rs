@@ -8,16 +8,14 @@
 //! | `scale` | `[1]`, the loss scale | read, if there is one |
 //! | `parts` | a sum for each workgroup | written, then summed |
 
-use bytemuck::{Pod, Zeroable};
-
 use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
 use super::scale;
 use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
-use crate::device::{Buffer, DType, Device, Element};
+use crate::device::{Buffer, DType, Device, Element, Nothing};
 use crate::error::Result;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
@@ -29,15 +27,14 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("scale"),
         Binding::read_write("parts"),
     ],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    count: u32,
-    first_part: u32,
-    pad: [u32; 2],
+uniform! {
+    struct Uniform {
+        count: u32,
+        first_part: u32,
+    }
 }
 
 /// Appends `to[at] = √Σ (gradients / scale)²` to `program`. The scale may lie in the same allocation as `to`, which is
@@ -69,18 +66,18 @@ pub fn norm(
     let groups = |count: usize| total::groups(caps, count.div_ceil(lanes as usize));
     let pieces: Vec<_> = total::pieces(caps, gradients.len(), 1).collect();
     let parts = device.alloc("partial sums of a norm", pieces.iter().map(|piece| groups(piece.len())).sum())?;
-    let [no_scale, _] = device.nothing()?;
+    let no_scale = Nothing::of(gpu).read;
     let mut first_part = 0;
     for piece in pieces {
         let groups = groups(piece.len());
-        let uniform = Uniform { count: piece.len() as u32, first_part: first_part as u32, pad: [0; 2] };
+        let uniform = Uniform { count: piece.len() as u32, first_part: first_part as u32 };
         program.push(Op::gpu(
             gpu,
             &Launch {
                 kernel: &KERNEL,
                 cell: None,
                 consts: vec![("LANES", lanes), ("SCALED", u32::from(scale.is_some()))],
-                uniform: bytemuck::bytes_of(&uniform),
+                uniform: &uniform.bytes(),
                 buffers: &[&gradients.slice(piece)?, scale.unwrap_or(&no_scale), &parts],
                 groups: [groups as u32, 1, 1],
                 steps: None,

@@ -97,7 +97,8 @@ impl Op {
             let what = format!("kernel `{}`", kernel.name);
             return Err(gpu.limit(what, format!("{groups} workgroups"), format!("{most} in one dimension")));
         }
-        debug_assert_eq!(launch.uniform.len(), kernel.uniform_bytes, "{}", kernel.name);
+        debug_assert_eq!(launch.uniform.len(), kernel.uniform.bytes, "{}", kernel.name);
+        expect_apart(kernel, launch.buffers)?;
         let uniform = gpu.baked("sizes", launch.uniform)?;
         let stride = gpu.capabilities().offset_alignment;
         let table = launch.steps.map(|count| gpu.step_table(count)).transpose()?;
@@ -247,6 +248,28 @@ pub(crate) fn distinct(kernel: &str, written: &[&Buffer], read: &[&Buffer]) -> R
         if written[index + 1..].iter().chain(read).any(|other| one.shares(other)) {
             let got = "one that another operand lies in too";
             return Err(Error::invalid(format!("what `{kernel}` writes"), "an allocation of its own", got));
+        }
+    }
+    Ok(())
+}
+
+/// An error when what a writable binding holds is held by another binding too: WebGPU allows a range of a buffer behind
+/// one writable binding, or behind any number that are read, and a buffer behind either kind.
+fn expect_apart(kernel: &Kernel, buffers: &[&Buffer]) -> Result<()> {
+    let bindings = kernel.bindings.iter().filter(|binding| binding.is_storage());
+    let bound: Vec<_> = bindings.zip(buffers).collect();
+    for (index, (one, buffer)) in bound.iter().enumerate() {
+        for (other, its_buffer) in &bound[index + 1..] {
+            let both_written = [one, other].iter().all(|binding| binding.kind == BindingKind::ReadWrite);
+            let collide = match (one.kind == other.kind, both_written) {
+                (true, false) => false,
+                (true, true) => buffer.overlaps(its_buffer),
+                (false, _) => buffer.shares(its_buffer),
+            };
+            if collide {
+                let got = format!("what `{}` holds too", other.name);
+                return Err(Error::invalid(format!("`{}` of kernel `{}`", one.name, kernel.name), "bound alone", got));
+            }
         }
     }
     Ok(())

@@ -22,23 +22,21 @@
 //! | `values` | `[n]`: the parameters | in place |
 //! | `first`, `second` | `[n]`: b or m, and v | in place; zeros before the first step |
 
-use bytemuck::{Pod, Zeroable};
-
 use super::op::{Launch, Op, Program, Target, cpu_op, distinct, element_lanes, linear_groups};
 use super::scale::Scaling;
 use super::total::pieces;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
-use crate::device::{Buffer, DType, Device, Element};
+use crate::device::{Buffer, DType, Device, Element, Nothing};
 use crate::error::Result;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Learning rate, clip scale, loss scale, bias corrections and step count.
 pub static ADVANCE: Kernel = Kernel {
     name: "optimizer_advance",
     fragments: fragments!["lib/scale.wgsl", "optim/advance.wgsl"],
     bindings: &[Binding::uniform("u"), Binding::read_write("state"), Binding::read_write("counters")],
-    uniform_bytes: size_of::<AdvanceUniform>(),
+    uniform: AdvanceUniform::MEMBERS,
 };
 
 /// Parameters and moments.
@@ -53,7 +51,7 @@ pub static UPDATE: Kernel = Kernel {
         Binding::read_write("first"),
         Binding::read_write("second"),
     ],
-    uniform_bytes: size_of::<UpdateUniform>(),
+    uniform: UpdateUniform::MEMBERS,
 };
 
 /// Places in the state buffer.
@@ -145,28 +143,33 @@ pub struct Rules {
     pub schedule: ScheduleParams,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct AdvanceUniform {
-    rate: f32,
-    max_norm: f32,
-    warmup: u32,
-    steps: u32,
-    betas: [f32; 4],
-    factor: f32,
-    growth: f32,
-    backoff: f32,
-    interval: u32,
+uniform! {
+    struct AdvanceUniform {
+        rate: f32,
+        max_norm: f32,
+        warmup: u32,
+        steps: u32,
+        beta1: f32,
+        rest1: f32,
+        beta2: f32,
+        rest2: f32,
+        factor: f32,
+        growth: f32,
+        backoff: f32,
+        interval: u32,
+    }
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct UpdateUniform {
-    count: u32,
-    pad: u32,
-    betas: [f32; 4],
-    epsilon: f32,
-    weight_decay: f32,
+uniform! {
+    struct UpdateUniform {
+        count: u32,
+        beta1: f32,
+        rest1: f32,
+        beta2: f32,
+        rest2: f32,
+        epsilon: f32,
+        decay: f32,
+    }
 }
 
 impl ScheduleParams {
@@ -221,12 +224,16 @@ impl Rules {
             Decay::Cosine => (3, schedule.factor),
         };
         let scaling = self.scaling.unwrap_or(Scaling::FIXED);
+        let [beta1, rest1, beta2, rest2] = self.betas().map(|beta| beta as f32);
         let uniform = AdvanceUniform {
             rate: schedule.rate as f32,
             max_norm: self.max_norm.unwrap_or(0.0) as f32,
             warmup: schedule.warmup,
             steps: schedule.steps.max(1),
-            betas: self.betas().map(|beta| beta as f32),
+            beta1,
+            rest1,
+            beta2,
+            rest2,
             factor: factor as f32,
             growth: scaling.growth as f32,
             backoff: scaling.backoff as f32,
@@ -244,7 +251,7 @@ impl Rules {
                 kernel: &ADVANCE,
                 cell: None,
                 consts,
-                uniform: bytemuck::bytes_of(&uniform),
+                uniform: &uniform.bytes(),
                 buffers: &[state, counters],
                 groups: [1, 1, 1],
                 steps: None,
@@ -277,7 +284,7 @@ impl Rules {
                 return Ok(());
             }
         };
-        let nothing = device.nothing()?;
+        let Nothing { written: [no_first, no_second, _], .. } = Nothing::of(gpu);
         let lanes = element_lanes(gpu.capabilities());
         let (rule, nesterov) = match self.rule {
             Rule::Sgd { nesterov } => (0, nesterov),
@@ -287,13 +294,16 @@ impl Rules {
         let mut consts = slots();
         consts.extend([("LANES", lanes), ("RULE", rule)]);
         consts.extend([("MOMENTUM", u32::from(self.moments()[0])), ("NESTEROV", u32::from(nesterov))]);
+        let [beta1, rest1, beta2, rest2] = self.betas().map(|beta| beta as f32);
         for piece in pieces(gpu.capabilities(), values.len(), 1) {
             let uniform = UpdateUniform {
                 count: piece.len() as u32,
-                pad: 0,
-                betas: self.betas().map(|beta| beta as f32),
+                beta1,
+                rest1,
+                beta2,
+                rest2,
                 epsilon: self.epsilon as f32,
-                weight_decay: self.weight_decay as f32,
+                decay: self.weight_decay as f32,
             };
             let [first, second] = moments.map(|moment| moment.map(|moment| moment.slice(piece.clone())));
             let (first, second) = (first.transpose()?, second.transpose()?);
@@ -303,13 +313,13 @@ impl Rules {
                     kernel: &UPDATE,
                     cell: None,
                     consts: consts.clone(),
-                    uniform: bytemuck::bytes_of(&uniform),
+                    uniform: &uniform.bytes(),
                     buffers: &[
                         state,
                         &gradients.slice(piece.clone())?,
                         &values.slice(piece.clone())?,
-                        first.as_ref().unwrap_or(&nothing[0]),
-                        second.as_ref().unwrap_or(&nothing[1]),
+                        first.as_ref().unwrap_or(&no_first),
+                        second.as_ref().unwrap_or(&no_second),
                     ],
                     groups: [linear_groups(gpu, piece.len(), lanes), 1, 1],
                     steps: None,

@@ -15,16 +15,14 @@
 //! | `dy` | as `y` | written, unless only the loss is asked for |
 //! | `parts` | a sum for each workgroup | written, then summed into the loss |
 
-use bytemuck::{Pod, Zeroable};
-
 use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
 use super::scale;
 use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
-use crate::device::{Buffer, DType, Device, Element};
+use crate::device::{Buffer, DType, Device, Element, Nothing};
 use crate::error::{Result, at_least_one};
 use crate::gpu::Gpu;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
@@ -39,16 +37,16 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read_write("dy"),
         Binding::read_write("parts"),
     ],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    count: u32,
-    first_part: u32,
-    share: f32,
-    levels: u32,
+uniform! {
+    struct Uniform {
+        count: u32,
+        first_part: u32,
+        share: f32,
+        levels: u32,
+    }
 }
 
 /// Appends the mean squared error of `y` against `goal` to `program`: `loss [1]`, and `dy` if it is there, times `scale [1]` if
@@ -128,7 +126,7 @@ fn on_gpu(
     // By the values aimed at.
     let pieces: Vec<_> = total::pieces(caps, goal.len(), each).collect();
     let parts = device.alloc("partial sums of a loss", pieces.iter().map(|piece| groups(piece.len() * each)).sum())?;
-    let [nothing, no_dy] = device.nothing()?;
+    let Nothing { read: nothing, written: [no_dy, ..] } = Nothing::of(gpu);
     let scaled = dy.is_some() && scale.is_some();
     let mut first_part = 0;
     for piece in pieces {
@@ -148,7 +146,7 @@ fn on_gpu(
                     ("SCALED", u32::from(scaled)),
                     ("QUANTILE", u32::from(levels.is_some())),
                 ],
-                uniform: bytemuck::bytes_of(&uniform),
+                uniform: &uniform.bytes(),
                 buffers: &[
                     &y.slice(outputs)?,
                     &goal.slice(piece)?,

@@ -3,9 +3,8 @@
 //! A recurrent layer keeps its rows in step order: row (s, b) is what sequence b did in its s-th step. Direction 0
 //! takes steps in time order; direction 1 starts at its sequence's own end, so step s is at time `length − 1 − s`.
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::device::Buffer;
+use crate::shader::uniform;
 
 /// Which rows of the other order are bound, and the lengths behind the map. Twin of `shaders/lib/rows.wgsl`.
 #[derive(Clone)]
@@ -23,13 +22,13 @@ pub struct RowMap {
 }
 
 /// `Rows` in WGSL.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-pub(crate) struct RowsUniform {
-    batch: u32,
-    first_step: u32,
-    window_first: u32,
-    window_rows: u32,
+uniform! {
+    pub(crate) struct RowsUniform {
+        batch: u32,
+        first_step: u32,
+        window_first: u32,
+        window_rows: u32,
+    }
 }
 
 /// Step or time on the other side. Padding keeps its place.

@@ -9,30 +9,27 @@
 
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
-
 use super::op::{Launch, Op};
 use crate::cpu::scalar::Scalar;
-use crate::device::{Buffer, Device};
+use crate::device::{Buffer, Device, Nothing};
 use crate::error::Result;
 use crate::gpu::{AdapterKind, Capabilities, Gpu};
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "total",
     fragments: fragments!["lib/reduce.wgsl", "loss/total.wgsl"],
     bindings: &[Binding::uniform("u"), Binding::read("parts"), Binding::read("count"), Binding::read_write("result")],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    parts: u32,
-    at: u32,
-    scale: f32,
-    pad: u32,
+uniform! {
+    struct Uniform {
+        parts: u32,
+        at: u32,
+        scale: f32,
+    }
 }
 
 /// What is made of the sum.
@@ -54,20 +51,20 @@ pub(super) fn total(
     result: &Buffer,
     at: usize,
 ) -> Result<Op> {
-    let [nothing, _] = device.nothing()?;
+    let nothing = Nothing::of(gpu).read;
     let (scale, count, mode) = match mode {
         Mode::Scaled(scale) => (*scale as f32, &nothing, 0),
         Mode::MeanOver(count) => (1.0, *count, 1),
         Mode::Root => (1.0, &nothing, 2),
     };
-    let uniform = Uniform { parts: parts.len() as u32, at: at as u32, scale, pad: 0 };
+    let uniform = Uniform { parts: parts.len() as u32, at: at as u32, scale };
     Op::gpu(
         gpu,
         &Launch {
             kernel: &KERNEL,
             cell: None,
             consts: vec![("LANES", lanes(gpu.capabilities(), usize::MAX)), ("MODE", mode)],
-            uniform: bytemuck::bytes_of(&uniform),
+            uniform: &uniform.bytes(),
             buffers: &[parts, count, result],
             groups: [1, 1, 1],
             steps: None,

@@ -6,14 +6,14 @@ use super::gemm::Matrix;
 use super::op::{Launch, Op, distinct, element_lanes, linear_groups};
 use crate::error::Result;
 use crate::gpu::Gpu;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "transpose",
     fragments: fragments!["gemm/transpose.wgsl"],
     bindings: &[Binding::uniform("u"), Binding::read("matrix"), Binding::read_write("transposed").or_half()],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
 /// `to[c, r] = from[r, c]` for `rows × columns` of each direction.
@@ -28,7 +28,7 @@ pub fn transpose(gpu: &Gpu, directions: usize, rows: usize, columns: usize, from
             kernel: &KERNEL,
             cell: None,
             consts: vec![("LANES", lanes)],
-            uniform: bytemuck::bytes_of(&Uniform::new(rows, columns, from, to)),
+            uniform: &Uniform::new(rows, columns, from, to).bytes(),
             buffers: &[&from.buffer, &to.buffer],
             groups: [linear_groups(gpu, rows * columns, lanes), 1, directions as u32],
             steps: None,

@@ -1,5 +1,6 @@
 //! What a kernel is made of: WGSL files and the table of its bindings.
 
+use super::uniform::Members;
 use crate::cell::{Cell, for_each_cell};
 use crate::gpu::BindingKind;
 
@@ -81,8 +82,8 @@ pub struct Kernel {
     pub fragments: &'static [Fragment],
     /// Its buffer table.
     pub bindings: &'static [Binding],
-    /// Bytes of its uniform structure.
-    pub uniform_bytes: usize,
+    /// Its uniform structure.
+    pub uniform: Members,
 }
 
 macro_rules! cell_fragments {

@@ -2,7 +2,10 @@
 
 mod compose;
 mod fragment;
+mod uniform;
 
 pub use compose::{Composed, Spec, compose};
 pub(crate) use fragment::fragments;
 pub use fragment::{Binding, Fragment, Kernel, cell_fragment};
+pub use uniform::Members;
+pub(crate) use uniform::{Uniform, uniform};

@@ -6,14 +6,14 @@ use crate::device::{Buffer, DType, Device};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernel::Program;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments};
 
 /// For matrices of 8 × 8.
 pub static KERNEL_8: Kernel = Kernel {
     name: "gemm_cooperative_8",
     fragments: fragments!["lib/rows.wgsl", "gemm/product.wgsl", "gemm/cooperative_8.wgsl", "gemm/cooperative.wgsl"],
     bindings: BOUND,
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
 /// For matrices of 16 × 16.
@@ -21,7 +21,7 @@ pub static KERNEL_16: Kernel = Kernel {
     name: "gemm_cooperative_16",
     fragments: fragments!["lib/rows.wgsl", "gemm/product.wgsl", "gemm/cooperative_16.wgsl", "gemm/cooperative.wgsl"],
     bindings: BOUND,
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
 /// [`BINDINGS`] with a C that is never f16.

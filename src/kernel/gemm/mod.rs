@@ -20,15 +20,13 @@ mod tune;
 
 use std::sync::Arc;
 
-use bytemuck::{Pod, Zeroable};
-
 use self::cpu::on_cpu;
 use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
 use super::rows::{RowMap, RowsUniform};
-use crate::device::{Buffer, Device};
+use crate::device::{Buffer, Device, Nothing};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::shader::{Binding, Kernel};
+use crate::shader::{Binding, Kernel, Uniform as _, uniform};
 
 pub use cooperative::{KERNEL_8 as COOPERATIVE_8, KERNEL_16 as COOPERATIVE_16, room_len};
 pub use direct::KERNEL as DIRECT;
@@ -157,16 +155,35 @@ pub struct Gemm {
 }
 
 /// `Gemm` in WGSL.
-#[repr(C)]
-#[derive(Clone, Copy, Default, Pod, Zeroable)]
-struct Uniform {
-    size: [u32; 4],
-    a: [u32; 4],
-    b: [u32; 4],
-    c: [u32; 4],
-    flags: [u32; 4],
-    slices: [u32; 4],
-    rows: RowsUniform,
+uniform! {
+    struct Uniform {
+        m: u32,
+        n: u32,
+        k: u32,
+        first_row: u32,
+        a_offset: u32,
+        a_row: u32,
+        a_column: u32,
+        a_direction: u32,
+        b_offset: u32,
+        b_row: u32,
+        b_direction: u32,
+        bias_offset: u32,
+        c_offset: u32,
+        c_row: u32,
+        c_direction: u32,
+        bias_direction: u32,
+        accumulate: u32,
+        has_bias: u32,
+        first_direction: u32,
+        split: u32,
+        slice: u32,
+        first_slice: u32,
+        c_slice: u32,
+        directions: u32,
+        #[shader(align(16))]
+        rows: RowsUniform,
+    }
 }
 
 impl Gemm {
@@ -271,7 +288,7 @@ impl Gemm {
         sum: &Sum<'_>,
         program: &mut Program,
     ) -> Result<()> {
-        let [nothing, _] = device.nothing()?;
+        let nothing = Nothing::of(gpu).read;
         let bias = self.bias.clone().unwrap_or_else(|| Matrix::dense(&nothing, self.n));
         let lengths = self.rows.as_ref().map_or(&nothing, |rows| &rows.lengths);
         let accumulate = match sum.accumulate {
@@ -283,17 +300,30 @@ impl Gemm {
         for first_row in (0..self.m).step_by(at_once) {
             let rows = (self.m - first_row).min(at_once);
             let uniform = Uniform {
-                size: [self.m, self.n, self.k, first_row].map(|v| v as u32),
-                a: [self.a.offset, self.a.row, self.a.column, self.a.direction].map(|v| v as u32),
-                b: [self.b.offset, self.b.row, self.b.direction, bias.offset].map(|v| v as u32),
-                c: [sum.c.offset, sum.c.row, sum.c.direction, bias.direction].map(|v| v as u32),
-                flags: [
-                    accumulate,
-                    u32::from(self.bias.is_some()),
-                    self.directions.start as u32,
-                    self.split.min(u32::MAX as usize) as u32,
-                ],
-                slices: [sum.slice, sum.slices.start, sum.c_slice, self.directions.len()].map(|v| v as u32),
+                m: self.m as u32,
+                n: self.n as u32,
+                k: self.k as u32,
+                first_row: first_row as u32,
+                a_offset: self.a.offset as u32,
+                a_row: self.a.row as u32,
+                a_column: self.a.column as u32,
+                a_direction: self.a.direction as u32,
+                b_offset: self.b.offset as u32,
+                b_row: self.b.row as u32,
+                b_direction: self.b.direction as u32,
+                bias_offset: bias.offset as u32,
+                c_offset: sum.c.offset as u32,
+                c_row: sum.c.row as u32,
+                c_direction: sum.c.direction as u32,
+                bias_direction: bias.direction as u32,
+                accumulate,
+                has_bias: u32::from(self.bias.is_some()),
+                first_direction: self.directions.start as u32,
+                split: self.split.min(u32::MAX as usize) as u32,
+                slice: sum.slice as u32,
+                first_slice: sum.slices.start as u32,
+                c_slice: sum.c_slice as u32,
+                directions: self.directions.len() as u32,
                 rows: self.rows.as_ref().map(RowMap::uniform).unwrap_or_default(),
             };
             let op = Op::gpu(
@@ -302,7 +332,7 @@ impl Gemm {
                     kernel,
                     cell: None,
                     consts: consts.to_vec(),
-                    uniform: bytemuck::bytes_of(&uniform),
+                    uniform: &uniform.bytes(),
                     buffers: &[&self.a.buffer, &self.b.buffer, &bias.buffer, lengths, &sum.c.buffer],
                     groups: [
                         self.n.div_ceil(tile_columns) as u32,

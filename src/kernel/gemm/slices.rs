@@ -5,15 +5,13 @@
 //! to C from the last to the first. How many are made at a time depends on the scratch there is and changes no bit; nor
 //! does it if a product ends where a slice does and the next one goes on.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::super::op::{Launch, Op, Program, element_lanes, linear_groups};
 use super::tiles::{self, Tile};
 use super::{Accumulate, Gemm, Mapped, Matrix, Sum, cooperative};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result, at_least_one};
 use crate::gpu::{AdapterKind, Gpu};
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Adds the sums of slices.
 pub static KERNEL: Kernel = Kernel {
@@ -25,7 +23,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("bias"),
         Binding::read_write("c").or_half(),
     ],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
 /// Rows of a slice, before they are rounded up to whole steps. Shorter ones cost more additions and scratch.
@@ -40,22 +38,22 @@ pub struct Slices {
     pub scratch: Buffer,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    rows: u32,
-    columns: u32,
-    slices: u32,
-    part_slice: u32,
-    part_direction: u32,
-    c_offset: u32,
-    c_row: u32,
-    c_direction: u32,
-    accumulate: u32,
-    first_direction: u32,
-    has_bias: u32,
-    bias_offset: u32,
-    bias_direction: u32,
+uniform! {
+    struct Uniform {
+        rows: u32,
+        columns: u32,
+        slices: u32,
+        part_slice: u32,
+        part_direction: u32,
+        c_offset: u32,
+        c_row: u32,
+        c_direction: u32,
+        accumulate: u32,
+        first_direction: u32,
+        has_bias: u32,
+        bias_offset: u32,
+        bias_direction: u32,
+    }
 }
 
 /// Rows of a slice of a sum over steps of `batch` rows into `[m, n]`; none where C alone has enough tiles to fill the
@@ -169,7 +167,7 @@ impl Gemm {
                 kernel: &KERNEL,
                 cell: None,
                 consts: vec![("LANES", lanes)],
-                uniform: bytemuck::bytes_of(&uniform),
+                uniform: &uniform.bytes(),
                 buffers: &[parts, bias.map_or(parts, |bias| &bias.buffer), &self.c.buffer],
                 groups: [linear_groups(gpu, self.m * self.n, lanes), 1, self.directions.len() as u32],
                 steps: None,

@@ -2,14 +2,14 @@
 
 use super::tiles::Staged;
 use super::{Gemm, Mapped, Matrix, Sum};
-use crate::shader::{Kernel, fragments};
+use crate::shader::{Kernel, Uniform as _, fragments};
 
 /// For operands of any strides.
 pub static SCALAR: Kernel = Kernel {
     name: "gemm_staged",
     fragments: fragments!["lib/rows.wgsl", "gemm/product.wgsl", "gemm/scalar.wgsl", "gemm/staged.wgsl"],
     bindings: super::BINDINGS,
-    uniform_bytes: size_of::<super::Uniform>(),
+    uniform: super::Uniform::MEMBERS,
 };
 
 /// For operands that may be read and written four elements at a time.
@@ -17,7 +17,7 @@ pub static VECTOR: Kernel = Kernel {
     name: "gemm_staged_vector",
     fragments: fragments!["lib/rows.wgsl", "gemm/product.wgsl", "gemm/vector.wgsl", "gemm/staged.wgsl"],
     bindings: super::BINDINGS,
-    uniform_bytes: size_of::<super::Uniform>(),
+    uniform: super::Uniform::MEMBERS,
 };
 
 pub(super) fn kernel(call: &Gemm, tile: &Staged, sum: &Sum<'_>) -> (&'static Kernel, Vec<(&'static str, u32)>) {

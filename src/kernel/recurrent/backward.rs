@@ -1,16 +1,14 @@
 //! One time step of a layer backward, and on the CPU all of them.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::native::{Crew, backward as backward_cpu};
 use super::tiles::{Tile, Variants};
-use super::{Chunk, Gradients, StepUniform, Weights};
-use crate::device::Device;
+use super::{Chunk, Gradients, Weights};
+use crate::device::{Device, Nothing};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernel::op::{Launch, Op, Target, cpu_op};
 use crate::kernel::rows::RowsUniform;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Of the kernels that go backward, a step or a span of them at a time.
 pub(super) const BINDINGS: &[Binding] = &[
@@ -38,7 +36,7 @@ pub static KERNEL: Kernel = Kernel {
         "recurrent/alone.wgsl"
     ],
     bindings: BINDINGS,
-    uniform_bytes: size_of::<BackwardUniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
 /// One time step backward, a workgroup sharing the sums.
@@ -53,14 +51,20 @@ pub static SHARED: Kernel = Kernel {
         "recurrent/shared.wgsl"
     ],
     bindings: BINDINGS,
-    uniform_bytes: size_of::<BackwardUniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct BackwardUniform {
-    step: StepUniform,
-    rows: RowsUniform,
+uniform! {
+    struct Uniform {
+        batch: u32,
+        hidden: u32,
+        directions: u32,
+        steps: u32,
+        w_direction: u32,
+        dy_order: u32,
+        #[shader(align(16))]
+        rows: RowsUniform,
+    }
 }
 
 impl Chunk {
@@ -81,9 +85,14 @@ impl Chunk {
 
     fn backward_gpu(&self, device: &Device, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
         let tile = Tile::new(gpu.capabilities(), self, self.cell.gates() * self.hidden);
-        let [nothing, nothing_written] = device.nothing()?;
-        let uniform = BackwardUniform {
-            step: self.uniform(self.steps, weights.w_hh.direction, gradients.order()),
+        let Nothing { read: nothing, written: [no_dc, ..] } = Nothing::of(gpu);
+        let uniform = Uniform {
+            batch: self.batch as u32,
+            hidden: self.hidden as u32,
+            directions: self.directions as u32,
+            steps: self.steps as u32,
+            w_direction: weights.w_hh.direction as u32,
+            dy_order: gradients.order(),
             rows: gradients.rows.uniform(),
         };
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
@@ -96,7 +105,7 @@ impl Chunk {
                 kernel: tile.kernel(&Variants { alone: &KERNEL, shared: &SHARED }),
                 cell: Some(self.cell),
                 consts,
-                uniform: bytemuck::bytes_of(&uniform),
+                uniform: &uniform.bytes(),
                 buffers: &[
                     &w,
                     &self.lengths,
@@ -105,7 +114,7 @@ impl Chunk {
                     gradients.dy.as_ref().unwrap_or(&nothing),
                     &self.saved,
                     &gradients.dh,
-                    gradients.dc.as_ref().unwrap_or(&nothing_written),
+                    gradients.dc.as_ref().unwrap_or(&no_dc),
                 ],
                 groups: tile.groups(self),
                 steps: Some(self.steps as u32 + 1),

@@ -8,31 +8,29 @@
 //! | `dh` | [`carry_len`]; gradients `[steps, B, D, flows, H]` at its end | read |
 //! | `norms` | `[steps, B, D, flows]` | written |
 
-use bytemuck::{Pod, Zeroable};
-
 use super::{Chunk, Gradients};
 use crate::cpu::recurrent::{self as cpu, Layer};
 use crate::device::Device;
 use crate::error::Result;
 use crate::kernel::op::{Launch, Op};
 use crate::kernel::total;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_flow",
     fragments: fragments!["lib/reduce.wgsl", "recurrent/flow.wgsl"],
     bindings: &[Binding::uniform("u"), Binding::read("dh"), Binding::read_write("norms")],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    rows: u32,
-    hidden: u32,
-    first: u32,
-    to: u32,
+uniform! {
+    struct Uniform {
+        rows: u32,
+        hidden: u32,
+        first: u32,
+        to: u32,
+    }
 }
 
 /// Elements of the carried gradient of h where norms are wanted: first that itself, `[B, D, H]`. GPU: then those of h and
@@ -72,7 +70,7 @@ impl Chunk {
             kernel: &KERNEL,
             cell: None,
             consts: vec![("LANES", total::lanes(caps, self.hidden))],
-            uniform: bytemuck::bytes_of(&uniform),
+            uniform: &uniform.bytes(),
             buffers: &[&gradients.dh, &norms.buffer],
             groups: [total::groups(caps, rows) as u32, 1, 1],
             steps: None,

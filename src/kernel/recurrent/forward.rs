@@ -2,12 +2,13 @@
 
 use super::native::{Crew, forward as forward_cpu};
 use super::tiles::{Tile, Variants};
-use super::{Chunk, StepUniform, Weights};
-use crate::device::{Buffer, Device};
+use super::{Chunk, Weights};
+use crate::device::{Buffer, Device, Nothing};
 use crate::error::Result;
 use crate::gpu::Gpu;
+use crate::kernel::gemm::Matrix;
 use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct};
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 const BINDINGS: &[Binding] = &[
     Binding::uniform("u"),
@@ -25,7 +26,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "recurrent_forward",
     fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "recurrent/forward.wgsl", "recurrent/alone.wgsl"],
     bindings: BINDINGS,
-    uniform_bytes: size_of::<StepUniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
 /// One time step forward, a workgroup sharing the sums.
@@ -33,8 +34,36 @@ pub static SHARED: Kernel = Kernel {
     name: "recurrent_forward_shared",
     fragments: fragments!["lib/activation.wgsl", "lib/cell.wgsl", "recurrent/forward.wgsl", "recurrent/shared.wgsl"],
     bindings: BINDINGS,
-    uniform_bytes: size_of::<StepUniform>(),
+    uniform: Uniform::MEMBERS,
 };
+
+uniform! {
+    pub(super) struct Uniform {
+        batch: u32,
+        hidden: u32,
+        directions: u32,
+        first_step: u32,
+        w_direction: u32,
+        has_bias: u32,
+        /// Of weights that are packed as they are needed: elements from the bias of one direction to the other's.
+        bias_direction: u32,
+    }
+}
+
+impl Uniform {
+    /// Of the steps of `chunk` forward.
+    pub(super) fn new(chunk: &Chunk, w_direction: usize, bias: Option<&Matrix>) -> Self {
+        Self {
+            batch: chunk.batch as u32,
+            hidden: chunk.hidden as u32,
+            directions: chunk.directions as u32,
+            first_step: chunk.first_step as u32,
+            w_direction: w_direction as u32,
+            has_bias: u32::from(bias.is_some()),
+            bias_direction: bias.map_or(0, |bias| bias.direction as u32),
+        }
+    }
+}
 
 impl Chunk {
     /// All steps forward. Errors: buffers or weights of other sizes, or sharing an allocation.
@@ -61,21 +90,21 @@ impl Chunk {
         let mut consts = tile.consts();
         consts.push(("CARRIED", u32::from(self.carry.is_some())));
         let packed = (self.hidden + 1) * self.cell.gates() * self.hidden;
-        let [_, nothing] = device.nothing()?;
+        let Nothing { written: [no_c, no_carry, _], .. } = Nothing::of(gpu);
         Op::gpu(
             gpu,
             &Launch {
                 kernel: tile.kernel(&Variants { alone: &KERNEL, shared: &SHARED }),
                 cell: Some(self.cell),
                 consts,
-                uniform: bytemuck::bytes_of(&self.uniform(self.first_step, packed, u32::from(weights.b_hh.is_some()))),
+                uniform: &Uniform::new(self, packed, weights.b_hh.as_ref()).bytes(),
                 buffers: &[
                     &weights.workspace,
                     &self.lengths,
                     &self.saved,
                     &self.h,
-                    self.c.as_ref().unwrap_or(&nothing),
-                    self.carry.as_ref().unwrap_or(&nothing),
+                    self.c.as_ref().unwrap_or(&no_c),
+                    self.carry.as_ref().unwrap_or(&no_carry),
                 ],
                 groups: tile.groups(self),
                 steps: Some(self.steps as u32),

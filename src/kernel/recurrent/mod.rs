@@ -31,8 +31,6 @@ mod states;
 mod tiles;
 mod upstream;
 
-use bytemuck::{Pod, Zeroable};
-
 pub use crate::cpu::recurrent::{flows, follow_width};
 pub use backward::{KERNEL as BACKWARD, SHARED as BACKWARD_SHARED};
 pub use flow::{KERNEL as FLOW, carry_len};
@@ -52,22 +50,6 @@ use super::rows::RowMap;
 use crate::cell::Cell;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct StepUniform {
-    batch: u32,
-    hidden: u32,
-    directions: u32,
-    /// Forward: the chunk's first step. Backward: the chunk's steps.
-    steps: u32,
-    w_direction: u32,
-    /// Forward: whether there is a bias. Backward: the order of the output gradient (0 none, 1 time, 2 step).
-    flag: u32,
-    /// Forward with weights packed as they are needed: elements from the bias of one direction to the other's.
-    bias_direction: u32,
-    pad: u32,
-}
 
 /// A chunk of steps of one layer and its buffers.
 #[derive(Clone)]
@@ -155,19 +137,6 @@ pub struct Gradients {
 }
 
 impl Chunk {
-    fn uniform(&self, steps: usize, w_direction: usize, flag: u32) -> StepUniform {
-        StepUniform {
-            batch: self.batch as u32,
-            hidden: self.hidden as u32,
-            directions: self.directions as u32,
-            steps: steps as u32,
-            w_direction: w_direction as u32,
-            flag,
-            bias_direction: 0,
-            pad: 0,
-        }
-    }
-
     /// An error unless the chunk's buffers are of its sizes, on `device`.
     fn check(&self, device: &Device) -> Result<()> {
         let state = [self.batch, self.directions, self.hidden];

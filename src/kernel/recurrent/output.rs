@@ -1,14 +1,12 @@
 //! States in step order to the output in time order.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::Chunk;
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, Device, Element};
 use crate::error::Result;
 use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct, element_lanes, linear_groups};
 use crate::kernel::rows::other_side;
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// States in step order to output in time order.
 pub static KERNEL: Kernel = Kernel {
@@ -20,20 +18,19 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("lengths"),
         Binding::read_write("y").or_half(),
     ],
-    uniform_bytes: size_of::<OutputUniform>(),
+    uniform: OutputUniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct OutputUniform {
-    batch: u32,
-    hidden: u32,
-    directions: u32,
-    first_step: u32,
-    steps: u32,
-    first_time: u32,
-    times: u32,
-    pad: u32,
+uniform! {
+    struct OutputUniform {
+        batch: u32,
+        hidden: u32,
+        directions: u32,
+        first_step: u32,
+        steps: u32,
+        first_time: u32,
+        times: u32,
+    }
 }
 
 impl Chunk {
@@ -52,7 +49,6 @@ impl Chunk {
                     steps: self.steps as u32,
                     first_time: first_time as u32,
                     times: times as u32,
-                    pad: 0,
                 };
                 let lanes = element_lanes(gpu.capabilities());
                 let elements = times * self.batch * self.directions * self.hidden;
@@ -62,7 +58,7 @@ impl Chunk {
                         kernel: &KERNEL,
                         cell: None,
                         consts: vec![("LANES", lanes)],
-                        uniform: bytemuck::bytes_of(&uniform),
+                        uniform: &uniform.bytes(),
                         buffers: &[&self.h, &self.lengths, y],
                         groups: [linear_groups(gpu, elements, lanes), 1, 1],
                         steps: None,

@@ -1,13 +1,11 @@
 //! What a layer needs before its first step on a GPU, in one dispatch: packed weights and initial states.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::{Chunk, Weights};
-use crate::device::{Buffer, Device};
+use crate::device::{Buffer, Device, Nothing};
 use crate::error::Result;
 use crate::kernel::gemm::Matrix;
 use crate::kernel::op::{Launch, Op, distinct, element_lanes, linear_groups};
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Packed weights and initial states.
 pub static KERNEL: Kernel = Kernel {
@@ -24,24 +22,28 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read_write("c").or_half(),
         Binding::read_write("carry"),
     ],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    inputs: u32,
-    hidden: u32,
-    gates: u32,
-    batch: u32,
-    input: [u32; 2],
-    recurrent: [u32; 2],
-    bias: [u32; 2],
-    has_bias: u32,
-    directions: u32,
-    initial: [u32; 2],
-    given: u32,
-    has_c: u32,
+uniform! {
+    struct Uniform {
+        inputs: u32,
+        hidden: u32,
+        gates: u32,
+        batch: u32,
+        input_offset: u32,
+        input_direction: u32,
+        recurrent_offset: u32,
+        recurrent_direction: u32,
+        bias_offset: u32,
+        bias_direction: u32,
+        has_bias: u32,
+        directions: u32,
+        h0_offset: u32,
+        c0_offset: u32,
+        given: u32,
+        has_c: u32,
+    }
 }
 
 /// What is brought into place before a layer's first chunk.
@@ -86,6 +88,9 @@ impl Chunk {
             (Some(part), Some(first)) => [(first + part.offset) as u32, part.direction as u32],
             _ => [0; 2],
         };
+        let [input_offset, input_direction] = place(0);
+        let [recurrent_offset, recurrent_direction] = place(1);
+        let [bias_offset, bias_direction] = place(2);
         let [h0, c0] = &with.initial;
         let offset = |state: &Option<Matrix>| state.as_ref().map_or(0, |state| state.offset as u32);
         let uniform = Uniform {
@@ -93,16 +98,20 @@ impl Chunk {
             hidden: self.hidden as u32,
             gates: gates as u32,
             batch: self.batch as u32,
-            input: place(0),
-            recurrent: place(1),
-            bias: place(2),
+            input_offset,
+            input_direction,
+            recurrent_offset,
+            recurrent_direction,
+            bias_offset,
+            bias_direction,
             has_bias: u32::from(weights.b_hh.is_some()),
             directions: self.directions as u32,
-            initial: [offset(h0), offset(c0)],
+            h0_offset: offset(h0),
+            c0_offset: offset(c0),
             given: u32::from(h0.is_some()) | u32::from(c0.is_some()) << 1,
             has_c: u32::from(self.c.is_some()),
         };
-        let [nothing, nothing_written] = device.nothing()?;
+        let Nothing { read: nothing, written: [no_c, no_carry, _] } = Nothing::of(gpu);
         let bound = |state: &Option<Matrix>| state.as_ref().map_or(nothing.clone(), |state| state.buffer.clone());
         let state = self.batch * self.directions * self.hidden;
         let c = self.c.as_ref().map(|c| c.slice(0..state)).transpose()?;
@@ -114,7 +123,7 @@ impl Chunk {
                 kernel: &KERNEL,
                 cell: None,
                 consts: vec![("LANES", lanes), ("CARRIED", u32::from(self.carry.is_some()))],
-                uniform: bytemuck::bytes_of(&uniform),
+                uniform: &uniform.bytes(),
                 buffers: &[
                     &values,
                     &bound(h0),
@@ -122,8 +131,8 @@ impl Chunk {
                     with.packed_input,
                     &weights.workspace,
                     &self.h.slice(0..state)?,
-                    c.as_ref().unwrap_or(&nothing_written),
-                    self.carry.as_ref().unwrap_or(&nothing_written),
+                    c.as_ref().unwrap_or(&no_c),
+                    self.carry.as_ref().unwrap_or(&no_carry),
                 ],
                 groups: [linear_groups(gpu, elements, lanes), 1, self.directions as u32],
                 steps: None,

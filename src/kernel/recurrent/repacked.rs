@@ -1,13 +1,14 @@
 //! One time step forward where weights are put in order as they are needed, and no packed copy of all is held.
 
-use super::{Chunk, StepUniform, Weights};
+use super::forward::Uniform;
+use super::{Chunk, Weights};
 use crate::cell::Cell;
-use crate::device::Device;
+use crate::device::{Device, Nothing};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernel::gemm::Matrix;
 use crate::kernel::op::{Launch, Op};
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments};
 
 /// One time step forward, a workgroup packing the weights that it uses.
 pub static KERNEL: Kernel = Kernel {
@@ -25,7 +26,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("bias"),
         Binding::read_write("own"),
     ],
-    uniform_bytes: size_of::<StepUniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
 /// Units that a workgroup has weights of at once: the lanes of one vector register of a software adapter.
@@ -44,12 +45,11 @@ pub fn repacked_len(cell: Cell, hidden: usize, directions: usize) -> usize {
 
 impl Chunk {
     pub(super) fn forward_repacked(&self, device: &Device, gpu: &Gpu, weights: &Weights) -> Result<Op> {
-        let [nothing, nothing_written] = device.nothing()?;
+        let Nothing { read: no_bias, written: [no_c, no_carry, _] } = Nothing::of(gpu);
         // Offsets within a binding are the matrices' own; each is bound from its first element on.
         let from_its_first = |matrix: &Matrix| matrix.buffer.slice(matrix.offset..matrix.buffer.len());
         let bias = weights.b_hh.as_ref().map(from_its_first).transpose()?;
-        let mut uniform = self.uniform(self.first_step, weights.w_hh.direction, u32::from(bias.is_some()));
-        uniform.bias_direction = weights.b_hh.as_ref().map_or(0, |bias| bias.direction as u32);
+        let uniform = Uniform::new(self, weights.w_hh.direction, weights.b_hh.as_ref());
         let rows = self.batch.next_power_of_two().min(16);
         Op::gpu(
             gpu,
@@ -57,15 +57,15 @@ impl Chunk {
                 kernel: &KERNEL,
                 cell: Some(self.cell),
                 consts: vec![("LANES", UNITS as u32), ("RB", rows as u32), ("CARRIED", 0)],
-                uniform: bytemuck::bytes_of(&uniform),
+                uniform: &uniform.bytes(),
                 buffers: &[
                     &from_its_first(&weights.w_hh)?,
                     &self.lengths,
                     &self.saved,
                     &self.h,
-                    self.c.as_ref().unwrap_or(&nothing_written),
-                    &nothing_written,
-                    bias.as_ref().unwrap_or(&nothing),
+                    self.c.as_ref().unwrap_or(&no_c),
+                    &no_carry,
+                    bias.as_ref().unwrap_or(&no_bias),
                     &weights.workspace,
                 ],
                 groups: [groups(self.hidden) as u32, 1, self.directions as u32],

@@ -1,15 +1,13 @@
 //! A span of time steps of a layer backward in one dispatch.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::backward::BINDINGS;
 use super::sequence::Pass;
 use super::{Chunk, Gradients, Weights};
-use crate::device::Device;
+use crate::device::{Device, Nothing};
 use crate::error::Result;
 use crate::kernel::op::{Launch, Op};
 use crate::kernel::rows::RowsUniform;
-use crate::shader::{Kernel, fragments};
+use crate::shader::{Kernel, Uniform as _, fragments, uniform};
 
 /// A span of time steps backward.
 pub static KERNEL: Kernel = Kernel {
@@ -23,21 +21,21 @@ pub static KERNEL: Kernel = Kernel {
         "recurrent/sequence_backward.wgsl"
     ],
     bindings: BINDINGS,
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    batch: u32,
-    hidden: u32,
-    directions: u32,
-    steps: u32,
-    span: u32,
-    w_direction: u32,
-    dy_order: u32,
-    pad: u32,
-    rows: RowsUniform,
+uniform! {
+    struct Uniform {
+        batch: u32,
+        hidden: u32,
+        directions: u32,
+        steps: u32,
+        span: u32,
+        w_direction: u32,
+        dy_order: u32,
+        #[shader(align(16))]
+        rows: RowsUniform,
+    }
 }
 
 impl Chunk {
@@ -56,10 +54,9 @@ impl Chunk {
             span: span as u32,
             w_direction: weights.w_hh.direction as u32,
             dy_order: gradients.order(),
-            pad: 0,
             rows: gradients.rows.uniform(),
         };
-        let [nothing, nothing_written] = device.nothing()?;
+        let Nothing { read: nothing, written: [no_dc, ..] } = Nothing::of(gpu);
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
         let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
         let mut consts = tile.constants();
@@ -70,7 +67,7 @@ impl Chunk {
                 kernel: &KERNEL,
                 cell: Some(self.cell),
                 consts,
-                uniform: bytemuck::bytes_of(&uniform),
+                uniform: &uniform.bytes(),
                 buffers: &[
                     &w,
                     &self.lengths,
@@ -79,7 +76,7 @@ impl Chunk {
                     gradients.dy.as_ref().unwrap_or(&nothing),
                     &self.saved,
                     &gradients.dh,
-                    gradients.dc.as_ref().unwrap_or(&nothing_written),
+                    gradients.dc.as_ref().unwrap_or(&no_dc),
                 ],
                 groups: [1, self.batch.div_ceil(tile.rows as usize) as u32, self.directions as u32],
                 steps: Some(self.steps.div_ceil(span) as u32),

@@ -1,13 +1,11 @@
 //! A span of time steps of a layer forward in one dispatch.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::sequence::{Pass, SequenceTile};
 use super::{Chunk, Weights};
-use crate::device::{Buffer, Device};
+use crate::device::{Buffer, Device, Nothing};
 use crate::error::{Error, Result};
 use crate::kernel::op::{Launch, Op, distinct};
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// A span of time steps forward.
 pub static KERNEL: Kernel = Kernel {
@@ -30,22 +28,21 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read_write("carry"),
         Binding::read_write("y").or_half(),
     ],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    batch: u32,
-    hidden: u32,
-    directions: u32,
-    first_step: u32,
-    steps: u32,
-    span: u32,
-    w_direction: u32,
-    has_bias: u32,
-    has_y: u32,
-    pad: [u32; 3],
+uniform! {
+    struct Uniform {
+        batch: u32,
+        hidden: u32,
+        directions: u32,
+        first_step: u32,
+        steps: u32,
+        span: u32,
+        w_direction: u32,
+        has_bias: u32,
+        has_y: u32,
+    }
 }
 
 impl Chunk {
@@ -74,9 +71,8 @@ impl Chunk {
             w_direction: ((self.hidden + 1) * self.cell.gates() * self.hidden) as u32,
             has_bias: u32::from(weights.b_hh.is_some()),
             has_y: u32::from(self.output.is_some()),
-            pad: [0; 3],
         };
-        let [_, nothing] = device.nothing()?;
+        let Nothing { written: [no_c, no_carry, no_y], .. } = Nothing::of(gpu);
         let mut consts = tile.constants();
         consts.push(("CARRIED", u32::from(self.carry.is_some())));
         Op::gpu(
@@ -85,15 +81,15 @@ impl Chunk {
                 kernel: &KERNEL,
                 cell: Some(self.cell),
                 consts,
-                uniform: bytemuck::bytes_of(&uniform),
+                uniform: &uniform.bytes(),
                 buffers: &[
                     &weights.workspace,
                     &self.lengths,
                     &self.saved,
                     &self.h,
-                    self.c.as_ref().unwrap_or(&nothing),
-                    self.carry.as_ref().unwrap_or(&nothing),
-                    self.output.as_ref().unwrap_or(&nothing),
+                    self.c.as_ref().unwrap_or(&no_c),
+                    self.carry.as_ref().unwrap_or(&no_carry),
+                    self.output.as_ref().unwrap_or(&no_y),
                 ],
                 groups: [1, self.batch.div_ceil(tile.rows as usize) as u32, self.directions as u32],
                 steps: Some(self.steps.div_ceil(span) as u32),

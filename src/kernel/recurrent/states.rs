@@ -1,14 +1,12 @@
 //! States in and out of a layer: h and c in one dispatch.
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::device::Device;
+use crate::device::{Device, Nothing};
 use crate::error::Result;
 use crate::kernel::Program;
 use crate::kernel::copy::copy;
 use crate::kernel::gemm::Matrix;
 use crate::kernel::op::{Launch, Op, distinct, element_lanes, linear_groups};
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Both states from one place to another.
 pub static KERNEL: Kernel = Kernel {
@@ -21,22 +19,23 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read_write("h_to").or_half(),
         Binding::read_write("c_to").or_half(),
     ],
-    uniform_bytes: size_of::<Uniform>(),
+    uniform: Uniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Uniform {
-    rows: u32,
-    columns: u32,
-    from_row: u32,
-    to_row: u32,
-    from_direction: u32,
-    to_direction: u32,
-    from: [u32; 2],
-    to: [u32; 2],
-    given: u32,
-    pad: u32,
+uniform! {
+    struct Uniform {
+        rows: u32,
+        columns: u32,
+        from_row: u32,
+        to_row: u32,
+        from_direction: u32,
+        to_direction: u32,
+        from_h: u32,
+        from_c: u32,
+        to_h: u32,
+        to_c: u32,
+        given: u32,
+    }
 }
 
 /// Where a state comes from (none: zero), and where it goes.
@@ -71,12 +70,13 @@ pub fn move_states(
                 to_row: h_to.row as u32,
                 from_direction: from.direction as u32,
                 to_direction: h_to.direction as u32,
-                from: [offset(h), offset(c)],
-                to: [h_to.offset as u32, c_to.offset as u32],
+                from_h: offset(h),
+                from_c: offset(c),
+                to_h: h_to.offset as u32,
+                to_c: c_to.offset as u32,
                 given: u32::from(h.is_some()) | u32::from(c.is_some()) << 1,
-                pad: 0,
             };
-            let [nothing, _] = device.nothing()?;
+            let nothing = Nothing::of(gpu).read;
             let bound = |matrix: &Option<Matrix>| matrix.as_ref().map_or(nothing.clone(), |m| m.buffer.clone());
             let lanes = element_lanes(gpu.capabilities());
             program.push(Op::gpu(
@@ -85,7 +85,7 @@ pub fn move_states(
                     kernel: &KERNEL,
                     cell: None,
                     consts: vec![("LANES", lanes)],
-                    uniform: bytemuck::bytes_of(&uniform),
+                    uniform: &uniform.bytes(),
                     buffers: &[&bound(h), &bound(c), &h_to.buffer, &c_to.buffer],
                     groups: [linear_groups(gpu, rows * columns, lanes), 1, directions as u32],
                     steps: None,

@@ -1,14 +1,12 @@
 //! Output gradient in time order to step order, where the whole does not fit a binding.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::Chunk;
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernel::op::{Launch, Op, element_lanes, linear_groups};
 use crate::kernel::rows::{RowMap, RowsUniform};
-use crate::shader::{Binding, Kernel, fragments};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Output gradient in time order to step order.
 pub static KERNEL: Kernel = Kernel {
@@ -20,14 +18,17 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("lengths"),
         Binding::read_write("upstream").or_half(),
     ],
-    uniform_bytes: size_of::<UpstreamUniform>(),
+    uniform: UpstreamUniform::MEMBERS,
 };
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct UpstreamUniform {
-    size: [u32; 4],
-    rows: RowsUniform,
+uniform! {
+    struct UpstreamUniform {
+        steps: u32,
+        width: u32,
+        hidden: u32,
+        #[shader(align(16))]
+        rows: RowsUniform,
+    }
 }
 
 impl Chunk {
@@ -35,8 +36,12 @@ impl Chunk {
     /// the whole of it.
     pub fn upstream(&self, gpu: &Gpu, dy: &Buffer, rows: &RowMap, to: &Buffer) -> Result<Op> {
         let width = self.directions * self.hidden;
-        let uniform =
-            UpstreamUniform { size: [self.steps as u32, width as u32, self.hidden as u32, 0], rows: rows.uniform() };
+        let uniform = UpstreamUniform {
+            steps: self.steps as u32,
+            width: width as u32,
+            hidden: self.hidden as u32,
+            rows: rows.uniform(),
+        };
         let lanes = element_lanes(gpu.capabilities());
         Op::gpu(
             gpu,
@@ -44,7 +49,7 @@ impl Chunk {
                 kernel: &KERNEL,
                 cell: None,
                 consts: vec![("LANES", lanes)],
-                uniform: bytemuck::bytes_of(&uniform),
+                uniform: &uniform.bytes(),
                 buffers: &[dy, &self.lengths, to],
                 groups: [linear_groups(gpu, self.steps * self.batch * width, lanes), 1, 1],
                 steps: None,
