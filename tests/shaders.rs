@@ -3,118 +3,32 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use common::Layer;
+use common::{Layer, Model};
 use wgpu::naga;
-use wgpu_rnn::gpu::{AdapterKind, BindingKind, Capabilities};
-use wgpu_rnn::kernel::recurrent::{Pass, SequenceTile};
-use wgpu_rnn::kernel::{self, Program};
+use wgpu_rnn::gpu::{AdapterKind, BindingKind};
+use wgpu_rnn::kernel::recurrent::{Pass, SEQUENCE_BACKWARD, SEQUENCE_FORWARD};
+use wgpu_rnn::kernel::{Program, variants};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::shader::{Composed, Fragment, Kernel, Members, Spec, compose};
-use wgpu_rnn::{Cell, RnnConfig};
+use wgpu_rnn::{BatchShape, Cell, RnnConfig};
 
 /// What WebGPU guarantees.
 const STORAGE_BUFFERS: usize = 8;
 const WORKGROUP_MEMORY: u32 = 16 << 10;
 const INVOCATIONS: u32 = 256;
 
-/// Whether a kernel's text names a constant.
-fn mentions(kernel: &Kernel, name: &str) -> bool {
-    let word = |c: char| !(c.is_alphanumeric() || c == '_');
-    let code = |line: &'static str| line.split("//").next().unwrap_or_default();
-    kernel.fragments.iter().flat_map(|f| f.source.lines()).flat_map(|line| code(line).split(word)).any(|w| w == name)
-}
-
-/// Whether its factors are cooperative matrices, which are always f16.
-fn is_cooperative(kernel: &Kernel) -> bool {
-    kernel.fragments.iter().any(|fragment| fragment.source.contains("coop_mat"))
-}
-
-/// Everything that a kernel may be composed as: the product of its cells and of the values of its constants.
-fn variants(kernel: &'static Kernel) -> Vec<Spec> {
-    let by_cell = kernel.fragments.iter().any(|fragment| fragment.name == "lib/cell.wgsl");
-    let cells: Vec<Option<Cell>> = if by_cell { Cell::ALL.iter().copied().map(Some).collect() } else { vec![None] };
-    // Everything stored as f32, all that may be as f16, and the first of it alone.
-    let halves: Vec<_> = kernel.bindings.iter().filter(|binding| binding.or_half).map(|binding| binding.name).collect();
-    let stored: BTreeSet<&[&'static str]> = [&halves[..0], &halves[..], &halves[..halves.len().min(1)]].into();
-    let of = |cell| stored.iter().map(move |halves| Spec { kernel, cell, consts: Vec::new(), halves: halves.to_vec() });
-    let mut specs: Vec<Spec> = cells.into_iter().flat_map(of).collect();
-    if is_cooperative(kernel) {
-        specs.retain(|spec| spec.halves.len() == halves.len());
-    }
-    let tiled = mentions(kernel, "BM");
-    if tiled {
-        let with = |spec: &Spec, tile: &[(&'static str, u32); 6]| Spec { consts: tile.to_vec(), ..spec.clone() };
-        specs = specs.iter().flat_map(|spec| kernel::TILES.iter().map(move |tile| with(spec, tile))).collect();
-    }
-    if mentions(kernel, "SPLIT") {
-        // These constants go together.
-        let caps =
-            [AdapterKind::Software, AdapterKind::Gpu].map(|kind| capabilities(kind, INVOCATIONS, WORKGROUP_MEMORY));
-        let laid_out = |spec: &Spec| {
-            let cell = spec.cell.expect("a cell");
-            let tiles = caps.iter().flat_map(move |caps| layouts(kernel, caps, cell));
-            let consts: BTreeSet<_> = tiles.map(|tile| tile.constants()).collect();
-            consts.into_iter().map(|consts| Spec { consts, ..spec.clone() }).collect::<Vec<_>>()
-        };
-        specs = specs.iter().flat_map(laid_out).collect();
-    }
-    let known: Vec<&str> =
-        specs.first().map(|spec| spec.consts.iter().map(|(name, _)| *name).collect()).unwrap_or_default();
-    let named = |name: &str| mentions(kernel, name) && !known.contains(&name);
-    for &(name, values) in kernel::CONSTANTS.iter().filter(|(name, _)| named(name)) {
-        let with = |spec: &Spec, value| {
-            let consts = spec.consts.iter().copied().chain([(name, value)]).collect();
-            Spec { consts, ..spec.clone() }
-        };
-        specs = specs.iter().flat_map(|spec| values.iter().map(move |&value| with(spec, value))).collect();
-    }
-    specs
-}
-
-/// Of a device with no more than these limits.
-fn capabilities(kind: AdapterKind, invocations: u32, memory: u32) -> Capabilities {
-    Capabilities {
-        kind,
-        max_buffer: 256 << 20,
-        max_binding: 128 << 20,
-        storage_buffers: STORAGE_BUFFERS as u32,
-        workgroup_memory: memory,
-        workgroup_invocations: invocations,
-        max_workgroups: 65_535,
-        offset_alignment: 256,
-        timestamps: false,
-        f16: false,
-        subgroups: false,
-        subgroup_size: [8, 8],
-        cooperative_matrix: false,
-        cooperative_size: None,
-        pipeline_cache: false,
-    }
-}
-
-/// How a sequence kernel is laid out for layers of many sizes: fewer units than lanes and more, one sequence and many.
-fn layouts(kernel: &Kernel, caps: &Capabilities, cell: Cell) -> Vec<SequenceTile> {
-    let pass = if kernel.name == "sequence_forward" { Pass::Forward } else { Pass::Backward };
-    let sizes = [1, 6, 33, 64, 100, 200, 300, 600, 1500];
-    let of = |hidden| {
-        [1, 2, 5, 9, 200, 1000]
-            .into_iter()
-            .filter_map(move |batch| SequenceTile::new(caps, pass, cell, hidden, 1, batch))
-    };
-    sizes.into_iter().flat_map(of).collect()
-}
-
 /// The layouts that a device allows keep to its limits, and say truly what they take.
 #[test]
 fn sequence_layouts_keep_to_the_limits_they_are_made_for() {
     for (invocations, memory) in [(256, 16 << 10), (512, 32 << 10), (1024, 48 << 10), (1024, 227 << 10)] {
         for kind in [AdapterKind::Software, AdapterKind::Gpu] {
-            let caps = capabilities(kind, invocations, memory);
-            for kernel in [&kernel::recurrent::SEQUENCE_FORWARD, &kernel::recurrent::SEQUENCE_BACKWARD] {
+            let caps = variants::device(kind, invocations, memory);
+            let passes = [(Pass::Forward, &SEQUENCE_FORWARD), (Pass::Backward, &SEQUENCE_BACKWARD)];
+            for (pass, kernel) in passes {
                 for &cell in Cell::ALL {
-                    let tiles = layouts(kernel, &caps, cell);
+                    let tiles: Vec<_> = variants::layouts(&caps, pass, cell).collect();
                     assert!(tiles.len() > 20, "{cell}: {} layouts", tiles.len());
                     for tile in tiles {
                         let consts = [&tile.constants()[..], &[("CARRIED", 0), ("FLOW", 1)]].concat();
@@ -134,10 +48,6 @@ fn sequence_layouts_keep_to_the_limits_they_are_made_for() {
     }
 }
 
-fn all() -> impl Iterator<Item = Spec> {
-    kernel::ALL.iter().flat_map(|kernel| variants(kernel))
-}
-
 fn describe(spec: &Spec) -> String {
     format!("{} of {:?} with {:?}, f16 {:?}", spec.kernel.name, spec.cell, spec.consts, spec.halves)
 }
@@ -152,7 +62,7 @@ fn parse(what: &str, composed: &Composed) -> naga::Module {
 #[test]
 fn every_variant_is_valid() {
     let mut count = 0;
-    for spec in all() {
+    for spec in variants::all() {
         let what = describe(&spec);
         let composed = compose(&spec);
         let module = parse(&what, &composed);
@@ -160,19 +70,19 @@ fn every_variant_is_valid() {
         // Nothing beyond what every WebGPU implementation has, except f16 and cooperative matrices where asked for.
         let mut capabilities = naga::valid::Capabilities::empty();
         capabilities.set(naga::valid::Capabilities::SHADER_FLOAT16, !spec.halves.is_empty());
-        capabilities.set(naga::valid::Capabilities::COOPERATIVE_MATRIX, is_cooperative(spec.kernel));
+        capabilities.set(naga::valid::Capabilities::COOPERATIVE_MATRIX, spec.kernel.is_cooperative());
         let mut validator = naga::valid::Validator::new(flags, capabilities);
         if let Err(error) = validator.validate(&module) {
             panic!("{what}: {}", error.emit_to_string(&composed.source));
         }
         count += 1;
     }
-    assert!(count > 3 * kernel::ALL.len(), "only {count} variants");
+    assert!(count > 3 * variants::kernels().count(), "only {count} variants");
 }
 
 #[test]
 fn bindings_are_what_the_host_binds() {
-    for spec in all() {
+    for spec in variants::all() {
         let what = describe(&spec);
         let module = parse(&what, &compose(&spec));
         let bound = |global: &naga::GlobalVariable| global.binding.is_some();
@@ -221,7 +131,7 @@ fn bindings_are_what_the_host_binds() {
 
 #[test]
 fn every_variant_keeps_to_the_limits_of_webgpu() {
-    for spec in all() {
+    for spec in variants::all() {
         let what = describe(&spec);
         let storage =
             |binding: &&wgpu_rnn::shader::Binding| !matches!(binding.kind, BindingKind::Uniform | BindingKind::Step);
@@ -247,7 +157,7 @@ fn every_variant_keeps_to_the_limits_of_webgpu() {
 
 #[test]
 fn every_line_is_traced_to_its_fragment() {
-    for spec in all() {
+    for spec in variants::all() {
         let composed = compose(&spec);
         let cell = spec.cell.map(wgpu_rnn::shader::cell_fragment);
         let lines: Vec<&str> = composed.source.lines().collect();
@@ -298,22 +208,38 @@ fn a_planted_error_is_found_in_its_own_file_and_line() {
 #[test]
 fn cells_and_constants_change_the_text() {
     let mut texts = BTreeSet::new();
-    let specs: Vec<Spec> = all().collect();
+    let specs: Vec<Spec> = variants::all().collect();
     for spec in &specs {
         assert!(texts.insert(compose(spec).source), "{} has the text of another", describe(spec));
     }
     assert_eq!(texts.len(), specs.len());
 }
 
-/// What a bound layer launches is among the variants above, with no constant missing and none to spare.
+/// The identity of a variant, whatever the order of its constants and bindings.
+type Identity = (&'static str, Option<Cell>, BTreeSet<(&'static str, u32)>, BTreeSet<&'static str>);
+
+fn identity(spec: &Spec) -> Identity {
+    (spec.kernel.name, spec.cell, spec.consts.iter().copied().collect(), spec.halves.iter().copied().collect())
+}
+
+/// Fails unless each op of `programs` is among the variants above, with no constant missing and none to spare; collects
+/// their names.
+fn check_known<'p>(
+    known: &HashSet<Identity>,
+    programs: impl IntoIterator<Item = &'p Program>,
+    launched: &mut BTreeSet<&'static str>,
+) {
+    for op in programs.into_iter().flat_map(Program::ops) {
+        let spec = op.spec().expect("a GPU op");
+        assert!(known.contains(&identity(spec)), "{} is not validated", describe(spec));
+        launched.insert(op.name());
+    }
+}
+
+/// What bound layers and all that is trained with them launch is among the variants above.
 #[test]
 fn what_is_launched_is_what_is_validated() {
-    let known: Vec<Spec> = all().collect();
-    let sorted = |spec: &Spec| {
-        let consts: BTreeSet<_> = spec.consts.iter().copied().collect();
-        (spec.kernel.name, spec.cell, consts)
-    };
-    let known: Vec<_> = known.iter().map(sorted).collect();
+    let known: HashSet<Identity> = variants::all().map(|spec| identity(&spec)).collect();
     let mut launched = BTreeSet::new();
     let all = [1, 2, 5, 9];
     let kinds = [AdapterKind::Software, AdapterKind::Gpu];
@@ -322,17 +248,23 @@ fn what_is_launched_is_what_is_validated() {
     let small = |kib: u64| common::forced(common::small_bindings(kib << 10), "stepwise", None);
     // Bindings too small for an output, and for a layer's parameters, which are then packed one after another.
     devices.extend([(small(8), &all[..]), (small(4), &all[..2])]);
+    devices.extend(common::half_devices().into_iter().map(|device| (device, &all[..2])));
     for (device, batches) in devices {
         for &cell in Cell::ALL {
             for &batch in batches {
                 let config = RnnConfig::new(cell, 5, 6).layers(2).bidirectional(true);
                 let layer = Layer::random(config, 40, batch, 1).lengths(&vec![30; batch]);
-                let running = layer.bind(&device, Mode::Train).expect("a plan");
-                let ops = [&running.bound.forward, &running.bound.backward].into_iter().flat_map(Program::ops);
-                for op in ops {
-                    let spec = op.spec().expect("a GPU op");
-                    assert!(known.contains(&sorted(spec)), "{} is not validated", describe(spec));
-                    launched.insert(op.name());
+                let layer = Layer { flow: batch == 2, ..layer };
+                let mut layers = vec![layer.clone()];
+                if device.gpu().is_some_and(|gpu| gpu.capabilities().f16) {
+                    // Of one direction, inner gradients are f16 too.
+                    let one = Layer::random(RnnConfig::new(cell, 5, 6).layers(2), 4, batch, 1);
+                    layers.extend([true, false].map(|sequences| layer.clone().half(sequences)));
+                    layers.push(Layer { recompute: Some(2), ..one.half(true) });
+                }
+                for layer in layers {
+                    let running = layer.bind(&device, Mode::Train).expect("a plan");
+                    check_known(&known, [&running.bound.forward, &running.bound.backward], &mut launched);
                 }
             }
         }
@@ -341,28 +273,19 @@ fn what_is_launched_is_what_is_validated() {
     layer.repack = Some(true);
     let device = common::forced(common::tiled(AdapterKind::Software), "stepwise", None);
     let running = layer.bind(&device, Mode::Infer).expect("a plan");
-    for spec in running.bound.forward.ops().iter().filter_map(|op| op.spec()) {
-        assert!(known.contains(&sorted(spec)), "{} is not validated", describe(spec));
-        launched.insert(spec.kernel.name);
+    check_known(&known, [&running.bound.forward], &mut launched);
+    for kind in kinds {
+        let config = RnnConfig::new(Cell::Lstm, 4, 6);
+        let model = Model::new(&common::tiled(kind), config, BatchShape::new(3, 5)).expect("a model");
+        check_known(&known, model.programs(), &mut launched);
     }
-    let recurrent = [
-        "copy",
-        "transpose",
-        "gemm",
-        "gemm_staged",
-        "recurrent_prepare",
-        "recurrent_states",
-        "recurrent_forward",
-        "recurrent_backward",
-        "recurrent_forward_shared",
-        "recurrent_forward_repacked",
-        "recurrent_backward_shared",
-        "recurrent_output",
-        "sequence_forward",
-        "sequence_backward",
-    ];
-    let missing: Vec<_> = recurrent.iter().filter(|name| !launched.contains(*name)).collect();
-    assert!(missing.is_empty() && launched.contains("recurrent_upstream"), "{missing:?} not in {launched:?}");
+    // Of the others, loss scaling, quantiles, moments and tuned products have tests of their own.
+    let missing: Vec<_> =
+        variants::kernels().map(|kernel| kernel.name).filter(|name| !launched.contains(name)).collect();
+    let elsewhere =
+        ["gemm_staged_vector", "gemm_slices", "gemm_cooperative_8", "gemm_cooperative_16", "moments", "regression"];
+    let missing: Vec<_> = missing.into_iter().filter(|name| !elsewhere.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?} not in {launched:?}");
 }
 
 /// The cache tells kernels of one name apart by all that is composed, and a second plan compiles nothing.

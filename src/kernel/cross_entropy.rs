@@ -26,6 +26,9 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// The label of a row that does not count, such as padding.
 pub const IGNORE: u32 = u32::MAX;
 
+/// A row takes three passes of its lanes and two reductions: no more lanes than classes, and no more than this.
+pub(super) const MOST_LANES: usize = 64;
+
 /// Rows that count.
 pub static COUNT: Kernel = Kernel {
     name: "cross_entropy_count",
@@ -150,9 +153,8 @@ fn on_gpu(
             &Launch {
                 kernel: &KERNEL,
                 cell: None,
-                // A row takes three passes of its lanes and two reductions: no more lanes than classes.
                 consts: vec![
-                    ("LANES", total::lanes(caps, classes.min(64))),
+                    ("LANES", total::lanes(caps, classes.min(MOST_LANES))),
                     ("GRADIENT", u32::from(dlogits.is_some())),
                     ("SCALED", u32::from(scaled)),
                 ],

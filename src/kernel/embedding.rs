@@ -14,6 +14,7 @@ use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes, linear_grou
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Error, Result, at_least_one};
+use crate::gpu::Capabilities;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Forward.
@@ -99,6 +100,11 @@ pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffe
     }
 }
 
+/// Lanes of a workgroup that sums rows of a gradient: no more than the rows are wide.
+pub(super) fn scatter_lanes(caps: &Capabilities, width: usize) -> u32 {
+    element_lanes(caps).min(width.next_power_of_two().max(8) as u32)
+}
+
 /// `dweight[v] = Σ dy[r]` over the rows whose token is v.
 pub fn scatter(device: &Device, size: [usize; 2], tokens: &Buffer, dy: &Buffer, dweight: &Buffer) -> Result<Op> {
     check(device, size, dweight, tokens, dy)?;
@@ -107,7 +113,7 @@ pub fn scatter(device: &Device, size: [usize; 2], tokens: &Buffer, dy: &Buffer, 
     match device.target() {
         Target::Gpu(gpu) => {
             let uniform = Uniform { rows: tokens.len() as u32, width: width as u32, entries: entries as u32 };
-            let lanes = element_lanes(gpu.capabilities()).min(width.next_power_of_two().max(8) as u32);
+            let lanes = scatter_lanes(gpu.capabilities(), width);
             let groups = entries.min(gpu.capabilities().max_workgroups as usize);
             Op::gpu(
                 gpu,

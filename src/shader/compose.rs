@@ -48,7 +48,7 @@ pub fn compose(spec: &Spec) -> Composed {
     if !spec.halves.is_empty() {
         line(&mut source, format_args!("enable f16;"));
     }
-    if spec.kernel.fragments.iter().any(|fragment| fragment.source.contains("coop_mat")) {
+    if spec.kernel.is_cooperative() {
         line(&mut source, format_args!("enable wgpu_cooperative_matrix;"));
     }
     for binding in spec.kernel.bindings.iter().filter(|binding| binding.or_half) {

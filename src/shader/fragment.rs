@@ -86,6 +86,21 @@ pub struct Kernel {
     pub uniform: Members,
 }
 
+impl Kernel {
+    /// Whether its text names a constant, comments aside.
+    pub fn names(&self, constant: &str) -> bool {
+        let word = |c: char| !(c.is_alphanumeric() || c == '_');
+        let code = |line: &'static str| line.split("//").next().unwrap_or_default();
+        let mut lines = self.fragments.iter().flat_map(|fragment| fragment.source.lines());
+        lines.any(|line| code(line).split(word).any(|found| found == constant))
+    }
+
+    /// Whether its factors are cooperative matrices, which are always f16.
+    pub fn is_cooperative(&self) -> bool {
+        self.fragments.iter().any(|fragment| fragment.source.contains("coop_mat"))
+    }
+}
+
 macro_rules! cell_fragments {
     ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, $($rest:tt)* })*) => {
         /// The WGSL file of a cell: `cell_forward` and `cell_backward`.

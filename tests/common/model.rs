@@ -86,6 +86,13 @@ impl Model {
         self.optimizer.record(recorder)
     }
 
+    /// All that a training step launches.
+    pub fn programs(&self) -> [&Program; 8] {
+        let (loss, optimizer) = (self.loss.program(), self.optimizer.program());
+        let recurrent = [&self.rnn.forward, &self.rnn.backward];
+        [&self.embed, recurrent[0], &self.head, loss, &self.head_back, recurrent[1], &self.embed_back, optimizer]
+    }
+
     /// Steps in one submit, and waits.
     pub fn steps(&self, count: usize) {
         let recorded = self.device.run(|recorder| (0..count).try_for_each(|_| self.record(recorder)));

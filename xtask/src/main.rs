@@ -5,11 +5,13 @@
 //! | `test` | everything that must pass before a change lands |
 //! | `driver` | makes sure that there is a Vulkan driver to run the shaders on |
 //! | `browser` | makes sure that there is a browser to open reports in |
+//! | `portability` | every kernel through other compilers, and the tests on other drivers |
 //! | `data` | fetches the text of *Moby-Dick* for the text model |
 
 mod browser;
 mod data;
 mod driver;
+mod portability;
 mod shell;
 mod suite;
 
@@ -28,7 +30,7 @@ struct Cli {
 /// The tasks, one a subcommand.
 #[derive(Subcommand)]
 enum Task {
-    /// Run every check: driver, browser, format, lints, tests, doc tests, docs
+    /// Run every check: driver, browser, format, lints, tests, doc tests, docs, other compilers
     Test {
         /// Passed on to the test runner (cargo-nextest where it is installed, else cargo test)
         #[arg(last = true, value_name = "RUNNER_ARGS")]
@@ -38,6 +40,8 @@ enum Task {
     Driver,
     /// Find a browser to open reports in, or install one
     Browser,
+    /// Compile every kernel by other compilers, and run the tests on other drivers
+    Portability(portability::Options),
     /// Fetch the text of Moby-Dick into data/moby-dick.txt
     Data,
 }
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Task::Test { runner_args } => suite::run(&runner_args),
         Task::Driver => driver::ensure(),
         Task::Browser => browser::ensure(),
+        Task::Portability(options) => portability::run(&options),
         Task::Data => data::fetch_moby_dick(),
     };
     match result {

@@ -44,7 +44,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// The command line as one would type it, without the directories of the program.
-fn spell(command: &Command) -> String {
+pub fn spell(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_stem().unwrap_or(program.as_os_str());
     std::iter::once(name).chain(command.get_args()).map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

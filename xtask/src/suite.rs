@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{browser, driver, shell};
+use crate::{browser, driver, portability, shell};
 
 /// Runs all the steps in order, passing `runner_args` on to the test runner.
 pub fn run(runner_args: &[String]) -> Result<()> {
@@ -18,6 +18,7 @@ pub fn run(runner_args: &[String]) -> Result<()> {
     step("tests", || run_tests(runner_args))?;
     step("doc tests", || shell::run(cargo().args(["test", "--workspace", "--doc"])))?;
     step("docs", build_docs)?;
+    step("portability", portability::run_quick)?;
     println!("\nAll checks passed in {:.1} s.", start.elapsed().as_secs_f64());
     Ok(())
 }
@@ -76,7 +77,7 @@ fn answers(subcommand: &str) -> bool {
 }
 
 /// The cargo that runs this program, in the workspace's root.
-fn cargo() -> Command {
+pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(shell::workspace_root());
     command

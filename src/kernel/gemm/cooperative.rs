@@ -31,6 +31,9 @@ const BOUND: &[Binding] = &{
     bindings
 };
 
+/// Lanes of a workgroup, which is one subgroup: what [`Capabilities`](crate::gpu::Capabilities) takes such matrices with.
+pub(in crate::kernel) const SUBGROUPS: [u32; 5] = [8, 16, 32, 64, 128];
+
 /// Elements of the sums that are made before they are brought to an f16 C: 16 MiB.
 const ROOM: usize = 4 << 20;
 

@@ -9,7 +9,3 @@ pub static KERNEL: Kernel = Kernel {
     bindings: super::BINDINGS,
     uniform: super::Uniform::MEMBERS,
 };
-
-pub(super) fn kernel(lanes: u32, rows: u32, columns: u32) -> (&'static Kernel, Vec<(&'static str, u32)>) {
-    (&KERNEL, vec![("LANES", lanes), ("RM", rows), ("RN", columns)])
-}

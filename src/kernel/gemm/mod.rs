@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::shader::{Binding, Kernel, Uniform as _, uniform};
 
+pub(super) use cooperative::SUBGROUPS;
 pub use cooperative::{KERNEL_8 as COOPERATIVE_8, KERNEL_16 as COOPERATIVE_16, room_len};
 pub use direct::KERNEL as DIRECT;
 pub use slices::{KERNEL as SLICES, SLICE, Slices, scratch_len, slice_rows};
@@ -265,9 +266,10 @@ impl Gemm {
         sum: &Sum<'_>,
         program: &mut Program,
     ) -> Result<()> {
-        let (kernel, mut consts) = match &tile {
-            Tile::Direct { lanes, rows, columns } => direct::kernel(*lanes, *rows, *columns),
-            Tile::Staged(staged) => staged::kernel(self, staged, sum),
+        let mut consts = tile.constants();
+        let kernel = match &tile {
+            Tile::Direct { .. } => &direct::KERNEL,
+            Tile::Staged(_) => staged::kernel(self, sum, &mut consts),
         };
         let mapped = match self.mapped {
             Mapped::No => 0,

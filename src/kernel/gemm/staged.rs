@@ -1,6 +1,5 @@
 //! The kernel that stages tiles in workgroup memory: in vectors of four where sizes and strides allow it.
 
-use super::tiles::Staged;
 use super::{Gemm, Mapped, Matrix, Sum};
 use crate::shader::{Kernel, Uniform as _, fragments};
 
@@ -20,11 +19,11 @@ pub static VECTOR: Kernel = Kernel {
     uniform: super::Uniform::MEMBERS,
 };
 
-pub(super) fn kernel(call: &Gemm, tile: &Staged, sum: &Sum<'_>) -> (&'static Kernel, Vec<(&'static str, u32)>) {
+/// The kernel for a sum; how it reads A is added to the constants of its tile.
+pub(super) fn kernel(call: &Gemm, sum: &Sum<'_>, consts: &mut Vec<(&'static str, u32)>) -> &'static Kernel {
     let along_rows = call.a.column != 1 && call.a.row == 1;
-    let kernel = if in_vectors(call, along_rows, sum) { &VECTOR } else { &SCALAR };
-    let consts = tile.constants().into_iter().chain([("A_ALONG", u32::from(along_rows))]);
-    (kernel, consts.collect())
+    consts.push(("A_ALONG", u32::from(along_rows)));
+    if in_vectors(call, along_rows, sum) { &VECTOR } else { &SCALAR }
 }
 
 /// Whether no four neighbours of an operand lie across an edge, a row or a direction.

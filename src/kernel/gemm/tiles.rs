@@ -92,6 +92,14 @@ impl Tile {
         }
     }
 
+    /// The constants of its kernel.
+    pub(in crate::kernel) fn constants(&self) -> Vec<(&'static str, u32)> {
+        match *self {
+            Self::Direct { lanes, rows, columns } => vec![("LANES", lanes), ("RM", rows), ("RN", columns)],
+            Self::Staged(staged) => staged.constants().to_vec(),
+        }
+    }
+
     /// An error unless a device can run it.
     pub(super) fn check(&self, caps: &Capabilities) -> Result<()> {
         let runs = match *self {
@@ -120,7 +128,7 @@ impl Tile {
 
     /// Tiles worth measuring for `m` rows on a device: all give the same bits. A software adapter gains nothing from
     /// workgroup memory and takes seconds to compile a kernel that uses it.
-    pub(super) fn candidates(caps: &Capabilities, m: usize) -> Vec<Self> {
+    pub(in crate::kernel) fn candidates(caps: &Capabilities, m: usize) -> Vec<Self> {
         if caps.kind == AdapterKind::Software {
             return [8, 16].map(|rows| Self::Direct { lanes: 8, rows, columns: 8 }).to_vec();
         }

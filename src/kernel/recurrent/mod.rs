@@ -37,11 +37,13 @@ pub use flow::{KERNEL as FLOW, carry_len};
 pub use forward::{KERNEL as FORWARD, SHARED as FORWARD_SHARED};
 pub use output::KERNEL as OUTPUT;
 pub use prepare::{KERNEL as PREPARE, Prepare};
+pub(super) use repacked::repacked_rows;
 pub use repacked::{KERNEL as FORWARD_REPACKED, repacked_len};
 pub use sequence::{Pass, SequenceTile};
 pub use sequence_backward::KERNEL as SEQUENCE_BACKWARD;
 pub use sequence_forward::KERNEL as SEQUENCE_FORWARD;
 pub use states::{KERNEL as STATES, Move, move_states};
+pub(super) use tiles::step_tiles;
 pub use upstream::KERNEL as UPSTREAM;
 
 use super::gemm::Matrix;

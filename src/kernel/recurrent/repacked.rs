@@ -43,6 +43,12 @@ pub fn repacked_len(cell: Cell, hidden: usize, directions: usize) -> usize {
     directions * groups(hidden) * hidden * cell.gates() * UNITS
 }
 
+/// The sizes for so many sequences.
+pub(in crate::kernel) fn repacked_rows(batch: usize) -> Vec<(&'static str, u32)> {
+    let rows = batch.next_power_of_two().min(16);
+    vec![("LANES", UNITS as u32), ("RB", rows as u32)]
+}
+
 impl Chunk {
     pub(super) fn forward_repacked(&self, device: &Device, gpu: &Gpu, weights: &Weights) -> Result<Op> {
         let Nothing { read: no_bias, written: [no_c, no_carry, _] } = Nothing::of(gpu);
@@ -50,13 +56,12 @@ impl Chunk {
         let from_its_first = |matrix: &Matrix| matrix.buffer.slice(matrix.offset..matrix.buffer.len());
         let bias = weights.b_hh.as_ref().map(from_its_first).transpose()?;
         let uniform = Uniform::new(self, weights.w_hh.direction, weights.b_hh.as_ref());
-        let rows = self.batch.next_power_of_two().min(16);
         Op::gpu(
             gpu,
             &Launch {
                 kernel: &KERNEL,
                 cell: Some(self.cell),
-                consts: vec![("LANES", UNITS as u32), ("RB", rows as u32), ("CARRIED", 0)],
+                consts: [&repacked_rows(self.batch)[..], &[("CARRIED", 0)]].concat(),
                 uniform: &uniform.bytes(),
                 buffers: &[
                     &from_its_first(&weights.w_hh)?,

@@ -1,6 +1,9 @@
 //! How the work of one time step is cut into workgroups.
 
-use super::Chunk;
+use std::collections::BTreeSet;
+
+use super::{Chunk, Pass};
+use crate::cell::Cell;
 use crate::gpu::{AdapterKind, Capabilities};
 use crate::shader::Kernel;
 
@@ -27,9 +30,13 @@ pub(super) struct Variants {
 impl Tile {
     /// Tile of a step of `chunk` whose sums have `depth` terms.
     pub(super) fn new(caps: &Capabilities, chunk: &Chunk, depth: usize) -> Self {
+        Self::of(caps, chunk.batch, chunk.hidden, chunk.directions, depth)
+    }
+
+    fn of(caps: &Capabilities, batch: usize, hidden: usize, directions: usize, depth: usize) -> Self {
         match caps.kind {
-            AdapterKind::Software => Self::software(chunk.batch, chunk.hidden),
-            AdapterKind::Gpu => Self::hardware(chunk.batch, chunk.hidden, chunk.directions, depth),
+            AdapterKind::Software => Self::software(batch, hidden),
+            AdapterKind::Gpu => Self::hardware(batch, hidden, directions, depth),
         }
     }
 
@@ -62,7 +69,11 @@ impl Tile {
 
     /// The kernel that works so.
     pub(super) fn kernel(&self, variants: &Variants) -> &'static Kernel {
-        if self.lanes > self.units { variants.shared } else { variants.alone }
+        if self.is_shared() { variants.shared } else { variants.alone }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.lanes > self.units
     }
 
     /// Its constants.
@@ -77,33 +88,59 @@ impl Tile {
     }
 }
 
+/// Sizes of layers that have every tile that there is.
+const SIZES: [usize; 18] = [1, 2, 4, 8, 16, 32, 64, 100, 128, 200, 256, 257, 512, 1000, 1024, 2048, 4096, 16384];
+
+/// The constants of every tile that a device's layers have, of whatever size, with sums that are made alone or shared.
+pub(in crate::kernel) fn step_tiles(
+    caps: &Capabilities,
+    pass: Pass,
+    cell: Cell,
+    shared: bool,
+) -> Vec<Vec<(&'static str, u32)>> {
+    let gates = match pass {
+        Pass::Forward => 1,
+        Pass::Backward => cell.gates(),
+    };
+    let mut all = BTreeSet::new();
+    for (batch, hidden) in SIZES.iter().flat_map(|&batch| SIZES.map(|hidden| (batch, hidden))) {
+        let of = |directions| Tile::of(caps, batch, hidden, directions, gates * hidden);
+        all.extend([1, 2].map(of).iter().filter(|tile| tile.is_shared() == shared).map(Tile::consts));
+    }
+    all.into_iter().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::CONSTANTS;
+    use crate::kernel::variants;
 
-    /// Whatever the sizes: constants that are validated, a workgroup that every device takes, one sequence for each
+    /// Whatever the sizes: constants that are enumerated, a workgroup that every device takes, one sequence for each
     /// invocation to end with, and no more cut off than reaches enough workgroups.
     #[test]
     fn tiles_keep_to_what_the_kernels_take() {
-        let sizes = [1, 2, 3, 7, 8, 9, 31, 32, 33, 64, 100, 257, 512, 1024, 4096];
-        for (batch, hidden, directions, gates) in sizes
-            .iter()
-            .flat_map(|&batch| sizes.iter().map(move |&hidden| (batch, hidden)))
-            .flat_map(|(batch, hidden)| [(1, 1), (1, 4), (2, 3)].map(|(d, gates)| (batch, hidden, d, gates)))
+        let sizes = [1, 2, 3, 7, 8, 9, 31, 32, 33, 48, 64, 100, 257, 512, 777, 1024, 3000, 4096];
+        for (pass, &cell) in
+            [Pass::Forward, Pass::Backward].iter().flat_map(|pass| Cell::ALL.iter().map(move |c| (pass, c)))
         {
-            let tile = Tile::hardware(batch, hidden, directions, gates * hidden);
-            let what = format!("B{batch} H{hidden} D{directions} G{gates}: {tile:?}");
-            for tile in [tile, Tile::software(batch, hidden)] {
-                for (name, value) in tile.consts() {
-                    let known = CONSTANTS.iter().find(|(known, _)| *known == name).map(|(_, values)| *values);
-                    assert!(known.is_some_and(|values| values.contains(&value)), "{what}: {name} {value}");
+            let known = [AdapterKind::Software, AdapterKind::Gpu].map(|kind| {
+                let caps = variants::device(kind, 256, 16 << 10);
+                [false, true].map(|shared| step_tiles(&caps, *pass, cell, shared)).concat()
+            });
+            let gates = if *pass == Pass::Forward { 1 } else { cell.gates() };
+            for (batch, hidden) in sizes.iter().flat_map(|&batch| sizes.map(|hidden| (batch, hidden))) {
+                for directions in [1, 2] {
+                    let tile = Tile::hardware(batch, hidden, directions, gates * hidden);
+                    let what = format!("B{batch} H{hidden} D{directions} G{gates}: {tile:?}");
+                    for (tile, known) in [Tile::software(batch, hidden), tile].iter().zip(&known) {
+                        assert!(known.contains(&tile.consts()), "{what}");
+                        assert!(tile.lanes <= 256, "{what}");
+                        assert!(!tile.is_shared() || tile.rows <= tile.lanes / tile.units, "{what}");
+                    }
+                    let groups = hidden.div_ceil(tile.units) * batch.div_ceil(tile.rows) * directions;
+                    assert!(groups >= ENOUGH || tile.units == 8 && tile.rows == 1, "{what}: {groups} workgroups");
                 }
-                assert!(tile.lanes <= 256, "{what}");
-                assert!(tile.lanes <= tile.units || tile.rows <= tile.lanes / tile.units, "{what}");
             }
-            let groups = hidden.div_ceil(tile.units) * batch.div_ceil(tile.rows) * directions;
-            assert!(groups >= ENOUGH || tile.units == 8 && tile.rows == 1, "{what}: {groups} workgroups");
         }
     }
 }

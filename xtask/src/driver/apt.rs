@@ -34,11 +34,23 @@ pub fn installed_mesa() -> Option<Version> {
 /// Installs the newest Mesa on offer, unless the `installed` one is it, and says what it did.
 pub fn install_newest_mesa(installed: Option<&Version>) -> Result<String> {
     let privilege = Privilege::find()?;
-    let candidate = Apt::new(privilege)?.install_newest()?;
+    let candidate = Apt::new(privilege)?.install_newest(&PACKAGES, MESA)?;
     Ok(match installed.filter(|installed| **installed >= candidate) {
         Some(installed) => format!("apt offers no newer Mesa than the installed {installed}"),
         None => format!("installed Mesa {candidate}"),
     })
+}
+
+/// Installs the newest version of a package on offer, from the backports where these have one, and says what it did.
+pub fn install_newest(package: &str) -> Result<String> {
+    let version = Apt::new(Privilege::find()?)?.install_newest(&[package], package)?;
+    Ok(format!("installed {package} {version}"))
+}
+
+/// Whether a Debian package is installed.
+pub fn is_installed(package: &str) -> bool {
+    let status = shell::capture(Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}", package]));
+    status.is_ok_and(|status| status.trim() == "installed")
 }
 
 /// Installs a package from the machine's own sources, and says what it did.
@@ -112,22 +124,22 @@ impl Apt {
         Ok(apt)
     }
 
-    /// Installs the Mesa of the backports where there are some, else the release's own.
-    fn install_newest(mut self) -> Result<Version> {
+    /// Installs the packages of the backports where there are some, else the release's own; returns the version of `main`.
+    fn install_newest(mut self, packages: &[&str], main: &str) -> Result<Version> {
         if let Some(codename) = debian_codename() {
             let file = self.sources().join("wgpu-rnn-backports.sources");
             let stanzas = sources::backports(&configured_entries(), &codename);
             let text = stanzas.iter().map(Entry::to_string).collect::<Vec<_>>().join("\n");
             fs::write(&file, text)?;
             self.preferred = Some(format!("{codename}-backports"));
-            match self.install(&PACKAGES, MESA) {
+            match self.install(packages, main) {
                 Ok(version) => return Ok(version),
                 Err(error) => println!("going on without {codename}-backports: {error:#}"),
             }
             fs::remove_file(file)?;
             self.preferred = None;
         }
-        self.install(&PACKAGES, MESA)
+        self.install(packages, main)
     }
 
     /// Installs packages from the sources as they stand, and returns the version of `main`, one of them.

@@ -1,0 +1,72 @@
+//! The variants that a part takes: all of them, or a few of every kernel, cell and way of storing.
+
+use std::collections::BTreeMap;
+
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use wgpu_rnn::Cell;
+use wgpu_rnn::kernel::variants;
+use wgpu_rnn::shader::{Spec, compose};
+
+/// Variants of each group that the quick run takes.
+const FEW: usize = 3;
+
+/// One composed kernel.
+pub struct Variant {
+    /// What it is composed of.
+    pub spec: Spec,
+    /// Its WGSL.
+    pub source: String,
+}
+
+impl Variant {
+    /// The kernel, cell and constants, as one line.
+    pub fn name(&self) -> String {
+        format!("{}: {}", self.spec.kernel.name, self.spec.variant())
+    }
+
+    /// Whether it needs f16.
+    pub fn is_half(&self) -> bool {
+        !self.spec.halves.is_empty()
+    }
+
+    /// Whether it needs cooperative matrices.
+    pub fn is_cooperative(&self) -> bool {
+        self.spec.kernel.is_cooperative()
+    }
+
+    /// Parsed and validated, as wgpu does; the error names the line of the fragment.
+    pub fn module(&self) -> Result<(naga::Module, ModuleInfo), String> {
+        let module = naga::front::wgsl::parse_str(&self.source).map_err(|error| {
+            let line = error.location(&self.source).map_or(0, |place| place.line_number as usize);
+            format!("{}: {}", compose(&self.spec).locate(line), error.emit_to_string(&self.source))
+        })?;
+        let mut capabilities = Capabilities::empty();
+        capabilities.set(Capabilities::SHADER_FLOAT16, self.is_half());
+        capabilities.set(Capabilities::COOPERATIVE_MATRIX, self.is_cooperative());
+        let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+        let info = info.map_err(|error| error.emit_to_string(&self.source))?;
+        Ok((module, info))
+    }
+}
+
+/// Every variant, or with `quick` the first, the middle and the last of each kernel, cell and way of storing.
+pub fn variants(quick: bool) -> Vec<Variant> {
+    let of = |spec: Spec| Variant { source: compose(&spec).source, spec };
+    if !quick {
+        return variants::all().map(of).collect();
+    }
+    let mut groups: BTreeMap<_, Vec<Spec>> = BTreeMap::new();
+    for spec in variants::all() {
+        let key = (spec.kernel.name, spec.cell.map(Cell::name), spec.halves.clone());
+        groups.entry(key).or_default().push(spec);
+    }
+    groups.into_values().flat_map(few).map(of).collect()
+}
+
+/// The first, the last and what lies evenly between.
+fn few(specs: Vec<Spec>) -> Vec<Spec> {
+    let last = specs.len() - 1;
+    let mut places: Vec<usize> = (0..FEW).map(|place| place * last / (FEW - 1)).collect();
+    places.dedup();
+    places.into_iter().map(|place| specs[place].clone()).collect()
+}

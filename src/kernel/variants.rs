@@ -1,0 +1,256 @@
+//! Every text that a kernel is composed as, on any class of device: for tests and tools that compile them all.
+//!
+//! A kernel's constants are sizes, which come together as its host file makes them for a device and a shape; switches,
+//! of which some exclude others; and places in the optimiser's state. Sizes are taken from the functions that launch the
+//! kernels, for the [devices] and for shapes of every class. Only those of the sequence kernels depend on H itself:
+//! of these there are [layouts] of many sizes, not of all.
+
+use std::collections::BTreeSet;
+
+use super::embedding::{self, scatter_lanes};
+use super::gemm::{self, Tile};
+use super::op::element_lanes;
+use super::optimizer::{self, slot};
+use super::recurrent::{self, Pass, SequenceTile, repacked_rows, step_tiles};
+use super::{column_sum, copy, cross_entropy, moments, norm, regression, total, transpose};
+use crate::cell::Cell;
+use crate::gpu::{AdapterKind, Capabilities};
+use crate::shader::{Kernel, Spec};
+
+/// Constants of a kernel by name.
+type Consts = Vec<(&'static str, u32)>;
+
+/// Where a kernel's sizes come from.
+#[derive(Clone, Copy)]
+enum Sizes {
+    /// It has none.
+    None,
+    /// Lanes of an element-wise kernel.
+    Elements,
+    /// Lanes over the width of an embedding.
+    Width,
+    /// Lanes that reduce so many elements at most.
+    Reduction(usize),
+    /// Register tiles of a product.
+    Direct,
+    /// Staged tiles of a product.
+    Staged,
+    /// Lanes of one subgroup.
+    Subgroup,
+    /// How a step is cut, the sums of a unit having so many terms as a pass has: alone or shared.
+    Step(Pass, bool),
+    /// Sequences at a time.
+    Repacked,
+    /// How a workgroup owns sequences.
+    Sequence(Pass),
+}
+
+/// Every kernel, and where its sizes come from.
+const KERNELS: &[(&Kernel, Sizes)] = &[
+    (&column_sum::KERNEL, Sizes::Elements),
+    (&copy::KERNEL, Sizes::Elements),
+    (&gemm::DIRECT, Sizes::Direct),
+    (&gemm::SCALAR, Sizes::Staged),
+    (&gemm::VECTOR, Sizes::Staged),
+    (&gemm::SLICES, Sizes::Elements),
+    (&gemm::COOPERATIVE_8, Sizes::Subgroup),
+    (&gemm::COOPERATIVE_16, Sizes::Subgroup),
+    (&transpose::KERNEL, Sizes::Elements),
+    (&recurrent::FORWARD, Sizes::Step(Pass::Forward, false)),
+    (&recurrent::FORWARD_SHARED, Sizes::Step(Pass::Forward, true)),
+    (&recurrent::FORWARD_REPACKED, Sizes::Repacked),
+    (&recurrent::BACKWARD, Sizes::Step(Pass::Backward, false)),
+    (&recurrent::BACKWARD_SHARED, Sizes::Step(Pass::Backward, true)),
+    (&recurrent::FLOW, Sizes::Reduction(usize::MAX)),
+    (&recurrent::OUTPUT, Sizes::Elements),
+    (&recurrent::PREPARE, Sizes::Elements),
+    (&recurrent::STATES, Sizes::Elements),
+    (&recurrent::SEQUENCE_FORWARD, Sizes::Sequence(Pass::Forward)),
+    (&recurrent::SEQUENCE_BACKWARD, Sizes::Sequence(Pass::Backward)),
+    (&recurrent::UPSTREAM, Sizes::Elements),
+    (&total::KERNEL, Sizes::Reduction(usize::MAX)),
+    (&regression::KERNEL, Sizes::Reduction(usize::MAX)),
+    (&cross_entropy::COUNT, Sizes::Reduction(usize::MAX)),
+    (&cross_entropy::KERNEL, Sizes::Reduction(cross_entropy::MOST_LANES)),
+    (&embedding::GATHER, Sizes::Elements),
+    (&embedding::SCATTER, Sizes::Width),
+    (&moments::KERNEL, Sizes::Reduction(usize::MAX)),
+    (&norm::KERNEL, Sizes::Reduction(usize::MAX)),
+    (&optimizer::ADVANCE, Sizes::None),
+    (&optimizer::UPDATE, Sizes::Elements),
+];
+
+/// What else a kernel's WGSL may name: switches with their values, and places in the optimiser's state.
+const SWITCHES: &[(&str, &[u32])] = &[
+    ("MAPPED", &[0, 1, 2, 3]),
+    ("A_ALONG", &[0, 1]),
+    ("FROM_SOURCE", &[0, 1, 2]),
+    ("CARRIED", &[0, 1]),
+    ("FLOW", &[0, 1]),
+    ("GRADIENT", &[0, 1]),
+    ("SCALED", &[0, 1]),
+    ("QUANTILE", &[0, 1]),
+    ("MODE", &[0, 1, 2]),
+    ("DECAY", &[0, 1, 2, 3]),
+    ("CLIPS", &[0, 1]),
+    ("RULE", &[0, 1, 2]),
+    ("MOMENTUM", &[0, 1]),
+    ("NESTEROV", &[0, 1]),
+    ("SCALE", &[slot::SCALE as u32]),
+    ("RATE", &[slot::RATE as u32]),
+    ("CLIP", &[slot::CLIP as u32]),
+    ("NORM", &[slot::NORM as u32]),
+    ("CORRECTION_1", &[slot::CORRECTION_1 as u32]),
+    ("CORRECTION_2", &[slot::CORRECTION_2 as u32]),
+    ("APPLY", &[slot::APPLY as u32]),
+    ("STEP", &[slot::STEP as u32]),
+    ("SKIPPED", &[slot::SKIPPED as u32]),
+    ("GOOD", &[slot::GOOD as u32]),
+];
+
+/// Bindings that a layer owns: in one layer all of them are stored as f16, or none.
+const OWN: [&str; 6] = ["w", "packed_input", "packed_recurrent", "saved", "h", "c"];
+
+/// Workgroups that devices allow, as `[invocations, bytes of workgroup memory]`: what WebGPU guarantees, a small
+/// integrated GPU, and large ones.
+pub const WORKGROUPS: [[u32; 2]; 4] = [[256, 16 << 10], [256, 32 << 10], [1024, 32 << 10], [1024, 48 << 10]];
+
+/// Layers whose layouts are enumerated: fewer units than lanes and more, one sequence and many.
+const HIDDEN: [usize; 12] = [1, 6, 17, 33, 64, 100, 128, 200, 256, 300, 600, 1500];
+const BATCHES: [usize; 6] = [1, 2, 5, 9, 200, 1000];
+
+/// Every kernel.
+pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
+    KERNELS.iter().map(|(kernel, _)| *kernel)
+}
+
+/// Every variant of every kernel.
+pub fn all() -> impl Iterator<Item = Spec> {
+    KERNELS.iter().flat_map(|&(kernel, sizes)| of(kernel, sizes))
+}
+
+/// Devices of both kinds and of all [`WORKGROUPS`], without any feature.
+pub fn devices() -> impl Iterator<Item = Capabilities> {
+    let of = |[invocations, memory]: [u32; 2]| {
+        [AdapterKind::Software, AdapterKind::Gpu].map(|kind| device(kind, invocations, memory))
+    };
+    WORKGROUPS.into_iter().flat_map(of)
+}
+
+/// A device with workgroups of no more than these limits, else with what WebGPU guarantees.
+pub fn device(kind: AdapterKind, invocations: u32, memory: u32) -> Capabilities {
+    Capabilities {
+        kind,
+        max_buffer: 256 << 20,
+        max_binding: 128 << 20,
+        storage_buffers: 8,
+        workgroup_memory: memory,
+        workgroup_invocations: invocations,
+        max_workgroups: 65_535,
+        offset_alignment: 256,
+        timestamps: false,
+        f16: false,
+        subgroups: false,
+        subgroup_size: [8, 8],
+        cooperative_matrix: false,
+        cooperative_size: None,
+        pipeline_cache: false,
+    }
+}
+
+/// How a sequence kernel is laid out on a device for layers of many sizes.
+pub fn layouts(caps: &Capabilities, pass: Pass, cell: Cell) -> impl Iterator<Item = SequenceTile> {
+    let of = move |hidden| BATCHES.map(|batch| SequenceTile::new(caps, pass, cell, hidden, 1, batch));
+    HIDDEN.into_iter().flat_map(of).flatten()
+}
+
+fn of(kernel: &'static Kernel, sizes: Sizes) -> Vec<Spec> {
+    let by_cell = kernel.fragments.iter().any(|fragment| fragment.name == "lib/cell.wgsl");
+    let cells: Vec<Option<Cell>> = if by_cell { Cell::ALL.iter().copied().map(Some).collect() } else { vec![None] };
+    let mut specs = Vec::new();
+    for cell in cells {
+        let tiles: BTreeSet<Consts> = devices().flat_map(|caps| sizes.on(&caps, cell)).collect();
+        for (halves, consts) in stored(kernel, cell).iter().flat_map(|halves| tiles.iter().map(move |c| (halves, c))) {
+            specs.push(Spec { kernel, cell, consts: consts.clone(), halves: halves.clone() });
+        }
+    }
+    for &(name, values) in SWITCHES.iter().filter(|(name, _)| kernel.names(name)) {
+        let with = |spec: &Spec, value| {
+            let consts = spec.consts.iter().copied().chain([(name, value)]).collect();
+            Spec { consts, ..spec.clone() }
+        };
+        specs = specs.iter().flat_map(|spec| values.iter().map(move |&value| with(spec, value))).collect();
+    }
+    specs.retain(is_launched);
+    specs
+}
+
+impl Sizes {
+    /// Every set of sizes on a device.
+    fn on(self, caps: &Capabilities, cell: Option<Cell>) -> Vec<Consts> {
+        let lanes = |lanes: u32| vec![("LANES", lanes)];
+        let powers = || (0..14).map(|power| 1_usize << power);
+        match (self, cell) {
+            (Self::None, _) => vec![Vec::new()],
+            (Self::Elements, _) => vec![lanes(element_lanes(caps))],
+            (Self::Width, _) => powers().map(|width| lanes(scatter_lanes(caps, width))).collect(),
+            (Self::Reduction(most), _) => powers().map(|count| lanes(total::lanes(caps, count.min(most)))).collect(),
+            (Self::Direct, _) => powers().flat_map(|rows| Tile::candidates(caps, rows)).filter_map(direct).collect(),
+            (Self::Staged, _) => powers().flat_map(|rows| Tile::candidates(caps, rows)).filter_map(staged).collect(),
+            (Self::Subgroup, _) => gemm::SUBGROUPS.map(lanes).to_vec(),
+            (Self::Step(pass, shared), Some(cell)) => step_tiles(caps, pass, cell, shared),
+            (Self::Repacked, _) => powers().map(repacked_rows).collect(),
+            (Self::Sequence(pass), Some(cell)) => layouts(caps, pass, cell).map(|tile| tile.constants()).collect(),
+            (Self::Step(..) | Self::Sequence(_), None) => Vec::new(),
+        }
+    }
+}
+
+fn direct(tile: Tile) -> Option<Consts> {
+    matches!(tile, Tile::Direct { .. }).then(|| tile.constants())
+}
+
+fn staged(tile: Tile) -> Option<Consts> {
+    matches!(tile, Tile::Staged(_)).then(|| tile.constants())
+}
+
+/// What a kernel may find stored as f16: all that a layer owns or nothing of it, and each of the others.
+fn stored(kernel: &Kernel, cell: Option<Cell>) -> BTreeSet<Vec<&'static str>> {
+    let halves = || kernel.bindings.iter().filter(|binding| binding.or_half).map(|binding| binding.name);
+    if kernel.is_cooperative() {
+        return BTreeSet::from([halves().collect()]);
+    }
+    // Cells without c bind a stand-in, which is f32; kernels without a cell serve both.
+    let [with_c, without_c] = cell.map_or([true, true], |cell| [cell.has_c(), !cell.has_c()]);
+    let owned = |name: &str, c: bool| OWN.contains(&name) && (name != "c" || c);
+    let others: Vec<_> = halves().filter(|name| !OWN.contains(name)).collect();
+    let mut sets = BTreeSet::new();
+    for (own, c) in [(false, false), (true, false), (true, true)] {
+        if own && !(if c { with_c } else { without_c }) {
+            continue;
+        }
+        for chosen in 0..1_u32 << others.len() {
+            let other = |name: &str| others.iter().position(|one| *one == name).is_some_and(|at| chosen >> at & 1 == 1);
+            sets.insert(halves().filter(|name| own && owned(name, c) || other(name)).collect());
+        }
+    }
+    sets
+}
+
+/// Whether its switches go together. Each line is a rule of a host file.
+fn is_launched(spec: &Spec) -> bool {
+    let of = |name: &str| spec.consts.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    let on = |name: &str| of(name).is_some_and(|value| value != 0);
+    let not = |name: &str| of(name).is_some_and(|value| value == 0);
+    // A loss has a scale only where it has a gradient.
+    let scaled_without_gradient = on("SCALED") && not("GRADIENT");
+    // Adam has both moments, and Nesterov's momentum is one.
+    let adam = on("RULE") && (not("MOMENTUM") || on("NESTEROV"));
+    let nesterov_without_momentum = on("NESTEROV") && not("MOMENTUM");
+    // Rows that lie along k are read in vectors only where they are not mapped.
+    let mapped_along = spec.kernel.name == gemm::VECTOR.name && on("A_ALONG") && of("MAPPED") == Some(1);
+    // States are carried in f32 where they are stored as f16.
+    let halves = spec.halves.contains(&"h");
+    let carried = of("CARRIED").is_some_and(|carried| (carried == 1) != halves);
+    !(scaled_without_gradient || adam || nesterov_without_momentum || mapped_along || carried)
+}

