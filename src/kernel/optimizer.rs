@@ -239,9 +239,7 @@ impl Rules {
             backoff: scaling.backoff as f32,
             interval: scaling.interval,
         };
-        let mut consts = slots();
-        let places = [("SCALE", slot::SCALE), ("STEP", slot::STEP), ("SKIPPED", slot::SKIPPED), ("GOOD", slot::GOOD)];
-        consts.extend(places.map(|(name, at)| (name, at as u32)));
+        let mut consts = all_slots();
         let switches = [("CLIPS", self.max_norm.is_some()), ("SCALED", self.scaling.is_some())];
         consts.extend(switches.map(|(name, on)| (name, u32::from(on))));
         consts.push(("DECAY", decay));
@@ -330,7 +328,8 @@ impl Rules {
     }
 }
 
-fn slots() -> Vec<(&'static str, u32)> {
+/// Places in the state that every kernel uses.
+pub(super) fn slots() -> Vec<(&'static str, u32)> {
     let all = [
         ("RATE", slot::RATE),
         ("CLIP", slot::CLIP),
@@ -340,6 +339,12 @@ fn slots() -> Vec<(&'static str, u32)> {
         ("APPLY", slot::APPLY),
     ];
     all.map(|(name, at)| (name, at as u32)).to_vec()
+}
+
+/// Those that `advance` uses.
+pub(super) fn all_slots() -> Vec<(&'static str, u32)> {
+    let own = [("SCALE", slot::SCALE), ("STEP", slot::STEP), ("SKIPPED", slot::SKIPPED), ("GOOD", slot::GOOD)];
+    slots().into_iter().chain(own.map(|(name, at)| (name, at as u32))).collect()
 }
 
 fn advance_on_cpu<S: Scalar + Element>(rules: &Rules, state: &Buffer, counters: &Buffer) -> Result<()> {

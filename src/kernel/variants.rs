@@ -1,7 +1,7 @@
 //! Every text that a kernel is composed as, on any class of device: for tests and tools that compile them all.
 //!
-//! A kernel's constants are sizes, which come together as its host file makes them for a device and a shape; switches,
-//! of which some exclude others; and places in the optimiser's state. Sizes are taken from the functions that launch the
+//! A kernel's constants are sizes, which come together as its host file makes them for a device and a shape, and switches,
+//! of which some exclude others. Sizes are taken from the functions that launch the
 //! kernels, for the [devices] and for shapes of every class. Only those of the sequence kernels depend on H itself:
 //! of these there are [layouts] of many sizes, not of all.
 
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::embedding::{self, scatter_lanes};
 use super::gemm::{self, Tile};
 use super::op::element_lanes;
-use super::optimizer::{self, slot};
+use super::optimizer;
 use super::recurrent::{self, Pass, SequenceTile, repacked_rows, step_tiles};
 use super::{column_sum, copy, cross_entropy, moments, norm, regression, total, transpose};
 use crate::cell::Cell;
@@ -23,14 +23,18 @@ type Consts = Vec<(&'static str, u32)>;
 /// Where a kernel's sizes come from.
 #[derive(Clone, Copy)]
 enum Sizes {
-    /// It has none.
-    None,
+    /// Places in the optimiser's state, and nothing else.
+    Places,
     /// Lanes of an element-wise kernel.
     Elements,
+    /// The same, and places in the optimiser's state.
+    Update,
     /// Lanes over the width of an embedding.
     Width,
     /// Lanes that reduce so many elements at most.
     Reduction(usize),
+    /// Lanes that reduce partial sums, however few.
+    Total,
     /// Register tiles of a product.
     Direct,
     /// Staged tiles of a product.
@@ -68,7 +72,7 @@ const KERNELS: &[(&Kernel, Sizes)] = &[
     (&recurrent::SEQUENCE_FORWARD, Sizes::Sequence(Pass::Forward)),
     (&recurrent::SEQUENCE_BACKWARD, Sizes::Sequence(Pass::Backward)),
     (&recurrent::UPSTREAM, Sizes::Elements),
-    (&total::KERNEL, Sizes::Reduction(usize::MAX)),
+    (&total::KERNEL, Sizes::Total),
     (&regression::KERNEL, Sizes::Reduction(usize::MAX)),
     (&cross_entropy::COUNT, Sizes::Reduction(usize::MAX)),
     (&cross_entropy::KERNEL, Sizes::Reduction(cross_entropy::MOST_LANES)),
@@ -76,11 +80,11 @@ const KERNELS: &[(&Kernel, Sizes)] = &[
     (&embedding::SCATTER, Sizes::Width),
     (&moments::KERNEL, Sizes::Reduction(usize::MAX)),
     (&norm::KERNEL, Sizes::Reduction(usize::MAX)),
-    (&optimizer::ADVANCE, Sizes::None),
-    (&optimizer::UPDATE, Sizes::Elements),
+    (&optimizer::ADVANCE, Sizes::Places),
+    (&optimizer::UPDATE, Sizes::Update),
 ];
 
-/// What else a kernel's WGSL may name: switches with their values, and places in the optimiser's state.
+/// What else a kernel's WGSL may name: switches with their values.
 const SWITCHES: &[(&str, &[u32])] = &[
     ("MAPPED", &[0, 1, 2, 3]),
     ("A_ALONG", &[0, 1]),
@@ -96,16 +100,6 @@ const SWITCHES: &[(&str, &[u32])] = &[
     ("RULE", &[0, 1, 2]),
     ("MOMENTUM", &[0, 1]),
     ("NESTEROV", &[0, 1]),
-    ("SCALE", &[slot::SCALE as u32]),
-    ("RATE", &[slot::RATE as u32]),
-    ("CLIP", &[slot::CLIP as u32]),
-    ("NORM", &[slot::NORM as u32]),
-    ("CORRECTION_1", &[slot::CORRECTION_1 as u32]),
-    ("CORRECTION_2", &[slot::CORRECTION_2 as u32]),
-    ("APPLY", &[slot::APPLY as u32]),
-    ("STEP", &[slot::STEP as u32]),
-    ("SKIPPED", &[slot::SKIPPED as u32]),
-    ("GOOD", &[slot::GOOD as u32]),
 ];
 
 /// Bindings that a layer owns: in one layer all of them are stored as f16, or none.
@@ -116,7 +110,7 @@ const OWN: [&str; 6] = ["w", "packed_input", "packed_recurrent", "saved", "h", "
 pub const WORKGROUPS: [[u32; 2]; 4] = [[256, 16 << 10], [256, 32 << 10], [1024, 32 << 10], [1024, 48 << 10]];
 
 /// Layers whose layouts are enumerated: fewer units than lanes and more, one sequence and many.
-const HIDDEN: [usize; 12] = [1, 6, 17, 33, 64, 100, 128, 200, 256, 300, 600, 1500];
+const HIDDEN: [usize; 9] = [1, 6, 33, 64, 100, 128, 256, 600, 1500];
 const BATCHES: [usize; 6] = [1, 2, 5, 9, 200, 1000];
 
 /// Every kernel.
@@ -126,7 +120,12 @@ pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
 
 /// Every variant of every kernel.
 pub fn all() -> impl Iterator<Item = Spec> {
-    KERNELS.iter().flat_map(|&(kernel, sizes)| of(kernel, sizes))
+    on(devices().collect())
+}
+
+/// Every variant that one of these devices launches, features aside.
+pub fn on(devices: Vec<Capabilities>) -> impl Iterator<Item = Spec> {
+    KERNELS.iter().flat_map(move |&(kernel, sizes)| of(kernel, sizes, &devices))
 }
 
 /// Devices of both kinds and of all [`WORKGROUPS`], without any feature.
@@ -164,12 +163,12 @@ pub fn layouts(caps: &Capabilities, pass: Pass, cell: Cell) -> impl Iterator<Ite
     HIDDEN.into_iter().flat_map(of).flatten()
 }
 
-fn of(kernel: &'static Kernel, sizes: Sizes) -> Vec<Spec> {
+fn of(kernel: &'static Kernel, sizes: Sizes, devices: &[Capabilities]) -> Vec<Spec> {
     let by_cell = kernel.fragments.iter().any(|fragment| fragment.name == "lib/cell.wgsl");
     let cells: Vec<Option<Cell>> = if by_cell { Cell::ALL.iter().copied().map(Some).collect() } else { vec![None] };
     let mut specs = Vec::new();
     for cell in cells {
-        let tiles: BTreeSet<Consts> = devices().flat_map(|caps| sizes.on(&caps, cell)).collect();
+        let tiles: BTreeSet<Consts> = devices.iter().flat_map(|caps| sizes.on(caps, cell)).collect();
         for (halves, consts) in stored(kernel, cell).iter().flat_map(|halves| tiles.iter().map(move |c| (halves, c))) {
             specs.push(Spec { kernel, cell, consts: consts.clone(), halves: halves.clone() });
         }
@@ -191,12 +190,14 @@ impl Sizes {
         let lanes = |lanes: u32| vec![("LANES", lanes)];
         let powers = || (0..14).map(|power| 1_usize << power);
         match (self, cell) {
-            (Self::None, _) => vec![Vec::new()],
+            (Self::Places, _) => vec![optimizer::all_slots()],
             (Self::Elements, _) => vec![lanes(element_lanes(caps))],
+            (Self::Update, _) => vec![[optimizer::slots(), lanes(element_lanes(caps))].concat()],
             (Self::Width, _) => powers().map(|width| lanes(scatter_lanes(caps, width))).collect(),
             (Self::Reduction(most), _) => powers().map(|count| lanes(total::lanes(caps, count.min(most)))).collect(),
-            (Self::Direct, _) => powers().flat_map(|rows| Tile::candidates(caps, rows)).filter_map(direct).collect(),
-            (Self::Staged, _) => powers().flat_map(|rows| Tile::candidates(caps, rows)).filter_map(staged).collect(),
+            (Self::Total, _) => vec![lanes(total::lanes(caps, usize::MAX))],
+            (Self::Direct, _) => products(caps).filter(is_direct).map(|tile| tile.constants()).collect(),
+            (Self::Staged, _) => products(caps).filter(|tile| !is_direct(tile)).map(|tile| tile.constants()).collect(),
             (Self::Subgroup, _) => gemm::SUBGROUPS.map(lanes).to_vec(),
             (Self::Step(pass, shared), Some(cell)) => step_tiles(caps, pass, cell, shared),
             (Self::Repacked, _) => powers().map(repacked_rows).collect(),
@@ -206,12 +207,14 @@ impl Sizes {
     }
 }
 
-fn direct(tile: Tile) -> Option<Consts> {
-    matches!(tile, Tile::Direct { .. }).then(|| tile.constants())
+/// Tiles of products with any number of rows.
+fn products(caps: &Capabilities) -> impl Iterator<Item = Tile> {
+    let of = |rows| Tile::candidates(caps, rows).into_iter().chain([Tile::direct(caps, rows)]);
+    (0..14).map(|power| 1_usize << power).flat_map(of)
 }
 
-fn staged(tile: Tile) -> Option<Consts> {
-    matches!(tile, Tile::Staged(_)).then(|| tile.constants())
+fn is_direct(tile: &Tile) -> bool {
+    matches!(tile, Tile::Direct { .. })
 }
 
 /// What a kernel may find stored as f16: all that a layer owns or nothing of it, and each of the others.
@@ -250,7 +253,8 @@ fn is_launched(spec: &Spec) -> bool {
     // Rows that lie along k are read in vectors only where they are not mapped.
     let mapped_along = spec.kernel.name == gemm::VECTOR.name && on("A_ALONG") && of("MAPPED") == Some(1);
     // States are carried in f32 where they are stored as f16.
-    let halves = spec.halves.contains(&"h");
-    let carried = of("CARRIED").is_some_and(|carried| (carried == 1) != halves);
-    !(scaled_without_gradient || adam || nesterov_without_momentum || mapped_along || carried)
+    let carried = on("CARRIED") != (of("CARRIED").is_some() && spec.halves.contains(&"h"));
+    // Weights are packed as they are needed only where nothing is f16.
+    let repacked = spec.kernel.name == recurrent::FORWARD_REPACKED.name && !spec.halves.is_empty();
+    !(scaled_without_gradient || adam || nesterov_without_momentum || mapped_along || carried || repacked)
 }

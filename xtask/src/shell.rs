@@ -12,6 +12,12 @@ pub fn workspace_root() -> &'static Path {
     xtask.parent().unwrap_or(xtask)
 }
 
+/// Where cargo builds.
+pub fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace_root().join("target"), |folder| workspace_root().join(folder))
+}
+
 /// Runs `command` with its output shown, and fails unless it exits with 0.
 pub fn run(command: &mut Command) -> Result<()> {
     let line = spell(command);

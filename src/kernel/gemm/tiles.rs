@@ -139,7 +139,7 @@ impl Tile {
     /// A software adapter runs a workgroup in one vector register after another, so one register's worth of lanes with
     /// many sums each is best there, sixteen rows of them where few are beyond the edge, and nothing is gained from
     /// workgroup memory. Hardware hides latency with more lanes.
-    pub(super) fn direct(caps: &Capabilities, m: usize) -> Self {
+    pub(in crate::kernel) fn direct(caps: &Capabilities, m: usize) -> Self {
         let rows = m.next_power_of_two().clamp(1, 8) as u32;
         match caps.kind {
             AdapterKind::Software if m >= 64 => Self::Direct { lanes: 8, rows: 16, columns: 8 },

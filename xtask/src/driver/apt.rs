@@ -34,17 +34,29 @@ pub fn installed_mesa() -> Option<Version> {
 /// Installs the newest Mesa on offer, unless the `installed` one is it, and says what it did.
 pub fn install_newest_mesa(installed: Option<&Version>) -> Result<String> {
     let privilege = Privilege::find()?;
-    let candidate = Apt::new(privilege)?.install_newest(&PACKAGES, MESA)?;
+    let candidate = Apt::new(privilege)?.install_newest()?;
     Ok(match installed.filter(|installed| **installed >= candidate) {
         Some(installed) => format!("apt offers no newer Mesa than the installed {installed}"),
         None => format!("installed Mesa {candidate}"),
     })
 }
 
-/// Installs the newest version of a package on offer, from the backports where these have one, and says what it did.
-pub fn install_newest(package: &str) -> Result<String> {
-    let version = Apt::new(Privilege::find()?)?.install_newest(&[package], package)?;
-    Ok(format!("installed {package} {version}"))
+/// Unpacks a package of the machine's own sources into `folder`, and installs nothing.
+pub fn unpack(package: &str, folder: &Path) -> Result<()> {
+    if shell::find("apt-get").is_none() {
+        bail!("this system has no apt to fetch it with");
+    }
+    let work = tempfile::tempdir().context("no temporary folder could be made")?;
+    let download = || shell::run(Command::new("apt-get").args(["download", "-q", package]).current_dir(&work));
+    // The machine's package lists may be older than its sources, or empty.
+    if download().is_err() {
+        shell::run(Privilege::find()?.command("apt-get").args(["update", "-qq"]))?;
+        download()?;
+    }
+    for entry in fs::read_dir(&work)?.flatten() {
+        shell::run(Command::new("dpkg-deb").arg("--extract").arg(entry.path()).arg(folder))?;
+    }
+    Ok(())
 }
 
 /// Whether a Debian package is installed.
@@ -124,22 +136,22 @@ impl Apt {
         Ok(apt)
     }
 
-    /// Installs the packages of the backports where there are some, else the release's own; returns the version of `main`.
-    fn install_newest(mut self, packages: &[&str], main: &str) -> Result<Version> {
+    /// Installs the Mesa of the backports where there are some, else the release's own.
+    fn install_newest(mut self) -> Result<Version> {
         if let Some(codename) = debian_codename() {
             let file = self.sources().join("wgpu-rnn-backports.sources");
             let stanzas = sources::backports(&configured_entries(), &codename);
             let text = stanzas.iter().map(Entry::to_string).collect::<Vec<_>>().join("\n");
             fs::write(&file, text)?;
             self.preferred = Some(format!("{codename}-backports"));
-            match self.install(packages, main) {
+            match self.install(&PACKAGES, MESA) {
                 Ok(version) => return Ok(version),
                 Err(error) => println!("going on without {codename}-backports: {error:#}"),
             }
             fs::remove_file(file)?;
             self.preferred = None;
         }
-        self.install(packages, main)
+        self.install(&PACKAGES, MESA)
     }
 
     /// Installs packages from the sources as they stand, and returns the version of `main`, one of them.

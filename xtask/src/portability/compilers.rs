@@ -1,6 +1,7 @@
 //! The parts that compile kernels: the member `portability` is built once and called for each.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -36,10 +37,19 @@ pub fn tint(quick: bool) -> Result<Outcome> {
     summary(Command::new(node).arg(script).arg(work.path()).arg(package))
 }
 
+/// Builds the member and names its program.
+pub fn program() -> Result<PathBuf> {
+    // With the whole workspace and a test among what is built, the libraries below have the features that tests have
+    // them with, and are not compiled a second time.
+    shell::run(cargo().args(["build", "--workspace", "--bin", "portability", "--test", "floors"]))?;
+    let folder = shell::target_folder().join("debug");
+    Ok(folder.join(format!("portability{}", std::env::consts::EXE_SUFFIX)))
+}
+
 /// Runs the program of the member with `arguments`.
 fn member(arguments: &[OsString], quick: bool) -> Result<Outcome> {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--package", "portability", "--"]).args(arguments);
+    let mut command = Command::new(program()?);
+    command.args(arguments);
     if quick {
         command.arg("--quick");
     }

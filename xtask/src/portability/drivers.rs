@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::need;
+use super::compilers;
+use super::need::{self, LayerFiles};
 use super::table::Outcome;
 use crate::shell;
 use crate::suite::cargo;
@@ -24,15 +25,13 @@ type Environment<'a> = &'a [(&'a str, OsString)];
 
 /// Vulkan's validation layer, with a check that it sees what it is there for.
 pub fn validation(quick: bool) -> Result<Outcome> {
-    need::validation_layer()?;
+    let files = need::validation_layer()?;
     let work = tempfile::tempdir().context("no temporary folder could be made")?;
     let under = |name: &str| Layer::new(&work.path().join(name));
 
     // Two dispatches that write one buffer, and no barrier between them.
     let planted = under("planted")?;
-    let mut hazard = cargo();
-    hazard.args(["run", "--quiet", "--package", "portability", "--", "hazard"]).envs(planted.environment());
-    shell::run(&mut hazard)?;
+    shell::run(Command::new(compilers::program()?).arg("hazard").envs(planted.environment(&files)))?;
     if !planted.messages()?.keys().any(|id| id.starts_with("SYNC-")) {
         bail!("the validation layer does not see a hazard that was planted");
     }
@@ -40,7 +39,7 @@ pub fn validation(quick: bool) -> Result<Outcome> {
     let mut all = Outcome { done: 0, failed: 0 };
     for name in tests(quick)? {
         let layer = under(&name)?;
-        let outcome = test(&name, &layer.environment())?;
+        let outcome = test(&name, &layer.environment(&files))?;
         let messages = layer.messages()?;
         for (id, text) in &messages {
             println!("{id}: {text}");
@@ -60,7 +59,7 @@ pub fn swiftshader(quick: bool) -> Result<Outcome> {
 /// OpenGL, and no Vulkan.
 pub fn gles(_: bool) -> Result<Outcome> {
     need::egl()?;
-    let environment = [("WGPU_BACKEND", "gl".into()), ("VK_DRIVER_FILES", "/nonexistent".into())];
+    let environment = [("WGPU_BACKEND", OsString::from("gl")), ("VK_DRIVER_FILES", "/nonexistent".into())];
     takes(&environment, "OpenGL")?;
     run(&FEW.map(String::from), &environment)
 }
@@ -103,7 +102,7 @@ fn run(names: &[String], environment: Environment<'_>) -> Result<Outcome> {
 /// Runs one test binary and says which of its tests failed.
 fn test(name: &str, environment: Environment<'_>) -> Result<Outcome> {
     let mut command = cargo();
-    command.args(["test", "--quiet", "--package", "wgpu-rnn", "--test", name, "--", "--format", "pretty"]);
+    command.args(["test", "--package", "wgpu-rnn", "--test", name]);
     command.envs(environment.iter().cloned());
     let run =
         command.stdin(Stdio::null()).output().with_context(|| format!("the test `{name}` could not be started"))?;
@@ -162,10 +161,14 @@ impl Layer {
         Ok(Self { settings: folder.into(), log })
     }
 
-    fn environment(&self) -> Vec<(&'static str, OsString)> {
+    fn environment(&self, files: &LayerFiles) -> Vec<(&'static str, OsString)> {
         vec![
             ("VK_INSTANCE_LAYERS", "VK_LAYER_KHRONOS_validation".into()),
             ("VK_LAYER_SETTINGS_PATH", self.settings.clone()),
+            ("VK_LAYER_PATH", files.manifests.clone().into()),
+            ("LD_LIBRARY_PATH", files.libraries.clone().into()),
+            // Without the name of the source language, which layers of before 2023 don't know and stop at.
+            ("WGPU_DEBUG", "0".into()),
         ]
     }
 
@@ -181,10 +184,9 @@ impl Layer {
 
 /// Ids and texts of a log, without the one that is naga's.
 fn messages(log: &str) -> BTreeMap<String, String> {
-    let id = |line: &str| {
-        let words = line.split(|c: char| !(c.is_alphanumeric() || "-_".contains(c)));
-        words.into_iter().find(|word| word.starts_with("VUID-") || word.starts_with("SYNC-")).map(String::from)
-    };
+    let is_id = |word: &&str| ["VUID-", "SYNC-", "UNASSIGNED-"].iter().any(|start| word.starts_with(start));
+    let id =
+        |line: &str| line.split(|c: char| !(c.is_alphanumeric() || "-_".contains(c))).find(is_id).map(String::from);
     let all = log.lines().filter_map(|line| Some((id(line)?, line.trim().to_string())));
     all.filter(|(id, _)| id != STRIDES).collect()
 }

@@ -42,16 +42,15 @@ const DAWN: (&str, &str) =
 /// Where Debian's Chromium has SwiftShader.
 const SWIFTSHADER: &str = "/usr/lib/chromium/libvk_swiftshader.so";
 
-/// Debian's package of Vulkan's validation layer, and where it puts its manifest.
-const LAYER: (&str, &str) =
-    ("vulkan-validationlayers", "/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json");
+/// Debian's package of Vulkan's validation layer.
+const LAYER: &str = "vulkan-validationlayers";
 
 /// Debian's packages of OpenGL without a screen.
 const EGL: [&str; 3] = ["libegl1", "libegl-mesa0", "libgl1-mesa-dri"];
 
 /// The folder of everything that is fetched.
 pub fn folder() -> Result<PathBuf> {
-    let folder = shell::workspace_root().join("target/portability");
+    let folder = shell::target_folder().join("portability");
     fs::create_dir_all(&folder).with_context(|| format!("{} could not be made", folder.display()))?;
     Ok(folder)
 }
@@ -149,16 +148,28 @@ pub fn swiftshader() -> Result<PathBuf> {
     Ok(manifest)
 }
 
-/// Vulkan's validation layer.
-pub fn validation_layer() -> Result<()> {
-    let (package, manifest) = LAYER;
-    if !Path::new(manifest).is_file() {
-        println!("{}", apt::install_newest(package).with_context(|| format!("{package} is missing"))?);
+/// Where Vulkan's validation layer is.
+pub struct LayerFiles {
+    /// Folder of its manifest.
+    pub manifests: PathBuf,
+    /// Folder of its library.
+    pub libraries: PathBuf,
+}
+
+/// Vulkan's validation layer, unpacked but not installed: wgpu would load an installed one into everything that is built
+/// for debugging.
+pub fn validation_layer() -> Result<LayerFiles> {
+    let folder = folder()?.join("layer");
+    let manifests = folder.join("usr/share/vulkan/explicit_layer.d");
+    if !manifests.is_dir() {
+        linux_on_x86_64(LAYER)?;
+        apt::unpack(LAYER, &folder).with_context(|| format!("{LAYER} cannot be fetched"))?;
     }
-    if !Path::new(manifest).is_file() {
-        bail!("{manifest} is missing, which {package} has");
+    let libraries = folder.join("usr/lib/x86_64-linux-gnu");
+    if !libraries.join("libVkLayer_khronos_validation.so").is_file() {
+        bail!("{LAYER} has no libVkLayer_khronos_validation.so");
     }
-    Ok(())
+    Ok(LayerFiles { manifests, libraries })
 }
 
 /// OpenGL without a screen.
