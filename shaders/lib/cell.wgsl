@@ -5,7 +5,18 @@
 //   fn cell_backward(saved: array<f32, SAVED>, h: f32, c_before: f32, c: f32, dh: f32, dc: f32) -> Backward
 //     h, c_before: the states before the step, c after it; dh, dc: gradients of the states after it.
 //
-// GATES, SAVED, HAS_C and HIDDEN_SLOTS come from the cell table.
+// GATES, SAVED, HAS_C, HIDDEN_SLOTS and SLOT_GATES come from the cell table, the last two as four bits an entry: an array
+// with an index that is no constant would be kept in memory.
+
+// The slot that holds the recurrent gradient of a gate.
+fn hidden_slot(gate: u32) -> u32 {
+    return (HIDDEN_SLOTS >> (4u * gate)) & 15u;
+}
+
+// The gate whose recurrent gradient a slot holds; 15 for none.
+fn slot_gate(slot: u32) -> u32 {
+    return (SLOT_GATES >> (4u * slot)) & 15u;
+}
 
 struct Forward {
     saved: array<f32, SAVED>,

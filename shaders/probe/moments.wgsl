@@ -25,19 +25,7 @@ struct Sizes {
 @group(0) @binding(2) var<storage, read> values: array<values_t>;      // [rows, columns]
 @group(0) @binding(3) var<storage, read_write> moments: array<f32>;
 
-var<workgroup> sums: array<f32, LANES>;
-
-// The sum over slices of a column's lanes, in order; of use in the first slice.
-fn over_slices(lane: u32, value: f32) -> f32 {
-    workgroupBarrier();
-    sums[lane] = value;
-    workgroupBarrier();
-    var sum = 0.0;
-    for (var slice = 0u; slice < SLICES; slice++) {
-        sum += sums[slice * TILE_COLUMNS + lane % TILE_COLUMNS];
-    }
-    return sum;
-}
+var<workgroup> sums: array<f32, (MOMENTS - 1u) * LANES>; // of all but the first value [lanes]
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -56,21 +44,32 @@ fn main(
             first = moments[u.to + column];
         }
         var found = array<f32, MOMENTS>();
-        for (var row = lane / TILE_COLUMNS; here && row < u.rows; row += SLICES) {
-            if u.first_step + row / u.batch >= lengths[row % u.batch] {
-                continue;
+        let rows = select(0u, u.rows, here);
+        for (var row = lane / TILE_COLUMNS; row < rows; row += SLICES) {
+            if u.first_step + row / u.batch < lengths[row % u.batch] {
+                let value = f32(values[u.offset + row * u.columns + column]);
+                let distance = value - first;
+                found[1] += distance;
+                found[2] = fma(distance, distance, found[2]);
+                found[3] += select(0.0, 1.0, value < -HIGH);
+                found[4] += select(0.0, 1.0, abs(value) < LOW);
+                found[5] += select(0.0, 1.0, value > HIGH);
             }
-            let value = f32(values[u.offset + row * u.columns + column]);
-            let distance = value - first;
-            found[1] += distance;
-            found[2] = fma(distance, distance, found[2]);
-            found[3] += select(0.0, 1.0, value < -HIGH);
-            found[4] += select(0.0, 1.0, abs(value) < LOW);
-            found[5] += select(0.0, 1.0, value > HIGH);
         }
+        workgroupBarrier();
         for (var m = 1u; m < MOMENTS; m++) {
-            let sum = over_slices(lane, found[m]);
-            if here && lane < TILE_COLUMNS {
+            sums[(m - 1u) * LANES + lane] = found[m];
+        }
+        workgroupBarrier();
+        // All lanes have read the first value by now.
+        if here && lane < TILE_COLUMNS {
+            moments[u.to + column] = first;
+            for (var m = 1u; m < MOMENTS; m++) {
+                // Over slices, in order.
+                var sum = 0.0;
+                for (var slice = 0u; slice < SLICES; slice++) {
+                    sum += sums[(m - 1u) * LANES + slice * TILE_COLUMNS + lane];
+                }
                 let at = u.to + m * u.columns + column;
                 if u.begins == 1u {
                     moments[at] = sum;
@@ -78,10 +77,6 @@ fn main(
                     moments[at] += sum;
                 }
             }
-        }
-        // All lanes have read it by now.
-        if here && lane < TILE_COLUMNS {
-            moments[u.to + column] = first;
         }
     }
 }

@@ -40,8 +40,7 @@ fn parts() -> u32 {
 }
 
 fn part_offset(part: u32) -> u32 {
-    let slots = HIDDEN_SLOTS;
-    return slots[part] * u.hidden;
+    return hidden_slot(part) * u.hidden;
 }
 
 fn operand_row(sequence: u32, direction: u32) -> u32 {

@@ -36,35 +36,36 @@ const PARTS: u32 = select(0u, LANES * RB, SPLIT > 1u);
 // of sums. One array, since none may be empty.
 var<workgroup> later: array<f32, STATES + PARTS>;
 
-// What the cell needs of a step, and the gradient of its output.
-struct Kept {
-    saved: array<f32, SAVED>,
-    h: f32, c_before: f32, c_after: f32, dy: f32,
-}
-
-// Of row `m` of the chunk.
-fn kept(m: u32, direction: u32, unit: u32) -> Kept {
-    var found: Kept;
-    let width = u.directions * u.hidden;
-    let state = m * width + direction * u.hidden + unit;
+// What the cell needs of a step, of row `m` of the chunk: its saved values.
+fn kept_values(m: u32, direction: u32, unit: u32) -> array<f32, SAVED> {
+    var values: array<f32, SAVED>;
     let slots = (m * u.directions + direction) * u.hidden * SAVED + unit;
     for (var v = 0u; v < SAVED; v++) {
-        found.saved[v] = f32(saved[slots + v * u.hidden]);
+        values[v] = f32(saved[slots + v * u.hidden]);
     }
-    found.h = f32(h[state]);
+    return values;
+}
+
+// And h and c before it, c after it, and the gradient of its output.
+fn kept_states(m: u32, direction: u32, unit: u32) -> vec4<f32> {
+    let width = u.directions * u.hidden;
+    let state = m * width + direction * u.hidden + unit;
+    var c_before = 0.0;
+    var c_after = 0.0;
     if HAS_C {
-        found.c_before = f32(c[state]);
-        found.c_after = f32(c[state + u.batch * width]);
+        c_before = f32(c[state]);
+        c_after = f32(c[state + u.batch * width]);
     }
+    var dy_now = 0.0;
     if u.dy_order == 2u {
-        found.dy = f32(dy[state]);
+        dy_now = f32(dy[state]);
     } else if u.dy_order == 1u {
         let row = row_without_padding(u.rows, m, direction == 1u);
         if row != NOWHERE {
-            found.dy = f32(dy[row * width + direction * u.hidden + unit]);
+            dy_now = f32(dy[row * width + direction * u.hidden + unit]);
         }
     }
-    return found;
+    return vec4(f32(h[state]), c_before, c_after, dy_now);
 }
 
 @compute @workgroup_size(LANES)
@@ -81,7 +82,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let slice = slice_of(at, gates);
     let k_first = slice.x;
     let k_end = slice.y;
-    let slots_of = HIDDEN_SLOTS;
 
     for (var i = lane; i < STATES; i += LANES) {
         later[i] = 0.0;
@@ -105,7 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let m = (u.steps - first) * u.batch + at.b0 + r;
                 let slots = (m * u.directions + direction) * u.hidden * SAVED + unit;
                 for (var g = 0u; g < GATES; g++) {
-                    later[(g * u.hidden + unit) * RB + r] = f32(saved[slots + slots_of[g] * u.hidden]);
+                    later[(g * u.hidden + unit) * RB + r] = f32(saved[slots + hidden_slot(g) * u.hidden]);
                 }
             }
         }
@@ -117,7 +117,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     let only = min(at.column, u.hidden - 1u);
     var mine: array<f32, SLICE>;
-    var ahead: array<Kept, OWN>;
+    // Arrays of numbers and vectors: FXC unrolls the loop over steps for an array of structures.
+    var values_ahead: array<array<f32, SAVED>, OWN>;
+    var states_ahead: array<vec4<f32>, OWN>;
     if ROLLED == 0u {
         if HELD == 1u {
             for (var k = 0u; k < SLICE; k++) {
@@ -129,7 +131,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let m = (u.steps - 1u - first) * u.batch + sequence_of(at, j);
             // Others have no sequence of their own, and what is another workgroup's is being written.
             if at.part + j * SPLIT < RB {
-                ahead[j] = kept(m, direction, only);
+                values_ahead[j] = kept_values(m, direction, only);
+                states_ahead[j] = kept_states(m, direction, only);
             }
         }
     }
@@ -140,13 +143,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if n == end && n < u.steps {
             break;
         }
-        var now: array<Kept, OWN>;
+        var values_now: array<array<f32, SAVED>, OWN>;
+        var states_now: array<vec4<f32>, OWN>;
         if ROLLED == 0u {
-            now = ahead;
+            values_now = values_ahead;
+            states_now = states_ahead;
             let row = (u.steps - 1u - min(n + 1u, u.steps - 1u)) * u.batch;
             for (var j = 0u; j < rows; j++) {
                 if at.part + j * SPLIT < RB {
-                    ahead[j] = kept(row + sequence_of(at, j), direction, only);
+                    values_ahead[j] = kept_values(row + sequence_of(at, j), direction, only);
+                    states_ahead[j] = kept_states(row + sequence_of(at, j), direction, only);
                 }
             }
         }
@@ -227,16 +233,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     }
                     continue;
                 }
-                var values: Kept;
+                var values: array<f32, SAVED>;
+                var states: vec4<f32>;
                 if ROLLED == 0u {
-                    values = now[j];
+                    values = values_now[j];
+                    states = states_now[j];
                 } else {
-                    values = kept(m, direction, unit);
+                    values = kept_values(m, direction, unit);
+                    states = kept_states(m, direction, unit);
                 }
                 let own = i * OWN + j;
-                let dh_now = gradients[own] + values.dy;
+                let dh_now = gradients[own] + states.w;
                 let dc_now = gradients_c[own];
-                let done = cell_backward(values.saved, values.h, values.c_before, values.c_after, dh_now, dc_now);
+                let done = cell_backward(values, states.x, states.y, states.z, dh_now, dc_now);
                 gradients[own] = done.dh;
                 if HAS_C {
                     gradients_c[own] = done.dc;
@@ -244,19 +253,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 if FLOW == 1u {
                     let carry = sequence * width + direction * u.hidden + unit;
                     follow(
-                        carry, m * u.directions + direction, unit, values.saved, values.h, values.c_before,
-                        values.c_after, values.dy, dh_now, done,
+                        carry, m * u.directions + direction, unit, values, states.x, states.y, states.z, states.w, dh_now,
+                        done,
                     );
                 }
-                var stored: array<f32, SAVED>;
                 for (var v = 0u; v < SAVED; v++) {
-                    // As it will be read after the span.
                     let value = saved_t(done.saved[v]);
                     saved[slots + v * u.hidden] = value;
-                    stored[v] = f32(value);
-                }
-                for (var g = 0u; g < GATES; g++) {
-                    later[(g * u.hidden + unit) * RB + r] = stored[slots_of[g]];
+                    let g = slot_gate(v);
+                    if g < GATES {
+                        // As it will be read after the span.
+                        later[(g * u.hidden + unit) * RB + r] = f32(value);
+                    }
                 }
             }
         }

@@ -15,6 +15,21 @@ const ROUND: u32 = min(RB, select(2u, 8u, COLUMNS == 1u));
 var<workgroup> operands: array<vec4<f32>, RB * QUADS>;             // [RB][QUADS]
 var<workgroup> partial: array<f32, ROUND * COLUMNS * LANES>;       // [ROUND][COLUMNS][SLICES][UNITS]
 
+// Element k of the operand of `depth` terms; zero beyond them. Vectors are built from calls rather than element by
+// element in a loop: an index that is no constant makes FXC unroll every loop around it, or give up.
+fn operand_at(row: u32, k: u32, depth: u32) -> f32 {
+    var value = 0.0;
+    if k < depth {
+        value = operand(row + part_offset(k / u.hidden) + k % u.hidden);
+    }
+    return value;
+}
+
+// The weight of term k, from where column g begins; zero beyond them: zero times a weight that is not finite would not be.
+fn weight_at(column: u32, k: u32, depth: u32) -> f32 {
+    return select(0.0, f32(w[column + min(k, depth - 1u) * COLUMNS * u.hidden]), k < depth);
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let direction = group.z;
@@ -39,32 +54,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var e = lane; e < RB * quads; e += LANES) {
             let i = e / quads;
             let row = operand_row(min(b0 + i, u.batch - 1u), direction);
-            var quad: vec4<f32>;
-            for (var j = 0u; j < 4u; j++) {
-                let k = first + 4u * (e % quads) + j;
-                if k < depth {
-                    quad[j] = operand(row + part_offset(k / u.hidden) + k % u.hidden);
-                }
-            }
-            operands[i * QUADS + e % quads] = quad;
+            let k = first + 4u * (e % quads);
+            operands[i * QUADS + e % quads] = vec4(
+                operand_at(row, k, depth), operand_at(row, k + 1u, depth),
+                operand_at(row, k + 2u, depth), operand_at(row, k + 3u, depth),
+            );
         }
         workgroupBarrier();
         for (var q = slice; q < quads; q += SLICES) {
-            // Beyond the end weights are zero as well: zero times a weight that is not finite would not be.
+            let k = first + 4u * q;
             var four: array<vec4<f32>, COLUMNS>;
-            for (var j = 0u; j < 4u; j++) {
-                let k = first + 4u * q + j;
-                let at = weights + min(k, depth - 1u) * COLUMNS * u.hidden;
-                for (var g = 0u; g < COLUMNS; g++) {
-                    four[g][j] = select(0.0, f32(w[at + g * u.hidden]), k < depth);
-                }
+            for (var g = 0u; g < COLUMNS; g++) {
+                let at = weights + g * u.hidden;
+                four[g] = vec4(
+                    weight_at(at, k, depth), weight_at(at, k + 1u, depth),
+                    weight_at(at, k + 2u, depth), weight_at(at, k + 3u, depth),
+                );
             }
             for (var i = 0u; i < RB; i++) {
                 let quad = operands[i * QUADS + q];
                 for (var g = 0u; g < COLUMNS; g++) {
-                    for (var j = 0u; j < 4u; j++) {
-                        sums[i][g] = fma(quad[j], four[g][j], sums[i][g]);
-                    }
+                    var sum = fma(quad.x, four[g].x, sums[i][g]);
+                    sum = fma(quad.y, four[g].y, sum);
+                    sum = fma(quad.z, four[g].z, sum);
+                    sums[i][g] = fma(quad.w, four[g].w, sum);
                 }
             }
         }

@@ -64,9 +64,15 @@ pub fn compose(spec: &Spec) -> Composed {
         line(&mut source, format_args!("const GATES: u32 = {}u;", row.gates));
         line(&mut source, format_args!("const SAVED: u32 = {}u;", row.saved));
         line(&mut source, format_args!("const HAS_C: bool = {};", cell.has_c()));
-        let slots: Vec<String> = row.hidden_slots.iter().map(|slot| format!("{slot}u")).collect();
-        let slots = slots.join(", ");
-        line(&mut source, format_args!("const HIDDEN_SLOTS = array<u32, {}>({slots});", row.gates));
+        // Four bits an entry, as lib/cell.wgsl reads them.
+        let mut hidden_slots = 0u32;
+        let mut slot_gates = u32::MAX;
+        for (gate, &slot) in row.hidden_slots.iter().enumerate() {
+            hidden_slots |= (slot as u32) << (4 * gate);
+            slot_gates ^= (15 ^ gate as u32) << (4 * slot);
+        }
+        line(&mut source, format_args!("const HIDDEN_SLOTS: u32 = {hidden_slots:#x}u;"));
+        line(&mut source, format_args!("const SLOT_GATES: u32 = {slot_gates:#x}u;"));
         fragments.push(cell_fragment(cell));
     }
     // A cell may use the library fragments, so they come first; order does not matter to WGSL.
