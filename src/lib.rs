@@ -99,6 +99,12 @@
 //! - [`useful_features`](gpu::Capabilities::useful_features): timestamps, for the GPU's own time in [`Device::time`]
 //!   and [`Device::profile`]; pipeline caches, for [`Device::pipeline_cache_data`]; f16, for [`Precision::Half`].
 //!
+//! On Windows wgpu compiles shaders for DX12 by DXC where it is linked in (feature `static-dxc`: MSVC, not ARM, and the
+//! build fetches a prebuilt library) or where `dxcompiler.dll` lies beside the program, and else by the old FXC, which
+//! takes up to seconds a kernel and knows no f16; `WGPU_DX12_COMPILER` forces one. An app that makes its own instance
+//! chooses in its `wgpu::Dx12BackendOptions`; the default, `Auto`, is that order. On DX12 devices opened without f16,
+//! which FXC may compile for, kernels use 16 KiB of workgroup memory at most.
+//!
 //! What an adapter offers is in [`gpu::adapters`]; what a plan takes, before anything is allocated, in [`Rnn::memory`].
 //! What does not fit is an [`Error`] that says what was needed and what the device allows. Buffers that are dropped wait
 //! in a pool for the next plan; [`Device::trim`] frees them.

@@ -48,7 +48,16 @@ pub struct Capabilities {
     pub cooperative_size: Option<u32>,
 }
 
+/// Whether FXC may be what compiles shaders. wgpu does not say; but FXC knows no f16, which DXC has wherever the GPU has it.
+fn perhaps_fxc(backend: wgpu::Backend, features: wgpu::Features) -> bool {
+    backend == wgpu::Backend::Dx12 && !features.contains(wgpu::Features::SHADER_F16)
+}
+
 impl Capabilities {
+    /// Workgroup memory, bytes, that kernels use where FXC may compile them: all that WebGPU guarantees. FXC's time grows
+    /// with a workgroup's array: a sequence kernel with 32 KiB took it three times as long as the same one with 2.
+    pub const FXC_WORKGROUP_MEMORY: u32 = 16 << 10;
+
     /// From what wgpu says of an adapter or device.
     pub fn new(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
         let kind = match info.device_type {
@@ -60,7 +69,10 @@ impl Capabilities {
             max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
             storage_buffers: limits.max_storage_buffers_per_shader_stage,
-            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            workgroup_memory: match perhaps_fxc(info.backend, features) {
+                true => limits.max_compute_workgroup_storage_size.min(Self::FXC_WORKGROUP_MEMORY),
+                false => limits.max_compute_workgroup_storage_size,
+            },
             workgroup_invocations: limits
                 .max_compute_invocations_per_workgroup
                 .min(limits.max_compute_workgroup_size_x),
@@ -124,6 +136,33 @@ impl Capabilities {
                 .max_inter_stage_shader_variables
                 .min(defaults.max_inter_stage_shader_variables),
             ..defaults
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FXC has to finish: on DX12 only a device with f16 is surely DXC's, and no other backend knows FXC.
+    #[test]
+    fn workgroup_memory_is_what_the_shader_compiler_manages() {
+        let f16 = wgpu::Features::SHADER_F16;
+        for (backend, features, fxc) in [
+            (wgpu::Backend::Dx12, wgpu::Features::empty(), true),
+            (wgpu::Backend::Dx12, wgpu::Features::TIMESTAMP_QUERY, true),
+            (wgpu::Backend::Dx12, f16, false),
+            (wgpu::Backend::Vulkan, wgpu::Features::empty(), false),
+            (wgpu::Backend::Metal, f16, false),
+        ] {
+            let info = wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, backend);
+            for (given, wanted) in
+                [(8 << 10, 8 << 10), (16 << 10, 16 << 10), (32 << 10, if fxc { 16 << 10 } else { 32 << 10 })]
+            {
+                let limits = wgpu::Limits { max_compute_workgroup_storage_size: given, ..wgpu::Limits::defaults() };
+                let caps = Capabilities::new(&info, features, &limits);
+                assert_eq!(caps.workgroup_memory, wanted, "{backend:?}, {features:?}, {given}");
+            }
         }
     }
 }
