@@ -101,7 +101,8 @@ pub enum Precision {
     #[default]
     Full,
     /// As f16, on GPUs that have it: about half the memory, and an error of about 1e-3 in place of 1e-6. Gradients below
-    /// 6e-8 are lost, so training wants a loss scale.
+    /// 6.1e-5, the smallest normal f16, lose digits and may become zero (GPUs may flush subnormals), so training wants a
+    /// loss scale.
     Half,
 }
 

@@ -59,25 +59,46 @@ fn parse(what: &str, composed: &Composed) -> naga::Module {
     })
 }
 
+fn validate(what: &str, spec: &Spec, composed: &Composed, module: &naga::Module) -> naga::valid::ModuleInfo {
+    let flags = naga::valid::ValidationFlags::all();
+    // Nothing beyond what every WebGPU implementation has, except f16 and cooperative matrices where asked for.
+    let mut capabilities = naga::valid::Capabilities::empty();
+    capabilities.set(naga::valid::Capabilities::SHADER_FLOAT16, !spec.halves.is_empty());
+    capabilities.set(naga::valid::Capabilities::COOPERATIVE_MATRIX, spec.kernel.is_cooperative());
+    let mut validator = naga::valid::Validator::new(flags, capabilities);
+    validator.validate(module).unwrap_or_else(|error| panic!("{what}: {}", error.emit_to_string(&composed.source)))
+}
+
 #[test]
 fn every_variant_is_valid() {
     let mut count = 0;
     for spec in variants::all() {
         let what = describe(&spec);
         let composed = compose(&spec);
-        let module = parse(&what, &composed);
-        let flags = naga::valid::ValidationFlags::all();
-        // Nothing beyond what every WebGPU implementation has, except f16 and cooperative matrices where asked for.
-        let mut capabilities = naga::valid::Capabilities::empty();
-        capabilities.set(naga::valid::Capabilities::SHADER_FLOAT16, !spec.halves.is_empty());
-        capabilities.set(naga::valid::Capabilities::COOPERATIVE_MATRIX, spec.kernel.is_cooperative());
-        let mut validator = naga::valid::Validator::new(flags, capabilities);
-        if let Err(error) = validator.validate(&module) {
-            panic!("{what}: {}", error.emit_to_string(&composed.source));
-        }
+        validate(&what, &spec, &composed, &parse(&what, &composed));
         count += 1;
     }
     assert!(count > 3 * variants::kernels().count(), "only {count} variants");
+}
+
+/// The same bits from every pipeline of a device need that a compiler has nothing to choose: no sum that it may contract with
+/// a product or not, as the text around it changes. And no selection by components of integers, which GLSL has from 4.50 on.
+#[test]
+fn kernels_leave_nothing_to_contract() {
+    let mut found = BTreeSet::new();
+    for spec in variants::all() {
+        let what = describe(&spec);
+        let composed = compose(&spec);
+        let module = parse(&what, &composed);
+        let info = validate(&what, &spec, &composed, &module);
+        for (line, text) in common::ir::contractible(&module, &info, &composed.source) {
+            found.insert(format!("a sum of a product at {}: {text}", composed.locate(line)));
+        }
+        for (line, text) in common::ir::integer_vector_selects(&module, &info, &composed.source) {
+            found.insert(format!("a selection of integers at {}: {text}", composed.locate(line)));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]

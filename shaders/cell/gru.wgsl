@@ -15,7 +15,7 @@ fn cell_backward(saved: array<f32, SAVED>, h: f32, c_before: f32, c: f32, dh: f3
     let update = saved[1];
     let n = saved[2];
     let q = saved[3];
-    let dn = dh * (1.0 - update) * (1.0 - n * n);
+    let dn = dh * (1.0 - update) * fma(-n, n, 1.0);
     return Backward(
         array<f32, SAVED>(
             dn * q * reset * (1.0 - reset),

@@ -17,12 +17,12 @@ fn cell_backward(saved: array<f32, SAVED>, h: f32, c_before: f32, c: f32, dh: f3
     let g = saved[2];
     let o = saved[3];
     let t = hyperbolic_tangent(c);
-    let dc_all = fma(dh * o, 1.0 - t * t, dc);
+    let dc_all = fma(dh * o, fma(-t, t, 1.0), dc);
     return Backward(
         array<f32, SAVED>(
             dc_all * g * i * (1.0 - i),
             dc_all * c_before * f * (1.0 - f),
-            dc_all * i * (1.0 - g * g),
+            dc_all * i * fma(-g, g, 1.0),
             dh * t * o * (1.0 - o),
         ),
         0.0,

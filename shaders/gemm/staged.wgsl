@@ -51,14 +51,19 @@ fn rows_of_a(row0: u32, part: Part) -> RowsOfA {
     return rows;
 }
 
+// Rows, with 0 for those that are nowhere. Arithmetic, since GLSL before 4.50 has no selection by components of integers.
+fn or_first(rows: vec4<u32>) -> vec4<u32> {
+    return rows * vec4<u32>(rows != vec4(NOWHERE));
+}
+
 fn fetch_a(rows: RowsOfA, k: u32, part: Part) -> array<vec4<f32>, A_DEPTH> {
     var which = rows.same;
-    if MAPPED == 1u {
-        which = select(rows.other, rows.same, vec4(k < u.split));
+    if MAPPED == 1u && k >= u.split {
+        which = rows.other;
     }
     let absent = which == vec4(NOWHERE);
     let inside = k < part.k_end;
-    var values = load_a(part.a + select(which, vec4(0u), absent) * u.a_row, select(part.k_first, k, inside));
+    var values = load_a(part.a + or_first(which) * u.a_row, select(part.k_first, k, inside));
     for (var i = 0u; i < A_DEPTH; i++) {
         values[i] = select(values[i], vec4(0.0), absent | vec4(!inside));
     }
@@ -72,10 +77,10 @@ fn fetch_b(k: u32, column: u32, part: Part) -> vec4<f32> {
         let same = row_without_padding(u.rows, rows.x, part.direction == 1u);
         let other = row_without_padding(u.rows, rows.x, part.direction != 1u);
         let columns = vec4(column) + vec4(0u, 1u, 2u, 3u);
-        rows = select(vec4(other), vec4(same), columns < vec4(u.split));
+        rows = vec4(other) + vec4(same - other) * vec4<u32>(columns < vec4(u.split));
     }
     let absent = rows == vec4(NOWHERE);
-    let value = load_b(part.b + select(rows, vec4(0u), absent) * u.b_row, column);
+    let value = load_b(part.b + or_first(rows) * u.b_row, column);
     return select(value, vec4(0.0), absent | vec4(!inside));
 }
 

@@ -1,21 +1,22 @@
-// Sigmoid and tanh that are right for every finite input: no quotient of infinities, no cancellation near zero.
+// Sigmoid and tanh, right for every input: no quotient of infinities, no cancellation near zero; ±∞ give the limits and NaN
+// gives NaN. Where the device rounds a division and a `fma` once, the bits of `single` in src/cpu/activation.rs.
 
+// σ(x) = 1 / (1 + e⁻ˣ), as eˣ / (1 + eˣ) for negative x.
 fn sigmoid(x: f32) -> f32 {
-    let e = exp(-abs(x));
-    return select(e, 1.0, x >= 0.0) / (1.0 + e);
+    let e = factors(power(-bitcast<f32>(min(size_bits(x), MOST_POWER))));
+    let negative = (bitcast<u32>(x) & SIGN_BIT) != 0u;
+    return unless_nan(x, select(1.0, e.high * e.low, negative) / fma(e.high, e.low, 1.0));
 }
 
-// Below 0.625 the odd polynomial of Cephes' tanhf (S. Moshier, netlib.org/cephes, public domain coefficients), above it
-// the exponential, whose argument is never positive.
+// The bits of 20. From 9.02 on, tanh rounds to 1.
+const MOST_TANH: u32 = 0x41a00000u;
+
+// tanh(x) = −m / (2 + m) with m = e^(−2|x|) − 1, and the sign of x. No cancellation: m is 2ⁿ·p + (2ⁿ − 1), whose terms never
+// nearly cancel, and is −2|x| for small x.
 fn hyperbolic_tangent(x: f32) -> f32 {
-    let z = x * x;
-    var p = -5.70498872745e-3;
-    p = fma(p, z, 2.06390887954e-2);
-    p = fma(p, z, -5.37397155531e-2);
-    p = fma(p, z, 1.33314422036e-1);
-    p = fma(p, z, -3.33332819422e-1);
-    let near = fma(p * z, x, x);
-    let e = exp(-2.0 * abs(x));
-    let far = sign(x) * ((1.0 - e) / (1.0 + e));
-    return select(far, near, abs(x) < 0.625);
+    let e = power(-2.0 * bitcast<f32>(min(size_bits(x), MOST_TANH)));
+    let scale = power_of_two(e.n);
+    let m = fma(scale, e.p, scale - 1.0);
+    let size = -m / (2.0 + m);
+    return unless_nan(x, bitcast<f32>(size_bits(size) | (bitcast<u32>(x) & SIGN_BIT)));
 }

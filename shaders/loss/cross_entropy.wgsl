@@ -33,7 +33,7 @@ fn main(
 
         var sum = 0.0;
         for (var c = lane; c < u.classes; c += LANES) {
-            sum += exp(logits[base + c] - most);
+            sum += exponential(logits[base + c] - most);
         }
         sum = workgroup_sum(lane, sum);
 
@@ -42,14 +42,15 @@ fn main(
             if SCALED == 1u {
                 share *= scale[0];
             }
+            let part = 1.0 / sum;
             for (var c = lane; c < u.classes; c += LANES) {
-                let probability = exp(logits[base + c] - most) / sum;
-                let gradient = (probability - select(0.0, 1.0, c == label)) * share;
+                let power = exponential(logits[base + c] - most);
+                let gradient = fma(power, part, -select(0.0, 1.0, c == label)) * share;
                 dlogits[base + c] = select(0.0, gradient, counts);
             }
         }
         if counts {
-            losses += log(sum) - (logits[base + label] - most);
+            losses += logarithm(sum) - (logits[base + label] - most);
         }
     }
     if lane == 0u {

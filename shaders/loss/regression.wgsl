@@ -29,9 +29,10 @@ fn main(
         if QUANTILE == 1u {
             let above = y[i] - goal[i / u.levels];
             let level = levels[i % u.levels];
-            sum = fma(select(-level, 1.0 - level, above > 0.0), above, sum);
+            let rate = select(-level, 1.0 - level, above > 0.0);
+            sum = fma(rate, above, sum);
             // On its goal 0; what is not a number is neither above nor below, and stays what it is.
-            slope = select(select(above, -level * share, above < 0.0), (1.0 - level) * share, above > 0.0);
+            slope = unless_nan(above, select(rate * share, 0.0, size_bits(above) == 0u));
         } else {
             let above = y[i] - goal[i];
             sum = fma(above, above, sum);

@@ -18,8 +18,12 @@ struct Advance {
 fn half_cosine(x: f32) -> f32 {
     let a = 1.5707963267948966 * min(x, 1.0 - x);
     let z = a * a;
-    let sine = a * (1.0 + z * (-1.0 / 6.0 + z * (1.0 / 120.0 + z * (-1.0 / 5040.0 + z / 362880.0))));
-    return select(sine * sine, 1.0 - sine * sine, x < 0.5);
+    var p = 1.0 / 362880.0;
+    p = fma(p, z, -1.0 / 5040.0);
+    p = fma(p, z, 1.0 / 120.0);
+    p = fma(p, z, -1.0 / 6.0);
+    let sine = fma(a * z, p, a);
+    return select(sine * sine, fma(-sine, sine, 1.0), x < 0.5);
 }
 
 fn learning_rate(step: u32) -> f32 {
@@ -33,7 +37,7 @@ fn learning_rate(step: u32) -> f32 {
         return u.rate * exp2(f32(after) * u.factor);
     } else if DECAY == 3u {
         let left = half_cosine(f32(min(after, u.steps)) / f32(u.steps));
-        return u.rate * (u.factor + (1.0 - u.factor) * left);
+        return u.rate * fma(1.0 - u.factor, left, u.factor);
     }
     return u.rate;
 }
@@ -47,8 +51,7 @@ fn rescale(by: f32) {
 @compute @workgroup_size(1)
 fn main() {
     let norm = state[NORM];
-    // By its bits: compilers may take it for granted that floats are finite.
-    if (bitcast<u32>(norm) & 0x7f800000u) == 0x7f800000u {
+    if !is_finite(norm) {
         state[APPLY] = 0.0;
         counters[SKIPPED] += 1u;
         if SCALED == 1u {
@@ -69,6 +72,6 @@ fn main() {
         }
     }
     state[CLIP] = clip;
-    state[CORRECTION_1] = u.beta1 * state[CORRECTION_1] + u.rest1;
-    state[CORRECTION_2] = u.beta2 * state[CORRECTION_2] + u.rest2;
+    state[CORRECTION_1] = fma(u.beta1, state[CORRECTION_1], u.rest1);
+    state[CORRECTION_2] = fma(u.beta2, state[CORRECTION_2], u.rest2);
 }

@@ -24,12 +24,13 @@ fn main(
     }
     let rate = state[RATE];
     let clip = state[CLIP];
-    let correction_2 = sqrt(state[CORRECTION_2]);
+    let adam_rate = rate / state[CORRECTION_1];
+    let root = 1.0 / sqrt(state[CORRECTION_2]);
     for (var i = id.x; i < u.count; i += groups.x * LANES) {
         var value = values[i];
         var gradient = gradients[i] * clip;
         if RULE == 2u {
-            value -= rate * u.decay * value;
+            value = fma(-rate * u.decay, value, value);
         } else {
             gradient = fma(u.decay, value, gradient);
         }
@@ -39,13 +40,13 @@ fn main(
                 first[i] = velocity;
                 gradient = select(velocity, fma(u.beta1, velocity, gradient), NESTEROV == 1u);
             }
-            values[i] = value - rate * gradient;
+            values[i] = fma(-rate, gradient, value);
         } else {
             let m = fma(u.beta1, first[i], u.rest1 * gradient);
             let v = fma(u.beta2, second[i], u.rest2 * gradient * gradient);
             first[i] = m;
             second[i] = v;
-            values[i] = value - rate / state[CORRECTION_1] * m / (sqrt(v) / correction_2 + u.epsilon);
+            values[i] = fma(-adam_rate * m, 1.0 / fma(sqrt(v), root, u.epsilon), value);
         }
     }
 }

@@ -51,9 +51,13 @@ fn main(
                 let distance = value - first;
                 found[1] += distance;
                 found[2] = fma(distance, distance, found[2]);
-                found[3] += select(0.0, 1.0, value < -HIGH);
-                found[4] += select(0.0, 1.0, abs(value) < LOW);
-                found[5] += select(0.0, 1.0, value > HIGH);
+                // By bits: NaN is in no range.
+                let size = size_bits(value);
+                let beyond = size > bitcast<u32>(HIGH) && size <= INFINITY_BITS;
+                let negative = (bitcast<u32>(value) & SIGN_BIT) != 0u;
+                found[3] += select(0.0, 1.0, beyond && negative);
+                found[4] += select(0.0, 1.0, size < bitcast<u32>(LOW));
+                found[5] += select(0.0, 1.0, beyond && !negative);
             }
         }
         workgroupBarrier();

@@ -21,7 +21,7 @@ fn main(
         }
         let unit = workgroup_max(lane, largest);
         // Of nothing but zeros, and where something is infinite, what is summed is what there is.
-        let scale = select(1.0, unit, unit > 0.0 && unit <= 3.4028234e38);
+        let scale = select(1.0, unit, size_bits(unit) > 0u && is_finite(unit));
         var sum = 0.0;
         for (var i = lane; i < u.hidden; i += LANES) {
             let part = dh[start + i] / scale;

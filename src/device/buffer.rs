@@ -122,7 +122,7 @@ impl Buffer {
             return 0;
         }
         match &self.storage {
-            Storage::Gpu(lease) => lease.buffer().size(),
+            Storage::Gpu(lease) => lease.end() - lease.begin(),
             Storage::F32(native) => (native.values.read_recursive().capacity() * 4) as u64,
             Storage::F64(native) => (native.values.read_recursive().capacity() * 8) as u64,
             Storage::U32(native) => (native.values.read_recursive().capacity() * 4) as u64,
@@ -140,7 +140,7 @@ impl Buffer {
     /// What holds the wgpu buffer, and this range's offset in bytes, if it is on a GPU.
     pub(crate) fn lease(&self) -> Option<(&Arc<Lease>, u64)> {
         match &self.storage {
-            Storage::Gpu(lease) => Some((lease, self.offset as u64 * self.element_bytes())),
+            Storage::Gpu(lease) => Some((lease, lease.begin() + self.offset as u64 * self.element_bytes())),
             _ => None,
         }
     }

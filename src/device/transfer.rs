@@ -47,7 +47,7 @@ impl Device {
     fn write_half(&self, buffer: &Buffer, values: &[f32]) -> Result<()> {
         let mut rounded: Vec<f16> = values.iter().map(|&value| f16::from_f32(value)).collect();
         if rounded.len() % 2 == 1 {
-            let end = buffer.lease().map_or(0, |(target, offset)| target.buffer().size() - offset);
+            let end = buffer.lease().map_or(0, |(target, offset)| target.end() - offset);
             if buffer.offset % 2 == 1 || end > buffer.bytes() {
                 let expected = "an even number of f16 values from an even one on, or all to the end";
                 return Err(Error::invalid("the written buffer", expected, format!("{} of them", values.len())));

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::caps::{AdapterKind, Capabilities};
+use super::checks::Checks;
 use super::counters::{Counters, Counting};
 use super::pipelines::Pipelines;
 use super::pool::Pool;
@@ -21,6 +22,7 @@ struct Inner {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     caps: Capabilities,
+    checks: OnceLock<Checks>,
     pipelines: Mutex<Pipelines>,
     steps: Mutex<Option<(u32, wgpu::Buffer)>>,
     nothing: OnceLock<[wgpu::Buffer; 2]>,
@@ -68,6 +70,7 @@ impl Gpu {
                 queue,
                 info,
                 caps,
+                checks: OnceLock::new(),
                 pipelines: Mutex::default(),
                 steps: Mutex::default(),
                 nothing: OnceLock::new(),
@@ -92,6 +95,10 @@ impl Gpu {
     /// What the device can do.
     pub fn capabilities(&self) -> &Capabilities {
         &self.inner.caps
+    }
+
+    pub(super) fn watching(&self) -> &OnceLock<Checks> {
+        &self.inner.checks
     }
 
     /// The adapter behind the device.

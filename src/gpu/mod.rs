@@ -3,6 +3,7 @@
 mod adapters;
 mod cache;
 mod caps;
+mod checks;
 mod context;
 mod counters;
 mod pipelines;
@@ -13,6 +14,7 @@ mod tuning;
 pub use adapters::{AdapterReport, adapters};
 pub(crate) use adapters::{hardware, open, software};
 pub use caps::{AdapterKind, Capabilities};
+pub use checks::Checks;
 pub use context::Gpu;
 pub(crate) use context::ready;
 pub use counters::Counters;

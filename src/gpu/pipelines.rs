@@ -55,9 +55,10 @@ impl Gpu {
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let descriptor =
             wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
+        let checks = self.checks().runtime_checks();
         // SAFETY: the kernels are this crate's own; each clamps or guards every index by the sizes in its uniform,
         // which the host checks against the bound ranges, and each loop ends by a bound from the same uniform.
-        let module = unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) };
+        let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
         let entries: Vec<_> = bindings.iter().enumerate().map(|(index, &kind)| entry(index as u32, kind)).collect();
         let layout =
             device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries });

@@ -34,6 +34,8 @@ pub struct PoolUse {
 pub(crate) struct Lease {
     gpu: Gpu,
     buffer: wgpu::Buffer,
+    /// Bytes before its content and behind it: a band, or none.
+    band: u64,
     /// What the pool counts it with.
     bytes: u64,
     /// Whether it may be given out again.
@@ -43,12 +45,22 @@ pub(crate) struct Lease {
 impl Lease {
     /// Of a buffer that is not the pool's.
     pub(crate) fn adopted(gpu: &Gpu, buffer: &wgpu::Buffer) -> Arc<Self> {
-        Arc::new(Self { gpu: gpu.clone(), buffer: buffer.clone(), bytes: 0, again: AtomicBool::new(false) })
+        Arc::new(Self { gpu: gpu.clone(), buffer: buffer.clone(), band: 0, bytes: 0, again: AtomicBool::new(false) })
     }
 
     /// The buffer. A clone of it may outlive the lease only in what is submitted before the lease is dropped.
     pub(crate) fn buffer(&self) -> &wgpu::Buffer {
         &self.buffer
+    }
+
+    /// Where its content begins, in bytes.
+    pub(crate) fn begin(&self) -> u64 {
+        self.band
+    }
+
+    /// Where its content ends, in bytes.
+    pub(crate) fn end(&self) -> u64 {
+        self.buffer.size() - self.band
     }
 
     /// Its device.
@@ -89,6 +101,8 @@ pub(super) struct Pool {
     /// [`Recording`]s that are open, and the first number given back since the first of them.
     recordings: usize,
     fence: u64,
+    /// Those that were made with bands, by label.
+    pub(super) banded: Vec<(String, wgpu::Buffer)>,
 }
 
 impl Pool {
@@ -189,17 +203,25 @@ impl Gpu {
     /// A zeroed storage buffer of `bytes` (4 at least, in fours).
     pub(crate) fn lease(&self, label: &str, bytes: u64) -> Result<Arc<Lease>> {
         let bytes = bytes.max(4).checked_next_multiple_of(4).unwrap_or(bytes);
+        let band = self.checks().band();
         let again = self.pool().take((Self::STORAGE, bytes));
         let buffer = match again {
-            None => self.allocate(label, bytes, wgpu::BufferUsages::empty())?,
+            None => {
+                let buffer = self.allocate(label, bytes.saturating_add(2 * band), wgpu::BufferUsages::empty())?;
+                if band > 0 {
+                    self.fill_bands(&buffer, bytes);
+                    self.pool().banded.push((label.to_string(), buffer.clone()));
+                }
+                buffer
+            }
             Some(buffer) => {
                 let mut encoder = self.device().create_command_encoder(&Default::default());
-                encoder.clear_buffer(&buffer, 0, None);
+                encoder.clear_buffer(&buffer, band, Some(bytes));
                 self.queue().submit([encoder.finish()]);
                 buffer
             }
         };
-        Ok(self.lent(buffer, bytes, true))
+        Ok(self.lent(buffer, bytes, band, true))
     }
 
     /// A buffer to read `bytes` back through, of unknown content. It is given out again only after
@@ -217,12 +239,12 @@ impl Gpu {
                 buffer
             }
         };
-        Ok(self.lent(buffer, size, false))
+        Ok(self.lent(buffer, size, 0, false))
     }
 
-    fn lent(&self, buffer: wgpu::Buffer, bytes: u64, again: bool) -> Arc<Lease> {
+    fn lent(&self, buffer: wgpu::Buffer, bytes: u64, band: u64, again: bool) -> Arc<Lease> {
         let freed = self.pool().lend(bytes);
         drop(freed);
-        Arc::new(Lease { gpu: self.clone(), buffer, bytes, again: AtomicBool::new(again) })
+        Arc::new(Lease { gpu: self.clone(), buffer, band, bytes, again: AtomicBool::new(again) })
     }
 }

@@ -40,7 +40,7 @@ pub static COUNT: Kernel = Kernel {
 /// The loss and gradient of each row.
 pub static KERNEL: Kernel = Kernel {
     name: "cross_entropy",
-    fragments: fragments!["lib/reduce.wgsl", "loss/cross_entropy.wgsl"],
+    fragments: fragments!["lib/float.wgsl", "lib/exponential.wgsl", "lib/reduce.wgsl", "loss/cross_entropy.wgsl",],
     bindings: &[
         Binding::uniform("u"),
         Binding::read("logits"),

@@ -18,7 +18,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "moments",
-    fragments: fragments!["probe/moments.wgsl"],
+    fragments: fragments!["lib/float.wgsl", "probe/moments.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::read("lengths"),

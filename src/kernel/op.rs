@@ -325,5 +325,7 @@ fn bind<'b>(gpu: &Gpu, kernel: &str, name: &str, buffer: &'b Buffer) -> Result<w
         let expected = format!("a multiple of {}", caps.offset_alignment);
         return Err(Error::invalid(format!("the offset of `{name}`"), expected, offset));
     }
-    Ok(range(lease.buffer(), offset, size))
+    // Over the band behind its buffer, if it has one: what is read or written there is to be seen.
+    let reach = if offset + size == lease.end() { lease.begin() } else { 0 };
+    Ok(range(lease.buffer(), offset, (size + reach).min(caps.max_binding)))
 }

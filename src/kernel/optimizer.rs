@@ -34,7 +34,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// Learning rate, clip scale, loss scale, bias corrections and step count.
 pub static ADVANCE: Kernel = Kernel {
     name: "optimizer_advance",
-    fragments: fragments!["lib/scale.wgsl", "optim/advance.wgsl"],
+    fragments: fragments!["lib/float.wgsl", "lib/scale.wgsl", "optim/advance.wgsl"],
     bindings: &[Binding::uniform("u"), Binding::read_write("state"), Binding::read_write("counters")],
     uniform: AdvanceUniform::MEMBERS,
 };

@@ -27,7 +27,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "regression",
-    fragments: fragments!["lib/reduce.wgsl", "loss/regression.wgsl"],
+    fragments: fragments!["lib/float.wgsl", "lib/reduce.wgsl", "loss/regression.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::read("y"),

@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::kernel::scale::{LEAST, MOST, Scaling};
 
 /// What the loss multiplies its gradient by, and the optimiser divides by again. Gradients stored in half precision
-/// would be lost below 6e-8; a scale lifts them above that. It is on the device, as
+/// lose digits below 6.1e-5, the smallest normal f16, and may be flushed to zero there; a scale lifts them above that. It is
+/// on the device, as
 /// [`Optimizer::scale`](super::Optimizer::scale); the loss has to be made with it
 /// ([`Loss::scaled_mse`](crate::nn::Loss::scaled_mse)). Scales lie between 2⁻¹⁴ and 2²⁴. One that is a power of two
 /// changes no bit of an f32 training, as long as nothing leaves the range of f32.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses what it needs")]
 
+pub mod ir;
 mod layer;
 mod model;
 mod plain;

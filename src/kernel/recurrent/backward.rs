@@ -28,6 +28,8 @@ pub(super) const BINDINGS: &[Binding] = &[
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_backward",
     fragments: fragments![
+        "lib/float.wgsl",
+        "lib/exponential.wgsl",
         "lib/activation.wgsl",
         "lib/cell.wgsl",
         "lib/rows.wgsl",
@@ -43,6 +45,8 @@ pub static KERNEL: Kernel = Kernel {
 pub static SHARED: Kernel = Kernel {
     name: "recurrent_backward_shared",
     fragments: fragments![
+        "lib/float.wgsl",
+        "lib/exponential.wgsl",
         "lib/activation.wgsl",
         "lib/cell.wgsl",
         "lib/rows.wgsl",

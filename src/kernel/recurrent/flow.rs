@@ -19,7 +19,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_flow",
-    fragments: fragments!["lib/reduce.wgsl", "recurrent/flow.wgsl"],
+    fragments: fragments!["lib/float.wgsl", "lib/reduce.wgsl", "recurrent/flow.wgsl"],
     bindings: &[Binding::uniform("u"), Binding::read("dh"), Binding::read_write("norms")],
     uniform: Uniform::MEMBERS,
 };

@@ -13,6 +13,8 @@ use crate::shader::{Kernel, Uniform as _, fragments, uniform};
 pub static KERNEL: Kernel = Kernel {
     name: "sequence_backward",
     fragments: fragments![
+        "lib/float.wgsl",
+        "lib/exponential.wgsl",
         "lib/activation.wgsl",
         "lib/cell.wgsl",
         "lib/rows.wgsl",

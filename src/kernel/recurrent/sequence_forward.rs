@@ -11,6 +11,8 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 pub static KERNEL: Kernel = Kernel {
     name: "sequence_forward",
     fragments: fragments![
+        "lib/float.wgsl",
+        "lib/exponential.wgsl",
         "lib/activation.wgsl",
         "lib/cell.wgsl",
         "lib/rows.wgsl",
