@@ -133,7 +133,10 @@ fn around(device: &Device, rows: usize) -> Vec<f64> {
     let mut random = common::Random::new(rows as u64);
     let layer = Linear::new(inputs, outputs);
     let params = Parameters::new(device, layer.parameters("head.")).expect("parameters");
-    device.write_f64(params.values(), &random.values(params.count(), 0.5)).expect("a write");
+    for (name, shape) in layer.parameters("head.") {
+        let values = random.values(shape.iter().product(), 0.5);
+        params.set_f64(&name, &shape, &values).expect("a parameter");
+    }
     let upload = |name: &str, values: &[f64]| {
         let buffer = device.alloc(name, values.len()).expect("room");
         device.write_f64(&buffer, values).expect("a write");

