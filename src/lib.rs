@@ -77,6 +77,15 @@
 //! To go on where the last call stopped, as a stream does, plan few steps and let one buffer be both [`Io::h0`] and
 //! [`Io::hn`]. On the CPU, [`Stream`](nn::rnn::Stream) takes a step a call without a lock or an allocation.
 //!
+//! # What is believed of a device
+//!
+//! Before a strategy is chosen on an adapter for the first time, [`Rnn::new`] has it checked there with a small layer against
+//! the CPU's f64 reference, and has the driver compile its kernels; what is wrong or refused is not used, and
+//! [`Rnn::why`] says so. That submits to the queue and waits, once an adapter, driver and version. [`Device::check`] does it
+//! at a time of the app's choosing (in a browser [`Device::examine`], as nothing can wait there), and
+//! [`gpu::trust_data`] with [`gpu::recall_trust`] keep what was found from one run to the next. A lost device makes every
+//! call an [`Error::Device`] that says so; see [`Device::lost`].
+//!
 //! # Features and limits to request
 //!
 //! WebGPU's default limits and no feature at all are enough. An app that opens its device for this crate gets more with

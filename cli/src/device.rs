@@ -1,5 +1,5 @@
-//! Opening a device, with what earlier runs measured on it and the kernels that they compiled for it. These are kept
-//! in files of the user's cache folder; whatever goes wrong with them costs time and nothing else.
+//! Opening a device, with what earlier runs measured on it, what their checks found, and the kernels that they compiled for
+//! it. These are kept in files of the user's cache folder; whatever goes wrong with them costs time and nothing else.
 
 use std::fs;
 use std::io::Write;
@@ -7,10 +7,14 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
+use wgpu_rnn::gpu::{recall_trust, trust_data};
 use wgpu_rnn::{Device, DeviceKind, wgpu};
 
 /// Names another folder for what is kept between runs; nothing is kept when it is empty.
 const FOLDER: &str = "WGPU_RNN_CACHE_DIR";
+
+/// The file of what checks have found, of every adapter and driver.
+const TRUST: &str = "trust.json";
 
 /// A larger file is not read but begun anew: caches only grow, also by kernels of versions long gone.
 const LARGEST: u64 = 64 << 20;
@@ -21,6 +25,8 @@ pub struct Opened {
     cache: Option<PathBuf>,
     /// What was in the file.
     known: Vec<u8>,
+    /// Where what checks find is kept, and what was known when the device was opened.
+    trust: Option<(PathBuf, Vec<u8>)>,
 }
 
 impl Deref for Opened {
@@ -33,30 +39,54 @@ impl Deref for Opened {
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        let (Some(path), Some(data)) = (&self.cache, self.device.pipeline_cache_data()) else { return };
-        if data == self.known {
-            return;
+        if let (Some(path), Some(data)) = (&self.cache, self.device.pipeline_cache_data()) {
+            write("pipeline cache", path, &data, &self.known);
         }
-        match keep(path, &data) {
-            Ok(()) => log::debug!("pipeline cache {}: {} bytes written", path.display(), data.len()),
-            Err(why) => log::debug!("pipeline cache {}: not written, {why}", path.display()),
+        if let Some((path, known)) = &self.trust {
+            write("findings", path, &trust_data(), known);
         }
     }
 }
 
+/// Puts `data` at `path` unless that is what is known to be there.
+fn write(what: &str, path: &Path, data: &[u8], known: &[u8]) {
+    if data == known {
+        return;
+    }
+    match keep(path, data) {
+        Ok(()) => log::debug!("{what} {}: {} bytes written", path.display(), data.len()),
+        Err(why) => log::debug!("{what} {}: not written, {why}", path.display()),
+    }
+}
+
+/// Takes what earlier runs have found of adapters. Where that is kept, and what is known now.
+fn recall() -> Option<(PathBuf, Vec<u8>)> {
+    let path = folder()?.join(TRUST);
+    if let Some(data) = read("findings", &path)
+        && let Err(why) = recall_trust(&data)
+    {
+        log::debug!("findings {}: not taken, {why}", path.display());
+        // It is written anew.
+        return Some((path, Vec::new()));
+    }
+    Some((path, trust_data()))
+}
+
 /// Opens a device.
 pub fn open(kind: DeviceKind) -> anyhow::Result<Opened> {
+    // First: opening a GPU may have it checked.
+    let trust = recall();
     let device = pollster::block_on(Device::open(kind))?;
     let key = device.gpu().and_then(|gpu| wgpu::util::pipeline_cache_key(gpu.info()));
     let cache = key.zip(folder()).map(|(key, folder)| folder.join(key));
-    let known = cache.as_deref().and_then(read);
+    let known = cache.as_deref().and_then(|path| read("pipeline cache", path));
     let device = match &known {
         // SAFETY: only this command writes these files, into a folder that is the user's own.
         Some(known) => unsafe { device.with_pipeline_cache_data(known)? },
         None => device,
     };
     crate::tune::load(&device);
-    Ok(Opened { device, cache, known: known.unwrap_or_default() })
+    Ok(Opened { device, cache, known: known.unwrap_or_default(), trust })
 }
 
 /// One line about a device.
@@ -72,7 +102,7 @@ pub fn folder() -> Option<PathBuf> {
     }
 }
 
-fn read(path: &Path) -> Option<Vec<u8>> {
+fn read(what: &str, path: &Path) -> Option<Vec<u8>> {
     let read = || match fs::metadata(path)?.len() {
         ..=LARGEST => fs::read(path),
         size => Err(std::io::Error::other(format!("{size} bytes are too many"))),
@@ -80,7 +110,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     match read() {
         Ok(data) => Some(data),
         Err(why) => {
-            log::debug!("pipeline cache {}: not read, {why}", path.display());
+            log::debug!("{what} {}: not read, {why}", path.display());
             None
         }
     }

@@ -169,6 +169,7 @@ impl Buffer {
             expected: device.name(),
             got: "a wgpu device".to_string(),
         })?;
+        gpu.alive("was adopting a buffer")?;
         expect_usage(buffer, wgpu::BufferUsages::STORAGE, "the app's buffer")?;
         let alignment = u64::from(gpu.capabilities().offset_alignment);
         if !offset.is_multiple_of(alignment) {
@@ -299,11 +300,11 @@ pub(crate) struct Nothing {
 }
 
 impl Nothing {
-    pub(crate) fn of(gpu: &Gpu) -> Self {
-        let [read, written] = gpu.nothing().each_ref().map(|buffer| Storage::Gpu(Lease::adopted(gpu, buffer)));
+    pub(crate) fn of(gpu: &Gpu) -> Result<Self> {
+        let [read, written] = gpu.nothing()?.each_ref().map(|buffer| Storage::Gpu(Lease::adopted(gpu, buffer)));
         let at = |storage: &Storage, offset| Buffer { storage: storage.clone(), offset, len: 4, dtype: DType::Float };
         let stride = Gpu::NOTHING_STRIDE as usize / 4;
-        Self { read: at(&read, 0), written: std::array::from_fn(|index| at(&written, index * stride)) }
+        Ok(Self { read: at(&read, 0), written: std::array::from_fn(|index| at(&written, index * stride)) })
     }
 }
 
@@ -330,15 +331,10 @@ impl Device {
     /// Zeroed f16 values; the host writes and reads them as f32. [`Error::Unsupported`] on a device without f16 (the CPU
     /// executor, GPUs without `SHADER_F16`).
     pub fn alloc_half(&self, label: &str, elements: usize) -> Result<Buffer> {
-        match self.gpu() {
-            Some(gpu) if gpu.capabilities().f16 => Ok(Buffer {
-                storage: Storage::Gpu(self.alloc_gpu(gpu, label, elements, 2)?),
-                offset: 0,
-                len: elements,
-                dtype: DType::Half,
-            }),
-            _ => Err(Error::Unsupported { option: "half precision".to_string(), place: self.name() }),
-        }
+        self.expect(Precision::Half)?;
+        let Some(gpu) = self.gpu() else { return self.alloc(label, elements) };
+        let storage = Storage::Gpu(self.alloc_gpu(gpu, label, elements, 2)?);
+        Ok(Buffer { storage, offset: 0, len: elements, dtype: DType::Half })
     }
 
     /// Zeroed floats as `precision` stores them: [`alloc`](Self::alloc) or [`alloc_half`](Self::alloc_half).

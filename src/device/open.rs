@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::Precision;
 use crate::cpu::threads::{Pool, Threads};
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu};
@@ -69,9 +70,8 @@ impl std::fmt::Debug for Device {
 }
 
 impl Device {
-    /// Opens a device. Never a software adapter unless it is asked for. [`Error::NoDevice`] when there is none of the kind,
-    /// [`Error::Device`] when the one there is can't be opened.
-    pub async fn open(kind: DeviceKind) -> Result<Self> {
+    /// Opens a device, unchecked.
+    pub(crate) async fn open_as(kind: DeviceKind) -> Result<Self> {
         let of = |executor, why: &str| Self { executor, why: why.to_string() };
         match kind {
             DeviceKind::Gpu => {
@@ -83,10 +83,7 @@ impl Device {
             DeviceKind::Cpu => Ok(of(cpu(Threads::default(), NativeFloat::F32)?, "the CPU executor was asked for")),
             DeviceKind::Auto => match gpu::hardware().await {
                 Ok(adapter) => Ok(of(Executor::Gpu(gpu::open(adapter).await?), "it is the best hardware GPU here")),
-                Err(error) => {
-                    let why = format!("{error}, so the native CPU executor runs");
-                    Ok(of(cpu(Threads::default(), NativeFloat::F32)?, &why))
-                }
+                Err(error) => Self::cpu_because(format!("{error}, so the native CPU executor runs")),
             },
         }
     }
@@ -97,15 +94,12 @@ impl Device {
         Ok(Self { executor: Executor::Gpu(adapter.open().await?), why })
     }
 
-    /// A hardware GPU if there is one, else the native CPU executor; [`why`](Self::why) says which and why.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn auto() -> Result<Self> {
-        pollster::block_on(Self::open(DeviceKind::Auto))
-    }
-
     /// The native CPU executor in f32, on as many threads as the machine has.
     pub fn cpu() -> Result<Self> {
-        let why = "the CPU executor was asked for".to_string();
+        Self::cpu_because("the CPU executor was asked for".to_string())
+    }
+
+    pub(crate) fn cpu_because(why: String) -> Result<Self> {
         Ok(Self { executor: cpu(Threads::default(), NativeFloat::F32)?, why })
     }
 
@@ -125,6 +119,10 @@ impl Device {
     /// Adopts an app's device and queue. Nothing is required of it beyond WebGPU's default limits; see
     /// [`Capabilities::useful_features`](gpu::Capabilities::useful_features) and
     /// [`useful_limits`](gpu::Capabilities::useful_limits) for what gives it more room.
+    ///
+    /// The app's [`wgpu::Device::set_device_lost_callback`] and [`wgpu::Device::on_uncaptured_error`] stay the app's: wgpu
+    /// keeps one of each, and this crate sets neither. That the device is lost is noticed without ([`lost`](Self::lost));
+    /// an app that has a reason to hand on calls [`lose`](Self::lose).
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self { executor: Executor::Gpu(Gpu::new(device, queue)), why: "the app gave it".to_string() }
     }
@@ -140,6 +138,42 @@ impl Device {
         match &self.executor {
             Executor::Gpu(gpu) => Some(gpu),
             Executor::Cpu { .. } => None,
+        }
+    }
+
+    /// Why the device is lost, if it is: then everything that is asked of it is an [`Error::Device`] that says so. The CPU
+    /// executor never is. See [`Gpu::lost`].
+    pub fn lost(&self) -> Option<String> {
+        self.gpu()?.lost()
+    }
+
+    /// Takes a GPU for lost from now on; see [`Gpu::lose`]. Nothing on the CPU executor.
+    pub fn lose(&self, reason: impl Into<String>) {
+        if let Some(gpu) = self.gpu() {
+            gpu.lose(reason);
+        }
+    }
+
+    /// An error where values can't be stored so, or are not trusted to be.
+    pub(crate) fn expect(&self, precision: Precision) -> Result<()> {
+        let unsupported = |place| Err(Error::Unsupported { option: "half precision".to_string(), place });
+        match (precision, self.gpu()) {
+            (Precision::Full, _) => Ok(()),
+            (Precision::Half, Some(gpu)) if gpu.capabilities().f16 => match gpu.doubt(&gpu::Subject::Half) {
+                None => Ok(()),
+                Some(why) => unsupported(format!("{}, because {why}", self.name())),
+            },
+            _ => unsupported(self.name()),
+        }
+    }
+
+    /// The same device to check it with; see [`Gpu::beside`].
+    pub(crate) fn beside(&self, with_pipelines: bool) -> Self {
+        match &self.executor {
+            Executor::Gpu(gpu) => {
+                Self { executor: Executor::Gpu(gpu.beside(with_pipelines)), why: "to check it".to_string() }
+            }
+            Executor::Cpu { .. } => self.clone(),
         }
     }
 

@@ -112,9 +112,10 @@ impl Profiler {
     }
 
     /// What the pass of the next op writes its timestamps into.
-    pub(crate) fn next(&mut self, facts: &Facts<'_>) -> wgpu::ComputePassTimestampWrites<'_> {
+    pub(crate) fn next(&mut self, facts: &Facts<'_>) -> Result<wgpu::ComputePassTimestampWrites<'_>> {
+        let writes = self.times.next()?;
         self.spans.push(facts.span(0.0, 0.0));
-        self.times.next()
+        Ok(writes)
     }
 
     /// Records the end of the measurement into the same encoder, after the recorder.

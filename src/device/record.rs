@@ -9,7 +9,7 @@ use super::open::{Device, Executor};
 use super::profile::{Clock, Profile};
 use super::profile::{Facts, Profiler, Span};
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Lease, Timestamps, ready};
+use crate::gpu::{Call, Gpu, Lease, Timestamps};
 
 /// Takes recorded work. Nothing is submitted, uploaded or allocated through it (but for a [`Profiler`]'s queries). Drop it
 /// before anything else is encoded: its compute pass ends there.
@@ -77,6 +77,11 @@ impl<'e> Recorder<'e> {
         leases: &[Arc<Lease>],
         work: impl FnOnce(&mut wgpu::ComputePass<'_>),
     ) -> Result<()> {
+        // What is recorded for a lost device is never done. Asking takes as long as recording an op, so the first one asks.
+        match self.dispatches {
+            0 => gpu.alive("was recording")?,
+            _ => gpu.not_known_lost("was recording")?,
+        }
         let (all, most) = (self.dispatches.saturating_add(facts.dispatches), gpu.capabilities().max_dispatches());
         if all > most {
             return Err(gpu.limit("the recorded work", format!("{all} dispatches"), format!("{most} a submit")));
@@ -84,7 +89,7 @@ impl<'e> Recorder<'e> {
         match &mut self.sink {
             Sink::Pass(pass) => work(pass),
             Sink::Passes(encoder, profiler) => {
-                let timestamp_writes = Some(profiler.next(facts));
+                let timestamp_writes = Some(profiler.next(facts)?);
                 let descriptor = wgpu::ComputePassDescriptor { label: Some(facts.kernel), timestamp_writes };
                 work(&mut encoder.begin_compute_pass(&descriptor));
             }
@@ -230,21 +235,29 @@ impl Device {
 /// Records with `work` into a fresh encoder, calls `encoded` when that is done, and submits. What the device refuses
 /// becomes an error.
 fn submit(gpu: &Gpu, work: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>, encoded: impl FnOnce()) -> Result<()> {
+    const DOING: &str = "was taking work";
+    gpu.alive(DOING)?;
     // Until it is submitted, nothing that the work gives back is given out again.
     let _recording = gpu.recording();
-    let invalid = gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
-    let memory = gpu.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-    let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-rnn") });
+    let scopes = gpu.scopes();
+    let descriptor = wgpu::CommandEncoderDescriptor { label: Some("wgpu-rnn") };
+    let failed = |trouble| gpu.failed(DOING, trouble);
+    let mut encoder = gpu.catch(Call::Make, || gpu.device().create_command_encoder(&descriptor)).map_err(failed)?;
     let recorded = work(&mut encoder);
-    let commands = encoder.finish();
+    let finished = gpu.catch(Call::Make, || encoder.finish());
     encoded();
-    if recorded.is_ok() {
-        gpu.queue().submit([commands]);
-    }
-    let refused = [ready(memory.pop()), ready(invalid.pop())].into_iter().flatten().flatten().next();
+    let submitted = match (&recorded, finished) {
+        (Ok(()), finished) => {
+            finished.and_then(|commands| gpu.catch(Call::Work, || gpu.queue().submit([commands])).map(drop))
+        }
+        (Err(_), _) => Ok(()),
+    };
+    let refused = scopes.end();
     recorded?;
+    submitted.map_err(failed)?;
+    gpu.alive(DOING)?;
     match refused {
-        Some(error) => Err(gpu.failed("was taking work", error)),
+        Some(error) => Err(gpu.failed(DOING, error)),
         None => Ok(()),
     }
 }

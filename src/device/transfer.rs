@@ -60,7 +60,7 @@ impl Device {
     fn write_gpu(&self, buffer: &Buffer, bytes: &[u8]) -> Result<()> {
         if let (Some(gpu), Some((target, offset))) = (self.gpu(), buffer.lease()) {
             expect_usage(target.buffer(), wgpu::BufferUsages::COPY_DST, "a written buffer")?;
-            gpu.upload(target.buffer(), offset, bytes);
+            gpu.upload(target.buffer(), offset, bytes)?;
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use super::context::{Gpu, ready};
+use super::border::Call;
+use super::context::Gpu;
 use crate::error::{Error, Result};
 
 /// Bytes of the checksum behind the driver's data.
@@ -70,15 +71,11 @@ impl Gpu {
     ///
     /// `data` is what wgpu gave of such a cache.
     unsafe fn create_pipeline_cache(&self, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
-        let scopes =
-            [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory].map(|f| self.device().push_error_scope(f));
         let descriptor = wgpu::PipelineCacheDescriptor { label: Some("wgpu-rnn"), data, fallback: true };
         // SAFETY: the caller's.
-        let cache = unsafe { self.device().create_pipeline_cache(&descriptor) };
-        let refused = scopes.into_iter().rev().filter_map(|scope| ready(scope.pop()).flatten()).next();
-        match refused {
-            None => Some(cache),
-            Some(why) => {
+        match self.call(Call::Make, || unsafe { self.device().create_pipeline_cache(&descriptor) }) {
+            Ok(cache) => Some(cache),
+            Err(why) => {
                 log::debug!("no pipeline cache: {why}");
                 None
             }

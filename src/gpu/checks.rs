@@ -59,11 +59,11 @@ impl Gpu {
     }
 
     /// Fills the bands of a buffer that holds `bytes` between them.
-    pub(super) fn fill_bands(&self, buffer: &wgpu::Buffer, bytes: u64) {
+    pub(super) fn fill_bands(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<()> {
         let band = NAN.repeat(BAND as usize / NAN.len());
-        for offset in [0, BAND + bytes] {
-            self.queue().write_buffer(buffer, offset, &band);
-        }
+        self.work("was laying bands around a buffer", || {
+            [0, BAND + bytes].map(|offset| self.queue().write_buffer(buffer, offset, &band));
+        })
     }
 
     /// Labels of the buffers in whose bands something was written, with the offset of the first such byte from the buffer's

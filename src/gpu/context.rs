@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::border::{Call, Lost, Trouble};
 use super::caps::{AdapterKind, Capabilities};
 use super::checks::Checks;
 use super::counters::{Counters, Counting};
 use super::pipelines::Pipelines;
 use super::pool::Pool;
+use super::trust::Trust;
 use super::tuning::Tuning;
 use crate::error::{Error, Result};
 
@@ -23,13 +25,18 @@ struct Inner {
     info: wgpu::AdapterInfo,
     caps: Capabilities,
     checks: OnceLock<Checks>,
-    pipelines: Mutex<Pipelines>,
+    pipelines: Arc<Mutex<Pipelines>>,
     steps: Mutex<Option<(u32, wgpu::Buffer)>>,
     nothing: OnceLock<[wgpu::Buffer; 2]>,
     pool: Mutex<Pool>,
     counting: Counting,
     tuning: Mutex<Option<Tuning>>,
-    cooperative: OnceLock<bool>,
+    trust: Arc<Trust>,
+    /// Whether it is there to check the device, and uses what is not trusted.
+    checks: bool,
+    lost: Lost,
+    /// Whether wgpu calls back here when the device is lost.
+    listens: bool,
 }
 
 impl Gpu {
@@ -41,10 +48,10 @@ impl Gpu {
     pub fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let info = device.adapter_info();
         let caps = Capabilities::new(&info, device.features(), &device.limits());
-        Self::with(device, queue, info, caps)
+        Self::with(device, queue, info, caps, false)
     }
 
-    /// Adopts a device of an adapter with these cooperative matrices.
+    /// Takes a device that was opened here, of an adapter with these cooperative matrices.
     pub(crate) fn with_cooperative(
         device: wgpu::Device,
         queue: wgpu::Queue,
@@ -52,7 +59,7 @@ impl Gpu {
     ) -> Self {
         let info = device.adapter_info();
         let caps = Capabilities::new(&info, device.features(), &device.limits()).with_cooperative(matrices);
-        Self::with(device, queue, info, caps)
+        Self::with(device, queue, info, caps, true)
     }
 
     /// Adopts a device and treats it as one of `kind`, which decides lanes and tiles: tests run the tiles of hardware on
@@ -60,10 +67,17 @@ impl Gpu {
     pub fn new_as(device: wgpu::Device, queue: wgpu::Queue, kind: AdapterKind) -> Self {
         let info = device.adapter_info();
         let caps = Capabilities { kind, ..Capabilities::new(&info, device.features(), &device.limits()) };
-        Self::with(device, queue, info, caps)
+        Self::with(device, queue, info, caps, false)
     }
 
-    fn with(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo, caps: Capabilities) -> Self {
+    /// An app may have a callback for the loss of its `device`, and natively wgpu keeps one a device: only where it is our
+    /// `own` is it listened to. A browser tells every listener.
+    fn with(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo, caps: Capabilities, own: bool) -> Self {
+        let (lost, listens) = (Lost::default(), own || cfg!(target_arch = "wasm32"));
+        if listens {
+            lost.listen(&device);
+        }
+        let trust = Arc::new(Trust::of(key(&info, &caps)));
         Self {
             inner: Arc::new(Inner {
                 device,
@@ -71,13 +85,16 @@ impl Gpu {
                 info,
                 caps,
                 checks: OnceLock::new(),
-                pipelines: Mutex::default(),
+                pipelines: Arc::default(),
                 steps: Mutex::default(),
                 nothing: OnceLock::new(),
                 pool: Mutex::default(),
                 counting: Counting::default(),
                 tuning: Mutex::default(),
-                cooperative: OnceLock::new(),
+                trust,
+                checks: false,
+                lost,
+                listens,
             }),
         }
     }
@@ -106,6 +123,14 @@ impl Gpu {
         &self.inner.info
     }
 
+    pub(super) fn loss(&self) -> &Lost {
+        &self.inner.lost
+    }
+
+    pub(super) fn listens(&self) -> bool {
+        self.inner.listens
+    }
+
     pub(crate) fn pipelines(&self) -> MutexGuard<'_, Pipelines> {
         self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,9 +152,42 @@ impl Gpu {
         self.inner.tuning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether cooperative matrices passed their `test`, which is run once.
-    pub(crate) fn trusts_cooperative(&self, test: impl FnOnce() -> bool) -> bool {
-        *self.inner.cooperative.get_or_init(test)
+    pub(super) fn trust(&self) -> &Trust {
+        &self.inner.trust
+    }
+
+    /// Whether it is [`beside`](Self::beside) another.
+    pub(crate) fn checks(&self) -> bool {
+        self.inner.checks
+    }
+
+    /// The same wgpu device with a pool and counters of its own, to check it with: it uses strategies and precisions
+    /// whether they are trusted or not. It compiles into this device's pipelines, or apart from them and from their cache,
+    /// which an app may still want to give.
+    pub(crate) fn beside(&self, with_pipelines: bool) -> Self {
+        let Inner { device, queue, info, caps, trust, lost, listens, pipelines, .. } = &*self.inner;
+        let pipelines = match with_pipelines {
+            true => pipelines.clone(),
+            false => Arc::new(Mutex::new(Pipelines { cache: Some(None), ..Pipelines::default() })),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                device: device.clone(),
+                queue: queue.clone(),
+                info: info.clone(),
+                caps: caps.clone(),
+                pipelines,
+                steps: Mutex::default(),
+                nothing: OnceLock::new(),
+                pool: Mutex::default(),
+                counting: Counting::default(),
+                tuning: Mutex::default(),
+                trust: trust.clone(),
+                checks: true,
+                lost: lost.clone(),
+                listens: *listens,
+            }),
+        }
     }
 
     /// Whether both are clones of one. (wgpu's own comparison can't tell devices of two instances apart.)
@@ -167,18 +225,18 @@ impl Gpu {
 
     /// A buffer; where there is no memory left, once more without what waits in the pool.
     pub(super) fn create(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> Result<wgpu::Buffer> {
-        let try_it = || {
-            let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-            let buffer = self.inner.device.create_buffer(descriptor);
-            match ready(scope.pop()) {
-                Some(Some(_)) => None,
-                _ => Some(buffer),
-            }
+        let try_it = || self.call(Call::Make, || self.inner.device.create_buffer(descriptor));
+        let is_full = |trouble: &Trouble| matches!(trouble, Trouble::Refused(wgpu::Error::OutOfMemory { .. }));
+        let made = match try_it() {
+            Err(trouble) if is_full(&trouble) && self.reclaim() => try_it(),
+            made => made,
         };
-        let again = || self.reclaim().then(try_it).flatten();
-        try_it().or_else(again).ok_or_else(|| {
+        made.map_err(|trouble| {
             let what = descriptor.label.unwrap_or("a buffer");
-            self.limit(what, format!("{} bytes", descriptor.size), "no more memory")
+            match is_full(&trouble) {
+                true => self.limit(what, format!("{} bytes", descriptor.size), "no more memory"),
+                false => self.failed(&format!("was making {what}"), trouble),
+            }
         })
     }
 
@@ -191,10 +249,14 @@ impl Gpu {
             mapped_at_creation: true,
         })?;
         self.inner.counting.uniform_buffers.add();
-        if let Ok(mut view) = buffer.get_mapped_range_mut(..content.len() as u64) {
+        let filled = self.work("was filling a uniform buffer", || {
+            let mut view = buffer.get_mapped_range_mut(..content.len() as u64).map_err(|why| why.to_string())?;
             view.copy_from_slice(content);
-        }
-        buffer.unmap();
+            drop(view);
+            buffer.unmap();
+            std::result::Result::<(), String>::Ok(())
+        });
+        filled?.map_err(|why| self.failed("was filling a uniform buffer", why))?;
         Ok(buffer)
     }
 
@@ -231,38 +293,38 @@ impl Gpu {
 
     /// Two small buffers that stand in where a kernel declares a binding that a cell or call does not have: one to read,
     /// and one to write, of which each binding has a range of its own.
-    pub(crate) fn nothing(&self) -> &[wgpu::Buffer; 2] {
-        self.inner.nothing.get_or_init(|| {
-            [16, Self::NOTHINGS * Self::NOTHING_STRIDE].map(|size| {
-                self.inner.counting.storage_buffers.add();
-                self.inner.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("wgpu-rnn nothing"),
-                    size: u64::from(size),
-                    usage: wgpu::BufferUsages::STORAGE,
-                    mapped_at_creation: false,
-                })
+    pub(crate) fn nothing(&self) -> Result<&[wgpu::Buffer; 2]> {
+        if let Some(made) = self.inner.nothing.get() {
+            return Ok(made);
+        }
+        let make = |size: u32| {
+            self.create(&wgpu::BufferDescriptor {
+                label: Some("wgpu-rnn nothing"),
+                size: u64::from(size),
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
             })
-        })
+        };
+        let made = [make(16)?, make(Self::NOTHINGS * Self::NOTHING_STRIDE)?];
+        Ok(self.inner.nothing.get_or_init(|| {
+            made.each_ref().iter().for_each(|_| self.inner.counting.storage_buffers.add());
+            made
+        }))
     }
 
     /// Writes `bytes` at `offset` of `buffer`, before the next submit.
-    pub(crate) fn upload(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
+    pub(crate) fn upload(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<()> {
         self.inner.counting.uploads.add();
-        self.inner.queue.write_buffer(buffer, offset, bytes);
+        self.work("was being written to", || self.inner.queue.write_buffer(buffer, offset, bytes))
     }
 
     /// A bind group, or why there is none, such as a buffer of another wgpu device.
     pub(crate) fn bind_group(
         &self,
         descriptor: &wgpu::BindGroupDescriptor<'_>,
-    ) -> std::result::Result<wgpu::BindGroup, wgpu::Error> {
+    ) -> std::result::Result<wgpu::BindGroup, Trouble> {
         self.inner.counting.bind_groups.add();
-        let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let bind_group = self.inner.device.create_bind_group(descriptor);
-        match ready(scope.pop()) {
-            Some(Some(error)) => Err(error),
-            _ => Ok(bind_group),
-        }
+        self.call(Call::Make, || self.inner.device.create_bind_group(descriptor))
     }
 
     /// Copies `bytes` bytes at `offset` of `buffer` to the host.
@@ -270,22 +332,43 @@ impl Gpu {
         self.inner.counting.downloads.add();
         let lease = self.staging(bytes)?;
         let staging = lease.buffer();
-        let mut encoder = self.inner.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, offset, staging, 0, bytes);
-        self.inner.queue.submit([encoder.finish()]);
         let mapped = Mapping::default();
         let told = mapped.clone();
-        staging.map_async(wgpu::MapMode::Read, .., move |result| told.tell(result.map_err(|e| e.to_string())));
+        self.work("was being read", || {
+            let mut encoder = self.inner.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(buffer, offset, staging, 0, bytes);
+            self.inner.queue.submit([encoder.finish()]);
+            staging.map_async(wgpu::MapMode::Read, .., move |result| told.tell(result.map_err(|e| e.to_string())));
+        })?;
         #[cfg(not(target_arch = "wasm32"))]
-        self.wait()?;
-        mapped.await.map_err(|why| self.failed("was being read", why))?;
-        let view = staging.get_mapped_range(..bytes).map_err(|why| self.failed("was being read", why))?;
-        let content = view.to_vec();
-        drop(view);
-        staging.unmap();
+        self.settle(&mapped)?;
+        if let Err(why) = mapped.await {
+            self.alive("was being read")?;
+            return Err(self.failed("was being read", why));
+        }
+        let content = self.work("was being read", || {
+            let view = staging.get_mapped_range(..bytes).map_err(|why| why.to_string())?;
+            let content = view.to_vec();
+            drop(view);
+            staging.unmap();
+            std::result::Result::<_, String>::Ok(content)
+        });
+        let content = content?.map_err(|why| self.failed("was being read", why))?;
         // Only now: a read-back that failed, or that nobody waited for, may leave it mapped.
         lease.reuse();
         Ok(content)
+    }
+
+    /// Blocks until `mapped` is told of. Another thread that polls may be the one to tell it; a lost device need not tell.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn settle(&self, mapped: &Mapping) -> Result<()> {
+        loop {
+            self.wait()?;
+            if mapped.is_told() {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// Frees what waits in the pool, now. Whether there was anything.
@@ -303,9 +386,24 @@ impl Gpu {
     /// Blocks until everything submitted is done.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn wait(&self) -> Result<()> {
-        self.inner.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|why| self.failed("was working", why))?;
-        Ok(())
+        let waited = self.work("was working", || self.inner.device.poll(wgpu::PollType::wait_indefinitely()))?;
+        waited.map(drop).map_err(|why| self.failed("was working", why))
     }
+}
+
+/// Names the adapter, its driver, how it is treated, and the version of this crate: what was found of one key holds for all
+/// devices of it.
+fn key(info: &wgpu::AdapterInfo, caps: &Capabilities) -> String {
+    let wgpu::AdapterInfo { name, vendor, device, backend, driver, driver_info, .. } = info;
+    let Capabilities { kind, workgroup_memory: memory, workgroup_invocations: invocations, f16, .. } = caps;
+    let [least, most] = caps.subgroup_size;
+    format!(
+        "wgpu-rnn {}; {name} ({vendor:#x}, {device:#x}); {backend:?}, {driver} {driver_info}; {kind:?}, {memory} bytes, \
+         {invocations} invocations, bindings of {}, subgroups {least} to {most}, f16 {f16}, matrices {:?}",
+        env!("CARGO_PKG_VERSION"),
+        caps.max_binding,
+        caps.cooperative_size,
+    )
 }
 
 /// The value of a future that is ready at once, as wgpu's error scopes are natively.
@@ -324,6 +422,11 @@ type Mapped = std::result::Result<(), String>;
 struct Mapping(Arc<Mutex<(Option<Mapped>, Option<Waker>)>>);
 
 impl Mapping {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn is_told(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.is_some()
+    }
+
     fn tell(&self, result: Mapped) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = Some(result);

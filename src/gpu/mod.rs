@@ -1,6 +1,7 @@
 //! The GPU side: an owned or borrowed wgpu device, what it can do, its pipelines, its pool of buffers and timestamps.
 
 mod adapters;
+mod border;
 mod cache;
 mod caps;
 mod checks;
@@ -9,14 +10,15 @@ mod counters;
 mod pipelines;
 mod pool;
 mod timestamps;
+mod trust;
 mod tuning;
 
 pub use adapters::{AdapterReport, adapters};
 pub(crate) use adapters::{hardware, open, software};
+pub(crate) use border::{Call, Trouble};
 pub use caps::{AdapterKind, Capabilities};
 pub use checks::Checks;
 pub use context::Gpu;
-pub(crate) use context::ready;
 pub use counters::Counters;
 pub use pipelines::BindingKind;
 pub(crate) use pipelines::Compiled;
@@ -24,4 +26,7 @@ pub(crate) use pool::Lease;
 pub use pool::PoolUse;
 pub(crate) use timestamps::PassTimes;
 pub use timestamps::Timestamps;
+#[doc(hidden)]
+pub use trust::Plant;
+pub use trust::{Doubt, Subject, recall_trust, trust_data};
 pub use tuning::Tuning;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::border::{Call, Trouble};
 use super::context::{Gpu, ready};
 
 /// How a kernel binds a buffer.
@@ -24,22 +25,30 @@ pub(crate) struct Compiled {
     pub(crate) layout: wgpu::BindGroupLayout,
 }
 
+/// Why a kernel did not compile.
+pub(crate) struct Failure {
+    /// Line in the source, from 1, where the compiler names one; else 0.
+    pub(crate) line: usize,
+    /// What it or the driver said.
+    pub(crate) trouble: Trouble,
+}
+
 /// Pipelines by composed source, and the cache that they are compiled with.
 #[derive(Default)]
 pub(crate) struct Pipelines {
-    by_source: HashMap<String, Arc<Compiled>>,
+    pub(super) by_source: HashMap<String, Arc<Compiled>>,
     /// Settled at the first compilation: this one, or none.
     pub(super) cache: Option<Option<wgpu::PipelineCache>>,
 }
 
 impl Gpu {
-    /// The pipeline of `source`, compiled on first use. The error is the compiler's: line in `source` and message.
+    /// The pipeline of `source`, compiled on first use.
     pub(crate) fn pipeline(
         &self,
         label: &str,
         source: &str,
         bindings: &[BindingKind],
-    ) -> Result<Arc<Compiled>, (usize, String)> {
+    ) -> Result<Arc<Compiled>, Failure> {
         if let Some(found) = self.pipelines().by_source.get(source) {
             return Ok(found.clone());
         }
@@ -49,44 +58,52 @@ impl Gpu {
         Ok(compiled)
     }
 
-    fn compile(&self, label: &str, source: &str, bindings: &[BindingKind]) -> Result<Compiled, (usize, String)> {
+    fn compile(&self, label: &str, source: &str, bindings: &[BindingKind]) -> Result<Compiled, Failure> {
+        let of = |trouble| Failure { line: 0, trouble };
+        if let Some(reason) = self.lost() {
+            return Err(of(Trouble::Lost(reason)));
+        }
         let device = self.device();
         let cache = self.pipeline_cache();
-        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let descriptor =
-            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
         let checks = self.checks().runtime_checks();
-        // SAFETY: the kernels are this crate's own; each clamps or guards every index by the sizes in its uniform,
-        // which the host checks against the bound ranges, and each loop ends by a bound from the same uniform.
-        let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
-        let entries: Vec<_> = bindings.iter().enumerate().map(|(index, &kind)| entry(index as u32, kind)).collect();
-        let layout =
-            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries });
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(label),
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
+        let scopes = self.scopes();
+        let made = self.catch(Call::Make, || {
+            let source = wgpu::ShaderSource::Wgsl(self.with_planted(label, source).into());
+            let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source };
+            // SAFETY: the kernels are this crate's own; each clamps or guards every index by the sizes in its uniform,
+            // which the host checks against the bound ranges, and each loop ends by a bound from the same uniform.
+            let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
+            let entries: Vec<_> = bindings.iter().enumerate().map(|(index, &kind)| entry(index as u32, kind)).collect();
+            let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries };
+            let layout = device.create_bind_group_layout(&descriptor);
+            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(label),
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
+            let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(label),
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: cache.as_ref(),
+            });
+            (module, Compiled { pipeline, layout })
         });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(label),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: cache.as_ref(),
-        });
-        match ready(scope.pop()) {
-            Some(Some(error)) => {
-                let info = ready(module.get_compilation_info());
-                let first = info.and_then(|info| info.messages.into_iter().next());
-                let line = first.and_then(|message| message.location).map_or(0, |place| place.line_number as usize);
-                Err((line, error.to_string()))
-            }
-            _ => Ok(Compiled { pipeline, layout }),
+        let refused = scopes.end();
+        let (module, compiled) = made.map_err(of)?;
+        if let Some(reason) = self.lost() {
+            return Err(of(Trouble::Lost(reason)));
         }
+        let Some(error) = refused else { return Ok(compiled) };
+        let info = ready(module.get_compilation_info());
+        let first = info.and_then(|info| info.messages.into_iter().next());
+        let line = first.and_then(|message| message.location).map_or(0, |place| place.line_number as usize);
+        Err(Failure { line, trouble: Trouble::Refused(error) })
     }
 }
 

@@ -187,7 +187,7 @@ impl Gpu {
         };
         drop(idle);
         // Frees what was still in use by work that is done by now; without an answer there is nothing to free.
-        let _ = self.device().poll(wgpu::PollType::Poll);
+        let _ = self.work("was freeing buffers", || self.device().poll(wgpu::PollType::Poll));
     }
 
     /// Opens a [`Recording`].
@@ -209,15 +209,17 @@ impl Gpu {
             None => {
                 let buffer = self.allocate(label, bytes.saturating_add(2 * band), wgpu::BufferUsages::empty())?;
                 if band > 0 {
-                    self.fill_bands(&buffer, bytes);
+                    self.fill_bands(&buffer, bytes)?;
                     self.pool().banded.push((label.to_string(), buffer.clone()));
                 }
                 buffer
             }
             Some(buffer) => {
-                let mut encoder = self.device().create_command_encoder(&Default::default());
-                encoder.clear_buffer(&buffer, band, Some(bytes));
-                self.queue().submit([encoder.finish()]);
+                self.work("was clearing a buffer", || {
+                    let mut encoder = self.device().create_command_encoder(&Default::default());
+                    encoder.clear_buffer(&buffer, band, Some(bytes));
+                    self.queue().submit([encoder.finish()]);
+                })?;
                 buffer
             }
         };

@@ -1,5 +1,6 @@
 //! GPU time of compute passes, from timestamps at their ends: of one pass, or of many.
 
+use super::border::Call;
 use super::context::Gpu;
 use crate::error::{Error, Result};
 
@@ -15,7 +16,7 @@ impl Timestamps {
     pub fn new(gpu: &Gpu) -> Result<Self> {
         expect_timestamps(gpu)?;
         let resolved = gpu.allocate("timestamps", 16, wgpu::BufferUsages::QUERY_RESOLVE)?;
-        Ok(Self { gpu: gpu.clone(), queries: queries(gpu, 2), resolved })
+        Ok(Self { gpu: gpu.clone(), queries: queries(gpu, 2)?, resolved })
     }
 
     /// What a pass descriptor needs to write both ends.
@@ -59,17 +60,17 @@ impl PassTimes {
     }
 
     /// What the next pass's descriptor needs to write both ends.
-    pub(crate) fn next(&mut self) -> wgpu::ComputePassTimestampWrites<'_> {
+    pub(crate) fn next(&mut self) -> Result<wgpu::ComputePassTimestampWrites<'_>> {
         let (set, first) = ((self.passes / PASSES) as usize, 2 * (self.passes % PASSES));
-        self.passes += 1;
         if set == self.sets.len() {
-            self.sets.push(queries(&self.gpu, 2 * PASSES));
+            self.sets.push(queries(&self.gpu, 2 * PASSES)?);
         }
-        wgpu::ComputePassTimestampWrites {
+        self.passes += 1;
+        Ok(wgpu::ComputePassTimestampWrites {
             query_set: &self.sets[set],
             beginning_of_pass_write_index: Some(first),
             end_of_pass_write_index: Some(first + 1),
-        }
+        })
     }
 
     /// Records the resolve of all passes into a new buffer.
@@ -107,10 +108,9 @@ fn expect_timestamps(gpu: &Gpu) -> Result<()> {
     }
 }
 
-fn queries(gpu: &Gpu, count: u32) -> wgpu::QuerySet {
-    gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
-        label: Some("wgpu-rnn timestamps"),
-        ty: wgpu::QueryType::Timestamp,
-        count,
-    })
+fn queries(gpu: &Gpu, count: u32) -> Result<wgpu::QuerySet> {
+    let descriptor =
+        wgpu::QuerySetDescriptor { label: Some("wgpu-rnn timestamps"), ty: wgpu::QueryType::Timestamp, count };
+    let made = gpu.call(Call::Make, || gpu.device().create_query_set(&descriptor));
+    made.map_err(|trouble| gpu.failed("was making timestamps", trouble))
 }

@@ -72,7 +72,7 @@ fn op(device: &Device, size: [usize; 3], from: Option<&Matrix>, fill: f32, to: &
             let uniform = Uniform::new(rows, columns, from.unwrap_or(to), to);
             let lanes = element_lanes(gpu.capabilities());
             // A fill reads nothing; it binds a stand-in, since a buffer can't be bound for reading and writing at once.
-            let nothing = Nothing::of(gpu).read;
+            let nothing = Nothing::of(gpu)?.read;
             let source = match from {
                 Some(_) => 1,
                 None if fill.is_sign_negative() => 2,

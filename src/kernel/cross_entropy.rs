@@ -127,7 +127,7 @@ fn on_gpu(
     let groups = |rows: usize| total::groups(caps, rows);
     let parts = device.alloc("partial sums of a loss", pieces.iter().map(|piece| groups(piece.len())).sum())?;
     let count = device.alloc("rows that count", 1)?;
-    let Nothing { read: no_scale, written: [no_gradient, ..] } = Nothing::of(gpu);
+    let Nothing { read: no_scale, written: [no_gradient, ..] } = Nothing::of(gpu)?;
     let scaled = dlogits.is_some() && scale.is_some();
     let uniform = CountUniform { rows: rows as u32, classes: classes as u32 };
     program.push(Op::gpu(

@@ -66,7 +66,7 @@ pub fn norm(
     let groups = |count: usize| total::groups(caps, count.div_ceil(lanes as usize));
     let pieces: Vec<_> = total::pieces(caps, gradients.len(), 1).collect();
     let parts = device.alloc("partial sums of a norm", pieces.iter().map(|piece| groups(piece.len())).sum())?;
-    let no_scale = Nothing::of(gpu).read;
+    let no_scale = Nothing::of(gpu)?.read;
     let mut first_part = 0;
     for piece in pieces {
         let groups = groups(piece.len());

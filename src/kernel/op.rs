@@ -6,7 +6,7 @@ use crate::cell::Cell;
 use crate::cpu::threads::Pool;
 use crate::device::{Buffer, DType, Device, Executor, Facts, NativeFloat, Recorder};
 use crate::error::{Error, Result};
-use crate::gpu::{AdapterKind, BindingKind, Capabilities, Compiled, Gpu, Lease};
+use crate::gpu::{AdapterKind, BindingKind, Capabilities, Compiled, Gpu, Lease, Subject, Trouble};
 use crate::shader::{Binding, Kernel, Spec, compose};
 
 /// One kernel bound to its buffers and sizes. Recording it uploads, allocates and compiles nothing.
@@ -85,13 +85,7 @@ impl Op {
         let spec = Spec { kernel, cell: launch.cell, consts: launch.consts.clone(), halves };
         let caps = gpu.capabilities();
         log::trace!("kernel {}: {} (a {:?} adapter's tiles)", kernel.name, spec.variant(), caps.kind);
-        let composed = compose(&spec);
-        let kinds: Vec<BindingKind> = kernel.bindings.iter().map(|binding| binding.kind).collect();
-        let compiled = gpu.pipeline(kernel.name, &composed.source, &kinds).map_err(|(line, why)| Error::Shader {
-            shader: kernel.name.to_string(),
-            place: composed.locate(line),
-            why,
-        })?;
+        let compiled = compile(gpu, &spec)?;
         let most = gpu.capabilities().max_workgroups;
         if let Some(&groups) = launch.groups.iter().find(|&&groups| groups > most) {
             let what = format!("kernel `{}`", kernel.name);
@@ -288,6 +282,31 @@ impl Device {
             Executor::Cpu { pool, precision } => Target::Cpu(pool.clone(), *precision),
         }
     }
+}
+
+/// The pipeline of `spec`, compiled on first use. What the driver refuses is not tried again on its adapter.
+pub(crate) fn compile(gpu: &Gpu, spec: &Spec) -> Result<Arc<Compiled>> {
+    let (kernel, composed) = (spec.kernel, compose(spec));
+    let refused = |place: String, why: String| Error::Shader { shader: kernel.name.to_string(), place, why };
+    let subject = Subject::variant(kernel.name, spec.variant());
+    if let Some(why) = gpu.doubt(&subject) {
+        let place = format!("{}, because {why}", gpu.info().name);
+        return Err(Error::Unsupported { option: subject.to_string(), place });
+    }
+    let kinds: Vec<BindingKind> = kernel.bindings.iter().map(|binding| binding.kind).collect();
+    gpu.pipeline(kernel.name, &composed.source, &kinds).map_err(|failure| {
+        let why = failure.trouble.to_string();
+        match failure.trouble {
+            Trouble::Lost(_) => gpu.failed(&format!("was compiling kernel `{}`", kernel.name), why),
+            // There may be memory another time.
+            Trouble::Refused(wgpu::Error::OutOfMemory { .. }) => refused(composed.locate(failure.line), why),
+            Trouble::Refused(_) | Trouble::Panicked(_) => {
+                let first = why.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+                gpu.found(subject, format!("it did not compile: {}", first.trim()));
+                refused(composed.locate(failure.line), why)
+            }
+        }
+    })
 }
 
 /// The bindings whose buffers hold f16; an error when the kernel can't take one there.

@@ -282,7 +282,7 @@ impl Rules {
                 return Ok(());
             }
         };
-        let Nothing { written: [no_first, no_second, _], .. } = Nothing::of(gpu);
+        let Nothing { written: [no_first, no_second, _], .. } = Nothing::of(gpu)?;
         let lanes = element_lanes(gpu.capabilities());
         let (rule, nesterov) = match self.rule {
             Rule::Sgd { nesterov } => (0, nesterov),

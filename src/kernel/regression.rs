@@ -126,7 +126,7 @@ fn on_gpu(
     // By the values aimed at.
     let pieces: Vec<_> = total::pieces(caps, goal.len(), each).collect();
     let parts = device.alloc("partial sums of a loss", pieces.iter().map(|piece| groups(piece.len() * each)).sum())?;
-    let Nothing { read: nothing, written: [no_dy, ..] } = Nothing::of(gpu);
+    let Nothing { read: nothing, written: [no_dy, ..] } = Nothing::of(gpu)?;
     let scaled = dy.is_some() && scale.is_some();
     let mut first_part = 0;
     for piece in pieces {

@@ -51,7 +51,7 @@ pub(super) fn total(
     result: &Buffer,
     at: usize,
 ) -> Result<Op> {
-    let nothing = Nothing::of(gpu).read;
+    let nothing = Nothing::of(gpu)?.read;
     let (scale, count, mode) = match mode {
         Mode::Scaled(scale) => (*scale as f32, &nothing, 0),
         Mode::MeanOver(count) => (1.0, *count, 1),

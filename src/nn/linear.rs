@@ -6,6 +6,7 @@ use crate::kernel::Program;
 use crate::kernel::column_sum::{ColumnSum, PART, parts};
 use crate::kernel::gemm::{self, Gemm, Matrix, Slices};
 use crate::kernel::transpose::transpose;
+use crate::nn::check;
 use crate::nn::params::Parameters;
 use crate::plan::Mode;
 
@@ -59,6 +60,7 @@ impl Linear {
     /// Forward: `y [rows, outputs]` from `x [rows, inputs]`.
     pub fn bind(&self, params: &Parameters, prefix: &str, rows: usize, x: &Buffer, y: &Buffer) -> Result<Program> {
         let device = params.device();
+        check::products(device)?;
         let weight = self.weight(params, prefix, rows)?;
         x.check_floats("the linear layer's input", device, &[rows, self.inputs])?;
         y.check_floats("the linear layer's output", device, &[rows, self.outputs])?;

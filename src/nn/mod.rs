@@ -1,5 +1,6 @@
 //! Layers with parameters: what a model is built of.
 
+mod check;
 mod embedding;
 mod init;
 mod linear;
@@ -7,6 +8,7 @@ mod loss;
 mod params;
 pub mod rnn;
 
+pub use check::{Case, CheckReport, Checked, Extent};
 pub use embedding::Embedding;
 pub use init::{Init, Layer, Recurrent};
 pub use linear::Linear;

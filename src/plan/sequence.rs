@@ -1,16 +1,23 @@
 //! The sequence strategy: a workgroup runs all steps of a few sequences in one dispatch.
 
 use super::memory::Mode;
-use super::strategy::{Strategy, Why};
+use super::strategy::{Strategy, Wanted, Why};
 use crate::config::{BatchShape, RnnConfig};
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::AdapterKind;
 use crate::kernel::Op;
-use crate::kernel::recurrent::{Chunk, Gradients, Pass, SequenceTile, Weights};
+use crate::kernel::recurrent::{Chunk, Gradients, Pass, SequenceTile, Weights, compile_sequence};
 
 /// One dispatch for many steps. Fits every layer whose state fits a workgroup.
 pub(super) struct Sequence;
+
+fn passes(mode: Mode) -> &'static [Pass] {
+    match mode {
+        Mode::Infer => &[Pass::Forward],
+        Mode::Train => &[Pass::Forward, Pass::Backward],
+    }
+}
 
 impl Strategy for Sequence {
     fn name(&self) -> &'static str {
@@ -22,19 +29,16 @@ impl Strategy for Sequence {
             return Err("it dispatches GPU kernels, and this is the CPU executor".to_string());
         };
         let caps = gpu.capabilities();
-        let passes = match mode {
-            Mode::Infer => &[Pass::Forward][..],
-            Mode::Train => &[Pass::Forward, Pass::Backward],
-        };
         let RnnConfig { cell, hidden, .. } = *config;
         let mut dispatches = 0usize;
-        for &pass in passes {
-            let Some(tile) = SequenceTile::new(caps, pass, cell, hidden, config.directions(), shape.batch) else {
-                return Err(format!(
-                    "a step of one sequence of {hidden} units does not fit the {} bytes of a workgroup's memory",
-                    caps.workgroup_memory
-                ));
-            };
+        for &pass in passes(mode) {
+            let tile = SequenceTile::trusted(gpu, pass, cell, hidden, config.directions(), shape.batch);
+            let tile = tile.map_err(|doubt| {
+                doubt.unwrap_or_else(|| {
+                    let memory = caps.workgroup_memory;
+                    format!("a step of one sequence of {hidden} units does not fit the {memory} bytes of a workgroup's memory")
+                })
+            })?;
             let (groups, most) = (shape.batch.div_ceil(tile.rows as usize), caps.max_workgroups as usize);
             if groups > most {
                 return Err(format!("it needs {groups} workgroups, and this adapter takes {most} in one dimension"));
@@ -68,14 +72,23 @@ impl Strategy for Sequence {
             // Not measured: a workgroup that reads more than a multiprocessor caches waits for memory in every step, while
             // the workgroups of a dispatch a step share the reading.
             AdapterKind::Gpu => {
-                let tile = SequenceTile::new(caps, Pass::Forward, cell, hidden, config.directions(), shape.batch);
-                let held = tile.is_some_and(|tile| tile.held);
+                let tile = SequenceTile::trusted(gpu, Pass::Forward, cell, hidden, config.directions(), shape.batch);
+                let held = tile.is_ok_and(|tile| tile.held);
                 if !held && weights > 64 << 10 {
                     return Err(format!("a workgroup can't hold {weights} weights, and would read them at every step"));
                 }
             }
         }
         Ok(())
+    }
+
+    fn compile(&self, device: &Device, config: &RnnConfig, shape: BatchShape, wanted: Wanted) -> Result<bool> {
+        let Some(gpu) = device.gpu() else { return Ok(true) };
+        let size = [config.hidden, config.directions(), shape.batch];
+        let mut all = passes(wanted.mode).iter();
+        all.try_fold(true, |compiles, &pass| {
+            Ok(compiles && compile_sequence(gpu, pass, config.cell, size, wanted.precision, wanted.flow)?)
+        })
     }
 
     fn because(&self) -> &'static str {
@@ -87,10 +100,26 @@ impl Strategy for Sequence {
     }
 
     fn forward(&self, device: &Device, chunk: &Chunk, weights: &Weights) -> Result<Op> {
-        chunk.sequence_forward(device, weights)
+        taken(|| chunk.sequence_forward(device, weights))
     }
 
     fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &Gradients) -> Result<Op> {
-        chunk.sequence_backward(device, weights, gradients)
+        taken(|| chunk.sequence_backward(device, weights, gradients))
     }
+}
+
+/// More layouts than any layer has.
+const LAYOUTS: usize = 8;
+
+/// What `make` makes with the first layout that the driver takes: one that it refuses is doubted, and not made again. The
+/// planner has tried the usual variant; this is for the others, such as an output stored as f16.
+fn taken(make: impl Fn() -> Result<Op>) -> Result<Op> {
+    let mut made = make();
+    for _ in 1..LAYOUTS {
+        if !matches!(made, Err(Error::Shader { .. })) {
+            break;
+        }
+        made = make();
+    }
+    made
 }

@@ -7,13 +7,24 @@ use super::split::{Cuts, windows};
 use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::gpu::AdapterKind;
+use crate::gpu::{AdapterKind, Subject};
 use crate::kernel::Op;
-use crate::kernel::recurrent::{Chunk, Gradients, Weights};
+use crate::kernel::recurrent::{Chunk, FORWARD_REPACKED, Gradients, Weights};
 use crate::plan::Mode;
 
 /// Why a strategy can't run, as a clause.
 pub type Why = String;
+
+/// What kernels are made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Forward alone, or backward too.
+    pub mode: Mode,
+    /// How floats are stored that are not said to be f32.
+    pub precision: Precision,
+    /// Whether backward leaves the norms of gradients.
+    pub flow: bool,
+}
 
 /// A way to run the recurrence.
 pub trait Strategy: Sync {
@@ -27,6 +38,14 @@ pub trait Strategy: Sync {
     /// Whether it is likely to be faster than those after it, where it can run.
     fn prefers(&self, _: &Device, _: &RnnConfig, _: BatchShape) -> std::result::Result<(), Why> {
         Ok(())
+    }
+
+    /// Makes sure that the driver compiles its kernels for this layer, trying one layout after another: false where it takes
+    /// none, which is then known to [`fits`](Self::fits). They are compiled now rather than when the plan is bound, since a
+    /// plan's strategy, chunks and memory are settled when it is made; binding finds them compiled. The strategy that is
+    /// there for everything need not ask: after it there is no other.
+    fn compile(&self, _: &Device, _: &RnnConfig, _: BatchShape, _: Wanted) -> Result<bool> {
+        Ok(true)
     }
 
     /// Why one would take it, as a clause.
@@ -166,7 +185,8 @@ pub fn repacks(
     asked: Option<bool>,
 ) -> Result<bool> {
     let software = device.gpu().is_some_and(|gpu| gpu.capabilities().kind == AdapterKind::Software);
-    let can = software && strategy.repacks() && mode == Mode::Infer && precision == Precision::Full;
+    let refused = device.gpu().is_some_and(|gpu| gpu.doubt(&Subject::kernel(FORWARD_REPACKED.name)).is_some());
+    let can = software && !refused && strategy.repacks() && mode == Mode::Infer && precision == Precision::Full;
     if asked == Some(true) && !can {
         let expected = "asked for with `stepwise` on a software adapter, in full precision, to infer";
         let got = format!("`{}` on {}, {precision:?} precision, to {mode:?}", strategy.name(), device.name());
@@ -202,6 +222,15 @@ pub struct Choice {
     pub why: Why,
 }
 
+/// Why a strategy is not trusted with a cell on a device, if it is not.
+fn trusted(device: &Device, config: &RnnConfig, mode: Mode, strategy: &dyn Strategy) -> std::result::Result<(), Why> {
+    let used = Subject::strategy_of(strategy.name(), config.cell, mode == Mode::Train);
+    match device.gpu().and_then(|gpu| gpu.doubt(&used)) {
+        None => Ok(()),
+        Some(why) => Err(why),
+    }
+}
+
 /// The forced strategy, or the first that fits. A forced one that does not fit is an error, never replaced.
 pub fn choose(
     device: &Device,
@@ -219,13 +248,14 @@ pub fn choose(
             let names: Vec<_> = STRATEGIES.iter().map(|strategy| strategy.name()).collect();
             Error::invalid("the strategy", names.join(" or "), format!("`{name}`"))
         })?;
-        found.fits(device, config, shape, mode).map_err(|why| Error::Strategy { strategy: name.to_string(), why })?;
+        let runs = trusted(device, config, mode, *found).and_then(|()| found.fits(device, config, shape, mode));
+        runs.map_err(|why| Error::Strategy { strategy: name.to_string(), why })?;
         return Ok(taken(found, "it was asked for".to_string()));
     }
     let mut chosen = None;
     let mut others = Vec::new();
     for strategy in STRATEGIES {
-        let fits = strategy.fits(device, config, shape, mode);
+        let fits = trusted(device, config, mode, *strategy).and_then(|()| strategy.fits(device, config, shape, mode));
         match (fits.and_then(|()| strategy.prefers(device, config, shape)), chosen) {
             (Ok(()), None) => chosen = Some(strategy),
             (Ok(()), Some(_)) => {

@@ -22,10 +22,16 @@ impl Spec {
     /// The cell and the constants in words, such as `lstm, LANES 32, RB 2`.
     pub fn variant(&self) -> String {
         let cell = self.cell.map(|cell| cell.name().to_string());
-        let consts = self.consts.iter().map(|(name, value)| format!("{name} {value}"));
+        let consts = (!self.consts.is_empty()).then(|| constants(&self.consts));
         let halves = self.halves.iter().map(|name| format!("{name} f16"));
         cell.into_iter().chain(consts).chain(halves).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Constants as [`Spec::variant`] has them.
+pub(crate) fn constants(consts: &[(&'static str, u32)]) -> String {
+    let consts = consts.iter().map(|(name, value)| format!("{name} {value}"));
+    consts.collect::<Vec<_>>().join(", ")
 }
 
 /// Composed WGSL and where each line came from.

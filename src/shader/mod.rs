@@ -4,6 +4,7 @@ mod compose;
 mod fragment;
 mod uniform;
 
+pub(crate) use compose::constants;
 pub use compose::{Composed, Spec, compose};
 pub(crate) use fragment::fragments;
 pub use fragment::{Binding, Fragment, Kernel, cell_fragment};

@@ -13,9 +13,13 @@ fn time(folder: &Path) -> (serde_json::Value, Vec<String>) {
     (json(&ran.out), said)
 }
 
+/// Pipeline caches in a folder.
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
-    std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+    let all = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    all.filter(|path| !path.ends_with(TRUST)).collect()
 }
+
+const TRUST: &str = "trust.json";
 
 /// Only Vulkan has pipeline caches.
 fn has_caches() -> bool {
@@ -65,4 +69,32 @@ fn a_bad_cache_is_replaced_and_a_bad_folder_ignored() {
 fn an_empty_folder_name_keeps_nothing() {
     let (_, said) = time(Path::new(""));
     assert!(said.is_empty(), "{said:?}");
+}
+
+/// A check is made once; what it found is read by the next run, and a doubt in it is heeded.
+#[test]
+fn what_checks_find_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, _) = time(folder.path());
+    let path = folder.path().join(TRUST);
+    let kept = std::fs::read_to_string(&path).unwrap();
+    let strategy = first["strategy"].as_str().unwrap();
+    assert!(kept.contains(&format!("strategy {strategy}, gru")) && kept.contains("all products"), "{kept}");
+    // The second run finds nothing new.
+    time(folder.path());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), kept);
+    // What is no such file is written anew.
+    std::fs::write(&path, "nonsense").unwrap();
+    time(folder.path());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), kept);
+    let mut all: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    let subject = serde_json::json!({ "strategy": { "strategy": strategy, "cell": "gru", "backward": true } });
+    for ledger in all.as_object_mut().unwrap().values_mut() {
+        ledger["doubts"] = serde_json::json!([{ "subject": subject, "reason": "it was wrong on a Tuesday" }]);
+    }
+    std::fs::write(&path, all.to_string()).unwrap();
+    let (second, _) = time(folder.path());
+    let why = format!("not `{strategy}` because it was wrong on a Tuesday");
+    assert_ne!(second["strategy"], first["strategy"]);
+    assert!(second["why_strategy"].as_str().unwrap().contains(&why), "{}", second["why_strategy"]);
 }

@@ -4,7 +4,7 @@
 use super::{Accumulate, BINDINGS, Gemm, Mapped, Matrix, Slices, Sum, Uniform};
 use crate::device::{Buffer, DType, Device};
 use crate::error::Result;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Subject};
 use crate::kernel::Program;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments};
 
@@ -37,11 +37,38 @@ pub(in crate::kernel) const SUBGROUPS: [u32; 5] = [8, 16, 32, 64, 128];
 /// Elements of the sums that are made before they are brought to an f16 C: 16 MiB.
 const ROOM: usize = 4 << 20;
 
-/// Rows of a device's cooperative matrices, if it has any that make the test products right.
+/// What its check is called.
+pub const CHECK: &str = "cooperative matrices";
+
+/// Has the test products made, if there are such matrices and that was not done yet.
+pub(crate) fn check_once(device: &Device) {
+    let Some(gpu) = device.gpu() else { return };
+    let open = !gpu.has_passed(CHECK) && gpu.doubt(&Subject::CooperativeMatrices).is_none();
+    // A device that is being checked goes by what was found.
+    if open && gpu.capabilities().cooperative_size.is_some() && !gpu.checks() {
+        check(device);
+    }
+}
+
+/// Rows of a device's cooperative matrices, if it has any that are trusted. The first to ask has the test products made.
 pub(super) fn size(device: &Device) -> Option<u32> {
     let gpu = device.gpu()?;
     let size = gpu.capabilities().cooperative_size?;
-    gpu.trusts_cooperative(|| test(device, size)).then_some(size)
+    check_once(device);
+    (gpu.has_passed(CHECK) && gpu.doubt(&Subject::CooperativeMatrices).is_none()).then_some(size)
+}
+
+/// Makes small products of two directions in every way there is, and compares them with what they must be: why they are not
+/// right, if they are not. Sums of these numbers are exact, so every order gives the same. What comes out is remembered.
+pub(crate) fn check(device: &Device) -> Option<String> {
+    let (Some(gpu), aside) = (device.gpu(), device.beside(false)) else { return None };
+    let size = gpu.capabilities().cooperative_size?;
+    let why = gpu.one_at_a_time(|| test(&aside, size));
+    match &why {
+        Some(why) => gpu.found(Subject::CooperativeMatrices, why.clone()),
+        None => gpu.passed(CHECK.to_string()),
+    }
+    why
 }
 
 /// Elements of [`Gemm::room`] for products `[rows, n]` in two directions or one, of rows in multiples of `granule`; 0 on
@@ -139,22 +166,14 @@ enum Trial {
     Sliced,
 }
 
-/// Makes small products of two directions in every way there is, and compares them with what they must be. Sums of these
-/// numbers are exact, so every order gives the same.
-fn test(device: &Device, size: u32) -> bool {
+/// Why a test product is not right, if one is not.
+fn test(device: &Device, size: u32) -> Option<String> {
     let all = [Trial::Onto, Trial::Half, Trial::Sliced].into_iter();
     let mut all = all.flat_map(|trial| [false, true].map(|transposed| (trial, transposed)));
-    all.all(|(trial, transposed)| match try_out(device, size, trial, transposed) {
-        Ok(true) => true,
-        Ok(false) => {
-            let name = device.name();
-            log::debug!("cooperative matrices of {name} are not used: a test product was wrong ({trial:?})");
-            false
-        }
-        Err(why) => {
-            log::debug!("cooperative matrices of {} are not used: {why}", device.name());
-            false
-        }
+    all.find_map(|(trial, transposed)| match try_out(device, size, trial, transposed) {
+        Ok(true) => None,
+        Ok(false) => Some(format!("a test product was wrong ({trial:?})")),
+        Err(why) => Some(format!("a test product failed: {why}")),
     })
 }
 

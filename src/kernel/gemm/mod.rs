@@ -29,6 +29,7 @@ use crate::gpu::Gpu;
 use crate::shader::{Binding, Kernel, Uniform as _, uniform};
 
 pub(super) use cooperative::SUBGROUPS;
+pub(crate) use cooperative::{CHECK as COOPERATIVE_CHECK, check as check_cooperative, check_once as check_matrices};
 pub use cooperative::{KERNEL_8 as COOPERATIVE_8, KERNEL_16 as COOPERATIVE_16, room_len};
 pub use direct::KERNEL as DIRECT;
 pub use slices::{KERNEL as SLICES, SLICE, Slices, scratch_len, slice_rows};
@@ -266,6 +267,7 @@ impl Gemm {
         sum: &Sum<'_>,
         program: &mut Program,
     ) -> Result<()> {
+        let forced = self.tile.is_some();
         let mut consts = tile.constants();
         let kernel = match &tile {
             Tile::Direct { .. } => &direct::KERNEL,
@@ -278,7 +280,15 @@ impl Gemm {
             Mapped::C => 3,
         };
         consts.push(("MAPPED", mapped));
-        self.dispatch(device, gpu, (kernel, &consts, why), tile.extent(), sum, program)
+        let made = self.dispatch(device, gpu, (kernel, &consts, why), tile.extent(), sum, program);
+        // A tile that the driver refuses is doubted from then on, so that there may be another.
+        match made {
+            Err(Error::Shader { .. }) if !forced => match Tile::of(gpu, self) {
+                (other, why) if other != tile => self.launch(device, gpu, (other, why), sum, program),
+                _ => made,
+            },
+            made => made,
+        }
     }
 
     fn dispatch(
@@ -290,7 +300,7 @@ impl Gemm {
         sum: &Sum<'_>,
         program: &mut Program,
     ) -> Result<()> {
-        let nothing = Nothing::of(gpu).read;
+        let nothing = Nothing::of(gpu)?.read;
         let bias = self.bias.clone().unwrap_or_else(|| Matrix::dense(&nothing, self.n));
         let lengths = self.rows.as_ref().map_or(&nothing, |rows| &rows.lengths);
         let accumulate = match sum.accumulate {

@@ -3,9 +3,11 @@
 //! Every tile here runs a sum in the same order, so a choice changes the time a product takes and no bit of it.
 //! Cooperative matrices, which sum in an order of their own, are not among them: see `cooperative.rs`.
 
-use super::Gemm;
+use super::staged::{SCALAR, VECTOR};
+use super::{Gemm, direct};
 use crate::error::{Error, Result};
 use crate::gpu::{AdapterKind, Capabilities, Gpu};
+use crate::shader::constants;
 
 /// A kernel and the part of C that one workgroup makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,7 +130,7 @@ impl Tile {
 
     /// Tiles worth measuring for `m` rows on a device: all give the same bits. A software adapter gains nothing from
     /// workgroup memory and takes seconds to compile a kernel that uses it.
-    pub(in crate::kernel) fn candidates(caps: &Capabilities, m: usize) -> Vec<Self> {
+    pub(crate) fn candidates(caps: &Capabilities, m: usize) -> Vec<Self> {
         if caps.kind == AdapterKind::Software {
             return [8, 16].map(|rows| Self::Direct { lanes: 8, rows, columns: 8 }).to_vec();
         }
@@ -160,12 +162,34 @@ impl Tile {
             AdapterKind::Software => "its tile is the table's for software adapters",
             AdapterKind::Gpu => "its tile is the table's: the largest of which there are enough to fill a GPU",
         };
-        (Self::table(gpu.capabilities(), call), why)
+        let table = Self::table(gpu.capabilities(), call);
+        if table.is_trusted(gpu) {
+            return (table, why);
+        }
+        // The next smaller ones, and what stages nothing.
+        let staged = STAGED.iter().filter(|staged| staged.fits(gpu.capabilities())).map(Self::Staged);
+        let others = staged.skip_while(|tile| *tile != table).chain([Self::direct(gpu.capabilities(), call.m)]);
+        let trusted = others.into_iter().find(|tile| tile.is_trusted(gpu));
+        trusted.map_or((table, why), |tile| (tile, "larger tiles are not trusted on this adapter"))
+    }
+
+    /// Whether nothing is known against it on a device.
+    fn is_trusted(&self, gpu: &Gpu) -> bool {
+        let (kernels, consts) = match *self {
+            Self::Direct { lanes, rows, columns } => {
+                let (kernel, consts) = direct::kernel(lanes, rows, columns);
+                ([kernel.name, kernel.name], consts)
+            }
+            Self::Staged(staged) => ([SCALAR.name, VECTOR.name], staged.constants().to_vec()),
+        };
+        let tile = constants(&consts);
+        kernels.iter().all(|kernel| gpu.doubt_tile(kernel, &tile).is_none())
     }
 
     fn measured(gpu: &Gpu, call: &Gemm) -> Option<Self> {
         let name = gpu.tuned(&class(call.m, call.n, call.k, call.a.column != 1))?;
-        Self::candidates(gpu.capabilities(), call.m).into_iter().find(|tile| tile.name() == name)
+        let all = Self::candidates(gpu.capabilities(), call.m).into_iter();
+        all.filter(|tile| tile.is_trusted(gpu)).find(|tile| tile.name() == name)
     }
 
     /// | adapter | product | tile |

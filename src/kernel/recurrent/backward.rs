@@ -88,8 +88,7 @@ impl Chunk {
     }
 
     fn backward_gpu(&self, device: &Device, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
-        let tile = Tile::new(gpu.capabilities(), self, self.cell.gates() * self.hidden);
-        let Nothing { read: nothing, written: [no_dc, ..] } = Nothing::of(gpu);
+        let Nothing { read: nothing, written: [no_dc, ..] } = Nothing::of(gpu)?;
         let uniform = Uniform {
             batch: self.batch as u32,
             hidden: self.hidden as u32,
@@ -101,28 +100,31 @@ impl Chunk {
         };
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
         let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
-        let mut consts = tile.consts();
-        consts.push(("FLOW", u32::from(gradients.norms.is_some())));
-        Op::gpu(
-            gpu,
-            &Launch {
-                kernel: tile.kernel(&Variants { alone: &KERNEL, shared: &SHARED }),
-                cell: Some(self.cell),
-                consts,
-                uniform: &uniform.bytes(),
-                buffers: &[
-                    &w,
-                    &self.lengths,
-                    &self.h,
-                    self.c.as_ref().unwrap_or(&nothing),
-                    gradients.dy.as_ref().unwrap_or(&nothing),
-                    &self.saved,
-                    &gradients.dh,
-                    gradients.dc.as_ref().unwrap_or(&no_dc),
-                ],
-                groups: tile.groups(self),
-                steps: Some(self.steps as u32 + 1),
-            },
-        )
+        let variants = Variants { alone: &KERNEL, shared: &SHARED };
+        Tile::made(gpu, self, self.cell.gates() * self.hidden, &variants, |tile| {
+            let mut consts = tile.consts();
+            consts.push(("FLOW", u32::from(gradients.norms.is_some())));
+            Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: tile.kernel(&variants),
+                    cell: Some(self.cell),
+                    consts,
+                    uniform: &uniform.bytes(),
+                    buffers: &[
+                        &w,
+                        &self.lengths,
+                        &self.h,
+                        self.c.as_ref().unwrap_or(&nothing),
+                        gradients.dy.as_ref().unwrap_or(&nothing),
+                        &self.saved,
+                        &gradients.dh,
+                        gradients.dc.as_ref().unwrap_or(&no_dc),
+                    ],
+                    groups: tile.groups(self),
+                    steps: Some(self.steps as u32 + 1),
+                },
+            )
+        })
     }
 }

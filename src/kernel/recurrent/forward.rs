@@ -100,29 +100,31 @@ impl Chunk {
     }
 
     fn forward_gpu(&self, device: &Device, gpu: &Gpu, weights: &Weights) -> Result<Op> {
-        let tile = Tile::new(gpu.capabilities(), self, self.hidden);
-        let mut consts = tile.consts();
-        consts.push(("CARRIED", u32::from(self.carry.is_some())));
         let packed = (self.hidden + 1) * self.cell.gates() * self.hidden;
-        let Nothing { written: [no_c, no_carry, _], .. } = Nothing::of(gpu);
-        Op::gpu(
-            gpu,
-            &Launch {
-                kernel: tile.kernel(&Variants { alone: &KERNEL, shared: &SHARED }),
-                cell: Some(self.cell),
-                consts,
-                uniform: &Uniform::new(self, packed, weights.b_hh.as_ref()).bytes(),
-                buffers: &[
-                    &weights.workspace,
-                    &self.lengths,
-                    &self.saved,
-                    &self.h,
-                    self.c.as_ref().unwrap_or(&no_c),
-                    self.carry.as_ref().unwrap_or(&no_carry),
-                ],
-                groups: tile.groups(self),
-                steps: Some(self.steps as u32),
-            },
-        )
+        let Nothing { written: [no_c, no_carry, _], .. } = Nothing::of(gpu)?;
+        let variants = Variants { alone: &KERNEL, shared: &SHARED };
+        Tile::made(gpu, self, self.hidden, &variants, |tile| {
+            let mut consts = tile.consts();
+            consts.push(("CARRIED", u32::from(self.carry.is_some())));
+            Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: tile.kernel(&variants),
+                    cell: Some(self.cell),
+                    consts,
+                    uniform: &Uniform::new(self, packed, weights.b_hh.as_ref()).bytes(),
+                    buffers: &[
+                        &weights.workspace,
+                        &self.lengths,
+                        &self.saved,
+                        &self.h,
+                        self.c.as_ref().unwrap_or(&no_c),
+                        self.carry.as_ref().unwrap_or(&no_carry),
+                    ],
+                    groups: tile.groups(self),
+                    steps: Some(self.steps as u32),
+                },
+            )
+        })
     }
 }

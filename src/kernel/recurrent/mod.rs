@@ -39,7 +39,7 @@ pub use output::KERNEL as OUTPUT;
 pub use prepare::{KERNEL as PREPARE, Prepare};
 pub(super) use repacked::repacked_rows;
 pub use repacked::{KERNEL as FORWARD_REPACKED, repacked_len};
-pub use sequence::{Pass, SequenceTile};
+pub use sequence::{Pass, SequenceTile, compile_sequence};
 pub use sequence_backward::KERNEL as SEQUENCE_BACKWARD;
 pub use sequence_forward::KERNEL as SEQUENCE_FORWARD;
 pub use states::{KERNEL as STATES, Move, move_states};

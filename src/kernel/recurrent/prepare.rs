@@ -111,7 +111,7 @@ impl Chunk {
             given: u32::from(h0.is_some()) | u32::from(c0.is_some()) << 1,
             has_c: u32::from(self.c.is_some()),
         };
-        let Nothing { read: nothing, written: [no_c, no_carry, _] } = Nothing::of(gpu);
+        let Nothing { read: nothing, written: [no_c, no_carry, _] } = Nothing::of(gpu)?;
         let bound = |state: &Option<Matrix>| state.as_ref().map_or(nothing.clone(), |state| state.buffer.clone());
         let state = self.batch * self.directions * self.hidden;
         let c = self.c.as_ref().map(|c| c.slice(0..state)).transpose()?;

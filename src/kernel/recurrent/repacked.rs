@@ -58,7 +58,7 @@ pub(in crate::kernel) fn repacked_rows(batch: usize) -> Vec<(&'static str, u32)>
 
 impl Chunk {
     pub(super) fn forward_repacked(&self, device: &Device, gpu: &Gpu, weights: &Weights) -> Result<Op> {
-        let Nothing { read: no_bias, written: [no_c, no_carry, _] } = Nothing::of(gpu);
+        let Nothing { read: no_bias, written: [no_c, no_carry, _] } = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own; each is bound from its first element on.
         let from_its_first = |matrix: &Matrix| matrix.buffer.slice(matrix.offset..matrix.buffer.len());
         let bias = weights.b_hh.as_ref().map(from_its_first).transpose()?;

@@ -1,7 +1,11 @@
 //! How the sequence kernels are laid out over a workgroup, and how many steps one dispatch takes.
 
 use crate::cell::Cell;
-use crate::gpu::{AdapterKind, Capabilities};
+use crate::config::Precision;
+use crate::error::{Error, Result};
+use crate::gpu::{AdapterKind, Capabilities, Gpu, Subject};
+use crate::kernel::op::compile;
+use crate::shader::{Kernel, Spec, constants};
 
 /// Forward or backward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,6 +14,16 @@ pub enum Pass {
     Forward,
     /// `dG·W_hh`, a sum over G·H for each unit.
     Backward,
+}
+
+impl Pass {
+    /// The kernel of many steps.
+    fn kernel(self) -> &'static Kernel {
+        match self {
+            Self::Forward => &super::SEQUENCE_FORWARD,
+            Self::Backward => &super::SEQUENCE_BACKWARD,
+        }
+    }
 }
 
 /// Weights that an invocation holds in registers at most: half of the 128 that every current GPU gives 256 invocations
@@ -55,6 +69,36 @@ impl SequenceTile {
         directions: usize,
         batch: usize,
     ) -> Option<Self> {
+        Self::all(caps, pass, cell, hidden, [directions, batch]).into_iter().next()
+    }
+
+    /// The first layout that nothing is known against on a device; else why there is none, if one fits at all.
+    pub fn trusted(
+        gpu: &Gpu,
+        pass: Pass,
+        cell: Cell,
+        hidden: usize,
+        directions: usize,
+        batch: usize,
+    ) -> std::result::Result<Self, Option<String>> {
+        let mut doubt = None;
+        for tile in Self::all(gpu.capabilities(), pass, cell, hidden, [directions, batch]) {
+            match gpu.doubt_tile(pass.kernel().name, &tile.variant(cell)) {
+                None => return Ok(tile),
+                Some(why) => doubt = doubt.or(Some(why)),
+            }
+        }
+        Err(doubt)
+    }
+
+    /// How the variants of its kernel begin.
+    fn variant(&self, cell: Cell) -> String {
+        format!("{}, {}", cell.name(), constants(&self.constants()))
+    }
+
+    /// Every layout that fits a device, the best first: one with fewer sequences needs fewer registers and less memory, one
+    /// that holds no weights fewer registers still.
+    fn all(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, [directions, batch]: [usize; 2]) -> Vec<Self> {
         let most_rows = match (caps.kind, batch.saturating_mul(directions)) {
             // One register's worth of lanes is one thread's; weights are read once for all rows.
             (AdapterKind::Software, _) => 8,
@@ -63,20 +107,20 @@ impl SequenceTile {
             (AdapterKind::Gpu, 129..=256) => 2,
             (AdapterKind::Gpu, _) => 4,
         };
-        let mut rows = batch.next_power_of_two().min(most_rows);
-        loop {
-            let tile = match caps.kind {
-                AdapterKind::Software => Self::one_register(pass, cell, hidden, rows),
-                AdapterKind::Gpu => Self::wide(caps, pass, cell, hidden, rows),
-            };
-            if tile.memory <= caps.workgroup_memory && tile.lanes <= caps.workgroup_invocations {
-                return Some(tile);
+        let most = batch.next_power_of_two().min(most_rows);
+        let rows = || std::iter::successors(Some(most), |rows| (*rows > 1).then_some(rows / 2));
+        let tile = |rows: usize, holds: bool| match caps.kind {
+            AdapterKind::Software => Self::one_register(pass, cell, hidden, rows),
+            AdapterKind::Gpu => Self::wide(caps, pass, cell, hidden, [rows, if holds { HELD } else { 0 }]),
+        };
+        let mut all: Vec<Self> = Vec::new();
+        for tile in rows().map(|rows| tile(rows, true)).chain(rows().map(|rows| tile(rows, false))) {
+            let fits = tile.memory <= caps.workgroup_memory && tile.lanes <= caps.workgroup_invocations;
+            if fits && !all.contains(&tile) {
+                all.push(tile);
             }
-            if rows == 1 {
-                return None;
-            }
-            rows /= 2;
         }
+        all
     }
 
     /// Eight lanes, which are one register of a software adapter's thread: barriers cost nothing then.
@@ -91,7 +135,7 @@ impl SequenceTile {
     }
 
     /// A lane a unit where there are enough, or several lanes a unit where there are more.
-    fn wide(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, rows: usize) -> Self {
+    fn wide(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, [rows, most_held]: [usize; 2]) -> Self {
         let most = caps.workgroup_invocations as usize;
         let columns = if hidden < 32 { hidden.next_power_of_two() } else { hidden.next_multiple_of(32) };
         if columns > most {
@@ -106,7 +150,7 @@ impl SequenceTile {
         }
         loop {
             let held = (hidden * cell.gates()).div_ceil(split);
-            let held = held <= HELD && held * columns * split <= HELD_BY_ALL;
+            let held = held <= most_held && held * columns * split <= HELD_BY_ALL;
             let tile = Self::of(pass, cell, hidden, [columns * split, rows, 1, 1, split], held);
             if tile.memory <= caps.workgroup_memory || split == 1 {
                 return tile;
@@ -168,4 +212,34 @@ impl SequenceTile {
         let step = idle + (work / one).max(work * groups / all);
         ((50.0 / step) as usize).max(1)
     }
+}
+
+/// Compiles the kernel of a pass in the layout that a plan will bind, where y and its gradient are stored as f32; in the next
+/// one where the driver refuses it. Whether there is one that it takes.
+pub fn compile_sequence(
+    gpu: &Gpu,
+    pass: Pass,
+    cell: Cell,
+    [hidden, directions, batch]: [usize; 3],
+    precision: Precision,
+    flow: bool,
+) -> Result<bool> {
+    let half = precision == Precision::Half;
+    let (switch, stored) = match pass {
+        Pass::Forward => (("CARRIED", u32::from(half)), &["w", "saved", "h", "c"][..]),
+        Pass::Backward => (("FLOW", u32::from(flow)), &["h", "c", "saved"][..]),
+    };
+    let stored = stored.iter().filter(|&&name| half && (name != "c" || cell.has_c()));
+    let halves: Vec<&'static str> = stored.copied().collect();
+    while let Ok(tile) = SequenceTile::trusted(gpu, pass, cell, hidden, directions, batch) {
+        let mut consts = tile.constants();
+        consts.push(switch);
+        let spec = Spec { kernel: pass.kernel(), cell: Some(cell), consts, halves: halves.clone() };
+        match compile(gpu, &spec) {
+            Ok(_) => return Ok(true),
+            Err(Error::Shader { .. }) if gpu.doubt(&Subject::variant(spec.kernel.name, spec.variant())).is_some() => {}
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(false)
 }

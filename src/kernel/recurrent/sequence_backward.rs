@@ -58,7 +58,7 @@ impl Chunk {
             dy_order: gradients.order(),
             rows: gradients.rows.uniform(),
         };
-        let Nothing { read: nothing, written: [no_dc, ..] } = Nothing::of(gpu);
+        let Nothing { read: nothing, written: [no_dc, ..] } = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
         let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
         let mut consts = tile.constants();

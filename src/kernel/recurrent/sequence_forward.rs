@@ -74,7 +74,7 @@ impl Chunk {
             has_bias: u32::from(weights.b_hh.is_some()),
             has_y: u32::from(self.output.is_some()),
         };
-        let Nothing { written: [no_c, no_carry, no_y], .. } = Nothing::of(gpu);
+        let Nothing { written: [no_c, no_carry, no_y], .. } = Nothing::of(gpu)?;
         let mut consts = tile.constants();
         consts.push(("CARRIED", u32::from(self.carry.is_some())));
         Op::gpu(
@@ -111,9 +111,13 @@ impl Chunk {
             got: device.name(),
         })?;
         let (caps, cell, hidden) = (gpu.capabilities(), self.cell, self.hidden);
-        let tile = SequenceTile::new(caps, pass, cell, hidden, self.directions, self.batch).ok_or_else(|| {
-            let limit = format!("{} bytes of workgroup memory", caps.workgroup_memory);
-            gpu.limit("the state of one sequence", format!("{hidden} units"), limit)
+        let tile = SequenceTile::trusted(gpu, pass, cell, hidden, self.directions, self.batch);
+        let tile = tile.map_err(|doubt| match doubt {
+            Some(why) => Error::Strategy { strategy: "sequence".to_string(), why },
+            None => {
+                let limit = format!("{} bytes of workgroup memory", caps.workgroup_memory);
+                gpu.limit("the state of one sequence", format!("{hidden} units"), limit)
+            }
         })?;
         let span = self.span.unwrap_or_else(|| tile.span(caps, cell, hidden, self.directions, self.batch));
         Ok((gpu, tile, span.clamp(1, self.steps.max(1))))

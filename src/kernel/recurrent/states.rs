@@ -76,7 +76,7 @@ pub fn move_states(
                 to_c: c_to.offset as u32,
                 given: u32::from(h.is_some()) | u32::from(c.is_some()) << 1,
             };
-            let nothing = Nothing::of(gpu).read;
+            let nothing = Nothing::of(gpu)?.read;
             let bound = |matrix: &Option<Matrix>| matrix.as_ref().map_or(nothing.clone(), |m| m.buffer.clone());
             let lanes = element_lanes(gpu.capabilities());
             program.push(Op::gpu(

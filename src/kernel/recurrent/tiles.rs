@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Chunk, Pass};
 use crate::cell::Cell;
-use crate::gpu::{AdapterKind, Capabilities};
-use crate::shader::Kernel;
+use crate::error::{Error, Result};
+use crate::gpu::{AdapterKind, Capabilities, Gpu};
+use crate::kernel::op::Op;
+use crate::shader::{Kernel, constants};
 
 /// Workgroups that fill a GPU: two for each of the 132 multiprocessors of the largest.
 const ENOUGH: usize = 256;
@@ -28,15 +30,57 @@ pub(super) struct Variants {
 }
 
 impl Tile {
-    /// Tile of a step of `chunk` whose sums have `depth` terms.
-    pub(super) fn new(caps: &Capabilities, chunk: &Chunk, depth: usize) -> Self {
-        Self::of(caps, chunk.batch, chunk.hidden, chunk.directions, depth)
+    /// Tile of a step of `chunk` whose sums have `depth` terms: the best for the device, or a smaller one where something is
+    /// known against that.
+    pub(super) fn new(gpu: &Gpu, chunk: &Chunk, depth: usize, variants: &Variants) -> Self {
+        let best = Self::of(gpu.capabilities(), chunk.batch, chunk.hidden, chunk.directions, depth);
+        let trusted = |tile: &Self| {
+            let variant = format!("{}, {}", chunk.cell.name(), constants(&tile.consts()));
+            gpu.doubt_tile(tile.kernel(variants).name, &variant).is_none()
+        };
+        best.smaller().find(trusted).unwrap_or(best)
     }
 
     fn of(caps: &Capabilities, batch: usize, hidden: usize, directions: usize, depth: usize) -> Self {
         match caps.kind {
             AdapterKind::Software => Self::software(batch, hidden),
             AdapterKind::Gpu => Self::hardware(batch, hidden, directions, depth),
+        }
+    }
+    /// This one, and others with ever fewer lanes and rows, down to those whose invocations make their sums alone.
+    fn smaller(self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self), |tile| {
+            let Self { lanes, units, rows } = *tile;
+            let slices = (lanes / units).max(1);
+            match (slices, rows) {
+                (1, 1) => None,
+                (1, _) => Some(Self { rows: rows / 2, ..*tile }),
+                // An invocation ends with one sequence at most.
+                _ => Some(Self {
+                    lanes: lanes / 2,
+                    rows: if slices == 2 { rows } else { rows.min(slices / 2) },
+                    ..*tile
+                }),
+            }
+        })
+    }
+
+    /// What `make` makes with the best tile that the driver takes.
+    pub(super) fn made(
+        gpu: &Gpu,
+        chunk: &Chunk,
+        depth: usize,
+        variants: &Variants,
+        make: impl Fn(Self) -> Result<Op>,
+    ) -> Result<Op> {
+        let mut tile = Self::new(gpu, chunk, depth, variants);
+        loop {
+            let made = make(tile);
+            let next = Self::new(gpu, chunk, depth, variants);
+            if !matches!(made, Err(Error::Shader { .. })) || next == tile {
+                return made;
+            }
+            tile = next;
         }
     }
 
@@ -91,7 +135,7 @@ impl Tile {
 /// Sizes of layers that have every tile that there is.
 const SIZES: [usize; 18] = [1, 2, 4, 8, 16, 32, 64, 100, 128, 200, 256, 257, 512, 1000, 1024, 2048, 4096, 16384];
 
-/// The constants of every tile that a device's layers have, of whatever size, with sums that are made alone or shared.
+/// The constants of every tile that a device's layers have, of whatever size, or fall back to, with sums that are made alone or shared.
 pub(in crate::kernel) fn step_tiles(
     caps: &Capabilities,
     pass: Pass,
@@ -105,7 +149,8 @@ pub(in crate::kernel) fn step_tiles(
     let mut all = BTreeSet::new();
     for (batch, hidden) in SIZES.iter().flat_map(|&batch| SIZES.map(|hidden| (batch, hidden))) {
         let of = |directions| Tile::of(caps, batch, hidden, directions, gates * hidden);
-        all.extend([1, 2].map(of).iter().filter(|tile| tile.is_shared() == shared).map(Tile::consts));
+        let tiles = [1, 2].map(of).into_iter().flat_map(Tile::smaller);
+        all.extend(tiles.filter(|tile| tile.is_shared() == shared).map(|tile| tile.consts()));
     }
     all.into_iter().collect()
 }
@@ -133,9 +178,11 @@ mod tests {
                     let tile = Tile::hardware(batch, hidden, directions, gates * hidden);
                     let what = format!("B{batch} H{hidden} D{directions} G{gates}: {tile:?}");
                     for (tile, known) in [Tile::software(batch, hidden), tile].iter().zip(&known) {
-                        assert!(known.contains(&tile.consts()), "{what}");
-                        assert!(tile.lanes <= 256, "{what}");
-                        assert!(!tile.is_shared() || tile.rows <= tile.lanes / tile.units, "{what}");
+                        for tile in tile.smaller() {
+                            assert!(known.contains(&tile.consts()), "{what}");
+                            assert!(tile.lanes <= 256, "{what}");
+                            assert!(!tile.is_shared() || tile.rows <= tile.lanes / tile.units, "{what}");
+                        }
                     }
                     let groups = hidden.div_ceil(tile.units) * batch.div_ceil(tile.rows) * directions;
                     assert!(groups >= ENOUGH || tile.units == 8 && tile.rows == 1, "{what}: {groups} workgroups");

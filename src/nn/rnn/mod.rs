@@ -25,8 +25,11 @@ use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result, at_least_one};
 use crate::kernel::gemm::Matrix;
+use crate::nn::check;
 use crate::nn::params::Parameters;
-use crate::plan::{self, Choice, ChunkBuffers, Cuts, Layout, Memory, Mode, Purpose, Reserve, Strategy, Workspace};
+use crate::plan::{
+    self, Choice, ChunkBuffers, Cuts, Layout, Memory, Mode, Purpose, Reserve, Strategy, Wanted, Workspace,
+};
 
 /// Choices that are not part of the layer's mathematics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,14 +130,11 @@ impl Rnn {
         config.check()?;
         shape.check()?;
         let precision = options.precision;
+        device.expect(precision)?;
         let size = match precision {
             Precision::Full => device.float_bytes() as usize,
-            Precision::Half if device.gpu().is_some_and(|gpu| gpu.capabilities().f16) => 2,
-            Precision::Half => {
-                return Err(Error::Unsupported { option: "half precision".to_string(), place: device.name() });
-            }
+            Precision::Half => 2,
         };
-        let Choice { strategy, why } = plan::choose(device, &config, shape, mode, options.strategy)?;
         if let Some(steps) = options.span {
             at_least_one("the steps of a dispatch", steps)?;
         }
@@ -144,6 +144,8 @@ impl Rnn {
         if options.flow && mode == Mode::Infer {
             return Err(Error::invalid("norms of gradients", "asked for to train", "asked for to infer"));
         }
+        let wanted = Wanted { mode, precision, flow: options.flow };
+        let Choice { strategy, why } = check::choose(device, &config, shape, wanted, options.strategy)?;
         let mut repacks = plan::repacks(device, &config, shape, (mode, precision), strategy, options.repack)?;
         let cut = |repacks: bool| {
             let shared = match mode {

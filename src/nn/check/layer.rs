@@ -1,0 +1,180 @@
+//! Layers to check: each strategy with each cell, forward and backward, with initial states, lengths and every gradient.
+
+use super::case::{Case, Found, Runs, What, random};
+use super::{Clock, Extent};
+use crate::cell::Cell;
+use crate::config::{BatchShape, Precision, RnnConfig};
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::gpu::Subject;
+use crate::nn::params::Parameters;
+use crate::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
+use crate::plan::{Mode, STRATEGIES};
+
+/// A layer with random data.
+#[derive(Clone, Debug)]
+pub(super) struct Trial {
+    strategy: &'static str,
+    cell: Cell,
+    precision: Precision,
+    size: Size,
+}
+
+/// T, B, I, H, layers, directions.
+type Size = [usize; 6];
+
+/// One where everything is whole vectors, and one where nothing is, whose sequences have lengths of their own.
+const SHORT: [Size; 2] = [[4, 4, 4, 8, 1, 1], [6, 3, 5, 13, 1, 2]];
+
+/// Sizes at which other layouts are chosen: of units, of sequences, of directions and layers.
+const FULL: [Size; 8] = [
+    [1, 1, 1, 1, 1, 1],
+    [9, 1, 7, 32, 1, 1],
+    [5, 9, 3, 33, 2, 2],
+    [4, 70, 8, 64, 1, 1],
+    [3, 2, 6, 100, 1, 2],
+    [3, 16, 16, 128, 1, 1],
+    [2, 300, 4, 24, 1, 1],
+    [3, 4, 5, 256, 1, 1],
+];
+
+/// The strategies of a device's executor.
+pub(super) fn strategies(device: &Device) -> impl Iterator<Item = &'static str> {
+    let on_cpu = device.gpu().is_none();
+    STRATEGIES.iter().map(|strategy| strategy.name()).filter(move |&name| (name == NATIVE) == on_cpu)
+}
+
+const NATIVE: &str = "native";
+
+/// The group of a strategy with a cell.
+pub(super) fn group(strategy: &str, cell: Cell, precision: Precision) -> String {
+    let stored = if precision == Precision::Half { ", half precision" } else { "" };
+    format!("strategy {strategy}, {}{stored}", cell.name())
+}
+
+/// The cases of a group, of what the device can run; none where it has no such precision.
+pub(super) fn cases(
+    device: &Device,
+    strategy: &'static str,
+    cell: Cell,
+    precision: Precision,
+    extent: Extent,
+) -> Vec<Case> {
+    if precision == Precision::Half && !device.gpu().is_some_and(|gpu| gpu.capabilities().f16) {
+        return Vec::new();
+    }
+    let more = if extent == Extent::Full { &FULL[..] } else { &[] };
+    let sizes = SHORT.iter().chain(more);
+    let trials = sizes.map(|&size| Trial { strategy, cell, precision, size }).filter(|trial| {
+        let found = STRATEGIES.iter().find(|found| found.name() == strategy);
+        found.is_some_and(|found| found.fits(device, &trial.config(), trial.shape(), Mode::Train).is_ok())
+    });
+    trials.map(|trial| Case { group: group(strategy, cell, precision), what: What::Layer(trial) }).collect()
+}
+
+impl Trial {
+    fn config(&self) -> RnnConfig {
+        let [_, _, input, hidden, layers, directions] = self.size;
+        RnnConfig::new(self.cell, input, hidden).layers(layers).bidirectional(directions == 2)
+    }
+
+    fn shape(&self) -> BatchShape {
+        BatchShape::new(self.size[0], self.size[1])
+    }
+
+    /// What is not used when it is wrong forward, or backward alone.
+    pub(super) fn subject(&self, backward: bool) -> Subject {
+        match self.precision {
+            Precision::Half => Subject::Half,
+            Precision::Full => Subject::strategy_of(self.strategy, self.cell, backward),
+        }
+    }
+
+    /// Bounds of results and of gradients.
+    pub(super) fn bounds(&self) -> [f64; 2] {
+        if self.precision == Precision::Half { [1e-2; 2] } else { [1e-5, 1e-4] }
+    }
+
+    /// What the f64 executor makes of it.
+    pub(super) async fn reference(&self) -> Result<Vec<Found>> {
+        let full = Self { strategy: NATIVE, precision: Precision::Full, ..self.clone() };
+        let Runs { runs: [first, _], .. } = full.on(&Device::oracle()?).await?;
+        Ok(first)
+    }
+
+    pub(super) async fn on(&self, device: &Device) -> Result<Runs> {
+        let start = Clock::start();
+        let (config, shape) = (self.config(), self.shape());
+        let params = Parameters::new(device, tensors(&config, ""))?;
+        let scale = 1.0 / (config.hidden as f32).sqrt();
+        for (seed, (name, shape)) in tensors(&config, "").into_iter().enumerate() {
+            let mut values = random(100 + seed as u64, shape.iter().product());
+            values.iter_mut().for_each(|value| *value *= scale);
+            params.set(&name, &shape, &values)?;
+        }
+        let has_c = config.cell.has_c();
+        let state = config.layers * shape.batch * config.outputs();
+        let upload = |seed: u64, len: usize| device.upload("a checked layer", &random(seed, len));
+        let room = |len: usize| device.alloc("a checked layer", len);
+        let c = |buffer: Result<Buffer>| buffer.map(|buffer| has_c.then_some(buffer));
+        let (x, y) = (upload(1, shape.rows() * config.input)?, room(shape.rows() * config.outputs())?);
+        let io = Io {
+            h0: Some(upload(2, state)?),
+            c0: c(upload(3, state))?,
+            hn: Some(room(state)?),
+            cn: c(room(state))?,
+            ..Io::new(&x, &y)
+        };
+        let gradients = Gradients {
+            dy: Some(upload(4, y.len())?),
+            dhn: Some(upload(5, state)?),
+            dcn: c(upload(6, state))?,
+            dx: Some(room(x.len())?),
+            dh0: Some(room(state)?),
+            dc0: c(room(state))?,
+        };
+        let lengths: Option<Vec<usize>> = (self.size == SHORT[1]).then(|| vec![6, 1, 4]);
+        let options = Options {
+            strategy: Some(self.strategy),
+            lengths: lengths.is_some(),
+            precision: self.precision,
+            ..Options::default()
+        };
+        let rnn = Rnn::new(device, config, shape, Mode::Train, options)?;
+        let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
+        if let Some(lengths) = &lengths {
+            bound.set_lengths(lengths)?;
+        }
+        let prepare_ms = start.ms();
+
+        let start = Clock::start();
+        let results = [("y", Some(io.y)), ("hn", io.hn), ("cn", io.cn)];
+        let of_inputs = [("dx", gradients.dx), ("dh0", gradients.dh0), ("dc0", gradients.dc0)];
+        let mut runs = [Vec::new(), Vec::new()];
+        for run in &mut runs {
+            device.run(|recorder| {
+                bound.forward.record(recorder)?;
+                bound.backward.record(recorder)
+            })?;
+            let named = results.iter().map(|named| (named, false)).chain(of_inputs.iter().map(|named| (named, true)));
+            for ((name, buffer), backward) in named {
+                if let Some(buffer) = buffer {
+                    let values = device.download_f64(buffer).await?;
+                    run.push(Found { name: name.to_string(), backward, values });
+                }
+            }
+            for (name, _) in tensors(&config, "") {
+                let values = device.download_f64(&params.gradient(&name)?).await?;
+                run.push(Found { name: format!("grad.{name}"), backward: true, values });
+            }
+        }
+        Ok(Runs { runs, prepare_ms, run_ms: start.ms() })
+    }
+}
+
+impl std::fmt::Display for Trial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [steps, batch, input, hidden, layers, directions] = self.size;
+        write!(f, "T{steps} B{batch} I{input} H{hidden} L{layers} D{directions}")
+    }
+}
