@@ -25,6 +25,8 @@ enum AdapterKind {
 
 #[derive(Serialize)]
 struct Row {
+    /// What `--adapter` takes; none of the CPU executor.
+    number: Option<usize>,
     name: String,
     /// `gpu`, `software` or `cpu`.
     kind: AdapterKind,
@@ -45,7 +47,7 @@ struct StrategyRow {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let mut rows: Vec<Row> = pollster::block_on(adapters()).into_iter().map(row).collect();
+    let mut rows: Vec<Row> = pollster::block_on(adapters())?.into_iter().enumerate().map(row).collect();
     let gpus = rows.len();
     rows.push(cpu()?);
     if args.json {
@@ -53,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     if gpus == 0 {
-        say("No adapter: this machine has no Vulkan, Metal, DX12 or OpenGL driver.")?;
+        say("No adapter was found; why is in the last line.")?;
     }
     rows.iter().try_for_each(print)?;
     let auto = Device::auto()?;
@@ -61,7 +63,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(adapter: AdapterReport) -> Row {
+fn row((number, adapter): (usize, AdapterReport)) -> Row {
     let opened = match &adapter.unusable {
         Some(why) => Err(why.clone()),
         None => pollster::block_on(Device::open_adapter(&adapter)).map_err(|error| error.to_string()),
@@ -71,6 +73,7 @@ fn row(adapter: AdapterReport) -> Row {
         wgpu_rnn::gpu::AdapterKind::Software => AdapterKind::Software,
     };
     Row {
+        number: Some(number),
         kind,
         strategies: strategies(opened.as_ref().map_err(String::as_str)),
         name: adapter.name,
@@ -85,6 +88,7 @@ fn row(adapter: AdapterReport) -> Row {
 fn cpu() -> anyhow::Result<Row> {
     let cpu = Device::cpu()?;
     Ok(Row {
+        number: None,
         name: cpu.name(),
         kind: AdapterKind::Cpu,
         backend: cpu.backend(),
@@ -109,11 +113,11 @@ fn strategies(device: Result<&Device, &str>) -> Vec<StrategyRow> {
 }
 
 fn print(row: &Row) -> std::io::Result<()> {
-    match row.kind {
-        AdapterKind::Cpu => say(format_args!("{} — executor, {}", row.name, row.backend))?,
-        kind => {
-            let kind = if matches!(kind, AdapterKind::Gpu) { "hardware" } else { "software" };
-            say(format_args!("{} — {kind}, {}, {}", row.name, row.backend, row.driver))?;
+    match row.number {
+        None => say(format_args!("{} — executor, {}", row.name, row.backend))?,
+        Some(number) => {
+            let kind = if matches!(row.kind, AdapterKind::Gpu) { "hardware" } else { "software" };
+            say(format_args!("{number}: {} — {kind}, {}, {}", row.name, row.backend, row.driver))?;
         }
     }
     if let Some(caps) = &row.capabilities {

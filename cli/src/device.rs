@@ -1,5 +1,6 @@
-//! Opening a device, with what earlier runs measured on it, what their checks found, and the kernels that they compiled for
-//! it. These are kept in files of the user's cache folder; whatever goes wrong with them costs time and nothing else.
+//! The device that a command is told to run on; opening it, with what earlier runs measured on it, what their checks found,
+//! and the kernels that they compiled for it. These are kept in files of the user's cache folder; whatever goes wrong with
+//! them costs time and nothing else.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use wgpu_rnn::gpu::{recall_trust, trust_data};
-use wgpu_rnn::{Device, DeviceKind, wgpu};
+use wgpu_rnn::{Device, DeviceKind, gpu, wgpu};
 
 /// Names another folder for what is kept between runs; nothing is kept when it is empty.
 const FOLDER: &str = "WGPU_RNN_CACHE_DIR";
@@ -72,21 +73,61 @@ fn recall() -> Option<(PathBuf, Vec<u8>)> {
     Some((path, trust_data()))
 }
 
-/// Opens a device.
-pub fn open(kind: DeviceKind) -> anyhow::Result<Opened> {
-    // First: opening a GPU may have it checked.
-    let trust = recall();
-    let device = pollster::block_on(Device::open(kind))?;
-    let key = device.gpu().and_then(|gpu| wgpu::util::pipeline_cache_key(gpu.info()));
-    let cache = key.zip(folder()).map(|(key, folder)| folder.join(key));
-    let known = cache.as_deref().and_then(|path| read("pipeline cache", path));
-    let device = match &known {
-        // SAFETY: only this command writes these files, into a folder that is the user's own.
-        Some(known) => unsafe { device.with_pipeline_cache_data(known)? },
-        None => device,
-    };
-    crate::tune::load(&device);
-    Ok(Opened { device, cache, known: known.unwrap_or_default(), trust })
+/// Which device a command runs on: `--device` or `--adapter`. `CPU`: without either it is the CPU executor.
+#[derive(clap::Args)]
+pub struct Choice<const CPU: bool = false> {
+    /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
+    #[arg(long, default_value = if CPU { "cpu" } else { "auto" })]
+    device: DeviceKind,
+    /// Run on this adapter, instead of --device: its number in `wgpu-rnn adapters`, or words of its name or backend.
+    #[arg(long, value_name = "N|NAME", conflicts_with = "device")]
+    adapter: Option<String>,
+}
+
+impl<const CPU: bool> Choice<CPU> {
+    /// Opens the device.
+    pub fn open(&self) -> anyhow::Result<Opened> {
+        // First: opening a GPU may have it checked.
+        let trust = recall();
+        Opened::new(self.bare()?, trust)
+    }
+
+    /// Opens the device alone, with nothing that earlier runs left.
+    pub fn bare(&self) -> wgpu_rnn::Result<Device> {
+        pollster::block_on(async {
+            match &self.adapter {
+                Some(wanted) => Device::open_adapter(&gpu::adapter(wanted).await?).await,
+                None => Device::open(self.device).await,
+            }
+        })
+    }
+
+    /// Opens the device, and says which and why.
+    pub fn begin(&self) -> anyhow::Result<Opened> {
+        let device = self.open()?;
+        crate::say(format_args!("device: {}", describe(&device)))?;
+        Ok(device)
+    }
+
+    /// Whether a GPU, or an adapter, was asked for by name.
+    pub fn wants_gpu(&self) -> bool {
+        self.adapter.is_some() || matches!(self.device, DeviceKind::Gpu | DeviceKind::Software)
+    }
+}
+
+impl Opened {
+    fn new(device: Device, trust: Option<(PathBuf, Vec<u8>)>) -> anyhow::Result<Self> {
+        let key = device.gpu().and_then(|gpu| wgpu::util::pipeline_cache_key(gpu.info()));
+        let cache = key.zip(folder()).map(|(key, folder)| folder.join(key));
+        let known = cache.as_deref().and_then(|path| read("pipeline cache", path));
+        let device = match &known {
+            // SAFETY: only this command writes these files, into a folder that is the user's own.
+            Some(known) => unsafe { device.with_pipeline_cache_data(known)? },
+            None => device,
+        };
+        crate::tune::load(&device);
+        Ok(Self { device, cache, known: known.unwrap_or_default(), trust })
+    }
 }
 
 /// One line about a device.

@@ -24,8 +24,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
-use device::{Opened, describe, open};
-use wgpu_rnn::DeviceKind;
+use device::describe;
 
 /// LSTM, GRU and the plain RNN on any GPU, or on the CPU: compare them on real data, check them, time them.
 #[derive(Parser)]
@@ -63,7 +62,7 @@ enum Command {
     Time(time::Args),
     /// Time RNN, GRU and LSTM over hidden size, length and batch, and write a page with charts.
     Sweep(sweep::Args),
-    /// Measure which kernels are fastest on a device and remember it.
+    /// Measure which kernels are fastest on a GPU, or on a software adapter, and remember it.
     Tune(tune::Args),
 }
 
@@ -118,13 +117,6 @@ fn say(line: impl std::fmt::Display) -> std::io::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
-}
-
-/// Opens a device, and says which and why.
-fn begin(kind: DeviceKind) -> anyhow::Result<Opened> {
-    let device = open(kind)?;
-    say(format_args!("device: {}", describe(&device)))?;
-    Ok(device)
 }
 
 /// A size on the command line.

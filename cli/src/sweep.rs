@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use clap::ValueHint;
 use wgpu_rnn::nn::rnn::Options;
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Cell, Device, DeviceKind, Precision, RnnConfig};
+use wgpu_rnn::{BatchShape, Cell, Device, Precision, RnnConfig};
 
+use crate::device::Choice;
 use crate::report::sweep::{Curve, Page, Point, Quantity};
 use crate::time::{Subject, median, sorted};
 use crate::{report, say, stop};
@@ -15,9 +16,8 @@ use crate::{report, say, stop};
 /// Arguments of `sweep`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Device: auto, gpu, software or cpu.
-    #[arg(long, default_value = "auto")]
-    device: DeviceKind,
+    #[command(flatten)]
+    device: Choice,
     /// full: f32. half: packed weights and activations stored as f16, on GPUs that have it.
     #[arg(long, default_value = "full")]
     precision: Precision,
@@ -47,7 +47,7 @@ const LONGEST: Duration = Duration::from_secs(6);
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     report::check_writable(&args.out)?;
-    let device = crate::begin(args.device)?;
+    let device = args.device.begin()?;
     stop::listen()?;
     let mut curves = Vec::new();
     for (name, symbol, points) in SWEEPS {

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use wgpu_rnn::gpu::{Gpu, Tuning};
 use wgpu_rnn::kernel::gemm::{Shape, tune};
-use wgpu_rnn::{BatchShape, Cell, Device, DeviceKind, RnnConfig};
+use wgpu_rnn::{BatchShape, Cell, Device, RnnConfig};
 
+use crate::device::Choice;
 use crate::say;
 
 /// Arguments of `tune`.
@@ -30,13 +31,12 @@ pub struct Args {
     /// Hidden sizes H, with commas between them.
     #[arg(long, value_delimiter = ',', default_value = "128,256,512", value_parser = crate::size)]
     hidden: Vec<usize>,
-    /// Device: auto, gpu or software.
-    #[arg(long, default_value = "auto")]
-    device: DeviceKind,
+    #[command(flatten)]
+    device: Choice,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let device = crate::open(args.device)?;
+    let device = args.device.open()?;
     let gpu =
         device.gpu().context("the CPU executor has no kernels to choose from; see `wgpu-rnn adapters` for GPUs")?;
     let mut shapes = Vec::new();

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use wgpu_rnn::io::{Case, Check};
-use wgpu_rnn::{Device, DeviceKind, Error};
+use wgpu_rnn::{Device, Error};
 
+use crate::device::Choice;
 use crate::say;
 
 /// Arguments of `verify`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Device to check: auto, gpu, software or cpu.
-    #[arg(long, default_value = "auto")]
-    device: DeviceKind,
+    #[command(flatten)]
+    device: Choice,
     /// Strategy to check; default: the one that is chosen on the device.
     #[arg(long)]
     strategy: Option<String>,
@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let device = crate::begin(args.device)?;
+    let device = args.device.begin()?;
     let mut far = Vec::new();
     let mut unusable = Vec::new();
     for path in &args.cases {

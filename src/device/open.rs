@@ -14,7 +14,7 @@ pub enum DeviceKind {
     Auto,
     /// A hardware GPU, or an error.
     Gpu,
-    /// A software Vulkan adapter such as llvmpipe, or an error. For tests and comparisons, not for speed.
+    /// A software adapter such as llvmpipe, or an error. For tests and comparisons, not for speed.
     Software,
     /// The native CPU executor in f32.
     Cpu,
@@ -83,12 +83,15 @@ impl Device {
             DeviceKind::Cpu => Ok(of(cpu(Threads::default(), NativeFloat::F32)?, "the CPU executor was asked for")),
             DeviceKind::Auto => match gpu::hardware().await {
                 Ok(adapter) => Ok(of(Executor::Gpu(gpu::open(adapter).await?), "it is the best hardware GPU here")),
-                Err(error) => Self::cpu_because(format!("{error}, so the native CPU executor runs")),
+                Err(error @ Error::NoDevice { .. }) => {
+                    Self::cpu_because(format!("{error}, so the native CPU executor runs"))
+                }
+                Err(error) => Err(error),
             },
         }
     }
 
-    /// Opens one of the adapters that [`gpu::adapters`] lists.
+    /// Opens one of the adapters that [`gpu::adapters`] lists, or the one that [`gpu::adapter`] finds by number or name.
     pub async fn open_adapter(adapter: &gpu::AdapterReport) -> Result<Self> {
         let why = "it was picked from the list of adapters".to_string();
         Ok(Self { executor: Executor::Gpu(adapter.open().await?), why })

@@ -1,10 +1,11 @@
-//! Finding adapters: list them, pick a hardware or a software one, open it.
+//! Finding adapters: list them, pick a hardware or a software one, or one by number or name, open it.
 
 use std::sync::OnceLock;
 
 use serde::Serialize;
 
 use super::caps::{AdapterKind, Capabilities};
+use super::choice;
 use super::context::Gpu;
 use crate::error::{Error, Result};
 
@@ -26,28 +27,53 @@ pub struct AdapterReport {
 }
 
 impl AdapterReport {
+    fn new(adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        Self {
+            capabilities: Capabilities::new(&info, adapter.features(), &adapter.limits())
+                .with_cooperative(&adapter.cooperative_matrix_properties()),
+            name: info.name,
+            backend: format!("{:?}", info.backend),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+            unusable: unusable(adapter),
+            adapter: adapter.clone(),
+        }
+    }
+
+    /// wgpu's adapter.
+    pub fn adapter(&self) -> &wgpu::Adapter {
+        &self.adapter
+    }
+
     /// Opens it.
     pub(crate) async fn open(&self) -> Result<Gpu> {
-        open(self.adapter.clone()).await
+        match &self.unusable {
+            Some(why) => Err(not_opened(&self.name, why)),
+            None => open(self.adapter.clone()).await,
+        }
     }
 }
 
-/// The one instance of every device that is opened here.
-fn instance() -> &'static wgpu::Instance {
+/// The one instance of every device that is opened here, with the backends that the environment wants.
+fn instance() -> Result<&'static wgpu::Instance> {
     static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
-    INSTANCE.get_or_init(new_instance)
+    let backends = choice::backends(choice::value(choice::BACKENDS).as_deref())?;
+    Ok(INSTANCE.get_or_init(|| new_instance(backends)))
 }
 
-fn new_instance() -> wgpu::Instance {
+fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     // Debug and validation layers are the host's choice (WGPU_DEBUG=1, WGPU_VALIDATION=1), never this crate's default.
     descriptor.flags = wgpu::InstanceFlags::empty();
-    wgpu::Instance::new(descriptor.with_env())
+    wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..descriptor.with_env() })
 }
 
-/// Adapters in order of preference: native APIs before OpenGL, discrete before integrated before virtual.
-async fn list() -> Vec<wgpu::Adapter> {
-    let mut found = instance().enumerate_adapters(wgpu::Backends::all()).await;
+/// Adapters in order of preference: hardware before software, native APIs before OpenGL, discrete before integrated before
+/// virtual. Only those that the environment wants, if it wants some.
+async fn list() -> Result<Vec<wgpu::Adapter>> {
+    let mut found = instance()?.enumerate_adapters(wgpu::Backends::all()).await;
+    let wanted = choice::value(choice::ADAPTER);
+    found.retain(|adapter| choice::takes(wanted.as_deref(), &adapter.get_info().name));
     found.sort_by_key(|adapter| {
         let info = adapter.get_info();
         let kind = match info.device_type {
@@ -57,9 +83,9 @@ async fn list() -> Vec<wgpu::Adapter> {
             wgpu::DeviceType::Other => 3,
             wgpu::DeviceType::Cpu => 4,
         };
-        (info.backend == wgpu::Backend::Gl, kind)
+        (AdapterKind::of(&info) == AdapterKind::Software, info.backend == wgpu::Backend::Gl, kind)
     });
-    found
+    Ok(found)
 }
 
 /// Why the engine can't run on `adapter`, if it can't.
@@ -76,38 +102,50 @@ fn unusable(adapter: &wgpu::Adapter) -> Option<String> {
     why
 }
 
-/// Every adapter of this machine, best first.
-pub async fn adapters() -> Vec<AdapterReport> {
-    let report = |adapter: &wgpu::Adapter| {
-        let info = adapter.get_info();
-        AdapterReport {
-            capabilities: Capabilities::new(&info, adapter.features(), &adapter.limits())
-                .with_cooperative(&adapter.cooperative_matrix_properties()),
-            name: info.name,
-            backend: format!("{:?}", info.backend),
-            driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
-            unusable: unusable(adapter),
-            adapter: adapter.clone(),
-        }
-    };
-    list().await.iter().map(report).collect()
+/// Every adapter of this machine, best first; its place is its number. wgpu's environment variables `WGPU_BACKEND` and
+/// `WGPU_ADAPTER_NAME` leave only those that they name: an error where the first names no backend.
+pub async fn adapters() -> Result<Vec<AdapterReport>> {
+    Ok(list().await?.iter().map(AdapterReport::new).collect())
+}
+
+/// One of [`adapters`]: by its number, or by its name or words of it and of its backend, whatever their case. An error
+/// that lists what there is when none or several are meant.
+///
+/// ```no_run
+/// # fn main() -> wgpu_rnn::Result<()> {
+/// let adapter = pollster::block_on(wgpu_rnn::gpu::adapter("radeon vulkan"))?;
+/// let device = pollster::block_on(wgpu_rnn::Device::open_adapter(&adapter))?;
+/// # let _ = device;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn adapter(wanted: &str) -> Result<AdapterReport> {
+    let all = list().await?;
+    let labels: Vec<String> = all.iter().map(label).collect();
+    Ok(AdapterReport::new(&all[choice::find(&labels, wanted)?]))
+}
+
+fn label(adapter: &wgpu::Adapter) -> String {
+    let info = adapter.get_info();
+    format!("{} ({:?})", info.name, info.backend)
 }
 
 async fn pick(kind: AdapterKind, wanted: &str) -> Result<wgpu::Adapter> {
-    let all = list().await;
-    let label = |info: wgpu::AdapterInfo| format!("{} ({:?})", info.name, info.backend);
-    let names: Vec<String> = all.iter().map(|adapter| label(adapter.get_info())).collect();
-    let of_kind = |adapter: &wgpu::Adapter| {
-        Capabilities::new(&adapter.get_info(), adapter.features(), &adapter.limits()).kind == kind
-    };
+    let all = list().await?;
+    let names: Vec<String> = all.iter().map(label).collect();
+    let of_kind = |adapter: &wgpu::Adapter| AdapterKind::of(&adapter.get_info()) == kind;
     let found = all.into_iter().find(|adapter| of_kind(adapter) && unusable(adapter).is_none());
     found.ok_or_else(|| Error::NoDevice {
         wanted: wanted.to_string(),
         why: match names.is_empty() {
-            true => "this machine has no Vulkan, Metal, DX12 or OpenGL adapter".to_string(),
-            false => format!("the adapters of this machine are {}", names.join(", ")),
+            true => choice::none(),
+            false => format!("the adapters of this machine are {}{}", names.join(", "), choice::hidden_by()),
         },
     })
+}
+
+fn not_opened(device: &str, why: impl ToString) -> Error {
+    Error::Device { device: device.to_string(), doing: "was being opened".to_string(), why: why.to_string() }
 }
 
 /// The best hardware adapter.
@@ -141,11 +179,7 @@ pub(crate) async fn open(adapter: wgpu::Adapter) -> Result<Gpu> {
         memory_hints: wgpu::MemoryHints::MemoryUsage,
         ..Default::default()
     };
-    let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| Error::Device {
-        device: info.name.clone(),
-        doing: "was being opened".to_string(),
-        why: error.to_string(),
-    })?;
+    let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| not_opened(&info.name, error))?;
     // wgpu's default is to panic. What matters is caught in error scopes and returned; the rest is logged.
     device.on_uncaptured_error(std::sync::Arc::new(|error| log::error!("{error}")));
     Ok(Gpu::with_cooperative(device, queue, &matrices))

@@ -60,12 +60,8 @@ impl Capabilities {
 
     /// From what wgpu says of an adapter or device.
     pub fn new(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
-        let kind = match info.device_type {
-            wgpu::DeviceType::Cpu => AdapterKind::Software,
-            _ => AdapterKind::Gpu,
-        };
         Self {
-            kind,
+            kind: AdapterKind::of(info),
             max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
             storage_buffers: limits.max_storage_buffers_per_shader_stage,

@@ -25,12 +25,14 @@ pub const OUTPUT_BOUND: f64 = 1e-5;
 /// The same of gradients.
 pub const GRADIENT_BOUND: f64 = 1e-4;
 
-/// A GPU: hardware if there is one, else a software adapter. Without either the test fails; it is never skipped.
+const NO_ADAPTER: &str =
+    "the shader tests need an adapter, and one that WGPU_BACKEND and WGPU_ADAPTER_NAME leave: run `cargo xtask driver`";
+
+/// A GPU: hardware if there is one, else a software adapter; of those that wgpu's environment variables `WGPU_BACKEND` and
+/// `WGPU_ADAPTER_NAME` leave. Without either the test fails; it is never skipped.
 pub fn gpu() -> Device {
     let open = |kind| pollster::block_on(Device::open(kind));
-    open(DeviceKind::Gpu)
-        .or_else(|_| open(DeviceKind::Software))
-        .expect("the shader tests need a Vulkan adapter: run `cargo xtask driver`")
+    open(DeviceKind::Gpu).or_else(|_| open(DeviceKind::Software)).expect(NO_ADAPTER)
 }
 
 /// Every executor that has to agree: the oracle, the CPU in f32, and a GPU with the tiles of software and of hardware and
@@ -81,10 +83,15 @@ pub fn wgpu_device_with(
 ) -> (wgpu::Device, wgpu::Queue) {
     // One instance, as an app has: wgpu can't tell devices of two instances apart.
     static INSTANCE: LazyLock<wgpu::Instance> =
-        LazyLock::new(|| wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle()));
-    let mut adapters = pollster::block_on(INSTANCE.enumerate_adapters(wgpu::Backends::PRIMARY));
-    adapters.sort_by_key(|adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu);
-    let adapter = adapters.first().expect("the shader tests need a Vulkan adapter: run `cargo xtask driver`");
+        LazyLock::new(|| wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle().with_env()));
+    let wanted = std::env::var("WGPU_ADAPTER_NAME").unwrap_or_default().to_lowercase();
+    let mut adapters = pollster::block_on(INSTANCE.enumerate_adapters(wgpu::Backends::all()));
+    adapters.retain(|adapter| adapter.get_info().name.to_lowercase().contains(&wanted));
+    adapters.sort_by_key(|adapter| {
+        let info = adapter.get_info();
+        (AdapterKind::of(&info) == AdapterKind::Software, info.backend == wgpu::Backend::Gl)
+    });
+    let adapter = adapters.first().expect(NO_ADAPTER);
     let descriptor = wgpu::DeviceDescriptor {
         required_features: features & adapter.features(),
         required_limits: limits(adapter.limits()),

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use wgpu_rnn::{Cell, Device, DeviceKind, Precision, RnnConfig};
+use wgpu_rnn::{Cell, Device, Precision, RnnConfig};
 
+use crate::device::Choice;
 use crate::net::{Model, Setup};
 use crate::report;
 use crate::results::{DeviceUsed, Results, Run};
@@ -20,9 +21,8 @@ use train::Plan;
 /// Arguments of `compare`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
-    #[arg(long, default_value = "auto")]
-    device: DeviceKind,
+    #[command(flatten)]
+    device: Choice,
     /// Forecast a column of this CSV file instead of the bundled weather.
     #[arg(long, requires = "column", conflicts_with = "text")]
     csv: Option<PathBuf>,
@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return study::run(args);
     }
     let task = args.source().load(Sizes::default(), &Goals::default())?;
-    let device = crate::begin(args.device)?;
+    let device = args.device.begin()?;
     stop::listen()?;
     say(format_args!("data: {}", task.describe()))?;
     task.used().notes.iter().try_for_each(|note| say(format_args!("  {note}")))?;

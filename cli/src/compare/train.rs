@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn half_precision_learns_as_well_as_full() {
         let open = |kind| pollster::block_on(Device::open(kind));
-        let device = open(DeviceKind::Gpu).or_else(|_| open(DeviceKind::Software)).expect("a Vulkan adapter");
+        let device = open(DeviceKind::Gpu).or_else(|_| open(DeviceKind::Software)).expect("an adapter");
         if !device.gpu().is_some_and(|gpu| gpu.capabilities().f16) {
             return;
         }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use wgpu_rnn::{Cell, Device, DeviceKind, RnnConfig};
+use wgpu_rnn::{Cell, Device, RnnConfig};
 
-use crate::device::Opened;
+use crate::device::{Choice, Opened};
 use crate::learn::Saved;
 use crate::net::{LossAt, Model, Setup};
 use crate::task::{Goals, Kind, More, Sizes, Source, Stored};
@@ -18,9 +18,8 @@ use crate::{say, stop};
 /// Arguments of both.
 #[derive(clap::Args)]
 pub struct Nets {
-    /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
-    #[arg(long, default_value = "auto")]
-    device: DeviceKind,
+    #[command(flatten)]
+    device: Choice,
     /// Look at this model, which `train` wrote, instead of three fresh nets, on the data that it was trained on or on
     /// --data.
     #[arg(long, conflicts_with_all = ["task", "column", "train", "hidden"])]
@@ -84,7 +83,7 @@ impl Nets {
 
     /// Opens the device, and says on what and with what.
     fn open(&self, task: &dyn Stored) -> anyhow::Result<Opened> {
-        let device = crate::begin(self.device)?;
+        let device = self.device.begin()?;
         stop::listen()?;
         say(format_args!("data: {}", task.describe()))?;
         Ok(device)

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use wgpu_rnn::DeviceKind;
 
 use super::Saved;
+use crate::device::Choice;
 use crate::report::classes::Page;
 use crate::report::inside::Origin;
 use crate::task::{Known, PUBLISHED, Speech, Task};
@@ -19,9 +19,8 @@ pub struct Args {
     /// Utterances in a .ts file, their classes known or not; without it the 370 of the bundled recordings that no model is trained on.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
-    #[arg(long, default_value = "auto")]
-    device: DeviceKind,
+    #[command(flatten)]
+    device: Choice,
     /// Folder for the report.
     #[arg(long, default_value = "report/classify")]
     out: PathBuf,
@@ -44,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             saved.about.data.name
         ),
     };
-    let device = crate::begin(args.device)?;
+    let device = args.device.begin()?;
     let used = speech.used();
     let data = format!("{}: {} ({} utterances)", used.name, used.task, used.validation);
     say(format_args!("data: {data}"))?;

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use wgpu_rnn::DeviceKind;
-
 use super::Saved;
+use crate::device::Choice;
 use crate::say;
 use crate::task::More;
 
@@ -17,15 +16,14 @@ pub struct Args {
     /// the last tenth of a text, all utterances.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
-    #[arg(long, default_value = "auto")]
-    device: DeviceKind,
+    #[command(flatten)]
+    device: Choice,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let saved = Saved::open(&args.model)?;
     let task = saved.task(args.data.as_deref())?;
-    let device = crate::begin(args.device)?;
+    let device = args.device.begin()?;
     say(format_args!("data: {}", task.describe()))?;
     if args.data.is_none() {
         say("judged by the validation part, which also chose the best of its weights")?;

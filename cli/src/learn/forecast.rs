@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use wgpu_rnn::DeviceKind;
 
 use super::Saved;
+use crate::device::Choice;
 use crate::report::forecast::Page;
 use crate::report::inside::Origin;
 use crate::task::{Known, Latest};
@@ -19,9 +19,8 @@ pub struct Args {
     /// Go on from the last rows of this file instead of those of the data that the model was trained on.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
-    #[arg(long, default_value = "auto")]
-    device: DeviceKind,
+    #[command(flatten)]
+    device: Choice,
     /// Folder for the report.
     #[arg(long, default_value = "report/forecast")]
     out: PathBuf,
@@ -36,7 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let (source, steps) = (saved.source(args.data.as_deref())?, saved.about.data.steps);
     let latest = Latest::load(source.path.as_deref(), &source.columns, steps, known.clone())?;
-    let device = crate::begin(args.device)?;
+    let device = args.device.begin()?;
     let mut model = saved.model(&device, latest.form())?;
     let ahead = latest.ahead(&mut model)?;
     let series = latest.series();

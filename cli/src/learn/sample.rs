@@ -12,9 +12,10 @@ use wgpu_rnn::kernel::Program;
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Buffer, Device, DeviceKind};
+use wgpu_rnn::{BatchShape, Buffer, Device};
 
 use super::Saved;
+use crate::device::Choice;
 use crate::net::LossAt;
 use crate::task::{Known, Text};
 
@@ -35,9 +36,8 @@ pub struct Args {
     /// Seed of the draws.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
-    #[arg(long, default_value = "cpu")]
-    device: DeviceKind,
+    #[command(flatten)]
+    device: Choice<true>,
 }
 
 fn temperature(text: &str) -> Result<f64, String> {
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
     if prompt.is_empty() {
         bail!("--prompt: expected at least one character, got none");
     }
-    let device = crate::open(args.device)?;
+    let device = args.device.open()?;
     let writer = Writer::new(&device, &saved, symbols.len())?;
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let mut out = std::io::stdout().lock();

@@ -9,9 +9,10 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::probe::{Warning, Watch};
-use wgpu_rnn::{Cell, DeviceKind, Error, Precision, RnnConfig};
+use wgpu_rnn::{Cell, Error, Precision, RnnConfig};
 
 use super::about::{About, Data, KEY, Rule, Saved};
+use crate::device::Choice;
 use crate::net::{Inside, Model};
 use crate::report;
 use crate::results::Point;
@@ -28,9 +29,8 @@ const LEVELS: [f64; 3] = [0.05, 0.5, 0.95];
 /// Arguments of `train`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Device: auto (a hardware GPU, else the CPU), gpu, software or cpu.
-    #[arg(long, default_value = "auto")]
-    device: DeviceKind,
+    #[command(flatten)]
+    device: Choice,
     /// Train on this file instead of the bundled weather: a CSV file with --column, a .ts file of utterances, else a text,
     /// character by character.
     #[arg(long)]
@@ -197,7 +197,7 @@ pub fn run(args: &Args) -> Result<()> {
         None => args.new.about(args.data.as_deref())?,
     };
     report::check_writable(&args.out)?;
-    let device = crate::begin(args.device)?;
+    let device = args.device.begin()?;
     stop::listen()?;
     say(format_args!("data: {}", task.describe()))?;
     let config = about.config()?;

@@ -10,8 +10,9 @@ use serde::Serialize;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Init, Layer, Parameters};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Buffer, Cell, Device, DeviceKind, Precision, RnnConfig, Timing};
+use wgpu_rnn::{BatchShape, Buffer, Cell, Device, Precision, RnnConfig, Timing};
 
+use crate::device::Choice;
 use crate::say;
 
 /// Arguments of `time`.
@@ -42,9 +43,8 @@ pub struct Args {
     /// real-time use, on the CPU.
     #[arg(long, value_enum)]
     mode: TimedMode,
-    /// Device: auto, gpu, software or cpu.
-    #[arg(long, default_value = "auto")]
-    device: DeviceKind,
+    #[command(flatten)]
+    device: Choice,
     /// Strategy to run; default: the one that is chosen for the shape and device.
     #[arg(long)]
     strategy: Option<String>,
@@ -169,7 +169,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         TimedMode::Train => Mode::Train,
         TimedMode::Step => {
             anyhow::ensure!(
-                matches!(args.device, DeviceKind::Auto | DeviceKind::Cpu) && !args.profile,
+                !args.device.wants_gpu() && !args.profile,
                 "--mode step runs on the CPU alone, and has nothing to profile"
             );
             return step::run(config, args.steps, args.batch, args.json);
@@ -177,7 +177,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let page = args.profile.then(|| args.out.clone().unwrap_or_else(|| PathBuf::from("profile.html")));
     page.as_deref().map_or(Ok(()), profile::check)?;
-    let device = crate::open(args.device)?;
+    let device = args.device.open()?;
     if args.profile {
         // A device without timestamps is known before anything is timed.
         device.profile(|_| Ok(()))?;

@@ -3,7 +3,8 @@ use super::{gpu, listing, run};
 #[test]
 fn json_has_every_adapter_and_the_cpu() {
     let rows = listing();
-    for row in &rows {
+    for (place, row) in rows.iter().enumerate() {
+        assert_eq!(row["number"].as_u64(), (row["kind"] != "cpu").then_some(place as u64), "{row}");
         for key in ["name", "kind", "backend", "driver"] {
             assert!(row[key].as_str().is_some_and(|text| !text.is_empty()), "{key} of {row}");
         }
@@ -38,7 +39,8 @@ fn text_says_the_same() {
     let text = run(&["adapters"]).succeeded();
     for row in listing() {
         let (name, backend) = (row["name"].as_str().unwrap(), row["backend"].as_str().unwrap());
-        assert!(text.lines().any(|line| line.starts_with(name) && line.contains(backend)), "{name} in {text}");
+        let begin = row["number"].as_u64().map_or(format!("{name} — "), |number| format!("{number}: {name} — "));
+        assert!(text.lines().any(|line| line.starts_with(&begin) && line.contains(backend)), "{name} in {text}");
     }
     assert!(text.contains("  strategy stepwise: yes\n"));
     assert!(text.contains("  strategy native: no, it is the CPU executor's"));

@@ -4,6 +4,7 @@ mod adapters;
 mod browser;
 mod cache;
 mod compare;
+mod device;
 mod inside;
 mod learn;
 mod profile;
@@ -108,14 +109,14 @@ fn listing() -> Vec<Value> {
     rows
 }
 
-/// The `--device` that is a GPU here: hardware if there is one, else a software adapter. Without either the tests fail;
-/// they are never skipped.
+/// The `--device` that is a GPU here: hardware if there is one, else a software adapter; of those that wgpu's environment
+/// variables `WGPU_BACKEND` and `WGPU_ADAPTER_NAME` leave. Without either the tests fail; they are never skipped.
 fn gpu() -> &'static str {
     static KIND: LazyLock<&str> = LazyLock::new(|| {
         let rows = listing();
         let usable = |kind: &str| rows.iter().any(|row| row["kind"] == kind && row["unusable"].is_null());
         let found = ["gpu", "software"].into_iter().find(|kind| usable(kind));
-        found.expect("these tests need a Vulkan adapter: run `cargo xtask driver`")
+        found.expect("these tests need an adapter: run `cargo xtask driver`")
     });
     *KIND
 }

@@ -88,7 +88,7 @@ fn problems(args: &Args) -> Result<Vec<Problem>> {
 pub fn run(args: &Args) -> Result<()> {
     let problems = problems(args)?;
     let before = if args.study.keep { Some(report::study::read(&args.out)?) } else { None };
-    let device = crate::begin(args.device)?;
+    let device = args.device.begin()?;
     stop::listen()?;
     if let Some(Study { device: other, version, .. }) = &before
         && (other.name != device.name() || version != env!("CARGO_PKG_VERSION"))
