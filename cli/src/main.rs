@@ -7,6 +7,7 @@ mod adapters;
 mod compare;
 mod data;
 mod device;
+mod doctor;
 mod inside;
 mod learn;
 mod net;
@@ -56,6 +57,8 @@ enum Command {
     Gates(inside::gates::Args),
     /// List the GPUs of this machine and what this engine can do on them.
     Adapters(adapters::Args),
+    /// Examine a device: whether it is right, what its compiler and its floors cost; with a text for a report.
+    Doctor(doctor::Args),
     /// Check a device against reference cases that another engine computed.
     Verify(verify::Args),
     /// Time one layer.
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Flow(args) => inside::flow::run(&args),
         Command::Gates(args) => inside::gates::run(&args),
         Command::Adapters(args) => adapters::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Time(args) => time::run(&args),
         Command::Sweep(args) => sweep::run(&args),

@@ -23,7 +23,7 @@ pub use checks::Checks;
 pub use context::Gpu;
 pub use counters::Counters;
 pub(crate) use pipelines::Compiled;
-pub use pipelines::BindingKind;
+pub use pipelines::{BindingKind, Compilation};
 pub(crate) use pool::Lease;
 pub use pool::PoolUse;
 pub(crate) use timestamps::PassTimes;

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::border::{Call, Trouble};
 use super::context::{Gpu, ready};
 
@@ -33,10 +35,21 @@ pub(crate) struct Failure {
     pub(crate) trouble: Trouble,
 }
 
+/// How long a shader took to compile, from its WGSL to a pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Compilation {
+    /// Its kernel.
+    pub kernel: String,
+    /// Milliseconds by the host's clock; 0 in a browser.
+    pub ms: f64,
+}
+
 /// Pipelines by composed source, and the cache that they are compiled with.
 #[derive(Default)]
 pub(crate) struct Pipelines {
     pub(super) by_source: HashMap<String, Arc<Compiled>>,
+    compilations: Vec<Compilation>,
     /// Settled at the first compilation: this one, or none.
     pub(super) cache: Option<Option<wgpu::PipelineCache>>,
 }
@@ -52,10 +65,24 @@ impl Gpu {
         if let Some(found) = self.pipelines().by_source.get(source) {
             return Ok(found.clone());
         }
+        #[cfg(not(target_arch = "wasm32"))]
+        let start = std::time::Instant::now();
         let compiled = Arc::new(self.compile(label, source, bindings)?);
+        #[cfg(not(target_arch = "wasm32"))]
+        let ms = start.elapsed().as_secs_f64() * 1e3;
+        #[cfg(target_arch = "wasm32")]
+        let ms = 0.0;
         self.counting().pipelines.add();
-        self.pipelines().by_source.insert(source.to_string(), compiled.clone());
+        let mut pipelines = self.pipelines();
+        pipelines.by_source.insert(source.to_string(), compiled.clone());
+        pipelines.compilations.push(Compilation { kernel: label.to_string(), ms });
+        drop(pipelines);
         Ok(compiled)
+    }
+
+    /// Every shader that was compiled on this device so far, in that order: one each of a kernel's variants.
+    pub fn compilations(&self) -> Vec<Compilation> {
+        self.pipelines().compilations.clone()
     }
 
     fn compile(&self, label: &str, source: &str, bindings: &[BindingKind]) -> Result<Compiled, Failure> {

@@ -68,7 +68,7 @@ pub fn check_writable(out: &Path) -> Result<()> {
 }
 
 /// Puts `content` at `path` in one step.
-fn replace(path: &Path, content: &str) -> Result<()> {
+pub fn replace(path: &Path, content: &str) -> Result<()> {
     let attempt = || -> std::io::Result<()> {
         let mut builder = tempfile::Builder::new();
         // A temporary file is private unless said otherwise; a report is as readable as any new file.

@@ -5,6 +5,7 @@ mod browser;
 mod cache;
 mod compare;
 mod device;
+mod doctor;
 mod inside;
 mod learn;
 mod profile;

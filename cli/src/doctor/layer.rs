@@ -1,0 +1,167 @@
+//! One layer with given values: planned, bound and run on a device, everything that comes out read back.
+
+use wgpu_rnn::nn::Parameters;
+use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
+use wgpu_rnn::plan::{Memory, Mode};
+use wgpu_rnn::probe::Flow;
+use wgpu_rnn::{BatchShape, Buffer, Device, Precision, Result, RnnConfig};
+
+/// A layer, a batch, and what it is planned with.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    pub config: RnnConfig,
+    pub shape: BatchShape,
+    pub mode: Mode,
+    pub options: Options<'static>,
+    /// Lengths of the sequences, if they have some.
+    pub lengths: Option<Vec<usize>>,
+    /// Whether x, y and their gradients are stored as f16.
+    pub half_sequences: bool,
+    /// Whether there are initial states, and gradients of the final ones.
+    pub states: bool,
+}
+
+/// A result by name.
+pub struct Tensor {
+    pub name: String,
+    pub values: Vec<f64>,
+    /// Whether it came backward.
+    pub gradient: bool,
+}
+
+/// What two runs of a layer left.
+pub struct Ran {
+    pub first: Vec<Tensor>,
+    pub second: Vec<Tensor>,
+    /// Bytes that were predicted, and that were allocated.
+    pub predicted: Memory,
+    pub allocated: Memory,
+}
+
+impl Layer {
+    pub fn new(config: RnnConfig, steps: usize, batch: usize) -> Self {
+        Self {
+            config,
+            shape: BatchShape::new(steps, batch),
+            mode: Mode::Train,
+            options: Options::default(),
+            lengths: None,
+            half_sequences: false,
+            states: true,
+        }
+    }
+
+    /// The same layer as the reference plans it: no choice but what the numbers depend on.
+    pub fn reference(&self) -> Self {
+        let Options { lengths, flow, .. } = self.options;
+        let options = Options { lengths, flow, ..Options::default() };
+        Self { options, half_sequences: false, ..self.clone() }
+    }
+
+    fn room(&self, device: &Device, name: &str, len: usize) -> Result<Buffer> {
+        let precision = if self.half_sequences { Precision::Half } else { Precision::Full };
+        device.alloc_as(precision, name, len)
+    }
+
+    /// Runs it twice on the same buffers.
+    pub fn run(&self, device: &Device) -> Result<Ran> {
+        let (config, shape) = (self.config, self.shape);
+        let table = tensors(&config, "");
+        let params = match self.mode {
+            Mode::Infer => Parameters::frozen(device, table.clone())?,
+            Mode::Train => Parameters::new(device, table.clone())?,
+        };
+        let bound = 1.0 / (config.hidden as f64).sqrt();
+        for (seed, (name, shape)) in table.iter().enumerate() {
+            params.set_f64(name, shape, &values(seed as u64 + 100, shape.iter().product(), bound))?;
+        }
+        let [x, y] = [config.input, config.outputs()].map(|width| shape.rows() * width);
+        let state = config.layers * shape.batch * config.outputs();
+        let given = |seed: u64, name: &str, len: usize, is: bool| -> Result<Option<Buffer>> {
+            if !is {
+                return Ok(None);
+            }
+            let sequence = ["x", "dy"].contains(&name);
+            let buffer = if sequence { self.room(device, name, len)? } else { device.alloc(name, len)? };
+            device.write_f64(&buffer, &values(seed, len, 1.0))?;
+            Ok(Some(buffer))
+        };
+        let empty = |name: &str, is: bool| if is { device.alloc(name, state).map(Some) } else { Ok(None) };
+        let (has_c, trains) = (config.cell.has_c(), self.mode == Mode::Train);
+        let input = self.room(device, "x", x)?;
+        device.write_f64(&input, &values(1, x, 1.0))?;
+        let io = Io {
+            h0: given(2, "h0", state, self.states)?,
+            c0: given(3, "c0", state, self.states && has_c)?,
+            hn: empty("hn", true)?,
+            cn: empty("cn", has_c)?,
+            ..Io::new(&input, &self.room(device, "y", y)?)
+        };
+        let gradients = Gradients {
+            dy: given(4, "dy", y, trains)?,
+            dhn: given(5, "dhn", state, trains && self.states)?,
+            dcn: given(6, "dcn", state, trains && self.states && has_c)?,
+            dx: if trains { Some(self.room(device, "dx", x)?) } else { None },
+            dh0: empty("dh0", trains && self.states)?,
+            dc0: empty("dc0", trains && self.states && has_c)?,
+        };
+        let rnn = Rnn::new(device, config, shape, self.mode, self.options)?;
+        let predicted = rnn.memory();
+        let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
+        if let Some(lengths) = &self.lengths {
+            bound.set_lengths(lengths)?;
+        }
+        let read = || -> Result<Vec<Tensor>> {
+            device.run(|recorder| {
+                bound.forward.record(recorder)?;
+                bound.backward.record(recorder)
+            })?;
+            let outputs = [("y", Some(&io.y)), ("hn", io.hn.as_ref()), ("cn", io.cn.as_ref())];
+            let Gradients { dx, dh0, dc0, .. } = &gradients;
+            let inputs = [("dx", dx.as_ref()), ("dh0", dh0.as_ref()), ("dc0", dc0.as_ref())];
+            let all = outputs.into_iter().map(|out| (out, false)).chain(inputs.into_iter().map(|input| (input, true)));
+            let mut results = Vec::new();
+            for ((name, buffer), gradient) in all {
+                if let Some(buffer) = buffer {
+                    results.push(Tensor { name: name.to_string(), values: device.read_f64(buffer)?, gradient });
+                }
+            }
+            for (name, _) in table.iter().filter(|_| trains) {
+                let values = device.read_f64(&params.gradient(name)?)?;
+                results.push(Tensor { name: format!("grad.{name}"), values, gradient: true });
+            }
+            if self.options.flow {
+                let norms = self.norms(&Flow::read(&bound)?);
+                results.push(Tensor { name: "norms".to_string(), values: norms, gradient: true });
+            }
+            Ok(results)
+        };
+        Ok(Ran { first: read()?, second: read()?, predicted, allocated: bound.memory() })
+    }
+
+    /// Norms of the gradients of every state of every sequence.
+    fn norms(&self, flow: &Flow) -> Vec<f64> {
+        let mut all = Vec::new();
+        for (layer, direction) in (0..flow.layers()).flat_map(|layer| (0..flow.directions()).map(move |d| (layer, d))) {
+            for (step, sequence) in (0..self.shape.steps).flat_map(|s| (0..self.shape.batch).map(move |b| (s, b))) {
+                if let Some(norms) = flow.norms(layer, direction, step, sequence) {
+                    all.extend([norms.h, norms.direct].into_iter().chain(norms.c));
+                }
+            }
+        }
+        all
+    }
+}
+
+/// `count` numbers in ±`bound`, each an f32, from a seed (splitmix64).
+pub fn values(seed: u64, count: usize, bound: f64) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0xd1b5_4a32_d192_ed03);
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1u32 << 23) - 1.0
+    };
+    (0..count).map(|_| f64::from((next() * bound) as f32)).collect()
+}

@@ -1,0 +1,150 @@
+//! `wgpu-rnn doctor`: what a device is, whether it is right, and how fast it can be at all; as a table, and as a block of
+//! text for a report. See `docs/adapters.md` in the repository for what came of it so far.
+//!
+//! ```text
+//! about ─┐
+//! cases, training, behaviour ─► checks ─┐
+//! speed, compile times ─► measurements ─┼─► Findings ─► table, block
+//! peers ────────────────► lines ────────┘
+//! ```
+
+mod about;
+mod behaviour;
+mod block;
+mod cases;
+mod findings;
+mod layer;
+mod peers;
+mod speed;
+mod training;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use wgpu_rnn::{Device, kernel};
+
+use self::findings::{Check, Findings, Verdict};
+use crate::device::Choice;
+use crate::{say, stop};
+
+/// Arguments of `doctor`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    device: Choice,
+    /// Fewer sizes, options and steps: minutes on a software adapter, seconds elsewhere.
+    #[arg(long)]
+    quick: bool,
+    /// Write the text block to this file too.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Time the same layers in PyTorch with cuDNN too, TF32 off and on, where Python has it.
+    #[arg(long)]
+    peers: bool,
+    /// The Python that has PyTorch.
+    #[arg(long, requires = "peers", default_value = peers::PYTHON, value_name = "PROGRAM")]
+    python: PathBuf,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    args.out.as_deref().map_or(Ok(()), check)?;
+    let device = args.device.bare()?;
+    let mut found = Findings { about: about::facts(&device)?, ..Findings::default() };
+    stop::listen()?;
+    for (key, value) in &found.about {
+        // The block has the long ones.
+        if !["features", "limits", "command"].contains(key) {
+            say(format_args!("{key}: {value}"))?;
+        }
+    }
+    examine(&device, args.quick, &mut found)?;
+    if args.peers {
+        peers::compare(&device, &args.python, args.quick, &mut found)?;
+    }
+    print(&found)?;
+    let block = block::text(&found);
+    say("")?;
+    say(&block)?;
+    if let Some(out) = &args.out {
+        write(out, &block)?;
+        say(format_args!("written to {}", out.display()))?;
+    }
+    let failures = found.failures();
+    if let Some(first) = failures.first() {
+        let checks = if failures.len() == 1 { "check" } else { "checks" };
+        bail!("{} {checks} failed on {}, the first: {first}", failures.len(), device.name());
+    }
+    Ok(())
+}
+
+/// An error unless the block can be written to `out`.
+fn check(out: &Path) -> Result<()> {
+    if out.is_dir() {
+        bail!("{}: could not write the file, it is a folder", out.display());
+    }
+    crate::report::check_writable(folder(out))
+}
+
+fn folder(out: &Path) -> &Path {
+    out.parent().unwrap_or(Path::new(""))
+}
+
+/// Puts the block at `out` in one step.
+fn write(out: &Path, block: &str) -> Result<()> {
+    let folder = folder(out);
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: could not make the folder", folder.display()))?;
+    crate::report::replace(out, block)
+}
+
+/// All checks and measurements.
+fn examine(device: &Device, quick: bool, found: &mut Findings) -> Result<()> {
+    let oracle = Device::oracle()?;
+    for case in cases::all(device, quick) {
+        stop::check()?;
+        add(found, case.check(device, &oracle))?;
+    }
+    for check in training::checks(device, &oracle) {
+        stop::check()?;
+        add(found, check)?;
+    }
+    behaviour::examine(device, quick, found);
+    stop::check()?;
+    if let Some(gpu) = device.gpu() {
+        found.compiled(&gpu.compilations());
+        let names = kernel::ALL.iter().map(|kernel| kernel.name);
+        let never: Vec<&str> = names.filter(|name| !found.compiled.contains_key(*name)).collect();
+        let never = if never.is_empty() { "none".to_string() } else { never.join(" ") };
+        found.about.push(("kernels not used here", never));
+    }
+    speed::measure(device, found)
+}
+
+/// Takes a check, and says so at once when it failed.
+fn add(found: &mut Findings, check: Check) -> std::io::Result<()> {
+    if let Verdict::Fail(why) = &check.verdict {
+        say(format_args!("FAIL {}: {}: {why}", check.group, check.name))?;
+    }
+    found.checks.push(check);
+    Ok(())
+}
+
+fn print(found: &Findings) -> std::io::Result<()> {
+    say("")?;
+    say(format_args!("{:<6}{:<28}{:>10}  {:<20}{:>9}", "", "checks", "passed", "worst error", "time"))?;
+    for group in found.groups() {
+        let passed = format!("{}/{}", group.passed, group.passed + group.failed);
+        let (verdict, worst, seconds) = (group.verdict(), group.worst(), group.ms * 1e-3);
+        say(format_args!("{verdict:<6}{:<28}{passed:>10}  {worst:<20}{seconds:>7.2} s", group.name))?;
+    }
+    for (reason, count) in found.skipped() {
+        say(format_args!("not run: {count} of {reason}"))?;
+    }
+    let (shaders, ms) = found.compiled.values().fold((0, 0.0), |(n, ms), kernel| (n + kernel.shaders, ms + kernel.ms));
+    if shaders > 0 {
+        say(format_args!("{shaders} shaders of {} kernels compiled in {:.2} s", found.compiled.len(), ms * 1e-3))?;
+    }
+    for measure in &found.measures {
+        say(format_args!("{}: {} {}", measure.name, block::number(measure.value), measure.unit))?;
+    }
+    found.peers.iter().try_for_each(say)
+}
