@@ -33,7 +33,7 @@ struct Inner {
     tuning: Mutex<Option<Tuning>>,
     trust: Arc<Trust>,
     /// Whether it is there to check the device, and uses what is not trusted.
-    checks: bool,
+    is_checking: bool,
     lost: Lost,
     /// Whether wgpu calls back here when the device is lost.
     listens: bool,
@@ -92,7 +92,7 @@ impl Gpu {
                 counting: Counting::default(),
                 tuning: Mutex::default(),
                 trust,
-                checks: false,
+                is_checking: false,
                 lost,
                 listens,
             }),
@@ -157,15 +157,15 @@ impl Gpu {
     }
 
     /// Whether it is [`beside`](Self::beside) another.
-    pub(crate) fn checks(&self) -> bool {
-        self.inner.checks
+    pub(crate) fn is_checking(&self) -> bool {
+        self.inner.is_checking
     }
 
     /// The same wgpu device with a pool and counters of its own, to check it with: it uses strategies and precisions
     /// whether they are trusted or not. It compiles into this device's pipelines, or apart from them and from their cache,
     /// which an app may still want to give.
     pub(crate) fn beside(&self, with_pipelines: bool) -> Self {
-        let Inner { device, queue, info, caps, trust, lost, listens, pipelines, .. } = &*self.inner;
+        let Inner { device, queue, info, caps, checks, trust, lost, listens, pipelines, .. } = &*self.inner;
         let pipelines = match with_pipelines {
             true => pipelines.clone(),
             false => Arc::new(Mutex::new(Pipelines { cache: Some(None), ..Pipelines::default() })),
@@ -176,6 +176,7 @@ impl Gpu {
                 queue: queue.clone(),
                 info: info.clone(),
                 caps: caps.clone(),
+                checks: checks.clone(),
                 pipelines,
                 steps: Mutex::default(),
                 nothing: OnceLock::new(),
@@ -183,7 +184,7 @@ impl Gpu {
                 counting: Counting::default(),
                 tuning: Mutex::default(),
                 trust: trust.clone(),
-                checks: true,
+                is_checking: true,
                 lost: lost.clone(),
                 listens: *listens,
             }),

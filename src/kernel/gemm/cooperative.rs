@@ -45,7 +45,7 @@ pub(crate) fn check_once(device: &Device) {
     let Some(gpu) = device.gpu() else { return };
     let open = !gpu.has_passed(CHECK) && gpu.doubt(&Subject::CooperativeMatrices).is_none();
     // A device that is being checked goes by what was found.
-    if open && gpu.capabilities().cooperative_size.is_some() && !gpu.checks() {
+    if open && gpu.capabilities().cooperative_size.is_some() && !gpu.is_checking() {
         check(device);
     }
 }

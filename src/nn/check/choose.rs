@@ -24,7 +24,7 @@ pub(crate) fn choose(
     let plan = || plan::choose(device, config, shape, mode, forced);
     let Some(gpu) = device.gpu() else { return plan() };
     gpu.alive("was planning a layer")?;
-    if forced.is_some() || gpu.checks() || cfg!(target_arch = "wasm32") {
+    if forced.is_some() || gpu.is_checking() || cfg!(target_arch = "wasm32") {
         return plan();
     }
     products(device)?;
@@ -84,7 +84,7 @@ pub(super) fn layers(
 
 /// Runs those of the `cases` that are neither passed nor doubted, and notes what comes out.
 fn ensure(device: &Device, gpu: &Gpu, cases: impl FnOnce() -> Vec<Case>) -> Result<()> {
-    if gpu.checks() || cfg!(target_arch = "wasm32") {
+    if gpu.is_checking() || cfg!(target_arch = "wasm32") {
         return Ok(());
     }
     gpu.one_at_a_time(|| {
