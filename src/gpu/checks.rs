@@ -62,7 +62,9 @@ impl Gpu {
     pub(super) fn fill_bands(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<()> {
         let band = NAN.repeat(BAND as usize / NAN.len());
         self.work("was laying bands around a buffer", || {
-            [0, BAND + bytes].map(|offset| self.queue().write_buffer(buffer, offset, &band));
+            for offset in [0, BAND + bytes] {
+                self.queue().write_buffer(buffer, offset, &band);
+            }
         })
     }
 

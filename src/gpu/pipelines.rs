@@ -49,7 +49,7 @@ pub struct Compilation {
 #[derive(Default)]
 pub(crate) struct Pipelines {
     pub(super) by_source: HashMap<String, Arc<Compiled>>,
-    compilations: Vec<Compilation>,
+    pub(super) compilations: Vec<Compilation>,
     /// Settled at the first compilation: this one, or none.
     pub(super) cache: Option<Option<wgpu::PipelineCache>>,
 }

@@ -173,7 +173,7 @@ fn on_gpu(
         )?);
         first_part += groups;
     }
-    program.push(total::total(gpu, device, &parts, &Mode::MeanOver(&count), loss, 0)?);
+    program.push(total::total(gpu, &parts, &Mode::MeanOver(&count), loss, 0)?);
     Ok(())
 }
 

@@ -85,7 +85,7 @@ pub fn norm(
         )?);
         first_part += groups;
     }
-    program.push(total::total(gpu, device, &parts, &Mode::Root, to, at)?);
+    program.push(total::total(gpu, &parts, &Mode::Root, to, at)?);
     Ok(())
 }
 

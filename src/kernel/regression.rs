@@ -161,7 +161,7 @@ fn on_gpu(
         )?);
         first_part += groups;
     }
-    program.push(total::total(gpu, device, &parts, &Mode::Scaled(1.0 / y.len() as f64), loss, 0)?);
+    program.push(total::total(gpu, &parts, &Mode::Scaled(1.0 / y.len() as f64), loss, 0)?);
     Ok(())
 }
 

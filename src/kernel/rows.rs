@@ -21,8 +21,8 @@ pub struct RowMap {
     pub window_rows: usize,
 }
 
-/// `Rows` in WGSL.
 uniform! {
+    /// `Rows` in WGSL.
     pub(crate) struct RowsUniform {
         batch: u32,
         first_step: u32,

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::op::{Launch, Op};
 use crate::cpu::scalar::Scalar;
-use crate::device::{Buffer, Device, Nothing};
+use crate::device::{Buffer, Nothing};
 use crate::error::Result;
 use crate::gpu::{AdapterKind, Capabilities, Gpu};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
@@ -43,14 +43,7 @@ pub(super) enum Mode<'a> {
 }
 
 /// Writes `result[at]`.
-pub(super) fn total(
-    gpu: &Gpu,
-    device: &Device,
-    parts: &Buffer,
-    mode: &Mode<'_>,
-    result: &Buffer,
-    at: usize,
-) -> Result<Op> {
+pub(super) fn total(gpu: &Gpu, parts: &Buffer, mode: &Mode<'_>, result: &Buffer, at: usize) -> Result<Op> {
     let nothing = Nothing::of(gpu)?.read;
     let (scale, count, mode) = match mode {
         Mode::Scaled(scale) => (*scale as f32, &nothing, 0),

@@ -21,7 +21,8 @@ mod training;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use wgpu_rnn::{Device, kernel};
+use wgpu_rnn::Device;
+use wgpu_rnn::kernel::variants;
 
 use self::findings::{Check, Findings, Verdict};
 use crate::device::Choice;
@@ -111,7 +112,7 @@ fn examine(device: &Device, quick: bool, found: &mut Findings) -> Result<()> {
     stop::check()?;
     if let Some(gpu) = device.gpu() {
         found.compiled(&gpu.compilations());
-        let names = kernel::ALL.iter().map(|kernel| kernel.name);
+        let names = variants::kernels().map(|kernel| kernel.name);
         let never: Vec<&str> = names.filter(|name| !found.compiled.contains_key(*name)).collect();
         let never = if never.is_empty() { "none".to_string() } else { never.join(" ") };
         found.about.push(("kernels not used here", never));

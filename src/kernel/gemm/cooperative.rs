@@ -119,25 +119,18 @@ fn fits(call: &Gemm, size: usize) -> bool {
 }
 
 /// Appends what makes `sum`, whose C is f32.
-pub(super) fn launch(
-    call: &Gemm,
-    device: &Device,
-    gpu: &Gpu,
-    size: u32,
-    sum: &Sum<'_>,
-    program: &mut Program,
-) -> Result<()> {
+pub(super) fn launch(call: &Gemm, gpu: &Gpu, size: u32, sum: &Sum<'_>, program: &mut Program) -> Result<()> {
     let kernel = if size == 8 { &KERNEL_8 } else { &KERNEL_16 };
     let lanes = gpu.capabilities().subgroup_size[1];
     let consts = [("LANES", lanes), ("A_ALONG", u32::from(call.a.column != 1))];
     let why = "its factors are f16, and the adapter's cooperative matrices made a test product right";
-    call.dispatch(device, gpu, (kernel, &consts, why), [2 * size as usize; 2], sum, program)
+    call.dispatch(gpu, (kernel, &consts, why), [2 * size as usize; 2], sum, program)
 }
 
 /// Appends the product and its bias. An f16 C gets what sums leave in the room that there is, some rows at a time.
-pub(super) fn whole(call: &Gemm, device: &Device, gpu: &Gpu, size: u32, program: &mut Program) -> Result<()> {
+pub(super) fn whole(call: &Gemm, gpu: &Gpu, size: u32, program: &mut Program) -> Result<()> {
     let Some(room) = call.room.as_ref().filter(|_| call.c.buffer.dtype() == DType::Half) else {
-        launch(call, device, gpu, size, &Sum::whole(call), program)?;
+        launch(call, gpu, size, &Sum::whole(call), program)?;
         if let Some(bias) = &call.bias {
             program.push(call.add_up(gpu, &bias.buffer, 0, true)?);
         }
@@ -149,7 +142,7 @@ pub(super) fn whole(call: &Gemm, device: &Device, gpu: &Gpu, size: u32, program:
         let m = at_once.min(call.m - first);
         let part = Gemm { m, a: from(&call.a), c: from(&call.c), ..call.clone() };
         let sums = Matrix { direction: m * call.n, ..Matrix::dense(room, call.n) };
-        launch(&part, device, gpu, size, &Sum { c: &sums, ..Sum::whole(&part) }, program)?;
+        launch(&part, gpu, size, &Sum { c: &sums, ..Sum::whole(&part) }, program)?;
         program.push(part.add_up(gpu, room, 1, false)?);
     }
     Ok(())
@@ -204,17 +197,17 @@ fn try_out(device: &Device, size: u32, trial: Trial, transposed: bool) -> Result
     match trial {
         Trial::Onto => {
             let call = Gemm { accumulate: Accumulate::Before, bias: biased, ..plain };
-            whole(&call, device, gpu, size, &mut program)?;
+            whole(&call, gpu, size, &mut program)?;
         }
         Trial::Half => {
             // Room for half of the rows.
             let call = Gemm { room: Some(room(m * n)?), bias: biased, ..plain };
-            whole(&call, device, gpu, size, &mut program)?;
+            whole(&call, gpu, size, &mut program)?;
         }
         Trial::Sliced => {
             let slices = Slices { rows: k / 2, scratch: room(4 * m * n)? };
             let call = Gemm { accumulate: Accumulate::Before, slices: Some(slices), ..plain };
-            call.in_slices(device, gpu, Some(size), &mut program)?;
+            call.in_slices(gpu, Some(size), &mut program)?;
         }
     }
     device.run(|recorder| program.record(recorder))?;

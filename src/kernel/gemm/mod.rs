@@ -156,8 +156,8 @@ pub struct Gemm {
     pub tile: Option<Tile>,
 }
 
-/// `Gemm` in WGSL.
 uniform! {
+    /// `Gemm` in WGSL.
     struct Uniform {
         m: u32,
         n: u32,
@@ -233,7 +233,7 @@ impl Gemm {
                     tile.check(gpu.capabilities())?;
                 }
                 match &self.slices {
-                    Some(_) => self.in_slices(device, gpu, cooperative::tile(device, &self), program),
+                    Some(_) => self.in_slices(gpu, cooperative::tile(device, &self), program),
                     None => self.whole(device, gpu, program),
                 }
             }
@@ -253,20 +253,13 @@ impl Gemm {
 
     fn whole(&self, device: &Device, gpu: &Gpu, program: &mut Program) -> Result<()> {
         match cooperative::tile(device, self) {
-            Some(size) => cooperative::whole(self, device, gpu, size, program),
-            None => self.launch(device, gpu, Tile::of(gpu, self), &Sum::whole(self), program),
+            Some(size) => cooperative::whole(self, gpu, size, program),
+            None => self.launch(gpu, Tile::of(gpu, self), &Sum::whole(self), program),
         }
     }
 
     /// Appends what makes `sum`, in as many dispatches as its rows need.
-    fn launch(
-        &self,
-        device: &Device,
-        gpu: &Gpu,
-        (tile, why): (Tile, &'static str),
-        sum: &Sum<'_>,
-        program: &mut Program,
-    ) -> Result<()> {
+    fn launch(&self, gpu: &Gpu, (tile, why): (Tile, &'static str), sum: &Sum<'_>, program: &mut Program) -> Result<()> {
         let forced = self.tile.is_some();
         let mut consts = tile.constants();
         let kernel = match &tile {
@@ -280,11 +273,11 @@ impl Gemm {
             Mapped::C => 3,
         };
         consts.push(("MAPPED", mapped));
-        let made = self.dispatch(device, gpu, (kernel, &consts, why), tile.extent(), sum, program);
+        let made = self.dispatch(gpu, (kernel, &consts, why), tile.extent(), sum, program);
         // A tile that the driver refuses is doubted from then on, so that there may be another.
         match made {
             Err(Error::Shader { .. }) if !forced => match Tile::of(gpu, self) {
-                (other, why) if other != tile => self.launch(device, gpu, (other, why), sum, program),
+                (other, why) if other != tile => self.launch(gpu, (other, why), sum, program),
                 _ => made,
             },
             made => made,
@@ -293,7 +286,6 @@ impl Gemm {
 
     fn dispatch(
         &self,
-        device: &Device,
         gpu: &Gpu,
         (kernel, consts, why): (&'static Kernel, &[(&'static str, u32)], &'static str),
         [tile_rows, tile_columns]: [usize; 2],

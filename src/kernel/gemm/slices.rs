@@ -108,13 +108,7 @@ impl Gemm {
     }
 
     /// Appends the sums of all slices, made by cooperative matrices of so many rows if there is such a number.
-    pub(super) fn in_slices(
-        &self,
-        device: &Device,
-        gpu: &Gpu,
-        cooperative: Option<u32>,
-        program: &mut Program,
-    ) -> Result<()> {
+    pub(super) fn in_slices(&self, gpu: &Gpu, cooperative: Option<u32>, program: &mut Program) -> Result<()> {
         let Some(slices) = &self.slices else { return Ok(()) };
         let tile = Tile::of(gpu, self);
         let (count, at_once) = (self.k.div_ceil(slices.rows), self.parallel_slices());
@@ -125,15 +119,15 @@ impl Gemm {
             if end - first == 1 && cooperative.is_none() {
                 let accumulate = if goes_on { Accumulate::After } else { Accumulate::No };
                 let sum = Sum { slice: slices.rows, slices: first..end, c: &self.c, c_slice: 0, accumulate };
-                self.launch(device, gpu, tile, &sum, program)?;
+                self.launch(gpu, tile, &sum, program)?;
             } else {
                 let one = self.m * self.n;
                 let c = Matrix { direction: one, ..Matrix::dense(&slices.scratch, self.n) };
                 let (c_slice, accumulate) = (self.slice_elements(), Accumulate::No);
                 let sum = Sum { slice: slices.rows, slices: first..end, c: &c, c_slice, accumulate };
                 match cooperative {
-                    Some(size) => cooperative::launch(self, device, gpu, size, &sum, program)?,
-                    None => self.launch(device, gpu, tile, &sum, program)?,
+                    Some(size) => cooperative::launch(self, gpu, size, &sum, program)?,
+                    None => self.launch(gpu, tile, &sum, program)?,
                 }
                 program.push(self.add_up(gpu, &slices.scratch, end - first, goes_on)?);
             }

@@ -78,7 +78,7 @@ impl Chunk {
         weights.check(self)?;
         gradients.check(device, self, weights, "recurrent_backward")?;
         match device.target() {
-            Target::Gpu(gpu) => self.backward_gpu(device, gpu, weights, gradients),
+            Target::Gpu(gpu) => self.backward_gpu(gpu, weights, gradients),
             Target::Cpu(pool, precision) => {
                 let crew = Crew::new(&pool, self, self.layer().backward_packed_len());
                 let (chunk, weights, gradients) = (self.clone(), weights.clone(), gradients.clone());
@@ -87,7 +87,7 @@ impl Chunk {
         }
     }
 
-    fn backward_gpu(&self, device: &Device, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+    fn backward_gpu(&self, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
         let Nothing { read: nothing, written: [no_dc, ..] } = Nothing::of(gpu)?;
         let uniform = Uniform {
             batch: self.batch as u32,

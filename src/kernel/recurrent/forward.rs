@@ -89,8 +89,8 @@ impl Chunk {
         let read = [&weights.w_hh.buffer].into_iter().chain(self.input.as_ref().map(|input| &input.source));
         distinct("recurrent_forward", &written, &read.collect::<Vec<_>>())?;
         match device.target() {
-            Target::Gpu(gpu) if weights.repacked => self.forward_repacked(device, gpu, weights),
-            Target::Gpu(gpu) => self.forward_gpu(device, gpu, weights),
+            Target::Gpu(gpu) if weights.repacked => self.forward_repacked(gpu, weights),
+            Target::Gpu(gpu) => self.forward_gpu(gpu, weights),
             Target::Cpu(pool, precision) => {
                 let crew = Crew::new(&pool, self, self.forward_packed().iter().sum());
                 let (chunk, weights) = (self.clone(), weights.clone());
@@ -99,7 +99,7 @@ impl Chunk {
         }
     }
 
-    fn forward_gpu(&self, device: &Device, gpu: &Gpu, weights: &Weights) -> Result<Op> {
+    fn forward_gpu(&self, gpu: &Gpu, weights: &Weights) -> Result<Op> {
         let packed = (self.hidden + 1) * self.cell.gates() * self.hidden;
         let Nothing { written: [no_c, no_carry, _], .. } = Nothing::of(gpu)?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };

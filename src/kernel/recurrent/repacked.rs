@@ -3,7 +3,7 @@
 use super::forward::Uniform;
 use super::{Chunk, Weights};
 use crate::cell::Cell;
-use crate::device::{Device, Nothing};
+use crate::device::Nothing;
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernel::gemm::Matrix;
@@ -57,7 +57,7 @@ pub(in crate::kernel) fn repacked_rows(batch: usize) -> Vec<(&'static str, u32)>
 }
 
 impl Chunk {
-    pub(super) fn forward_repacked(&self, device: &Device, gpu: &Gpu, weights: &Weights) -> Result<Op> {
+    pub(super) fn forward_repacked(&self, gpu: &Gpu, weights: &Weights) -> Result<Op> {
         let Nothing { read: no_bias, written: [no_c, no_carry, _] } = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own; each is bound from its first element on.
         let from_its_first = |matrix: &Matrix| matrix.buffer.slice(matrix.offset..matrix.buffer.len());
