@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use wgpu_rnn::gpu::{recall_trust, trust_data};
-use wgpu_rnn::{Device, DeviceKind, gpu, wgpu};
+use wgpu_rnn::{Device, DeviceKind, Error, gpu, wgpu};
 
 /// Names another folder for what is kept between runs; nothing is kept when it is empty.
 const FOLDER: &str = "WGPU_RNN_CACHE_DIR";
@@ -93,13 +93,25 @@ impl<const CPU: bool> Choice<CPU> {
     }
 
     /// Opens the device alone, with nothing that earlier runs left.
-    pub fn bare(&self) -> wgpu_rnn::Result<Device> {
+    fn bare(&self) -> wgpu_rnn::Result<Device> {
         pollster::block_on(async {
             match &self.adapter {
                 Some(wanted) => Device::open_adapter(&gpu::adapter(wanted).await?).await,
                 None => Device::open(self.device).await,
             }
         })
+    }
+
+    /// Opens the device alone to examine it: where nothing was asked for a hardware GPU, whatever is known of it, if there
+    /// is one.
+    pub fn examined(&self) -> wgpu_rnn::Result<Device> {
+        if self.adapter.is_none() && self.device == DeviceKind::Auto {
+            match pollster::block_on(Device::open(DeviceKind::Gpu)) {
+                Err(Error::NoDevice { .. }) => {}
+                opened => return opened,
+            }
+        }
+        self.bare()
     }
 
     /// Opens the device, and says which and why.

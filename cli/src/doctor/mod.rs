@@ -49,7 +49,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     args.out.as_deref().map_or(Ok(()), check)?;
-    let device = args.device.bare()?;
+    let device = args.device.examined()?;
     let mut found = Findings { about: about::facts(&device)?, ..Findings::default() };
     stop::listen()?;
     for (key, value) in &found.about {
