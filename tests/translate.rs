@@ -83,7 +83,7 @@ fn adapters_compute_with_all_their_features() {
     let layer = Layer::random(RnnConfig::new(Cell::Lstm, 32, 32), 8, 16, 1);
     let want = layer.run(&oracle);
     let mut opened = 0;
-    for report in pollster::block_on(adapters()).iter().filter(|report| report.unusable.is_none()) {
+    for report in pollster::block_on(adapters()).expect("adapters").iter().filter(|report| report.unusable.is_none()) {
         let device = pollster::block_on(Device::open_adapter(report)).expect("a device with all features");
         let caps = device.gpu().expect("a GPU").capabilities();
         let features = device.gpu().expect("a GPU").device().features();
