@@ -41,7 +41,13 @@ fn planted(value: f64, devices: &[Device], half: bool) {
                 let got = layer.run(device);
                 let got = broken(&got);
                 let what = format!("{cell} with {value} in {name} on {device:?}");
-                assert!(got == seen, "{what}: {}", difference(&got, &seen));
+                // The gradient of a step beyond a sequence's end is zero, and a GPU multiplies it with W_hh all the same: what
+                // is wrong there may reach the sequence's other steps too.
+                let may_spread = name.starts_with("weight_hh");
+                let right = got == seen
+                    || may_spread
+                        && seen.iter().all(|(name, at, _)| got.iter().any(|found| (found.0, found.1) == (*name, *at)));
+                assert!(right, "{what}: {}", difference(&got, &seen));
             }
         }
     }

@@ -84,7 +84,8 @@ fn inputs() -> Vec<f32> {
     let logarithmic = (0..0x7f80_0000u32).step_by(99_991).map(f32::from_bits);
     let linear = (0..=20_000).map(|i| i as f32 / 1000.0);
     let around = |seam: f32| (-50i32..=50).map(move |i| f32::from_bits((seam.to_bits() as i32 + i) as u32));
-    let seams = [0.625, 9.02, 20.0, 87.4, 103.9, 104.0, 0.693_147_2, 0.346_573_6, 1.0, std::f32::consts::SQRT_2];
+    let seams =
+        [0.625, 9.02, 20.0, 87.4, 103.9, 104.0, std::f32::consts::LN_2, 0.346_573_6, 1.0, std::f32::consts::SQRT_2];
     let exact = [0.0, f32::MIN_POSITIVE, 88.0, 1e3, 1e4, 3e38, f32::MAX, f32::INFINITY];
     let positive: Vec<f32> = logarithmic.chain(linear).chain(seams.into_iter().flat_map(around)).chain(exact).collect();
     positive.iter().copied().chain(positive.iter().map(|x| -x)).collect()
@@ -110,7 +111,7 @@ mod transcribed {
     }
 
     fn power(x: f32) -> (i32, f32) {
-        let n = x.mul_add(1.442_695, 12_582_912.0).to_bits() as i32 - 0x4b40_0000;
+        let n = x.mul_add(std::f32::consts::LOG2_E, 12_582_912.0).to_bits() as i32 - 0x4b40_0000;
         let whole = n as f32;
         let r = (-whole).mul_add(-2.121_944_4e-4, (-whole).mul_add(0.693_359_4, x));
         let q = [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
@@ -163,7 +164,7 @@ mod transcribed {
             -1.666_805_8e-1,
             2.000_071_5e-1,
             -2.499_999_4e-1,
-            3.333_333_1e-1,
+            3.333_333e-1,
         ];
         let p = p.into_iter().fold(7.037_683_6e-2f32, |p, next| p.mul_add(f, next));
         let e = e as f32;

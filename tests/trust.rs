@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, forced, tiled, wgpu_device_with};
+use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, forced, unproven, wgpu_device_with};
 use wgpu_rnn::gpu::{AdapterKind, Plant, Subject};
 use wgpu_rnn::kernel::gemm::{Gemm, Matrix};
 use wgpu_rnn::kernel::{Op, Program};
@@ -19,7 +19,7 @@ const REFUSED: Plant = Plant::Text("fn main(", "fn main(unheard of, ");
 
 /// A device with faults, that nobody else learns of.
 fn faulty(kind: AdapterKind, faults: &[(&str, Plant)]) -> Device {
-    let device = tiled(kind);
+    let device = unproven(kind);
     for (kernel, fault) in faults {
         device.gpu().expect("a GPU").plant(kernel, fault.clone());
     }
@@ -49,7 +49,7 @@ fn assert_right(device: &Device, layer: &Layer) {
 #[test]
 fn a_wrong_sequence_strategy_is_not_chosen() {
     for kind in [AdapterKind::Software, AdapterKind::Gpu] {
-        let sound = tiled(kind);
+        let sound = unproven(kind);
         assert_eq!(plan(&sound, Cell::Lstm, Mode::Train).strategy(), "sequence");
         assert!(sound.gpu().expect("a GPU").doubts().is_empty(), "{:?}", sound.gpu().map(|gpu| gpu.doubts()));
         let device = faulty(kind, &[("sequence_forward", WRONG)]);
@@ -64,7 +64,7 @@ fn a_wrong_sequence_strategy_is_not_chosen() {
             plan_as(&device, Cell::Lstm, Mode::Infer, Precision::Full, Some("sequence")).err().expect("a doubt");
         assert!(error.to_string().starts_with("strategy `sequence` can't run here: its check had `y` off"), "{error}");
         // The fault is this device's alone.
-        assert_eq!(plan(&tiled(kind), Cell::Lstm, Mode::Train).strategy(), "sequence");
+        assert_eq!(plan(&unproven(kind), Cell::Lstm, Mode::Train).strategy(), "sequence");
     }
 }
 
@@ -90,7 +90,7 @@ fn where_nothing_is_right_the_cpu_runs() {
         let why = cpu.why();
         assert!(why.starts_with(&format!("{name} is not used: ")) && why.contains("not `stepwise` because"), "{why}");
         assert_right(&cpu, &small(Cell::Gru));
-        let sound = pollster::block_on(tiled(kind).or_cpu()).expect("a device");
+        let sound = pollster::block_on(unproven(kind).or_cpu()).expect("a device");
         assert_ne!(sound.kind_name(), "cpu");
     }
 }
@@ -149,7 +149,7 @@ fn what_does_not_compile_is_replaced() {
 /// A tile that is not trusted is replaced by the next one.
 #[test]
 fn tiles_are_replaced_one_by_one() {
-    let device = tiled(AdapterKind::Gpu);
+    let device = unproven(AdapterKind::Gpu);
     let gpu = device.gpu().expect("a GPU");
     let layer = Layer::random(RnnConfig::new(Cell::Gru, 8, 32), 8, 8, 3);
     let tile_of = |strategy: &str, kernel: &str| {
@@ -200,19 +200,19 @@ fn tiles_are_replaced_one_by_one() {
 /// What is known against a kernel is an error where it is the only one, and the reason is kept.
 #[test]
 fn what_is_distrusted_by_hand_is_not_compiled() {
-    let device = tiled(AdapterKind::Software);
+    let device = unproven(AdapterKind::Software);
     let gpu = device.gpu().expect("a GPU");
     gpu.distrust(Subject::kernel("recurrent_prepare"), "somebody said so");
     let error = small(Cell::Gru).bind(&device, Mode::Infer).err().expect("it is not used");
     assert!(error.to_string().contains("somebody said so"), "{error}");
     assert!(gpu.doubts().iter().any(|doubt| doubt.subject == Subject::kernel("recurrent_prepare")));
     // Of this device alone.
-    assert!(tiled(AdapterKind::Software).gpu().expect("a GPU").doubts().is_empty());
+    assert!(unproven(AdapterKind::Software).gpu().expect("a GPU").doubts().is_empty());
 }
 
 #[test]
 fn a_check_reports_every_case() {
-    for device in [tiled(AdapterKind::Software), tiled(AdapterKind::Gpu), Device::cpu().expect("the CPU")] {
+    for device in [unproven(AdapterKind::Software), unproven(AdapterKind::Gpu), Device::cpu().expect("the CPU")] {
         let before = device.gpu().map(|gpu| (gpu.counters(), gpu.pool_use()));
         let report = device.check(Extent::Short).expect("a report");
         assert!(report.passed(), "{:#?}", report.failures().collect::<Vec<_>>());

@@ -12,7 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::context::{Gpu, ready};
+use super::context::Gpu;
+use super::mapping::ready;
 use crate::error::Result;
 
 /// What went wrong in a call into wgpu.

@@ -61,7 +61,7 @@ pub(super) fn find(labels: &[String], wanted: &str) -> Result<usize> {
     if labels.is_empty() {
         return refused(none());
     }
-    // A number beyond the list may be part of a name, such as 4090.
+    // A number beyond the list may be a word of a name, such as 4090.
     if let Some(place) = wanted.parse().ok().filter(|&place: &usize| place < labels.len()) {
         return Ok(place);
     }
@@ -72,7 +72,7 @@ pub(super) fn find(labels: &[String], wanted: &str) -> Result<usize> {
     };
     let exact = having(&|label| label == wanted || label.rsplit_once(" (").is_some_and(|(name, _)| name == wanted));
     let matching = match exact[..] {
-        [] => having(&|label| !words.is_empty() && words.iter().all(|word| label.contains(word))),
+        [] => having(&|label| !words.is_empty() && words.iter().all(|word| has(label, word))),
         _ => exact,
     };
     match matching[..] {
@@ -83,6 +83,14 @@ pub(super) fn find(labels: &[String], wanted: &str) -> Result<usize> {
             matching.len(),
             list(&mut matching.iter().copied())
         )),
+    }
+}
+
+/// Whether a name has a word, or part of one; of numbers whole ones, so that one beyond the list is no part of a version.
+fn has(label: &str, word: &str) -> bool {
+    match word.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => label.split(|c: char| !c.is_alphanumeric()).any(|part| part == word),
+        false => label.contains(word),
     }
 }
 

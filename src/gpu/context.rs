@@ -1,12 +1,12 @@
 //! [`Gpu`]: a wgpu device and queue with the pipelines compiled for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 use super::border::{Call, Lost, Trouble};
 use super::caps::{AdapterKind, Capabilities};
 use super::checks::Checks;
 use super::counters::{Counters, Counting};
+use super::mapping::Mapping;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
 use super::trust::Trust;
@@ -405,49 +405,4 @@ fn key(info: &wgpu::AdapterInfo, caps: &Capabilities) -> String {
         caps.max_binding,
         caps.cooperative_size,
     )
-}
-
-/// The value of a future that is ready at once, as wgpu's error scopes are natively.
-pub(crate) fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
-    }
-}
-
-type Mapped = std::result::Result<(), String>;
-
-/// Completion of a `map_async`, as a future.
-#[derive(Clone, Default)]
-struct Mapping(Arc<Mutex<(Option<Mapped>, Option<Waker>)>>);
-
-impl Mapping {
-    #[cfg(not(target_arch = "wasm32"))]
-    fn is_told(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.is_some()
-    }
-
-    fn tell(&self, result: Mapped) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 = Some(result);
-        if let Some(waker) = state.1.take() {
-            waker.wake();
-        }
-    }
-}
-
-impl Future for Mapping {
-    type Output = Mapped;
-
-    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Mapped> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.0.take() {
-            Some(result) => Poll::Ready(result),
-            None => {
-                state.1 = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod choice;
 mod class;
 mod context;
 mod counters;
+mod mapping;
 mod pipelines;
 mod pool;
 mod timestamps;

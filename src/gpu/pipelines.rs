@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::border::{Call, Trouble};
-use super::context::{Gpu, ready};
+use super::context::Gpu;
+use super::mapping::ready;
 
 /// How a kernel binds a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -156,6 +157,8 @@ pub(super) struct Trust {
     shared: Mutex<Arc<Shared>>,
     /// Faults of tests.
     planted: Mutex<Vec<(String, Plant)>>,
+    /// Whether nothing is checked before it is chosen.
+    believed: AtomicBool,
 }
 
 /// A fault that a test puts into a kernel.
@@ -237,6 +240,17 @@ impl Gpu {
             *lock(&self.trust().shared) = Arc::new(Shared { ledger: Mutex::new(found), ..Shared::default() });
         }
         said.push(doubt);
+    }
+
+    /// Takes this device at its word: nothing is checked on it before it is first chosen. For who checks it by other means,
+    /// such as a suite of tests. What is doubted stays so.
+    pub fn believe(&self) {
+        self.trust().believed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is taken [at its word](Self::believe).
+    pub(crate) fn is_believed(&self) -> bool {
+        self.trust().believed.load(Ordering::Relaxed)
     }
 
     /// Everything that is not used on this device, and why.

@@ -66,8 +66,21 @@ pub fn choice(device: &Device) -> Option<Choice> {
 
 /// A GPU with WebGPU's default limits and the lanes and tiles of a class, whatever it is.
 pub fn tiled(kind: AdapterKind) -> Device {
+    believed(unproven(kind))
+}
+
+/// The same, which is not believed before it has shown that it is right.
+pub fn unproven(kind: AdapterKind) -> Device {
     let (device, queue) = wgpu_device(|_| wgpu::Limits::defaults());
     Device::from_wgpu_as(device, queue, kind)
+}
+
+/// The device, taken at its word: whether it is right is what the tests find out.
+fn believed(device: Device) -> Device {
+    if let Some(gpu) = device.gpu() {
+        gpu.believe();
+    }
+    device
 }
 
 /// A wgpu device of the test's own, as an app has one: a hardware adapter if there is one, else a software one, with
@@ -104,7 +117,7 @@ pub fn wgpu_device_with(
 pub fn half_devices() -> Vec<Device> {
     let of = |kind, strategy| {
         let (device, queue) = wgpu_device_with(wgpu::Features::SHADER_F16, |_| wgpu::Limits::defaults());
-        forced(Device::from_wgpu_as(device, queue, kind), strategy, None)
+        forced(believed(Device::from_wgpu_as(device, queue, kind)), strategy, None)
     };
     let kinds = [AdapterKind::Software, AdapterKind::Gpu];
     let all: Vec<Device> =
@@ -116,7 +129,7 @@ pub fn half_devices() -> Vec<Device> {
 pub fn small_bindings(bytes: u64) -> Device {
     let limits = |_| wgpu::Limits { max_storage_buffer_binding_size: bytes, ..wgpu::Limits::defaults() };
     let (device, queue) = wgpu_device(limits);
-    Device::from_wgpu(device, queue)
+    believed(Device::from_wgpu(device, queue))
 }
 
 /// `‖got − want‖ / ‖want‖`, or `‖got‖` where nothing but zero is wanted; infinite when something is not finite.
