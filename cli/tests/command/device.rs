@@ -21,7 +21,9 @@ fn with(name: &str, value: &str, arguments: &[&str]) -> Ran {
 fn every_command_with_a_device_takes_an_adapter() {
     let help = run(&["--help"]).succeeded();
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let names: Vec<&str> = commands.filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
+    let names: Vec<&str> = commands
+        .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' '))?.split(' ').next())
+        .collect();
     let mut with_device = 0;
     for name in names.into_iter().filter(|name| *name != "help") {
         let help = run(&[name, "--help"]).succeeded();
