@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{browser, driver, portability, shell};
+use crate::{browser, driver, shell};
 
 /// Runs all the steps in order, passing `runner_args` on to the test runner.
 pub fn run(runner_args: &[String]) -> Result<()> {
@@ -18,7 +18,6 @@ pub fn run(runner_args: &[String]) -> Result<()> {
     step("tests", || run_tests(runner_args))?;
     step("doc tests", || shell::run(cargo().args(["test", "--workspace", "--doc"])))?;
     step("docs", build_docs)?;
-    step("portability", portability::run_quick)?;
     println!("\nAll checks passed in {:.1} s.", start.elapsed().as_secs_f64());
     Ok(())
 }
