@@ -85,7 +85,7 @@ fn every_variant_is_valid() {
 /// It is what the cell made in the step before, or before the first step what `dh` held, so what is added to it in the next
 /// turn of the loop has no one product to be contracted with.
 const CARRIED: [&str; 3] =
-    ["gradients[(i0 + t) * OWN + r] += sums[t][r]", "gradients[j] += sum", "gradients[own] + values.dy"];
+    ["gradients[(i0 + t) * OWN + r] += sums[t][r]", "gradients[j] += sum", "gradients[own] + states.w"];
 
 /// The same bits from every pipeline of a device need that a compiler has nothing to choose: no sum that it may contract with
 /// a product or not, as the text around it changes. And no selection by components of integers, which GLSL has from 4.50 on.

@@ -14,9 +14,9 @@ struct Advance {
 @group(0) @binding(1) var<storage, read_write> state: array<f32>;
 @group(0) @binding(2) var<storage, read_write> counters: array<u32>;
 
-// cos²(πx/2) for x in [0, 1]: Taylor's series of the sine below π/4, exact to f32. (WGSL's own cos may be off by 2⁻¹¹.)
-fn half_cosine(x: f32) -> f32 {
-    let a = 1.5707963267948966 * min(x, 1.0 - x);
+// cos²(πx/2) for x in [0, 1], of which `rest` is 1 − x: Taylor's series of the sine below π/4, exact to f32. (WGSL's own cos may be off by 2⁻¹¹.)
+fn half_cosine(x: f32, rest: f32) -> f32 {
+    let a = 1.5707963267948966 * min(x, rest);
     let z = a * a;
     var p = 1.0 / 362880.0;
     p = fma(p, z, -1.0 / 5040.0);
@@ -36,7 +36,8 @@ fn learning_rate(step: u32) -> f32 {
     } else if DECAY == 2u {
         return u.rate * exp2(f32(after) * u.factor);
     } else if DECAY == 3u {
-        let left = half_cosine(f32(min(after, u.steps)) / f32(u.steps));
+        let done = min(after, u.steps);
+        let left = half_cosine(f32(done) / f32(u.steps), f32(u.steps - done) / f32(u.steps));
         return u.rate * fma(1.0 - u.factor, left, u.factor);
     }
     return u.rate;

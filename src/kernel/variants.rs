@@ -225,7 +225,9 @@ fn stored(kernel: &Kernel, cell: Option<Cell>) -> BTreeSet<Vec<&'static str>> {
     }
     // Cells without c bind a stand-in, which is f32; kernels without a cell serve both.
     let [with_c, without_c] = cell.map_or([true, true], |cell| [cell.has_c(), !cell.has_c()]);
-    let owned = |name: &str, c: bool| OWN.contains(&name) && (name != "c" || c);
+    // Backward reads the parameters themselves, which are f32.
+    let packed = kernel.bindings.iter().all(|binding| binding.name != "dy");
+    let owned = |name: &str, c: bool| OWN.contains(&name) && (name != "c" || c) && (name != "w" || packed);
     let others: Vec<_> = halves().filter(|name| !OWN.contains(name)).collect();
     let mut sets = BTreeSet::new();
     for (own, c) in [(false, false), (true, false), (true, true)] {
