@@ -14,7 +14,8 @@ struct Advance {
 @group(0) @binding(1) var<storage, read_write> state: array<f32>;
 @group(0) @binding(2) var<storage, read_write> counters: array<u32>;
 
-// cos²(πx/2) for x in [0, 1], of which `rest` is 1 − x: Taylor's series of the sine below π/4, exact to f32. (WGSL's own cos may be off by 2⁻¹¹.)
+// cos²(πx/2) for x in [0, 1], of which `rest` is 1 − x: Taylor's series of the sine below π/4, exact to f32. (WGSL's own cos
+// may be off by 2⁻¹¹.)
 fn half_cosine(x: f32, rest: f32) -> f32 {
     let a = 1.5707963267948966 * min(x, rest);
     let z = a * a;
