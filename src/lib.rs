@@ -198,6 +198,7 @@
 //! [`Rnn::new`]: nn::rnn::Rnn::new
 //! [`Rnn::bind`]: nn::rnn::Rnn::bind
 //! [`Rnn::memory`]: nn::rnn::Rnn::memory
+//! [`Rnn::why`]: nn::rnn::Rnn::why
 //! [`Bound::set_lengths`]: nn::rnn::Bound::set_lengths
 //! [`Io::h0`]: nn::rnn::Io::h0
 //! [`Io::hn`]: nn::rnn::Io::hn
