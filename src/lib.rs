@@ -173,7 +173,7 @@
 //! windows, norms of gradients, tiles of products, repacked weights): kernels that differ in nothing else have the same
 //! equations in `fma`s, which leave a compiler no product and sum to contract in the one and not in the other. That is
 //! tested on software Vulkan; it holds where a driver's compiler treats an `fma`, and a division, alike in every kernel and
-//! reorders no products. On the CPU executor neither does the number of threads
+//! reorders neither products nor sums. On the CPU executor neither does the number of threads
 //! matter. [`Init`] draws the same numbers everywhere. Between devices the last bits differ; against reference results
 //! computed in f64, [`io::Case`] allows outputs a relative error of [`io::OUTPUT_BOUND`] and gradients one of
 //! [`io::GRADIENT_BOUND`]. [`Device::oracle`] is the CPU executor in f64, to measure any device against.

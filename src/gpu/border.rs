@@ -88,8 +88,8 @@ impl Lost {
 }
 
 impl Gpu {
-    /// Why the device is lost, if it is. Nothing brings it back: open another, and plan anew. Natively this asks wgpu, for
-    /// about a microsecond; in a browser it is what the browser has told so far.
+    /// Why the device is lost, if it is. Nothing brings it back: open another, and plan anew. Natively this asks
+    /// wgpu; in a browser it is what the browser has told so far.
     pub fn lost(&self) -> Option<String> {
         if let Some(reason) = self.loss().0.get() {
             return Some(reason.clone());

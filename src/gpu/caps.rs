@@ -54,8 +54,8 @@ fn perhaps_fxc(backend: wgpu::Backend, features: wgpu::Features) -> bool {
 }
 
 impl Capabilities {
-    /// Workgroup memory, bytes, that kernels use where FXC may compile them: all that WebGPU guarantees. FXC's time grows
-    /// with a workgroup's array: a sequence kernel with 32 KiB took it three times as long as the same one with 2.
+    /// Workgroup memory, bytes, that kernels use where FXC may compile them: all that WebGPU guarantees. Beyond,
+    /// FXC took more than three seconds for most sequence kernels that were tried.
     pub const FXC_WORKGROUP_MEMORY: u32 = 16 << 10;
 
     /// From what wgpu says of an adapter or device.
