@@ -77,9 +77,10 @@ impl<'e> Recorder<'e> {
         leases: &[Arc<Lease>],
         work: impl FnOnce(&mut wgpu::ComputePass<'_>),
     ) -> Result<()> {
-        // What is recorded for a lost device is never done. Asking takes as long as recording an op, so the first one asks.
+        // What is recorded for a lost device is never done. Asking takes as long as recording an op, so in an app's encoder the
+        // first one asks; whoever records here has asked.
         match self.dispatches {
-            0 => gpu.alive("was recording")?,
+            0 if self.apps => gpu.alive("was recording")?,
             _ => gpu.not_known_lost("was recording")?,
         }
         let (all, most) = (self.dispatches.saturating_add(facts.dispatches), gpu.capabilities().max_dispatches());

@@ -94,17 +94,20 @@ pub fn wgpu_device_with(
     features: wgpu::Features,
     limits: impl FnOnce(wgpu::Limits) -> wgpu::Limits,
 ) -> (wgpu::Device, wgpu::Queue) {
-    // One instance, as an app has: wgpu can't tell devices of two instances apart.
-    static INSTANCE: LazyLock<wgpu::Instance> =
-        LazyLock::new(|| wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle().with_env()));
-    let wanted = std::env::var("WGPU_ADAPTER_NAME").unwrap_or_default().to_lowercase();
-    let mut adapters = pollster::block_on(INSTANCE.enumerate_adapters(wgpu::Backends::all()));
-    adapters.retain(|adapter| adapter.get_info().name.to_lowercase().contains(&wanted));
-    adapters.sort_by_key(|adapter| {
-        let info = adapter.get_info();
-        (AdapterKind::of(&info) == AdapterKind::Software, info.backend == wgpu::Backend::Gl)
+    // One instance, as an app has: wgpu can't tell devices of two instances apart. And one look at the adapters: OpenGL's
+    // can't be looked for, nor be dropped, on two threads at once.
+    static ADAPTERS: LazyLock<(wgpu::Instance, Vec<wgpu::Adapter>)> = LazyLock::new(|| {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle().with_env());
+        let wanted = std::env::var("WGPU_ADAPTER_NAME").unwrap_or_default().to_lowercase();
+        let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+        adapters.retain(|adapter| adapter.get_info().name.to_lowercase().contains(&wanted));
+        adapters.sort_by_key(|adapter| {
+            let info = adapter.get_info();
+            (AdapterKind::of(&info) == AdapterKind::Software, info.backend == wgpu::Backend::Gl)
+        });
+        (instance, adapters)
     });
-    let adapter = adapters.first().expect(NO_ADAPTER);
+    let adapter = ADAPTERS.1.first().expect(NO_ADAPTER);
     let descriptor = wgpu::DeviceDescriptor {
         required_features: features & adapter.features(),
         required_limits: limits(adapter.limits()),
