@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
+use super::border::{caught, caught_within};
 use super::caps::{AdapterKind, Capabilities};
 use super::choice;
 use super::context::Gpu;
@@ -58,7 +59,11 @@ impl AdapterReport {
 fn instance() -> Result<&'static wgpu::Instance> {
     static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
     let backends = choice::backends(choice::value(choice::BACKENDS).as_deref())?;
-    Ok(INSTANCE.get_or_init(|| new_instance(backends)))
+    if let Some(instance) = INSTANCE.get() {
+        return Ok(instance);
+    }
+    let made = caught(|| INSTANCE.get_or_init(|| new_instance(backends)));
+    made.map_err(|why| Error::NoDevice { wanted: "adapter".to_string(), why: format!("wgpu panicked: {why}") })
 }
 
 fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
@@ -71,7 +76,9 @@ fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
 /// Adapters in order of preference: hardware before software, native APIs before OpenGL, discrete before integrated before
 /// virtual. Only those that the environment wants, if it wants some.
 async fn list() -> Result<Vec<wgpu::Adapter>> {
-    let mut found = instance()?.enumerate_adapters(wgpu::Backends::all()).await;
+    let instance = instance()?;
+    let mut found = enumerate(instance, wgpu::Backends::all().difference(wgpu::Backends::GL)).await;
+    found.extend_from_slice(opengl(instance));
     let wanted = choice::value(choice::ADAPTER);
     found.retain(|adapter| choice::takes(wanted.as_deref(), &adapter.get_info().name));
     found.sort_by_key(|adapter| {
@@ -86,6 +93,32 @@ async fn list() -> Result<Vec<wgpu::Adapter>> {
         (AdapterKind::of(&info) == AdapterKind::Software, info.backend == wgpu::Backend::Gl, kind)
     });
     Ok(found)
+}
+
+/// The adapters of `backends`. A backend whose search panics has none: those of the others are as good.
+async fn enumerate(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    let mut found = Vec::new();
+    for backend in backends.iter() {
+        match caught_within(instance.enumerate_adapters(backend)).await {
+            Ok(adapters) => found.extend(adapters),
+            Err(why) => log::error!("wgpu panicked while it looked for adapters of {backend:?}: {why}"),
+        }
+    }
+    found
+}
+
+/// OpenGL's adapters, looked for once. All of an instance share one OpenGL context, and each search makes a lock of its own
+/// for it: a second search, on another thread or beside an open device, meets a context that is in use, and wgpu panics.
+#[cfg(not(target_arch = "wasm32"))]
+fn opengl(instance: &wgpu::Instance) -> &'static [wgpu::Adapter] {
+    static FOUND: OnceLock<Vec<wgpu::Adapter>> = OnceLock::new();
+    FOUND.get_or_init(|| super::mapping::ready(enumerate(instance, wgpu::Backends::GL)).unwrap_or_default())
+}
+
+/// A browser's own API is the only one there.
+#[cfg(target_arch = "wasm32")]
+fn opengl(_: &wgpu::Instance) -> &'static [wgpu::Adapter] {
+    &[]
 }
 
 /// Why the engine can't run on `adapter`, if it can't.
@@ -179,7 +212,9 @@ pub(crate) async fn open(adapter: wgpu::Adapter) -> Result<Gpu> {
         memory_hints: wgpu::MemoryHints::MemoryUsage,
         ..Default::default()
     };
-    let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| not_opened(&info.name, error))?;
+    let opened = caught_within(adapter.request_device(&descriptor)).await;
+    let opened = opened.map_err(|why| not_opened(&info.name, format!("wgpu panicked: {why}")))?;
+    let (device, queue) = opened.map_err(|error| not_opened(&info.name, error))?;
     // wgpu's default is to panic. What matters is caught in error scopes and returned; the rest is logged.
     device.on_uncaptured_error(std::sync::Arc::new(|error| log::error!("{error}")));
     Ok(Gpu::with_cooperative(device, queue, &matrices))

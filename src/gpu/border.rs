@@ -10,6 +10,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use super::context::Gpu;
@@ -189,8 +190,18 @@ impl Gpu {
     }
 }
 
+/// [`caught`], for a future.
+pub(super) async fn caught_within<T>(work: impl Future<Output = T>) -> std::result::Result<T, String> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| match caught(|| work.as_mut().poll(context)) {
+        Ok(polled) => polled.map(Ok),
+        Err(message) => Poll::Ready(Err(message)),
+    })
+    .await
+}
+
 /// What `work` returns, or the message that it panics with.
-fn caught<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
     // What unwinds is wgpu, whose locks don't poison; `Call` says what is believed of it afterwards.
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
@@ -209,7 +220,13 @@ mod tests {
         let formatted = caught(|| -> u32 { panic!("expression {} is not cached", 99) });
         let literal = caught(|| -> u32 { panic!("plain") });
         let other = caught(|| -> u32 { std::panic::panic_any(7) });
+        let pending = ready(caught_within(async { std::future::pending::<()>().await }));
+        let late = ready(caught_within(async {
+            std::future::ready(()).await;
+            panic!("late")
+        }));
         std::panic::set_hook(quiet);
+        assert_eq!((pending, late), (None, Some(Err::<(), _>("late".to_string()))));
         assert_eq!(formatted, Err("expression 99 is not cached".to_string()));
         assert_eq!((literal, other), (Err("plain".to_string()), Err("no message".to_string())));
         assert_eq!(caught(|| 5), Ok(5));
