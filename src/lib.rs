@@ -71,6 +71,10 @@
 //! }
 //! ```
 //!
+//! No dispatch keeps a device for long, but a large layer has many of them: [`Program::parts`](kernel::Program::parts) cuts
+//! a program for several submits, and [`Gpu::set_bounds`](gpu::Gpu::set_bounds) says how long a dispatch may be.
+//! [`Device::run`] submits several times by itself.
+//!
 //! Uploads ([`Device::write`], [`Parameters::set`], [`Bound::set_lengths`]) take effect before the next submit,
 //! whatever was recorded before them: call them before recording.
 //!

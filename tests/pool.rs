@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Layer, assert_close, tiled};
-use wgpu_rnn::gpu::{AdapterKind, Gpu};
+use wgpu_rnn::gpu::{AdapterKind, Bounds, Gpu};
 use wgpu_rnn::kernel::Op;
 use wgpu_rnn::kernel::copy::copy;
 use wgpu_rnn::kernel::gemm::Matrix;
@@ -253,34 +253,48 @@ fn a_plan_that_an_app_recorded_still_runs() {
     common::assert_same_bits("the same work", &running.read().expect("results"), &want);
 }
 
-/// A software adapter takes so many dispatches a submit; a recorder takes no more, whoever submits.
+/// A software adapter takes so many dispatches a submit: an app's recorder takes no more, and what is run here is submitted
+/// several times.
 #[test]
 fn a_recorder_takes_what_one_submit_takes() {
     let device = tiled(AdapterKind::Software);
     let most = gpu(&device).capabilities().max_dispatches();
     let to = device.alloc("to", 4).expect("memory");
     let op = ones_to(&device, &to);
-    let beyond = |recorder: &mut Recorder<'_>| {
-        for _ in 0..most {
-            op.record(recorder)?;
-        }
-        assert_eq!(recorder.dispatches(), most);
-        let error = op.record(recorder).expect_err("one more than the device takes");
-        assert_eq!(recorder.dispatches(), most);
-        let text = error.to_string();
-        assert!(matches!(error, Error::Limit { .. }), "{text}");
-        assert!(
-            text.starts_with("the recorded work needs 50001 dispatches") && text.ends_with("50000 a submit"),
-            "{text}"
-        );
-        Err(error)
-    };
     let mut encoder = gpu(&device).device().create_command_encoder(&Default::default());
-    let refused: Result<(), Error> = beyond(&mut Recorder::new(&mut encoder));
-    refused.expect_err("more than the device takes");
+    let mut recorder = Recorder::new(&mut encoder);
+    for _ in 0..most {
+        op.record(&mut recorder).expect("a dispatch");
+    }
+    assert_eq!(recorder.dispatches(), most);
+    let error = op.record(&mut recorder).expect_err("one more than the device takes");
+    assert_eq!(recorder.dispatches(), most);
+    let text = error.to_string();
+    assert!(matches!(error, Error::Limit { .. }), "{text}");
+    assert!(text.starts_with("the recorded work needs 50001 dispatches"), "{text}");
+    assert!(text.ends_with("50000 a submit: `Program::parts` cuts a program for several"), "{text}");
+    drop(recorder);
     drop(encoder);
-    device.run(beyond).expect_err("more than the device takes");
     assert_all(&device, &to, 0.0);
-    device.run(|recorder| op.record(recorder)).expect("a copy");
+    // More than the mappings that a process may have.
+    gpu(&device).set_bounds(Bounds { submit_ms: f64::INFINITY, ..Bounds::default() });
+    let timing = device
+        .time(|recorder| {
+            (0..2 * most + 1).try_for_each(|_| op.record(recorder))?;
+            assert_eq!(recorder.dispatches(), 2 * most + 1);
+            Ok(())
+        })
+        .expect("three submits");
+    assert_eq!(timing.submits, 3);
     assert_all(&device, &to, 1.0);
+    // What fails is not submitted, not in part either.
+    let other = device.alloc("other", 4).expect("memory");
+    let op = ones_to(&device, &other);
+    gpu(&device).set_bounds(Bounds { submit_ms: 0.1, ..Bounds::default() });
+    let fails = device.run(|recorder| {
+        (0..100).try_for_each(|_| op.record(recorder))?;
+        Err(Error::invalid("this", "right", "wrong"))
+    });
+    fails.expect_err("the error");
+    assert_all(&device, &other, 0.0);
 }

@@ -81,22 +81,19 @@ fn large_weights_are_held_once() {
     assert_eq!(workspace(64, Mode::Train, None), workspace(64, Mode::Train, Some(false)));
 }
 
-/// A software adapter takes 50,000 dispatches a submit: an error when it was asked for, and packed copies when it was not.
+/// However many dispatches that takes: they come in several submits.
 #[test]
-fn dispatches_are_counted() {
+fn long_sequences_are_packed_as_they_are_needed_too() {
     let device = tiled(AdapterKind::Software);
     let plan = |config, steps, batch, repack| {
         let options = Options { strategy: Some("stepwise"), repack, ..Options::default() };
         Rnn::new(&device, config, BatchShape::new(steps, batch), Mode::Infer, options).map(|plan| plan.memory())
     };
-    let small = RnnConfig::new(Cell::Gru, 3, 100);
-    assert!(plan(small, 45_000, 1, Some(true)).is_ok() && plan(small, 49_500, 1, None).is_ok());
-    let error = plan(small, 49_500, 1, Some(true)).expect_err("too many").to_string();
-    assert!(error.contains("packing weights as they are needed") && error.contains("dispatches"), "{error}");
+    assert!(plan(RnnConfig::new(Cell::Gru, 3, 100), 60_000, 1, Some(true)).is_ok());
     let large = RnnConfig::new(Cell::Lstm, 16, 1024);
-    for (steps, repacks) in [(2000, true), (4000, false)] {
+    for steps in [2000, 4000] {
         let [chosen, held] = [None, Some(false)].map(|repack| plan(large, steps, 64, repack).expect("a plan"));
-        assert_eq!(chosen.workspace < held.workspace, repacks, "{steps} steps");
+        assert!(chosen.workspace < held.workspace, "{steps} steps");
     }
 }
 

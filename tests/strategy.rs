@@ -35,25 +35,24 @@ fn a_plan_says_why_it_has_its_strategy_and_no_other() {
     }
 }
 
-/// A software adapter takes 50,000 dispatches a submit. Forward needs T and those around chunks, backward T + 1.
+/// A submit to a software adapter takes 50,000 dispatches: more of them are more submits, up to what a host encodes. Forward
+/// needs T and those around chunks, backward T + 1.
 #[test]
 fn stepwise_counts_the_dispatches_of_its_mode() {
     let device = tiled(AdapterKind::Software);
     let fits = |steps, mode| plan(&device, steps, mode, Some("stepwise")).map(|plan| plan.strategy());
-    // Inference has 97 chunks of 512 steps, with four dispatches around each.
-    assert!(fits(49_612, Mode::Infer).is_ok() && fits(24_999, Mode::Train).is_ok());
-    for (steps, mode, needed) in [(49_613, Mode::Infer, 50_001), (25_000, Mode::Train, 50_001)] {
+    assert!(fits(60_000, Mode::Infer).is_ok() && fits(999_999, Mode::Train).is_ok());
+    // Inference has 3877 chunks of 512 steps, with four dispatches around each.
+    for (steps, mode, needed) in [(1_985_000, Mode::Infer, 2_000_508), (1_000_000, Mode::Train, 2_000_001)] {
         let why = fits(steps, mode).expect_err("too many").to_string();
-        let want = format!("it needs at least {needed} dispatches, and this adapter takes 50000 a submit");
+        let want = format!("it needs at least {needed} dispatches, and a recording takes 2000000");
         assert_eq!(why, format!("strategy `stepwise` can't run here: {want}"));
     }
-    // Hardware takes any number.
-    assert!(plan(&tiled(AdapterKind::Gpu), 25_000, Mode::Train, Some("stepwise")).is_ok());
 }
 
-/// What was counted is what is dispatched; chunks add one each to backward.
+/// A dispatch a step where it is short; chunks add one each to backward.
 #[test]
-fn no_fewer_dispatches_than_counted_are_recorded() {
+fn a_step_is_a_dispatch() {
     for device in [tiled(AdapterKind::Software), small_bindings(4 << 10)] {
         let layer = Layer::random(RnnConfig::new(Cell::Lstm, 3, 5).layers(2), 20, 4, 1);
         let running = layer.bind(&device, Mode::Train).expect("a layer");

@@ -4,11 +4,12 @@
 mod common;
 
 use common::{Random, devices, gpu, relative_error, small_bindings, tiled};
-use wgpu_rnn::gpu::{AdapterKind, BindingKind};
+use wgpu_rnn::gpu::{AdapterKind, BindingKind, Bounds};
 use wgpu_rnn::kernel::cross_entropy::{IGNORE, check_labels};
 use wgpu_rnn::kernel::embedding::check_tokens;
 use wgpu_rnn::kernel::{Program, variants};
 use wgpu_rnn::nn::{Embedding, Linear, Loss, Parameters};
+use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{Buffer, Device};
 
 fn upload(device: &Device, values: &[f64]) -> Buffer {
@@ -287,6 +288,60 @@ fn tokens_beyond_the_table_read_as_zeros() {
         assert_eq!(device.read(&y).unwrap(), want);
         let gradient = device.read(&params.gradient("weight").unwrap()).unwrap();
         assert_eq!(gradient, [0.0, 0.0, 0.0, 2.0, 2.0, 2.0]);
+    }
+}
+
+/// Entries without a row, with one, with most of them, and tokens beyond the table, in tables and batches around the
+/// edges of the sort's digits and runs: the bits of sums in row order.
+#[test]
+fn gradients_of_embeddings_are_sums_in_row_order() {
+    let mut random = Random::new(11);
+    let cases = [(1, 1, 1), (2, 3, 65), (63, 5, 64), (64, 1, 200), (65, 33, 3000), (5000, 9, 700), (300_000, 2, 130)];
+    for (entries, width, rows) in cases {
+        for shape in 0..3 {
+            let tokens: Vec<u32> = (0..rows)
+                .map(|row| match shape {
+                    0 => ((random.next() + 1.0) * 0.5 * entries as f64) as u32,
+                    1 => entries as u32 - 1,
+                    _ => [0, entries as u32, u32::MAX, entries as u32 / 2][row % 4],
+                })
+                .collect();
+            assert_scattered([entries, width], &tokens, &mut random);
+        }
+    }
+    // One token, thousands of times.
+    assert_scattered([40, 64], &[17; 8192], &mut random);
+}
+
+fn assert_scattered([entries, width]: [usize; 2], tokens: &[u32], random: &mut Random) {
+    let dy: Vec<f32> = random.values(tokens.len() * width, 1.0).into_iter().map(|value| value as f32).collect();
+    let mut want = vec![0.0f32; entries * width];
+    for (row, &token) in tokens.iter().enumerate().filter(|(_, token)| (**token as usize) < entries) {
+        let sums = &mut want[token as usize * width..][..width];
+        sums.iter_mut().zip(&dy[row * width..]).for_each(|(sum, dy)| *sum += dy);
+    }
+    let want: Vec<u32> = want.into_iter().map(f32::to_bits).collect();
+    let kinds = [AdapterKind::Software, AdapterKind::Gpu].map(common::tiled);
+    let cut = common::tiled(AdapterKind::Gpu);
+    cut.gpu().unwrap().set_bounds(Bounds { dispatch_ms: 0.05, ..Bounds::default() });
+    for device in kinds.into_iter().chain([cut, Device::cpu().unwrap()]) {
+        let embedding = Embedding::new(entries, width);
+        let params = Parameters::new(&device, embedding.parameters("")).unwrap();
+        let (tokens, dy) = (device.upload_u32("tokens", tokens).unwrap(), device.upload("dy", &dy).unwrap());
+        // What was there is of no concern.
+        let gradient = params.gradient("weight").unwrap();
+        device.write(&gradient, &vec![f32::NAN; entries * width]).unwrap();
+        let held = device.gpu().map(|gpu| gpu.pool_use().in_use);
+        let backward = embedding.backward(&params, "", &tokens, &dy).unwrap();
+        if let (Some(gpu), Some(held)) = (device.gpu(), held) {
+            let bytes = embedding.workspace(&device, tokens.len(), Mode::Train);
+            assert_eq!(gpu.pool_use().in_use - held, bytes, "{entries} × {width}, {} tokens", tokens.len());
+        }
+        for _ in 0..2 {
+            device.run(|recorder| backward.record(recorder)).unwrap();
+            let got: Vec<u32> = device.read(&gradient).unwrap().into_iter().map(f32::to_bits).collect();
+            assert_eq!(got, want, "{entries} × {width}, {} tokens on {device:?}", tokens.len());
+        }
     }
 }
 

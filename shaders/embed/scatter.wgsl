@@ -1,12 +1,19 @@
-// dweight[entry] = Σ of dy[row] over the rows whose token is the entry, in row order. An invocation owns one column of
-// one entry and looks through all tokens, which are the same for all lanes: no two invocations write the same place.
+// dweight[entry] = Σ of dy[row] over the rows whose token is the entry, in row order: rows come sorted by token. An invocation
+// owns one column of one entry. Places from `first` to before `end` are summed; where these are not the first, a sum goes
+// on from what is there.
 
-struct Scatter { rows: u32, width: u32, entries: u32 }
+struct Scatter {
+    width: u32,
+    first_entry: u32, end_entry: u32,
+    first: u32, end: u32,
+    begins: u32, // 1: every entry is written
+}
 
 @group(0) @binding(0) var<uniform> u: Scatter;
-@group(0) @binding(1) var<storage, read> tokens: array<u32>;
-@group(0) @binding(2) var<storage, read> dy: array<dy_t>;
-@group(0) @binding(3) var<storage, read_write> dweight: array<f32>;
+@group(0) @binding(1) var<storage, read> order: array<u32>;  // [rows], sorted
+@group(0) @binding(2) var<storage, read> starts: array<u32>; // [entries + 1]
+@group(0) @binding(3) var<storage, read> dy: array<dy_t>;
+@group(0) @binding(4) var<storage, read_write> dweight: array<f32>;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -18,13 +25,20 @@ fn main(
     if column >= u.width {
         return;
     }
-    for (var entry = group.y; entry < u.entries; entry += groups.y) {
+    for (var entry = u.first_entry + group.y; entry < u.end_entry; entry += groups.y) {
+        let from = max(starts[entry], u.first);
+        let to = min(starts[entry + 1u], u.end);
+        let at = entry * u.width + column;
         var sum = 0.0;
-        for (var row = 0u; row < u.rows; row++) {
-            if tokens[row] == entry {
-                sum += f32(dy[row * u.width + column]);
+        if u.begins == 0u {
+            if from >= to {
+                continue;
             }
+            sum = dweight[at];
         }
-        dweight[entry * u.width + column] = sum;
+        for (var place = from; place < to; place++) {
+            sum += f32(dy[order[place] * u.width + column]);
+        }
+        dweight[at] = sum;
     }
 }

@@ -1,7 +1,7 @@
 // C = (C +) Σ of the sums of slices, from the last slice to the first, (+ bias). One invocation an element.
 
 struct Sizes {
-    rows: u32, columns: u32, slices: u32, part_slice: u32,
+    first: u32, end: u32, columns: u32, slices: u32, part_slice: u32, // elements from the first to before the end
     part_direction: u32, c_offset: u32, c_row: u32, c_direction: u32,
     accumulate: u32, first_direction: u32, has_bias: u32, bias_offset: u32,
     bias_direction: u32,
@@ -18,7 +18,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let direction = u.first_direction + id.z;
-    for (var at = id.x; at < u.rows * u.columns; at += groups.x * LANES) {
+    for (var at = u.first + id.x; at < u.end; at += groups.x * LANES) {
         let to = u.c_offset + direction * u.c_direction + at / u.columns * u.c_row + at % u.columns;
         let first = direction * u.part_direction + at;
         var end = u.slices;

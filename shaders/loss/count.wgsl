@@ -1,6 +1,10 @@
 // count[0] = how many labels name a class, at least 1. One workgroup; exact below 2²⁴.
 
-struct Count { rows: u32, classes: u32 }
+struct Count {
+    rows: u32, classes: u32,
+    begins: u32, // 0: what is there is added
+    ends: u32,   // 1: these are the last
+}
 
 @group(0) @binding(0) var<uniform> u: Count;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
@@ -14,6 +18,10 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     let total = workgroup_sum(lane, f32(found));
     if lane == 0u {
-        count[0] = max(total, 1.0);
+        var all = total;
+        if u.begins == 0u {
+            all += count[0];
+        }
+        count[0] = select(all, max(all, 1.0), u.ends == 1u);
     }
 }

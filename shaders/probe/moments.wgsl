@@ -13,6 +13,8 @@ const HIGH: f32 = 0.95;
 struct Sizes {
     rows: u32,       // steps · B
     columns: u32,
+    first: u32,      // of the columns that this dispatch does
+    end: u32,        // the first that it does not
     batch: u32,
     first_step: u32, // of the first row
     offset: u32,     // of the first row
@@ -33,9 +35,9 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    for (var tile = group.x * TILE_COLUMNS; tile < u.columns; tile += groups.x * TILE_COLUMNS) {
+    for (var tile = u.first + group.x * TILE_COLUMNS; tile < u.end; tile += groups.x * TILE_COLUMNS) {
         let column = tile + lane % TILE_COLUMNS;
-        let here = column < u.columns;
+        let here = column < u.end;
         var first = 0.0;
         if here && u.begins == 1u {
             // Every sequence has a first step.

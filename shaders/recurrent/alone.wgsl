@@ -8,11 +8,11 @@ const WIDTH: u32 = max(1u, UNITS / LANES);
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let direction = group.z;
-    let b0 = group.y * RB;
+    let b0 = u.first_row + group.y * RB;
     var units: array<u32, WIDTH>;
     var weights: array<u32, WIDTH>;
     for (var n = 0u; n < WIDTH; n++) {
-        units[n] = group.x * UNITS + n * LANES + lane;
+        units[n] = u.first_unit + group.x * UNITS + n * LANES + lane;
         weights[n] = direction * u.w_direction + min(units[n], u.hidden - 1u);
     }
     var rows: array<u32, RB>;

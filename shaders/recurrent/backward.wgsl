@@ -9,6 +9,7 @@
 struct Recurrent {
     batch: u32, hidden: u32, directions: u32, steps: u32,
     w_direction: u32, dy_order: u32, // dy_order: 0 no dy, 1 time order, 2 step order
+    first_unit: u32, first_row: u32, // where what this dispatch does of the step begins
     @align(16) rows: Rows,
 }
 

@@ -3,7 +3,7 @@
 
 struct Output {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
-    steps: u32, first_time: u32, times: u32,
+    steps: u32, first_time: u32, first: u32, end: u32, // elements of y, from the first to before the end
 }
 
 @group(0) @binding(0) var<uniform> u: Output;
@@ -17,7 +17,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let width = u.directions * u.hidden;
-    for (var i = id.x; i < u.times * u.batch * width; i += groups.x * LANES) {
+    for (var i = u.first + id.x; i < u.end; i += groups.x * LANES) {
         let column = i % width;
         let sequence = (i / width) % u.batch;
         let time = u.first_time + i / (width * u.batch);

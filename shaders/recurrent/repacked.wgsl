@@ -23,7 +23,7 @@ fn main(
 ) {
     let direction = group.z;
     let packed = (direction * groups.x + group.x) * u.hidden * COLUMNS * LANES + lane;
-    for (var first = group.x * LANES; first < u.hidden; first += groups.x * LANES) {
+    for (var first = u.first_unit + group.x * LANES; first < u.end_unit; first += groups.x * LANES) {
         // Lanes beyond the last unit work on it too, and store nothing.
         let unit = min(first + lane, u.hidden - 1u);
         pack(direction * u.w_direction + unit * u.hidden, packed);
@@ -33,7 +33,7 @@ fn main(
                 from_bias[g] = bias[direction * u.bias_direction + g * u.hidden + unit];
             }
         }
-        for (var b0 = 0u; b0 < u.batch; b0 += RB) {
+        for (var b0 = u.first_row; b0 < u.end_row; b0 += RB) {
             var rows: array<u32, RB>;
             var sums: array<array<f32, COLUMNS>, RB>;
             for (var i = 0u; i < RB; i++) {

@@ -3,7 +3,7 @@
 // dealt out among them for the cell. ROLLED: loops over units and rows stay loops, since unrolled they would be too much
 // code.
 //
-// A kernel that includes this has `batch` and `hidden` in its uniform `u`, and STATES, what it keeps of its sequences in
+// A kernel that includes this has `batch`, `hidden` and `first_row` in its uniform `u`, and STATES, what it keeps of its sequences in
 // its workgroup's array before the parts of sums.
 
 const COLUMNS: u32 = LANES / SPLIT;
@@ -34,7 +34,7 @@ fn row_count(b0: u32) -> u32 {
 }
 
 fn place(group: vec3<u32>, lane: u32) -> Place {
-    var at = Place(group.z, group.y * RB, 0u, lane);
+    var at = Place(group.z, u.first_row + group.y * RB, 0u, lane);
     if SPLIT > 1u {
         at.part = lane / COLUMNS;
         at.column = lane % COLUMNS;

@@ -7,7 +7,7 @@
 struct Sequence {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
     steps: u32, span: u32, w_direction: u32, has_bias: u32,
-    has_y: u32,
+    has_y: u32, first_row: u32, // the first sequence of this dispatch
 }
 
 struct Step {
@@ -48,7 +48,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let at = place(group, lane);
     let direction = at.direction;
     let units = unit_count();
-    let rows = row_count(group.y * RB);
+    let rows = row_count(u.first_row + group.y * RB);
     let width = u.directions * u.hidden;
     let gates = GATES * u.hidden;
     let weights = direction * u.w_direction;

@@ -35,8 +35,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let direction = group.z;
     let slice = lane / UNITS;
     let column = lane % UNITS;
-    let unit = min(group.x * UNITS + column, u.hidden - 1u);
-    let b0 = group.y * RB;
+    let unit = min(u.first_unit + group.x * UNITS + column, u.hidden - 1u);
+    let b0 = u.first_row + group.y * RB;
     let weights = direction * u.w_direction + unit;
     let depth = parts() * u.hidden;
 
@@ -100,7 +100,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
     }
-    if slice < RB && b0 + slice < u.batch && group.x * UNITS + column < u.hidden {
+    if slice < RB && b0 + slice < u.batch && u.first_unit + group.x * UNITS + column < u.hidden {
         finish(direction, b0 + slice, unit, total);
     }
 }

@@ -2,7 +2,7 @@
 // binding: to[s, b, direction, unit] = dy at the time of step s, where that time is in the window.
 
 struct Upstream {
-    steps: u32, width: u32, hidden: u32,
+    first: u32, end: u32, width: u32, hidden: u32, // elements from the first to before the end
     @align(16) rows: Rows,
 }
 
@@ -16,7 +16,7 @@ fn main(
     @builtin(global_invocation_id) id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    for (var i = id.x; i < u.steps * u.rows.batch * u.width; i += groups.x * LANES) {
+    for (var i = u.first + id.x; i < u.end; i += groups.x * LANES) {
         let column = i % u.width;
         let row = row_without_padding(u.rows, i / u.width, column >= u.hidden);
         if row != NOWHERE {

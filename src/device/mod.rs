@@ -5,6 +5,7 @@ mod cache;
 mod open;
 mod profile;
 mod record;
+mod submits;
 mod transfer;
 
 pub use buffer::{Buffer, DType};

@@ -136,6 +136,11 @@ impl Device {
         Self { executor: Executor::Gpu(Gpu::new_as(device, queue, kind)), why: "the app gave it".to_string() }
     }
 
+    /// A device to plan on as on one with `caps`; see [`Gpu::for_plans`].
+    pub fn for_plans(device: wgpu::Device, queue: wgpu::Queue, caps: gpu::Capabilities) -> Self {
+        Self { executor: Executor::Gpu(Gpu::for_plans(device, queue, caps)), why: "plans were asked for".to_string() }
+    }
+
     /// The GPU, if it is one.
     pub fn gpu(&self) -> Option<&Gpu> {
         match &self.executor {
@@ -237,7 +242,7 @@ impl Device {
     /// An error when `bytes` more can't be had: beyond the memory that is free on this machine, for executors that
     /// live in it (the CPU, software adapters); asked from 64 MiB on. Catches a size that would otherwise be granted lazily and end the process.
     pub fn check_memory(&self, what: &str, bytes: u64) -> Result<()> {
-        let in_host_memory = self.kind_name() != "gpu";
+        let in_host_memory = self.kind_name() != "gpu" && !self.gpu().is_some_and(Gpu::plans_only);
         #[cfg(not(target_arch = "wasm32"))]
         if in_host_memory
             && bytes > 64 << 20

@@ -102,35 +102,50 @@ impl Facts<'_> {
 pub struct Profiler {
     times: PassTimes,
     spans: Vec<Span>,
-    resolved: Option<wgpu::Buffer>,
+    /// Of each pass, the number of its span.
+    passes: Vec<usize>,
 }
 
 impl Profiler {
     /// An error when the device was opened without `TIMESTAMP_QUERY`.
     pub fn new(gpu: &Gpu) -> Result<Self> {
-        Ok(Self { times: PassTimes::new(gpu)?, spans: Vec::new(), resolved: None })
+        Ok(Self { times: PassTimes::new(gpu)?, spans: Vec::new(), passes: Vec::new() })
     }
 
     /// What the pass of the next op writes its timestamps into.
     pub(crate) fn next(&mut self, facts: &Facts<'_>) -> Result<wgpu::ComputePassTimestampWrites<'_>> {
         let writes = self.times.next()?;
+        self.passes.push(self.spans.len());
         self.spans.push(facts.span(0.0, 0.0));
         Ok(writes)
     }
 
+    /// The same of one more pass of the last op.
+    pub(crate) fn goes_on(&mut self) -> Result<wgpu::ComputePassTimestampWrites<'_>> {
+        self.passes.push(self.spans.len().saturating_sub(1));
+        self.times.next()
+    }
+
     /// Records the end of the measurement into the same encoder, after the recorder.
     pub fn resolve(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
-        self.resolved = Some(self.times.resolve(encoder)?);
-        Ok(())
+        self.times.resolve(encoder)
     }
 
     /// The profile, once the encoder has been submitted; without a [`resolve`](Self::resolve) before, of no ops.
-    pub async fn read(self) -> Result<Profile> {
-        let times = match &self.resolved {
-            Some(resolved) => self.times.read(resolved).await?,
-            None => Vec::new(),
-        };
-        let timed = |(span, [start_ms, ms]): (Span, [f64; 2])| Span { start_ms, ms, ..span };
-        Ok(Profile { clock: Clock::Gpu, spans: self.spans.into_iter().zip(times).map(timed).collect() })
+    pub async fn read(mut self) -> Result<Profile> {
+        let times = self.times.read().await?;
+        let mut before = None;
+        for (&index, [start_ms, ms]) in self.passes.iter().zip(&times) {
+            if let Some(span) = self.spans.get_mut(index) {
+                if before.replace(index) != Some(index) {
+                    span.start_ms = *start_ms;
+                }
+                span.ms += ms;
+            }
+        }
+        if times.is_empty() {
+            self.spans.clear();
+        }
+        Ok(Profile { clock: Clock::Gpu, spans: self.spans })
     }
 }

@@ -1,6 +1,8 @@
-//! [`Recorder`]: what work is recorded into. On a GPU one compute pass of a command encoder, the app's own or one made
-//! here, or a pass for each op where each is timed; on the CPU the work is done as it is recorded.
+//! [`Recorder`]: what work is recorded into. On a GPU one compute pass of an app's command encoder, or a pass in each of
+//! the encoders made here, as many as submits that end soon; or a pass for each op where each is timed. On the CPU the work
+//! is done as it is recorded.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +10,10 @@ use super::open::{Device, Executor};
 #[cfg(not(target_arch = "wasm32"))]
 use super::profile::{Clock, Profile};
 use super::profile::{Facts, Profiler, Span};
+use super::submits::{Submits, Timer};
 use crate::error::{Error, Result};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::PassTimes;
 use crate::gpu::{Call, Gpu, Lease, Timestamps};
 
 /// Takes recorded work. Nothing is submitted, uploaded or allocated through it (but for a [`Profiler`]'s queries). Drop it
@@ -18,14 +23,16 @@ pub struct Recorder<'e> {
     /// Whether an app submits it, when it likes.
     apps: bool,
     dispatches: usize,
+    milliseconds: f64,
 }
 
 /// Where work goes.
-#[expect(clippy::large_enum_variant, reason = "the usual variant is the large one, and recording allocates nothing")]
 enum Sink<'e> {
-    /// One compute pass for all.
+    /// One compute pass of the app's encoder for all.
     Pass(wgpu::ComputePass<'e>),
-    /// A compute pass with timestamps for each op.
+    /// As many submits as it takes for each to be short.
+    Submits(Submits<'e>),
+    /// A compute pass of the app's encoder with timestamps for each op.
     Passes(&'e mut wgpu::CommandEncoder, &'e mut Profiler),
     /// It is done at once.
     Cpu,
@@ -34,33 +41,39 @@ enum Sink<'e> {
 }
 
 impl<'e> Recorder<'e> {
-    /// Records into one compute pass of the app's `encoder`, which ends when the recorder is dropped. A software adapter
-    /// takes [so many](crate::gpu::Capabilities::max_dispatches) dispatches a submit; more of them in one recorder are an
-    /// error, in several of one submit the app has to count them.
+    /// Records into one compute pass of the app's `encoder`, which ends when the recorder is dropped. How long the device
+    /// will be busy with it, [`milliseconds`](Self::milliseconds) estimates; [`Program::parts`](crate::kernel::Program::parts)
+    /// cuts a program for several encoders and submits. A software adapter takes
+    /// [so many](crate::gpu::Capabilities::max_dispatches) dispatches a submit; more of them in one recorder are an error, in
+    /// several of one submit the app has to count them.
     pub fn new(encoder: &'e mut wgpu::CommandEncoder) -> Self {
-        Self::pass(encoder, None, true)
+        Self::pass(encoder, None)
     }
 
     /// [`new`](Self::new) with timestamps at both ends of the pass. [`Timestamps::resolve`] follows the recorder's drop.
     pub fn timed(encoder: &'e mut wgpu::CommandEncoder, timestamps: &Timestamps) -> Self {
-        Self::pass(encoder, Some(timestamps), true)
+        Self::pass(encoder, Some(timestamps))
     }
 
     /// Records each op into a compute pass of its own, timed by `profiler`. [`Profiler::resolve`] follows the recorder's
     /// drop.
     pub fn profiled(encoder: &'e mut wgpu::CommandEncoder, profiler: &'e mut Profiler) -> Self {
-        Self { sink: Sink::Passes(encoder, profiler), apps: true, dispatches: 0 }
+        Self::with(Sink::Passes(encoder, profiler), true)
     }
 
-    fn pass(encoder: &'e mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>, apps: bool) -> Self {
+    fn with(sink: Sink<'e>, apps: bool) -> Self {
+        Self { sink, apps, dispatches: 0, milliseconds: 0.0 }
+    }
+
+    fn pass(encoder: &'e mut wgpu::CommandEncoder, timestamps: Option<&Timestamps>) -> Self {
         let timestamp_writes = timestamps.map(Timestamps::writes);
         let descriptor = wgpu::ComputePassDescriptor { label: Some("wgpu-rnn"), timestamp_writes };
-        Self { sink: Sink::Pass(encoder.begin_compute_pass(&descriptor)), apps, dispatches: 0 }
+        Self::with(Sink::Pass(encoder.begin_compute_pass(&descriptor)), true)
     }
 
     /// Does CPU work at once. Recording a GPU program into it is an [`Error::WrongDevice`].
     pub fn cpu() -> Self {
-        Self { sink: Sink::Cpu, apps: false, dispatches: 0 }
+        Self::with(Sink::Cpu, false)
     }
 
     /// Dispatches (on the CPU: calls) recorded so far.
@@ -68,14 +81,21 @@ impl<'e> Recorder<'e> {
         self.dispatches
     }
 
-    /// Records an op for `gpu` that uses `leases`. An error when this records for the CPU, and beyond what one submit to
-    /// the device takes.
+    /// How long what was recorded so far takes on the slowest adapter of the device's class, milliseconds; 0 on the CPU.
+    pub fn milliseconds(&self) -> f64 {
+        self.milliseconds
+    }
+
+    /// Records dispatches of an op for `gpu` that use `leases`, each of so many `milliseconds`. An error when this records
+    /// for the CPU, and, in an app's encoder, beyond what one submit to the device takes.
     pub(crate) fn gpu_op(
         &mut self,
         facts: &Facts<'_>,
         gpu: &Gpu,
         leases: &[Arc<Lease>],
-        work: impl FnOnce(&mut wgpu::ComputePass<'_>),
+        dispatches: Range<usize>,
+        milliseconds: &dyn Fn(usize) -> f64,
+        work: impl Fn(&mut wgpu::ComputePass<'_>, Range<usize>),
     ) -> Result<()> {
         // What is recorded for a lost device is never done. Asking takes as long as recording an op, so in an app's encoder the
         // first one asks; whoever records here has asked.
@@ -84,19 +104,23 @@ impl<'e> Recorder<'e> {
             _ => gpu.not_known_lost("was recording")?,
         }
         let (all, most) = (self.dispatches.saturating_add(facts.dispatches), gpu.capabilities().max_dispatches());
-        if all > most {
-            return Err(gpu.limit("the recorded work", format!("{all} dispatches"), format!("{most} a submit")));
+        if self.apps && all > most {
+            let limit = format!("{most} a submit: `Program::parts` cuts a program for several");
+            return Err(gpu.limit("the recorded work", format!("{all} dispatches"), limit));
         }
+        let added: f64 = dispatches.clone().map(milliseconds).sum();
         match &mut self.sink {
-            Sink::Pass(pass) => work(pass),
+            Sink::Pass(pass) => work(pass, dispatches),
+            Sink::Submits(submits) => submits.record(facts, dispatches, milliseconds, work)?,
             Sink::Passes(encoder, profiler) => {
                 let timestamp_writes = Some(profiler.next(facts)?);
                 let descriptor = wgpu::ComputePassDescriptor { label: Some(facts.kernel), timestamp_writes };
-                work(&mut encoder.begin_compute_pass(&descriptor));
+                work(&mut encoder.begin_compute_pass(&descriptor), dispatches);
             }
             Sink::Cpu | Sink::TimedCpu(..) => return Err(wrong("a GPU", "the CPU executor")),
         }
         self.dispatches = all;
+        self.milliseconds += added;
         if self.apps {
             leases.iter().for_each(|lease| lease.escape());
         }
@@ -113,7 +137,7 @@ impl<'e> Recorder<'e> {
                 let [start, end] = [start, begin.elapsed()].map(|time| time.as_secs_f64() * 1e3);
                 spans.push(facts.span(start, end - start));
             }
-            Sink::Pass(_) | Sink::Passes(..) => return Err(wrong("the CPU executor", "a GPU")),
+            Sink::Pass(_) | Sink::Submits(_) | Sink::Passes(..) => return Err(wrong("the CPU executor", "a GPU")),
         }
         self.dispatches += facts.dispatches;
         Ok(())
@@ -125,24 +149,25 @@ impl<'e> Recorder<'e> {
 pub struct Timing {
     /// From the start of recording until done, milliseconds.
     pub wall_ms: f64,
-    /// Time on the GPU from timestamps, milliseconds, where the adapter has them.
+    /// Time on the GPU from timestamps, from the start of the first pass to the end of the last, milliseconds, where the
+    /// adapter has them.
     pub gpu_ms: Option<f64>,
     /// What the host spent on recording and encoding, milliseconds; nothing on the CPU, which records nothing.
     pub record_ms: f64,
     /// Dispatches (on the CPU: calls).
     pub dispatches: usize,
+    /// Submits that they were made in; none on the CPU.
+    pub submits: usize,
 }
 
 impl Device {
-    /// Records with `work` and, on a GPU, submits. Does not wait for the GPU. When `work` fails nothing is submitted; what
-    /// the device refuses (validation, memory, too many dispatches) is an error.
+    /// Records with `work` and, on a GPU, submits: in several submits where one would keep the device for longer than
+    /// [its bound](crate::gpu::Bounds), or have more dispatches than it takes. Does not wait for the GPU. When `work` fails
+    /// nothing is submitted; what the device refuses (validation, memory) is an error.
     pub fn run(&self, work: impl FnOnce(&mut Recorder<'_>) -> Result<()>) -> Result<()> {
         match self.executor() {
             Executor::Cpu { .. } => work(&mut Recorder::cpu()),
-            Executor::Gpu(gpu) => {
-                let record = |encoder: &mut wgpu::CommandEncoder| work(&mut Recorder::pass(encoder, None, false));
-                submit(gpu, record, || ())
-            }
+            Executor::Gpu(gpu) => submit(gpu, Timer::None, work, |_| ()),
         }
     }
 
@@ -158,35 +183,29 @@ impl Device {
     /// [`run`](Self::run) and [`wait`](Self::wait), timed. Allocates its timestamp queries: for measuring only.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn time(&self, work: impl FnOnce(&mut Recorder<'_>) -> Result<()>) -> Result<Timing> {
-        let timestamps = match self.gpu() {
-            Some(gpu) if gpu.capabilities().timestamps => Some(Timestamps::new(gpu)?),
+        let mut times = match self.gpu() {
+            Some(gpu) if gpu.capabilities().timestamps => Some(PassTimes::new(gpu)?),
             _ => None,
         };
         let start = Instant::now();
         let mut dispatches = 0;
-        let record = |mut recorder: Recorder<'_>| -> Result<()> {
-            work(&mut recorder)?;
+        let record = |recorder: &mut Recorder<'_>| -> Result<()> {
+            work(recorder)?;
             dispatches = recorder.dispatches();
             Ok(())
         };
-        let mut record_ms = 0.0;
+        let (mut record_ms, mut submits) = (0.0, 0);
         match self.executor() {
-            Executor::Cpu { .. } => record(Recorder::cpu())?,
+            Executor::Cpu { .. } => record(&mut Recorder::cpu())?,
             Executor::Gpu(gpu) => {
-                let record = |encoder: &mut wgpu::CommandEncoder| {
-                    record(Recorder::pass(encoder, timestamps.as_ref(), false))?;
-                    if let Some(timestamps) = &timestamps {
-                        timestamps.resolve(encoder);
-                    }
-                    Ok(())
-                };
-                submit(gpu, record, || record_ms = milliseconds(start))?;
+                let timer = times.as_mut().map_or(Timer::None, Timer::Passes);
+                submit(gpu, timer, record, |count| (record_ms, submits) = (milliseconds(start), count))?;
             }
         }
         self.wait()?;
         let wall_ms = milliseconds(start);
-        let gpu_ms = timestamps.map(|timestamps| pollster::block_on(timestamps.milliseconds())).transpose()?;
-        Ok(Timing { wall_ms, gpu_ms, record_ms, dispatches })
+        let gpu_ms = times.map(|times| pollster::block_on(times.elapsed())).transpose()?;
+        Ok(Timing { wall_ms, gpu_ms, record_ms, dispatches, submits })
     }
 
     /// [`run`](Self::run) and [`wait`](Self::wait), timed op by op: on a GPU by its timestamps, each op in a compute pass
@@ -213,49 +232,53 @@ impl Device {
         match self.executor() {
             Executor::Cpu { .. } => {
                 let mut spans = Vec::new();
-                work(&mut Recorder { sink: Sink::TimedCpu(Instant::now(), &mut spans), apps: false, dispatches: 0 })?;
+                work(&mut Recorder::with(Sink::TimedCpu(Instant::now(), &mut spans), false))?;
                 let first = spans.first().map_or(0.0, |span: &Span| span.start_ms);
                 spans.iter_mut().for_each(|span| span.start_ms -= first);
                 Ok(Profile { clock: Clock::Host, spans })
             }
             Executor::Gpu(gpu) => {
                 let mut profiler = Profiler::new(gpu)?;
-                let record = |encoder: &mut wgpu::CommandEncoder| {
-                    let mut recorder = Recorder { apps: false, ..Recorder::profiled(encoder, &mut profiler) };
-                    work(&mut recorder)?;
-                    drop(recorder);
-                    profiler.resolve(encoder)
-                };
-                submit(gpu, record, || ())?;
+                submit(gpu, Timer::Ops(&mut profiler), work, |_| ())?;
                 pollster::block_on(profiler.read())
             }
         }
     }
 }
 
-/// Records with `work` into a fresh encoder, calls `encoded` when that is done, and submits. What the device refuses
-/// becomes an error.
-fn submit(gpu: &Gpu, work: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>, encoded: impl FnOnce()) -> Result<()> {
+/// Records with `work` into fresh encoders, calls `encoded` with their number when that is done, and submits. What the
+/// device refuses becomes an error.
+fn submit(
+    gpu: &Gpu,
+    timer: Timer<'_>,
+    work: impl FnOnce(&mut Recorder<'_>) -> Result<()>,
+    encoded: impl FnOnce(usize),
+) -> Result<()> {
     const DOING: &str = "was taking work";
     gpu.alive(DOING)?;
     // Until it is submitted, nothing that the work gives back is given out again.
     let _recording = gpu.recording();
     let scopes = gpu.scopes();
-    let descriptor = wgpu::CommandEncoderDescriptor { label: Some("wgpu-rnn") };
-    let failed = |trouble| gpu.failed(DOING, trouble);
-    let mut encoder = gpu.catch(Call::Make, || gpu.device().create_command_encoder(&descriptor)).map_err(failed)?;
-    let recorded = work(&mut encoder);
-    let finished = gpu.catch(Call::Make, || encoder.finish());
-    encoded();
-    let submitted = match (&recorded, finished) {
-        (Ok(()), finished) => {
-            finished.and_then(|commands| gpu.catch(Call::Work, || gpu.queue().submit([commands])).map(drop))
-        }
-        (Err(_), _) => Ok(()),
-    };
+    let mut recorder = Recorder::with(Sink::Submits(Submits::new(gpu, timer)?), false);
+    let recorded = work(&mut recorder).and_then(|()| match recorder.sink {
+        Sink::Submits(submits) => submits.finish(),
+        // `work` has put another recorder in its place.
+        _ => Ok(Vec::new()),
+    });
+    if let Ok(submits) = &recorded {
+        encoded(submits.len());
+    }
+    let submitted = recorded.map(|submits| {
+        let milliseconds = submits.iter().map(|submit| submit.milliseconds).sum();
+        gpu.catch(Call::Work, || {
+            for submit in submits {
+                gpu.queue().submit([submit.commands]);
+            }
+            gpu.submitted(milliseconds);
+        })
+    });
     let refused = scopes.end();
-    recorded?;
-    submitted.map_err(failed)?;
+    submitted?.map_err(|trouble| gpu.failed(DOING, trouble))?;
     gpu.alive(DOING)?;
     match refused {
         Some(error) => Err(gpu.failed(DOING, error)),

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::cost::Rates;
+
 /// Hardware or software.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -53,6 +55,9 @@ fn perhaps_fxc(backend: wgpu::Backend, features: wgpu::Features) -> bool {
     backend == wgpu::Backend::Dx12 && !features.contains(wgpu::Features::SHADER_F16)
 }
 
+/// 4 GiB: 2³¹ elements of f16. Kernels count elements in 32 bits, and some compilers bytes.
+const MOST_BINDING: u64 = (4 << 30) - 256;
+
 impl Capabilities {
     /// Workgroup memory, bytes, that kernels use where FXC may compile them: all that WebGPU guarantees. Beyond,
     /// FXC took more than three seconds for most sequence kernels that were tried.
@@ -101,6 +106,18 @@ impl Capabilities {
         let largest = [16, 8].into_iter().find(|&size| has(size));
         let lanes = (8..=128).contains(&most);
         Self { cooperative_size: largest.filter(|_| known && lanes), ..self }
+    }
+
+    /// Bytes that a binding may have: the device's limit, and no more than 32-bit indices of any element type reach, with
+    /// room for the strides of kernels that walk over it.
+    pub fn binding_bytes(&self) -> u64 {
+        self.max_binding.min(self.max_buffer).min(MOST_BINDING)
+    }
+
+    /// Elements of a dispatch of kernels that leave a sum for each workgroup: it decides how sums are grouped, so it depends on
+    /// the class alone.
+    pub(crate) fn summed_at_once(&self) -> usize {
+        Rates::of(self.kind).summed_at_once
     }
 
     /// Dispatches that one submit takes. llvmpipe maps memory anew for every dispatch, and Linux allows a process 65,530

@@ -7,6 +7,7 @@ use super::caps::{AdapterKind, Capabilities};
 use super::checks::Checks;
 use super::counters::{Counters, Counting};
 use super::mapping::Mapping;
+use super::pace::Pace;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
 use super::trust::Trust;
@@ -37,6 +38,20 @@ struct Inner {
     lost: Lost,
     /// Whether wgpu calls back here when the device is lost.
     listens: bool,
+    pace: Arc<parking_lot::Mutex<Pace>>,
+    /// Nothing is allocated, compiled or run.
+    plans_only: bool,
+}
+
+/// What this crate has to do with a wgpu device.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// It opened it.
+    Own,
+    /// An app did.
+    Adopted,
+    /// It plans for another.
+    Plans,
 }
 
 impl Gpu {
@@ -48,7 +63,7 @@ impl Gpu {
     pub fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let info = device.adapter_info();
         let caps = Capabilities::new(&info, device.features(), &device.limits());
-        Self::with(device, queue, info, caps, false)
+        Self::with(device, queue, info, caps, Role::Adopted)
     }
 
     /// Takes a device that was opened here, of an adapter with these cooperative matrices.
@@ -59,7 +74,7 @@ impl Gpu {
     ) -> Self {
         let info = device.adapter_info();
         let caps = Capabilities::new(&info, device.features(), &device.limits()).with_cooperative(matrices);
-        Self::with(device, queue, info, caps, true)
+        Self::with(device, queue, info, caps, Role::Own)
     }
 
     /// Adopts a device and treats it as one of `kind`, which decides lanes and tiles: tests run the tiles of hardware on
@@ -67,13 +82,21 @@ impl Gpu {
     pub fn new_as(device: wgpu::Device, queue: wgpu::Queue, kind: AdapterKind) -> Self {
         let info = device.adapter_info();
         let caps = Capabilities { kind, ..Capabilities::new(&info, device.features(), &device.limits()) };
-        Self::with(device, queue, info, caps, false)
+        Self::with(device, queue, info, caps, Role::Adopted)
+    }
+
+    /// Plans as for a device with `caps`, whatever this one can do: nothing is allocated, compiled or uploaded, and
+    /// what is planned can't be recorded. It tells what layers of any size would take there: their ops, dispatches and
+    /// estimated times.
+    pub fn for_plans(device: wgpu::Device, queue: wgpu::Queue, caps: Capabilities) -> Self {
+        let info = device.adapter_info();
+        Self::with(device, queue, info, caps, Role::Plans)
     }
 
     /// An app may have a callback for the loss of its `device`, and natively wgpu keeps one a device: only where it is our
-    /// `own` is it listened to. A browser tells every listener.
-    fn with(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo, caps: Capabilities, own: bool) -> Self {
-        let (lost, listens) = (Lost::default(), own || cfg!(target_arch = "wasm32"));
+    /// own is it listened to. A browser tells every listener.
+    fn with(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo, caps: Capabilities, role: Role) -> Self {
+        let (lost, listens) = (Lost::default(), role == Role::Own || cfg!(target_arch = "wasm32"));
         if listens {
             lost.listen(&device);
         }
@@ -95,6 +118,8 @@ impl Gpu {
                 is_checking: false,
                 lost,
                 listens,
+                pace: Arc::default(),
+                plans_only: role == Role::Plans,
             }),
         }
     }
@@ -165,7 +190,8 @@ impl Gpu {
     /// whether they are trusted or not. It compiles into this device's pipelines, or apart from them and from their cache,
     /// which an app may still want to give.
     pub(crate) fn beside(&self, with_pipelines: bool) -> Self {
-        let Inner { device, queue, info, caps, checks, trust, lost, listens, pipelines, .. } = &*self.inner;
+        let Inner { device, queue, info, caps, checks, trust, lost, listens, pipelines, pace, plans_only, .. } =
+            &*self.inner;
         let pipelines = match with_pipelines {
             true => pipelines.clone(),
             false => Arc::new(Mutex::new(Pipelines { cache: Some(None), ..Pipelines::default() })),
@@ -187,8 +213,19 @@ impl Gpu {
                 is_checking: true,
                 lost: lost.clone(),
                 listens: *listens,
+                pace: pace.clone(),
+                plans_only: *plans_only,
             }),
         }
+    }
+
+    pub(super) fn pace(&self) -> &Arc<parking_lot::Mutex<Pace>> {
+        &self.inner.pace
+    }
+
+    /// Whether nothing is allocated, compiled or run here.
+    pub(crate) fn plans_only(&self) -> bool {
+        self.inner.plans_only
     }
 
     /// Whether both are clones of one. (wgpu's own comparison can't tell devices of two instances apart.)
@@ -217,6 +254,7 @@ impl Gpu {
         if bytes > largest {
             return Err(self.limit(label, format!("{bytes} bytes"), format!("{largest} bytes a buffer")));
         }
+        let bytes = if self.inner.plans_only { 0 } else { bytes };
         let (size, usage) = (bytes.max(4), Self::STORAGE | extra);
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         let buffer = self.create(&descriptor)?;
@@ -243,6 +281,9 @@ impl Gpu {
 
     /// A uniform buffer that holds `content` from its creation on: nothing is uploaded while recording.
     pub(crate) fn baked(&self, label: &str, content: &[u8]) -> Result<wgpu::Buffer> {
+        if self.inner.plans_only {
+            return Ok(self.nothing()?[0].clone());
+        }
         let buffer = self.create(&wgpu::BufferDescriptor {
             label: Some(label),
             size: (content.len() as u64).next_multiple_of(16).max(16),
@@ -277,7 +318,7 @@ impl Gpu {
             let limit = format!("{most}, their indices being {stride} bytes apart in one buffer");
             return Err(self.limit("the number of steps", count, limit));
         }
-        let held = count.checked_next_power_of_two().unwrap_or(count).min(most);
+        let held = if self.inner.plans_only { 1 } else { count.checked_next_power_of_two().unwrap_or(count).min(most) };
         let mut content = vec![0u8; held as usize * stride];
         for (step, slot) in content.chunks_exact_mut(stride).enumerate() {
             slot[..4].copy_from_slice(&(step as u32).to_ne_bytes());
@@ -316,6 +357,9 @@ impl Gpu {
     /// Writes `bytes` at `offset` of `buffer`, before the next submit.
     pub(crate) fn upload(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<()> {
         self.inner.counting.uploads.add();
+        if self.inner.plans_only {
+            return Ok(());
+        }
         self.work("was being written to", || self.inner.queue.write_buffer(buffer, offset, bytes))
     }
 
@@ -330,6 +374,7 @@ impl Gpu {
 
     /// Copies `bytes` bytes at `offset` of `buffer` to the host.
     pub async fn download(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        self.expect_more_than_plans()?;
         self.inner.counting.downloads.add();
         let lease = self.staging(bytes)?;
         let staging = lease.buffer();
@@ -372,6 +417,17 @@ impl Gpu {
         }
     }
 
+    /// An error on a device that is [for plans](Self::for_plans) alone.
+    pub(crate) fn expect_more_than_plans(&self) -> Result<()> {
+        match self.inner.plans_only {
+            false => Ok(()),
+            true => {
+                let (option, place) = ("running what is planned".to_string(), "a device for plans alone".to_string());
+                Err(Error::Unsupported { option, place })
+            }
+        }
+    }
+
     /// Frees what waits in the pool, now. Whether there was anything.
     pub(crate) fn reclaim(&self) -> bool {
         let idle = self.pool_use().idle > 0;
@@ -387,6 +443,7 @@ impl Gpu {
     /// Blocks until everything submitted is done.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn wait(&self) -> Result<()> {
+        let _waiting = self.waiting();
         let waited = self.work("was working", || self.inner.device.poll(wgpu::PollType::wait_indefinitely()))?;
         waited.map(drop).map_err(|why| self.failed("was working", why))
     }

@@ -47,6 +47,7 @@ pub(crate) struct PassTimes {
     gpu: Gpu,
     sets: Vec<wgpu::QuerySet>,
     passes: u32,
+    resolved: Option<wgpu::Buffer>,
 }
 
 /// Passes of one query set.
@@ -56,7 +57,7 @@ impl PassTimes {
     /// An error when the device was opened without `TIMESTAMP_QUERY`.
     pub(crate) fn new(gpu: &Gpu) -> Result<Self> {
         expect_timestamps(gpu)?;
-        Ok(Self { gpu: gpu.clone(), sets: Vec::new(), passes: 0 })
+        Ok(Self { gpu: gpu.clone(), sets: Vec::new(), passes: 0, resolved: None })
     }
 
     /// What the next pass's descriptor needs to write both ends.
@@ -73,28 +74,34 @@ impl PassTimes {
         })
     }
 
-    /// Records the resolve of all passes into a new buffer.
-    pub(crate) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) -> Result<wgpu::Buffer> {
+    /// Records the resolve of all passes, which this and earlier submits may have, into a new buffer.
+    pub(crate) fn resolve(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
         let buffer = self.gpu.allocate("timestamps", u64::from(self.passes) * 16, wgpu::BufferUsages::QUERY_RESOLVE)?;
         for (index, set) in self.sets.iter().enumerate() {
             let first = index as u32 * PASSES;
             let passes = (self.passes - first).min(PASSES);
             encoder.resolve_query_set(set, 0..2 * passes, &buffer, u64::from(first) * 16);
         }
-        Ok(buffer)
+        self.resolved = Some(buffer);
+        Ok(())
     }
 
-    /// Start after the first pass's and duration of each pass, milliseconds, once the encoder has been submitted.
-    pub(crate) async fn read(&self, resolved: &wgpu::Buffer) -> Result<Vec<[f64; 2]>> {
-        if self.passes == 0 {
-            return Ok(Vec::new());
-        }
+    /// Start after the first pass's and duration of each pass, milliseconds, once the encoder has been submitted; of none
+    /// where nothing was resolved.
+    pub(crate) async fn read(&self) -> Result<Vec<[f64; 2]>> {
+        let Some(resolved) = self.resolved.as_ref().filter(|_| self.passes > 0) else { return Ok(Vec::new()) };
         let bytes = self.gpu.download(resolved, 0, u64::from(self.passes) * 16).await?;
         let ticks: Vec<[u64; 2]> = bytes.chunks_exact(16).map(bytemuck::pod_read_unaligned).collect();
         let first = ticks.iter().map(|[start, _]| *start).min().unwrap_or(0);
         let tick_ms = f64::from(self.gpu.queue().get_timestamp_period()) * 1e-6;
         let times = |&[start, end]: &[u64; 2]| [start - first, end.saturating_sub(start)].map(|n| n as f64 * tick_ms);
         Ok(ticks.iter().map(times).collect())
+    }
+
+    /// From the start of the first pass to the end of the last, milliseconds.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) async fn elapsed(&self) -> Result<f64> {
+        Ok(self.read().await?.iter().map(|[start, duration]| start + duration).fold(0.0, f64::max))
     }
 }
 

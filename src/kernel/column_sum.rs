@@ -6,13 +6,15 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::cuts::{element_lanes, index, runs};
 use super::gemm::Matrix;
-use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes};
+use super::op::{Launch, Op, Target, cpu_op, distinct};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
 use crate::cpu::threads::{Pool, Threads};
 use crate::device::{Device, Element};
 use crate::error::{Result, at_least_one};
+use crate::gpu::Work;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
@@ -93,6 +95,11 @@ impl ColumnSum {
         Self { rows, columns, part_rows: rows, run_rows: rows, from, to, accumulate }
     }
 
+    fn work(&self, rows: usize, groups: usize) -> Work {
+        let bytes = self.from.buffer.element_bytes() as f64;
+        Work { bytes: (rows * self.columns) as f64 * bytes, groups: groups as f64, ..Work::default() }
+    }
+
     /// The op; an error when a matrix does not lie in its buffer, or both share one.
     pub fn op(self, device: &Device) -> Result<Op> {
         at_least_one("the rows of one sum", self.part_rows)?;
@@ -103,32 +110,51 @@ impl ColumnSum {
         distinct("column_sum", &[&self.to.buffer], &[&self.from.buffer])?;
         match device.target() {
             Target::Gpu(gpu) => {
-                let uniform = Uniform {
-                    rows: self.rows as u32,
-                    columns: self.columns as u32,
-                    row: self.from.row as u32,
-                    offset: self.from.offset as u32,
-                    part_rows: self.part_rows as u32,
-                    to_row: self.to.row as u32,
-                    to_offset: self.to.offset as u32,
-                    accumulate: u32::from(self.accumulate),
-                    run_rows: self.run_rows as u32,
-                    parts: parts as u32,
-                };
                 let lanes = element_lanes(gpu.capabilities());
                 let most = gpu.capabilities().max_workgroups as usize;
-                Op::gpu(
-                    gpu,
-                    &Launch {
-                        kernel: &KERNEL,
-                        cell: None,
-                        consts: vec![("LANES", lanes)],
-                        uniform: &uniform.bytes(),
-                        buffers: &[&self.from.buffer, &self.to.buffer],
-                        groups: [self.columns.div_ceil(lanes as usize) as u32, parts.min(most) as u32, 1],
-                        steps: None,
-                    },
-                )
+                let across = self.columns.div_ceil(lanes as usize);
+                let sum = |rows: Range<usize>, to: usize, parts: usize, accumulate: bool| {
+                    let uniform = Uniform {
+                        rows: index(rows.len())?,
+                        columns: index(self.columns)?,
+                        row: index(self.from.row)?,
+                        offset: index(self.from.offset + rows.start * self.from.row)?,
+                        part_rows: index(self.part_rows)?,
+                        to_row: index(self.to.row)?,
+                        to_offset: index(self.to.offset + to * self.to.row)?,
+                        accumulate: u32::from(accumulate),
+                        run_rows: index(self.run_rows)?,
+                        parts: index(parts)?,
+                    };
+                    Op::gpu(
+                        gpu,
+                        &Launch {
+                            kernel: &KERNEL,
+                            cell: None,
+                            consts: vec![("LANES", lanes)],
+                            uniform: &uniform.bytes(),
+                            buffers: &[&self.from.buffer, &self.to.buffer],
+                            groups: [index(across)?, index(parts.min(most))?, 1],
+                            steps: None,
+                            work: self.work(rows.len(), across * parts),
+                        },
+                    )
+                };
+                if self.run_rows >= self.rows && parts == 1 {
+                    // One sum, from its last rows to its first, going on from what there is.
+                    let rows = runs(gpu, self.rows, 1, |rows| self.work(rows, across));
+                    let last = rows.len() - 1;
+                    let pieces = rows.into_iter().enumerate().rev();
+                    let pieces = pieces.map(|(index, rows)| sum(rows, 0, 1, self.accumulate || index < last));
+                    return Op::in_pieces(pieces);
+                }
+                let each = self.run_rows.div_ceil(self.part_rows);
+                let work = |rows: usize| self.work(rows, across * count(rows, self.run_rows, self.part_rows));
+                Op::in_pieces(runs(gpu, self.rows, self.run_rows, work).into_iter().map(|rows| {
+                    let parts = count(rows.len(), self.run_rows, self.part_rows);
+                    let to = rows.start / self.run_rows * each;
+                    sum(rows, to, parts, self.accumulate)
+                }))
             }
             Target::Cpu(pool, precision) => {
                 let call = self;

@@ -1,10 +1,12 @@
 //! Strided copies and fills: states in and out of a layer, packed biases, sums before anything is added to them.
 
+use super::cuts::{element_lanes, index, linear_groups, rectangles};
 use super::gemm::Matrix;
-use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes, linear_groups};
+use super::op::{Launch, Op, Target, cpu_op, distinct};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Device, Element, Nothing};
 use crate::error::Result;
+use crate::gpu::Work;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
@@ -29,17 +31,22 @@ uniform! {
 }
 
 impl Uniform {
-    pub(super) fn new(rows: usize, columns: usize, from: &Matrix, to: &Matrix) -> Self {
-        Self {
-            rows: rows as u32,
-            columns: columns as u32,
-            from_row: from.row as u32,
-            to_row: to.row as u32,
-            from_offset: from.offset as u32,
-            from_direction: from.direction as u32,
-            to_offset: to.offset as u32,
-            to_direction: to.direction as u32,
-        }
+    /// Of a rectangle that begins so many elements after where the matrices do.
+    pub(super) fn new(
+        [rows, columns]: [usize; 2],
+        (from, skipped): (&Matrix, usize),
+        (to, left): (&Matrix, usize),
+    ) -> Result<Self> {
+        Ok(Self {
+            rows: index(rows)?,
+            columns: index(columns)?,
+            from_row: index(from.row)?,
+            to_row: index(to.row)?,
+            from_offset: index(from.offset + skipped)?,
+            from_direction: index(from.direction)?,
+            to_offset: index(to.offset + left)?,
+            to_direction: index(to.direction)?,
+        })
     }
 }
 
@@ -69,7 +76,6 @@ fn op(device: &Device, size: [usize; 3], from: Option<&Matrix>, fill: f32, to: &
     }
     match device.target() {
         Target::Gpu(gpu) => {
-            let uniform = Uniform::new(rows, columns, from.unwrap_or(to), to);
             let lanes = element_lanes(gpu.capabilities());
             // A fill reads nothing; it binds a stand-in, since a buffer can't be bound for reading and writing at once.
             let nothing = Nothing::of(gpu)?.read;
@@ -78,18 +84,27 @@ fn op(device: &Device, size: [usize; 3], from: Option<&Matrix>, fill: f32, to: &
                 None if fill.is_sign_negative() => 2,
                 None => 0,
             };
-            Op::gpu(
-                gpu,
-                &Launch {
-                    kernel: &KERNEL,
-                    cell: None,
-                    consts: vec![("LANES", lanes), ("FROM_SOURCE", source)],
-                    uniform: &uniform.bytes(),
-                    buffers: &[from.map_or(&nothing, |from| &from.buffer), &to.buffer],
-                    groups: [linear_groups(gpu, rows * columns, lanes), 1, directions as u32],
-                    steps: None,
-                },
-            )
+            let bytes = (to.buffer.element_bytes() + from.map_or(0, |from| from.buffer.element_bytes())) as f64;
+            let work = |rows: usize, columns: usize| Work::moved(directions * rows * columns, bytes, lanes);
+            Op::in_pieces(rectangles(gpu, [rows, columns], [1, 1], work).into_iter().map(|[rows, columns]| {
+                let place = |matrix: &Matrix| rows.start * matrix.row + columns.start;
+                let source_of = from.unwrap_or(to);
+                let size = [rows.len(), columns.len()];
+                let uniform = Uniform::new(size, (source_of, place(source_of)), (to, place(to)))?;
+                Op::gpu(
+                    gpu,
+                    &Launch {
+                        kernel: &KERNEL,
+                        cell: None,
+                        consts: vec![("LANES", lanes), ("FROM_SOURCE", source)],
+                        uniform: &uniform.bytes(),
+                        buffers: &[from.map_or(&nothing, |from| &from.buffer), &to.buffer],
+                        groups: [linear_groups(gpu, rows.len() * columns.len(), lanes), 1, index(directions)?],
+                        steps: None,
+                        work: work(rows.len(), columns.len()),
+                    },
+                )
+            }))
         }
         Target::Cpu(_, precision) => {
             let (from, to) = (from.cloned(), to.clone());

@@ -13,14 +13,16 @@
 //! | `dlogits` | `[rows, classes]` | written, unless only the loss is asked for |
 //! | `parts` | a sum for each workgroup | written, then summed into the loss |
 
-use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
+use super::cuts::{index, runs};
+use super::op::{Launch, Op, Target, cpu_op, distinct};
+use super::program::Program;
 use super::scale;
 use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
 use crate::device::{Buffer, DType, Device, Element, Nothing};
 use crate::error::{Error, Result, at_least_one};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Work};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The label of a row that does not count, such as padding.
@@ -57,6 +59,8 @@ uniform! {
     struct CountUniform {
         rows: u32,
         classes: u32,
+        begins: u32,
+        ends: u32,
     }
 }
 
@@ -129,23 +133,34 @@ fn on_gpu(
     let count = device.alloc("rows that count", 1)?;
     let Nothing { read: no_scale, written: [no_gradient, ..] } = Nothing::of(gpu)?;
     let scaled = dlogits.is_some() && scale.is_some();
-    let uniform = CountUniform { rows: rows as u32, classes: classes as u32 };
-    program.push(Op::gpu(
-        gpu,
-        &Launch {
-            kernel: &COUNT,
-            cell: None,
-            consts: vec![("LANES", total::lanes(caps, rows))],
-            uniform: &uniform.bytes(),
-            buffers: &[labels, &count],
-            groups: [1, 1, 1],
-            steps: None,
-        },
-    )?);
+    // One workgroup counts, exactly, however many dispatches it takes.
+    let counting = |rows: usize| Work { bytes: rows as f64 * 4.0, ..Work::small() };
+    let counts = runs(gpu, rows, 64, counting).into_iter().map(|some| {
+        let (begins, ends) = (u32::from(some.start == 0), u32::from(some.end == rows));
+        let uniform = CountUniform { rows: index(some.len())?, classes: index(classes)?, begins, ends };
+        Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &COUNT,
+                cell: None,
+                consts: vec![("LANES", total::lanes(caps, rows))],
+                uniform: &uniform.bytes(),
+                buffers: &[&labels.slice(some.clone())?, &count],
+                groups: [1, 1, 1],
+                steps: None,
+                work: counting(some.len()),
+            },
+        )
+    });
+    program.push(Op::in_pieces(counts)?);
     let mut first_part = 0;
     for piece in pieces {
         let groups = groups(piece.len());
-        let uniform = Uniform { rows: piece.len() as u32, classes: classes as u32, first_part: first_part as u32 };
+        let uniform = Uniform { rows: index(piece.len())?, classes: index(classes)?, first_part: index(first_part)? };
+        let all = (piece.len() * classes) as f64;
+        let passes = if dlogits.is_some() { 4.0 } else { 2.0 };
+        let work =
+            Work { bytes: all * 4.0 * passes, functions: all * passes / 2.0, groups: groups as f64, ..Work::default() };
         let elements = piece.start * classes..piece.end * classes;
         let piece_of_gradient = dlogits.map(|dlogits| dlogits.slice(elements.clone())).transpose()?;
         program.push(Op::gpu(
@@ -167,8 +182,9 @@ fn on_gpu(
                     piece_of_gradient.as_ref().unwrap_or(&no_gradient),
                     &parts,
                 ],
-                groups: [groups as u32, 1, 1],
+                groups: [index(groups)?, 1, 1],
                 steps: None,
+                work,
             },
         )?);
         first_part += groups;

@@ -10,12 +10,18 @@
 //! | `dy` | `[rows, width]` | read by backward |
 //! | `dweight` | `[entries, width]` | written by backward |
 
-use super::op::{Launch, Op, Target, cpu_op, distinct, element_lanes, linear_groups};
+mod scatter;
+
+use super::cuts::{element_lanes, index, linear_groups, runs};
+use super::op::{Launch, Op, Target, cpu_op, distinct};
+use super::program::Program;
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Error, Result, at_least_one};
-use crate::gpu::Capabilities;
+use crate::gpu::Work;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
+pub(super) use scatter::scatter_lanes;
+pub use scatter::{COUNT, MOVE, PLACES, SCATTER, STARTS, scratch_len};
 
 /// Forward.
 pub static GATHER: Kernel = Kernel {
@@ -30,24 +36,12 @@ pub static GATHER: Kernel = Kernel {
     uniform: Uniform::MEMBERS,
 };
 
-/// Backward.
-pub static SCATTER: Kernel = Kernel {
-    name: "embedding_scatter",
-    fragments: fragments!["embed/scatter.wgsl"],
-    bindings: &[
-        Binding::uniform("u"),
-        Binding::read("tokens"),
-        Binding::read("dy").or_half(),
-        Binding::read_write("dweight"),
-    ],
-    uniform: Uniform::MEMBERS,
-};
-
 uniform! {
     struct Uniform {
-        rows: u32,
         width: u32,
         entries: u32,
+        first: u32,
+        end: u32,
     }
 }
 
@@ -78,20 +72,30 @@ pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffe
     let [entries, width] = size;
     match device.target() {
         Target::Gpu(gpu) => {
-            let uniform = Uniform { rows: tokens.len() as u32, width: width as u32, entries: entries as u32 };
             let lanes = element_lanes(gpu.capabilities());
-            Op::gpu(
-                gpu,
-                &Launch {
-                    kernel: &GATHER,
-                    cell: None,
-                    consts: vec![("LANES", lanes)],
-                    uniform: &uniform.bytes(),
-                    buffers: &[weight, tokens, y],
-                    groups: [linear_groups(gpu, tokens.len() * width, lanes), 1, 1],
-                    steps: None,
-                },
-            )
+            let bytes = (8 + y.element_bytes()) as f64;
+            let work = |elements: usize| Work::moved(elements, bytes, lanes);
+            Op::in_pieces(runs(gpu, tokens.len() * width, 1, work).into_iter().map(|elements| {
+                let uniform = Uniform {
+                    width: index(width)?,
+                    entries: index(entries)?,
+                    first: index(elements.start)?,
+                    end: index(elements.end)?,
+                };
+                Op::gpu(
+                    gpu,
+                    &Launch {
+                        kernel: &GATHER,
+                        cell: None,
+                        consts: vec![("LANES", lanes)],
+                        uniform: &uniform.bytes(),
+                        buffers: &[weight, tokens, y],
+                        groups: [linear_groups(gpu, elements.len(), lanes), 1, 1],
+                        steps: None,
+                        work: work(elements.len()),
+                    },
+                )
+            }))
         }
         Target::Cpu(_, precision) => {
             let buffers = [weight.clone(), tokens.clone(), y.clone()];
@@ -100,37 +104,24 @@ pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffe
     }
 }
 
-/// Lanes of a workgroup that sums rows of a gradient: no more than the rows are wide.
-pub(super) fn scatter_lanes(caps: &Capabilities, width: usize) -> u32 {
-    element_lanes(caps).min(width.next_power_of_two().max(8) as u32)
-}
-
-/// `dweight[v] = Σ dy[r]` over the rows whose token is v.
-pub fn scatter(device: &Device, size: [usize; 2], tokens: &Buffer, dy: &Buffer, dweight: &Buffer) -> Result<Op> {
+/// Appends `dweight[v] = Σ dy[r]` over the rows whose token is v to `program`.
+pub fn scatter(
+    device: &Device,
+    size: [usize; 2],
+    tokens: &Buffer,
+    dy: &Buffer,
+    dweight: &Buffer,
+    program: &mut Program,
+) -> Result<()> {
     check(device, size, dweight, tokens, dy)?;
     distinct("scatter", &[dweight], &[dy, tokens])?;
-    let [entries, width] = size;
     match device.target() {
-        Target::Gpu(gpu) => {
-            let uniform = Uniform { rows: tokens.len() as u32, width: width as u32, entries: entries as u32 };
-            let lanes = scatter_lanes(gpu.capabilities(), width);
-            let groups = entries.min(gpu.capabilities().max_workgroups as usize);
-            Op::gpu(
-                gpu,
-                &Launch {
-                    kernel: &SCATTER,
-                    cell: None,
-                    consts: vec![("LANES", lanes)],
-                    uniform: &uniform.bytes(),
-                    buffers: &[tokens, dy, dweight],
-                    groups: [width.div_ceil(lanes as usize) as u32, groups as u32, 1],
-                    steps: None,
-                },
-            )
-        }
+        Target::Gpu(gpu) => scatter::on_gpu(device, gpu, size, [tokens, dy, dweight], program),
         Target::Cpu(_, precision) => {
+            let [_, width] = size;
             let buffers = [tokens.clone(), dy.clone(), dweight.clone()];
-            Ok(cpu_op!(precision, "embedding_scatter", scatter_on_cpu(width, buffers)))
+            program.push(cpu_op!(precision, "embedding_scatter", scatter_on_cpu(width, buffers)));
+            Ok(())
         }
     }
 }

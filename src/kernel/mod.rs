@@ -3,12 +3,14 @@
 pub mod column_sum;
 pub mod copy;
 pub mod cross_entropy;
+mod cuts;
 pub mod embedding;
 pub mod gemm;
 pub mod moments;
 pub mod norm;
 mod op;
 pub mod optimizer;
+mod program;
 pub mod recurrent;
 pub mod regression;
 pub mod rows;
@@ -17,4 +19,5 @@ pub mod total;
 pub mod transpose;
 pub mod variants;
 
-pub use op::{Op, Program};
+pub use op::Op;
+pub use program::{Part, Program};

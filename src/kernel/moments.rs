@@ -7,12 +7,14 @@
 //! | `values` | `[steps·B, columns]` | read |
 //! | `moments` | `[6, columns]`, see the shader | written, or added to |
 
+use super::cuts::{index, runs};
 use super::gemm::Matrix;
 use super::op::{Launch, Op, Target, cpu_op, distinct};
 use super::total;
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, DType, Device, Element};
 use crate::error::{Result, at_least_one};
+use crate::gpu::Work;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
@@ -32,6 +34,8 @@ uniform! {
     struct Uniform {
         rows: u32,
         columns: u32,
+        first: u32,
+        end: u32,
         batch: u32,
         first_step: u32,
         offset: u32,
@@ -85,25 +89,38 @@ impl Moments {
         match device.target() {
             Target::Gpu(gpu) => {
                 let caps = gpu.capabilities();
-                let uniform = Uniform {
-                    rows: rows as u32,
-                    columns: self.columns as u32,
-                    batch: self.batch as u32,
-                    first_step: self.first_step as u32,
-                    offset: self.values.offset as u32,
-                    to: self.to.offset as u32,
-                    begins: u32::from(self.begins),
+                let lanes = total::lanes(caps, rows.saturating_mul(TILE_COLUMNS));
+                let bytes = self.values.buffer.element_bytes() as f64;
+                let work = |columns: usize| Work {
+                    multiply_adds: (rows * columns) as f64,
+                    bytes: (rows * columns) as f64 * bytes,
+                    groups: columns.div_ceil(TILE_COLUMNS) as f64,
+                    ..Work::default()
                 };
-                let launch = Launch {
-                    kernel: &KERNEL,
-                    cell: None,
-                    consts: vec![("LANES", total::lanes(caps, rows.saturating_mul(TILE_COLUMNS)))],
-                    uniform: &uniform.bytes(),
-                    buffers: &[&self.lengths, &self.values.buffer, &self.to.buffer],
-                    groups: [total::groups(caps, self.columns.div_ceil(TILE_COLUMNS)) as u32, 1, 1],
-                    steps: None,
-                };
-                Op::gpu(gpu, &launch)
+                Op::in_pieces(runs(gpu, self.columns, TILE_COLUMNS, work).into_iter().map(|columns| {
+                    let uniform = Uniform {
+                        rows: index(rows)?,
+                        columns: index(self.columns)?,
+                        first: index(columns.start)?,
+                        end: index(columns.end)?,
+                        batch: index(self.batch)?,
+                        first_step: index(self.first_step)?,
+                        offset: index(self.values.offset)?,
+                        to: index(self.to.offset)?,
+                        begins: u32::from(self.begins),
+                    };
+                    let launch = Launch {
+                        kernel: &KERNEL,
+                        cell: None,
+                        consts: vec![("LANES", lanes)],
+                        uniform: &uniform.bytes(),
+                        buffers: &[&self.lengths, &self.values.buffer, &self.to.buffer],
+                        groups: [index(total::groups(caps, columns.len().div_ceil(TILE_COLUMNS)))?, 1, 1],
+                        steps: None,
+                        work: work(columns.len()),
+                    };
+                    Op::gpu(gpu, &launch)
+                }))
             }
             Target::Cpu(_, precision) => {
                 let call = self;

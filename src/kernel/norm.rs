@@ -8,13 +8,16 @@
 //! | `scale` | `[1]`, the loss scale | read, if there is one |
 //! | `parts` | a sum for each workgroup | written, then summed |
 
-use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
+use super::cuts::index;
+use super::op::{Launch, Op, Target, cpu_op, distinct};
+use super::program::Program;
 use super::scale;
 use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
 use crate::device::{Buffer, DType, Device, Element, Nothing};
 use crate::error::Result;
+use crate::gpu::Work;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
@@ -70,7 +73,8 @@ pub fn norm(
     let mut first_part = 0;
     for piece in pieces {
         let groups = groups(piece.len());
-        let uniform = Uniform { count: piece.len() as u32, first_part: first_part as u32 };
+        let uniform = Uniform { count: index(piece.len())?, first_part: index(first_part)? };
+        let work = Work { groups: groups as f64, ..Work::moved(piece.len(), 4.0, lanes) };
         program.push(Op::gpu(
             gpu,
             &Launch {
@@ -79,8 +83,9 @@ pub fn norm(
                 consts: vec![("LANES", lanes), ("SCALED", u32::from(scale.is_some()))],
                 uniform: &uniform.bytes(),
                 buffers: &[&gradients.slice(piece)?, scale.unwrap_or(&no_scale), &parts],
-                groups: [groups as u32, 1, 1],
+                groups: [index(groups)?, 1, 1],
                 steps: None,
+                work,
             },
         )?);
         first_part += groups;

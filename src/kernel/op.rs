@@ -1,35 +1,47 @@
 //! [`Op`]: one kernel bound to its buffers and sizes, ready to be recorded any number of times.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::cell::Cell;
 use crate::cpu::threads::Pool;
 use crate::device::{Buffer, DType, Device, Executor, Facts, NativeFloat, Recorder};
 use crate::error::{Error, Result};
-use crate::gpu::{AdapterKind, BindingKind, Capabilities, Compiled, Gpu, Lease, Subject, Trouble};
+use crate::gpu::{BindingKind, Compiled, Gpu, Lease, Subject, Trouble, Work};
 use crate::shader::{Binding, Kernel, Spec, compose};
 
 /// One kernel bound to its buffers and sizes. Recording it uploads, allocates and compiles nothing.
 pub struct Op {
     name: &'static str,
-    work: Work,
+    body: Body,
     why: Option<&'static str>,
 }
 
 type CpuWork = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
-enum Work {
+enum Body {
     Gpu {
         gpu: Gpu,
         spec: Spec,
-        compiled: Arc<Compiled>,
-        bind_group: wgpu::BindGroup,
-        /// What the bind group binds stays out of the pool while the op lives.
+        /// None on a device for plans alone.
+        compiled: Option<Arc<Compiled>>,
+        /// Dispatched one after another, at every step where there are steps: as many as it takes for each to be short.
+        pieces: Vec<Piece>,
+        /// What the bind groups bind stays out of the pool while the op lives.
         leases: Vec<Arc<Lease>>,
-        groups: [u32; 3],
         steps: Option<Steps>,
     },
     Cpu(CpuWork),
+}
+
+/// A part of an op's work that is dispatched at once.
+struct Piece {
+    /// None on a device for plans alone.
+    bind_group: Option<wgpu::BindGroup>,
+    groups: [u32; 3],
+    work: Work,
+    /// On the slowest adapter of the device's class.
+    milliseconds: f64,
 }
 
 /// Dispatches of a time-step kernel: the same pipeline and bind group with the step's offset moving.
@@ -37,12 +49,6 @@ enum Work {
 struct Steps {
     count: u32,
     stride: u32,
-}
-
-/// Ops in order.
-#[derive(Default)]
-pub struct Program {
-    ops: Vec<Op>,
 }
 
 /// What a GPU op is made of.
@@ -56,25 +62,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) groups: [u32; 3],
     /// How many times a time-step kernel is dispatched, with step index 0, 1, ….
     pub(crate) steps: Option<u32>,
-}
-
-/// Lanes of an element-wise kernel.
-pub(crate) fn element_lanes(caps: &Capabilities) -> u32 {
-    match caps.kind {
-        AdapterKind::Software => 32,
-        AdapterKind::Gpu => 64,
-    }
-}
-
-/// Workgroups along x for a kernel that strides over `elements`.
-pub(crate) fn linear_groups(gpu: &Gpu, elements: usize, lanes: u32) -> u32 {
-    let caps = gpu.capabilities();
-    // A software adapter gains nothing from more groups than it has threads, and pays for each.
-    let most = match caps.kind {
-        AdapterKind::Software => 256,
-        AdapterKind::Gpu => 8192,
-    };
-    (elements.div_ceil(lanes as usize).max(1)).min(caps.max_workgroups.min(most) as usize) as u32
+    /// What one dispatch has to do.
+    pub(crate) work: Work,
 }
 
 impl Op {
@@ -85,7 +74,7 @@ impl Op {
         let spec = Spec { kernel, cell: launch.cell, consts: launch.consts.clone(), halves };
         let caps = gpu.capabilities();
         log::trace!("kernel {}: {} (a {:?} adapter's tiles)", kernel.name, spec.variant(), caps.kind);
-        let compiled = compile(gpu, &spec)?;
+        let compiled = if gpu.plans_only() { None } else { Some(compile(gpu, &spec)?) };
         let most = gpu.capabilities().max_workgroups;
         if let Some(&groups) = launch.groups.iter().find(|&&groups| groups > most) {
             let what = format!("kernel `{}`", kernel.name);
@@ -112,21 +101,46 @@ impl Op {
             };
             entries.push(wgpu::BindGroupEntry { binding: index as u32, resource });
         }
-        let descriptor =
-            wgpu::BindGroupDescriptor { label: Some(kernel.name), layout: &compiled.layout, entries: &entries };
-        let bind_group = gpu
-            .bind_group(&descriptor)
+        let group = |compiled: &Arc<Compiled>| {
+            let (label, layout) = (Some(kernel.name), &compiled.layout);
+            gpu.bind_group(&wgpu::BindGroupDescriptor { label, layout, entries: &entries })
+        };
+        let bind_group = compiled.as_ref().map(group).transpose();
+        let bind_group = bind_group
             .map_err(|error| gpu.failed(&format!("was binding the buffers of kernel `{}`", kernel.name), error))?;
         let leases = launch.buffers.iter().filter_map(|buffer| Some(buffer.lease()?.0.clone())).collect();
         let steps = launch.steps.map(|count| Steps { count, stride });
-        let (gpu, groups) = (gpu.clone(), launch.groups);
-        let work = Work::Gpu { gpu, spec, compiled, bind_group, leases, groups, steps };
-        Ok(Self { name: kernel.name, work, why: None })
+        let (work, milliseconds) = (launch.work, gpu.milliseconds(&launch.work));
+        let pieces = vec![Piece { bind_group, groups: launch.groups, work, milliseconds }];
+        let body = Body::Gpu { gpu: gpu.clone(), spec, compiled, pieces, leases, steps };
+        Ok(Self { name: kernel.name, body, why: None })
+    }
+
+    /// Several ops of one kernel as one, whose dispatches come in their order, step by step where there are steps: work that
+    /// is cut so that no dispatch takes long.
+    pub(crate) fn in_pieces(ops: impl IntoIterator<Item = Result<Self>>) -> Result<Self> {
+        let mut ops = ops.into_iter();
+        let nothing = || Err(Error::invalid("the work of an op", "in one piece or more", "none"));
+        let mut all = ops.next().unwrap_or_else(nothing)?;
+        for op in ops {
+            let op = op?;
+            if let (Body::Gpu { pieces, leases, .. }, Body::Gpu { pieces: more, leases: others, .. }) =
+                (&mut all.body, op.body)
+            {
+                pieces.extend(more);
+                leases.extend(others);
+            }
+        }
+        if let Body::Gpu { leases, .. } = &mut all.body {
+            leases.sort_by_key(Arc::as_ptr);
+            leases.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        }
+        Ok(all)
     }
 
     /// Native work.
     pub(crate) fn cpu(name: &'static str, work: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
-        Self { name, work: Work::Cpu(Box::new(work)), why: None }
+        Self { name, body: Body::Cpu(Box::new(work)), why: None }
     }
 
     /// With a reason for its kernel and tile, as a clause.
@@ -147,22 +161,58 @@ impl Op {
 
     /// What its shader is composed of; none for native work.
     pub fn spec(&self) -> Option<&Spec> {
-        match &self.work {
-            Work::Gpu { spec, .. } => Some(spec),
-            Work::Cpu(_) => None,
+        match &self.body {
+            Body::Gpu { spec, .. } => Some(spec),
+            Body::Cpu(_) => None,
         }
     }
 
     /// Whether it is a time-step kernel, recorded once a step with a moving offset.
     pub fn is_stepped(&self) -> bool {
-        matches!(&self.work, Work::Gpu { steps: Some(_), .. })
+        matches!(&self.body, Body::Gpu { steps: Some(_), .. })
     }
 
     /// Dispatches it makes (on the CPU: one call).
     pub fn dispatches(&self) -> usize {
-        match &self.work {
-            Work::Gpu { steps: Some(steps), .. } => steps.count as usize,
-            _ => 1,
+        match &self.body {
+            Body::Gpu { pieces, steps, .. } => pieces.len() * steps.map_or(1, |steps| steps.count as usize),
+            Body::Cpu(_) => 1,
+        }
+    }
+
+    /// What one of its [`dispatches`](Self::dispatches) has to do; none for native work.
+    pub fn work(&self, dispatch: usize) -> Option<&Work> {
+        Some(&self.piece(dispatch)?.work)
+    }
+
+    /// How long one of its dispatches takes on the slowest adapter of the device's class, milliseconds; 0 for native work.
+    pub fn milliseconds_of(&self, dispatch: usize) -> f64 {
+        self.piece(dispatch).map_or(0.0, |piece| piece.milliseconds)
+    }
+
+    /// The same of all its dispatches.
+    pub fn milliseconds(&self) -> f64 {
+        match &self.body {
+            Body::Gpu { pieces, steps, .. } => {
+                let one: f64 = pieces.iter().map(|piece| piece.milliseconds).sum();
+                one * steps.map_or(1.0, |steps| f64::from(steps.count))
+            }
+            Body::Cpu(_) => 0.0,
+        }
+    }
+
+    fn piece(&self, dispatch: usize) -> Option<&Piece> {
+        match &self.body {
+            Body::Gpu { pieces, .. } => pieces.get(dispatch % pieces.len().max(1)),
+            Body::Cpu(_) => None,
+        }
+    }
+
+    /// Dispatches that one submit to its device takes.
+    pub(super) fn most_dispatches(&self) -> usize {
+        match &self.body {
+            Body::Gpu { gpu, .. } => gpu.capabilities().max_dispatches(),
+            Body::Cpu(_) => usize::MAX,
         }
     }
 
@@ -171,57 +221,39 @@ impl Op {
         self.spec().map(Spec::variant).unwrap_or_default()
     }
 
-    /// Records it; on the CPU does it. An error, and nothing recorded, when the device does not take so many dispatches
-    /// at once.
+    /// Records it; on the CPU does it. An error, and nothing recorded, when an app's encoder would get more dispatches than
+    /// the device takes in a submit.
     pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
-        let facts = Facts { kernel: self.name, dispatches: self.dispatches(), variant: &|| self.variant() };
-        match &self.work {
-            Work::Cpu(work) => recorder.cpu_op(&facts, work),
-            Work::Gpu { gpu, compiled, bind_group, leases, groups: [x, y, z], steps, .. } => {
-                recorder.gpu_op(&facts, gpu, leases, |pass| {
-                    pass.set_pipeline(&compiled.pipeline);
-                    match steps {
-                        None => {
-                            pass.set_bind_group(0, bind_group, &[]);
-                            pass.dispatch_workgroups(*x, *y, *z);
-                        }
-                        Some(Steps { count, stride }) => {
-                            for step in 0..*count {
-                                pass.set_bind_group(0, bind_group, &[step * stride]);
-                                pass.dispatch_workgroups(*x, *y, *z);
+        self.record_some(recorder, 0..self.dispatches())
+    }
+
+    /// Records some of its dispatches.
+    pub(super) fn record_some(&self, recorder: &mut Recorder<'_>, dispatches: Range<usize>) -> Result<()> {
+        let facts = Facts { kernel: self.name, dispatches: dispatches.len(), variant: &|| self.variant() };
+        match &self.body {
+            Body::Cpu(work) => recorder.cpu_op(&facts, work),
+            Body::Gpu { gpu, compiled, pieces, leases, steps, .. } => {
+                gpu.expect_more_than_plans()?;
+                let pipeline = compiled.as_ref().map(|compiled| &compiled.pipeline);
+                let stride = steps.map(|steps| steps.stride);
+                let record = |pass: &mut wgpu::ComputePass<'_>, dispatches: Range<usize>| {
+                    let Some(pipeline) = pipeline else { return };
+                    pass.set_pipeline(pipeline);
+                    for dispatch in dispatches {
+                        let Piece { bind_group, groups: [x, y, z], .. } = &pieces[dispatch % pieces.len()];
+                        match stride {
+                            None => pass.set_bind_group(0, bind_group.as_ref(), &[]),
+                            Some(stride) => {
+                                let step = (dispatch / pieces.len()) as u32;
+                                pass.set_bind_group(0, bind_group.as_ref(), &[step * stride]);
                             }
                         }
+                        pass.dispatch_workgroups(*x, *y, *z);
                     }
-                })
+                };
+                recorder.gpu_op(&facts, gpu, leases, dispatches, &|dispatch| self.milliseconds_of(dispatch), record)
             }
         }
-    }
-}
-
-impl Program {
-    /// Appends an op.
-    pub fn push(&mut self, op: Op) {
-        self.ops.push(op);
-    }
-
-    /// Appends another program.
-    pub fn append(&mut self, mut other: Self) {
-        self.ops.append(&mut other.ops);
-    }
-
-    /// Its ops.
-    pub fn ops(&self) -> &[Op] {
-        &self.ops
-    }
-
-    /// Dispatches of one recording.
-    pub fn dispatches(&self) -> usize {
-        self.ops.iter().map(Op::dispatches).sum()
-    }
-
-    /// Records every op in order.
-    pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
-        self.ops.iter().try_for_each(|op| op.record(recorder))
     }
 }
 
@@ -336,8 +368,8 @@ fn bind<'b>(gpu: &Gpu, kernel: &str, name: &str, buffer: &'b Buffer) -> Result<w
     })?;
     let caps = gpu.capabilities();
     let size = buffer.bytes().max(4);
-    if size > caps.max_binding {
-        let limit = format!("{} bytes a binding", caps.max_binding);
+    if size > caps.binding_bytes() {
+        let limit = format!("{} bytes a binding", caps.binding_bytes());
         return Err(gpu.limit(format!("`{name}` of kernel `{kernel}`"), format!("{size} bytes"), limit));
     }
     if !offset.is_multiple_of(u64::from(caps.offset_alignment)) {

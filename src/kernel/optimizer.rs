@@ -22,13 +22,15 @@
 //! | `values` | `[n]`: the parameters | in place |
 //! | `first`, `second` | `[n]`: b or m, and v | in place; zeros before the first step |
 
-use super::op::{Launch, Op, Program, Target, cpu_op, distinct, element_lanes, linear_groups};
+use super::cuts::{element_lanes, index, linear_groups, runs};
+use super::op::{Launch, Op, Target, cpu_op, distinct};
+use super::program::Program;
 use super::scale::Scaling;
-use super::total::pieces;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
 use crate::device::{Buffer, DType, Device, Element, Nothing};
 use crate::error::Result;
+use crate::gpu::Work;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Learning rate, clip scale, loss scale, bias corrections and step count.
@@ -253,6 +255,7 @@ impl Rules {
                 buffers: &[state, counters],
                 groups: [1, 1, 1],
                 steps: None,
+                work: Work::small(),
             },
         )
     }
@@ -293,9 +296,21 @@ impl Rules {
         consts.extend([("LANES", lanes), ("RULE", rule)]);
         consts.extend([("MOMENTUM", u32::from(self.moments()[0])), ("NESTEROV", u32::from(nesterov))]);
         let [beta1, rest1, beta2, rest2] = self.betas().map(|beta| beta as f32);
-        for piece in pieces(gpu.capabilities(), values.len(), 1) {
+        let touched = 3 + 2 * moments.iter().flatten().count();
+        let work = |elements: usize| Work {
+            functions: 2.0 * elements as f64,
+            ..Work::moved(elements, 4.0 * touched as f64, lanes)
+        };
+        // Each is bound from its first element on.
+        let bound = usize::try_from(gpu.capabilities().binding_bytes() / 256 * 64).unwrap_or(usize::MAX);
+        let all = runs(gpu, values.len(), 64, work);
+        let all = all.into_iter().flat_map(|run| {
+            let end = run.end;
+            run.step_by(bound).map(move |first| first..end.min(first.saturating_add(bound)))
+        });
+        for piece in all {
             let uniform = UpdateUniform {
-                count: piece.len() as u32,
+                count: index(piece.len())?,
                 beta1,
                 rest1,
                 beta2,
@@ -321,6 +336,7 @@ impl Rules {
                     ],
                     groups: [linear_groups(gpu, piece.len(), lanes), 1, 1],
                     steps: None,
+                    work: work(piece.len()),
                 },
             )?);
         }

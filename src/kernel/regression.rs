@@ -15,13 +15,15 @@
 //! | `dy` | as `y` | written, unless only the loss is asked for |
 //! | `parts` | a sum for each workgroup | written, then summed into the loss |
 
-use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
+use super::cuts::index;
+use super::op::{Launch, Op, Target, cpu_op, distinct};
+use super::program::Program;
 use super::scale;
 use super::total::{self, Mode};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, DType, Device, Element, Nothing};
 use crate::error::{Result, at_least_one};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Work};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
@@ -133,7 +135,9 @@ fn on_gpu(
         let outputs = piece.start * each..piece.end * each;
         let (count, groups) = (outputs.len(), groups(outputs.len()));
         let share = (if levels.is_some() { 1.0 } else { 2.0 } / y.len() as f64) as f32;
-        let uniform = Uniform { count: count as u32, first_part: first_part as u32, share, levels: each as u32 };
+        let uniform = Uniform { count: index(count)?, first_part: index(first_part)?, share, levels: index(each)? };
+        let bytes = if dy.is_some() { 12.0 } else { 8.0 };
+        let work = Work { groups: groups as f64, ..Work::moved(count, bytes, lanes) };
         let piece_of_dy = dy.map(|dy| dy.slice(outputs.clone())).transpose()?;
         program.push(Op::gpu(
             gpu,
@@ -155,8 +159,9 @@ fn on_gpu(
                     piece_of_dy.as_ref().unwrap_or(&no_dy),
                     &parts,
                 ],
-                groups: [groups as u32, 1, 1],
+                groups: [index(groups)?, 1, 1],
                 steps: None,
+                work,
             },
         )?);
         first_part += groups;

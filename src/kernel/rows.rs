@@ -3,7 +3,9 @@
 //! A recurrent layer keeps its rows in step order: row (s, b) is what sequence b did in its s-th step. Direction 0
 //! takes steps in time order; direction 1 starts at its sequence's own end, so step s is at time `length − 1 − s`.
 
+use super::cuts::index;
 use crate::device::Buffer;
+use crate::error::Result;
 use crate::shader::uniform;
 
 /// Which rows of the other order are bound, and the lengths behind the map. Twin of `shaders/lib/rows.wgsl`.
@@ -37,13 +39,13 @@ pub(crate) fn other_side(step: usize, length: usize, reversed: bool) -> usize {
 }
 
 impl RowMap {
-    pub(crate) fn uniform(&self) -> RowsUniform {
-        RowsUniform {
-            batch: self.batch as u32,
-            first_step: self.first_step as u32,
-            window_first: self.window_first as u32,
-            window_rows: self.window_rows as u32,
-        }
+    pub(crate) fn uniform(&self) -> Result<RowsUniform> {
+        Ok(RowsUniform {
+            batch: index(self.batch)?,
+            first_step: index(self.first_step)?,
+            window_first: index(self.window_first)?,
+            window_rows: index(self.window_rows)?,
+        })
     }
 
     /// Row on the other side of row `m`, if it is bound.

@@ -9,11 +9,12 @@
 
 use std::ops::Range;
 
+use super::cuts::index;
 use super::op::{Launch, Op};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, Nothing};
 use crate::error::Result;
-use crate::gpu::{AdapterKind, Capabilities, Gpu};
+use crate::gpu::{AdapterKind, Capabilities, Gpu, Work};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
@@ -50,7 +51,7 @@ pub(super) fn total(gpu: &Gpu, parts: &Buffer, mode: &Mode<'_>, result: &Buffer,
         Mode::MeanOver(count) => (1.0, *count, 1),
         Mode::Root => (1.0, &nothing, 2),
     };
-    let uniform = Uniform { parts: parts.len() as u32, at: at as u32, scale };
+    let uniform = Uniform { parts: index(parts.len())?, at: index(at)?, scale };
     Op::gpu(
         gpu,
         &Launch {
@@ -61,6 +62,7 @@ pub(super) fn total(gpu: &Gpu, parts: &Buffer, mode: &Mode<'_>, result: &Buffer,
             buffers: &[parts, count, result],
             groups: [1, 1, 1],
             steps: None,
+            work: Work { bytes: parts.len() as f64 * 4.0, ..Work::small() },
         },
     )
 }
@@ -83,10 +85,12 @@ pub(super) fn groups(caps: &Capabilities, work: usize) -> usize {
     work.clamp(1, most)
 }
 
-/// Ranges of `count` items of `width` elements, such that a range fits one binding and starts where one may start.
-pub(super) fn pieces(caps: &Capabilities, count: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
-    // 64 elements are 256 bytes, the largest alignment there is. Indices stay far below 2³².
-    let most = (caps.max_binding / 4).min(1 << 30) as usize / width.max(1);
+/// Ranges of `count` items of `width` elements, such that a range fits one binding, starts where one may start, and is
+/// summed soon. What is summed a workgroup depends on them, so they depend on the class of the adapter alone.
+pub(super) fn pieces(caps: &Capabilities, count: usize, width: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    // 64 elements are 256 bytes, the largest alignment there is.
+    let bound = usize::try_from(caps.binding_bytes() / 4).unwrap_or(usize::MAX);
+    let most = bound.min(caps.summed_at_once()) / width.max(1);
     let step = (most / 64 * 64).max(64);
     (0..count).step_by(step).map(move |first| first..(first + step).min(count))
 }

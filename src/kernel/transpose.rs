@@ -2,10 +2,11 @@
 //! and need none.
 
 use super::copy::Uniform;
+use super::cuts::{element_lanes, index, linear_groups, rectangles};
 use super::gemm::Matrix;
-use super::op::{Launch, Op, distinct, element_lanes, linear_groups};
+use super::op::{Launch, Op, distinct};
 use crate::error::Result;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Work};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments};
 
 /// The kernel's files and buffer table.
@@ -22,16 +23,24 @@ pub fn transpose(gpu: &Gpu, directions: usize, rows: usize, columns: usize, from
     to.check("the transposed matrix", columns, rows, directions)?;
     distinct("transpose", &[&to.buffer], &[&from.buffer])?;
     let lanes = element_lanes(gpu.capabilities());
-    Op::gpu(
-        gpu,
-        &Launch {
-            kernel: &KERNEL,
-            cell: None,
-            consts: vec![("LANES", lanes)],
-            uniform: &Uniform::new(rows, columns, from, to).bytes(),
-            buffers: &[&from.buffer, &to.buffer],
-            groups: [linear_groups(gpu, rows * columns, lanes), 1, directions as u32],
-            steps: None,
-        },
-    )
+    let bytes = (to.buffer.element_bytes() + from.buffer.element_bytes()) as f64;
+    let work = |rows: usize, columns: usize| Work::moved(directions * rows * columns, bytes, lanes);
+    Op::in_pieces(rectangles(gpu, [rows, columns], [1, 1], work).into_iter().map(|[rows, columns]| {
+        let skipped = rows.start * from.row + columns.start;
+        let left = columns.start * to.row + rows.start;
+        let uniform = Uniform::new([rows.len(), columns.len()], (from, skipped), (to, left))?;
+        Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &KERNEL,
+                cell: None,
+                consts: vec![("LANES", lanes)],
+                uniform: &uniform.bytes(),
+                buffers: &[&from.buffer, &to.buffer],
+                groups: [linear_groups(gpu, rows.len() * columns.len(), lanes), 1, index(directions)?],
+                steps: None,
+                work: work(rows.len(), columns.len()),
+            },
+        )
+    }))
 }

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeSet;
 
+use super::cuts::element_lanes;
 use super::embedding::{self, scatter_lanes};
 use super::gemm::{self, Tile};
-use super::op::element_lanes;
 use super::optimizer;
 use super::recurrent::{self, Pass, SequenceTile, repacked_rows, step_tiles};
 use super::{column_sum, copy, cross_entropy, moments, norm, regression, total, transpose};
@@ -29,7 +29,7 @@ enum Sizes {
     Elements,
     /// The same, and places in the optimiser's state.
     Update,
-    /// Lanes over the width of an embedding.
+    /// Lanes over the width of an embedding, or over runs of its tokens.
     Width,
     /// Lanes that reduce so many elements at most.
     Reduction(usize),
@@ -77,6 +77,10 @@ const KERNELS: &[(&Kernel, Sizes)] = &[
     (&cross_entropy::COUNT, Sizes::Reduction(usize::MAX)),
     (&cross_entropy::KERNEL, Sizes::Reduction(cross_entropy::MOST_LANES)),
     (&embedding::GATHER, Sizes::Elements),
+    (&embedding::COUNT, Sizes::Width),
+    (&embedding::PLACES, Sizes::Reduction(usize::MAX)),
+    (&embedding::MOVE, Sizes::Width),
+    (&embedding::STARTS, Sizes::Elements),
     (&embedding::SCATTER, Sizes::Width),
     (&moments::KERNEL, Sizes::Reduction(usize::MAX)),
     (&norm::KERNEL, Sizes::Reduction(usize::MAX)),
@@ -91,6 +95,7 @@ const SWITCHES: &[(&str, &[u32])] = &[
     ("FROM_SOURCE", &[0, 1, 2]),
     ("CARRIED", &[0, 1]),
     ("FLOW", &[0, 1]),
+    ("FIRST", &[0, 1]),
     ("GRADIENT", &[0, 1]),
     ("SCALED", &[0, 1]),
     ("QUANTILE", &[0, 1]),

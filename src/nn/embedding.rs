@@ -1,11 +1,12 @@
 //! [`Embedding`]: a row of a table for each token.
 
-use crate::device::Buffer;
+use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::kernel::Program;
-use crate::kernel::embedding::{gather, scatter};
+use crate::kernel::embedding::{gather, scatter, scratch_len};
 use crate::nn::linear::check_tensors;
 use crate::nn::params::Parameters;
+use crate::plan::Mode;
 
 /// `torch.nn.Embedding`: `weight [entries, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +28,14 @@ impl Embedding {
         vec![(format!("{prefix}weight"), vec![self.entries, self.width])]
     }
 
+    /// Bytes that [`backward`](Self::backward) allocates for `rows` tokens.
+    pub fn workspace(&self, device: &Device, rows: usize, mode: Mode) -> u64 {
+        match mode {
+            Mode::Train => scratch_len(device, self.entries, rows) as u64 * 4,
+            Mode::Infer => 0,
+        }
+    }
+
     /// Forward: `y [rows, width]` from `tokens [rows]`. Tokens are to be checked with
     /// [`check_tokens`](crate::kernel::embedding::check_tokens) before they are uploaded.
     pub fn bind(&self, params: &Parameters, prefix: &str, tokens: &Buffer, y: &Buffer) -> Result<Program> {
@@ -42,7 +51,7 @@ impl Embedding {
         check_tensors(params, &self.parameters(prefix))?;
         let dweight = params.gradient(&format!("{prefix}weight"))?;
         let mut program = Program::default();
-        program.push(scatter(params.device(), [self.entries, self.width], tokens, dy, &dweight)?);
+        scatter(params.device(), [self.entries, self.width], tokens, dy, &dweight, &mut program)?;
         Ok(program)
     }
 }

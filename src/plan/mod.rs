@@ -7,5 +7,5 @@ mod strategy;
 
 pub use memory::{ChunkBuffers, Layout, Memory, Mode, Purpose, Reserve, Workspace};
 pub use split::{Cuts, Part, bindable, granule, overlap, reversed, windows};
+pub(crate) use strategy::repacks;
 pub use strategy::{Choice, STRATEGIES, Strategy, Wanted, Why, choose};
-pub(crate) use strategy::{check_repacked, repacks};

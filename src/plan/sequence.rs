@@ -30,7 +30,6 @@ impl Strategy for Sequence {
         };
         let caps = gpu.capabilities();
         let RnnConfig { cell, hidden, .. } = *config;
-        let mut dispatches = 0usize;
         for &pass in passes(mode) {
             let tile = SequenceTile::trusted(gpu, pass, cell, hidden, config.directions(), shape.batch);
             let tile = tile.map_err(|doubt| {
@@ -43,12 +42,6 @@ impl Strategy for Sequence {
             if groups > most {
                 return Err(format!("it needs {groups} workgroups, and this adapter takes {most} in one dimension"));
             }
-            let span = tile.span(caps, cell, hidden, config.directions(), shape.batch).max(1);
-            dispatches = dispatches.saturating_add(shape.steps.div_ceil(span).saturating_mul(config.layers));
-        }
-        let most = caps.max_dispatches();
-        if dispatches > most {
-            return Err(format!("it needs at least {dispatches} dispatches, and this adapter takes {most} a submit"));
         }
         Ok(())
     }

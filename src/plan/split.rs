@@ -56,12 +56,13 @@ impl Cuts {
         shared: Option<usize>,
         size: usize,
     ) -> Result<Self> {
-        let units = shape.batch * config.directions() * config.hidden;
+        let units = shape.batch.saturating_mul(config.directions()).saturating_mul(config.hidden);
         // A section's states have one slot more than it has steps; its saved values are `saved` times as wide.
         // What backward leaves of gradients to see is f32, and follows those that it carries in one buffer.
         let (states, flows) = (config.cell.states(), native::flows(config.cell));
         let seen = |steps: usize| if flow { (1 + states + steps * flows) * 4 / size } else { 0 };
-        let elements = |steps: usize| (steps * config.cell.saved()).max(steps + 1).max(seen(steps)) * units;
+        let each = |steps: usize| (steps * config.cell.saved()).max(steps + 1).max(seen(steps));
+        let elements = |steps: usize| each(steps).saturating_mul(units);
         let sections = split(device, shape.steps, "one step's gates", 1, size, elements)?;
         let longest = sections.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
         let rounded = |steps: usize| {
@@ -113,7 +114,7 @@ pub fn windows(device: &Device, steps: usize, row: usize, size: usize) -> Result
         1 => "one step of a sequence".to_string(),
         _ => format!("a run of {unit} steps of a sequence, the least that starts where a binding may,"),
     };
-    split(device, steps, &what, unit, size, |times| times * row)
+    split(device, steps, &what, unit, size, |times| times.saturating_mul(row))
 }
 
 /// Times of a window and, where no binding may start at the first of them, some before.
@@ -139,7 +140,7 @@ fn split(
 ) -> Result<Vec<Range<usize>>> {
     let most = match device.gpu() {
         None => usize::MAX,
-        Some(gpu) => usize::try_from(gpu.capabilities().max_binding / size as u64).unwrap_or(usize::MAX),
+        Some(gpu) => usize::try_from(gpu.capabilities().binding_bytes() / size as u64).unwrap_or(usize::MAX),
     };
     if elements(steps) <= most {
         return Ok(std::iter::once(0..steps).collect());

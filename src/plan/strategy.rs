@@ -1,9 +1,7 @@
 //! Strategies: ways to run the recurrence of one layer. All do the same work on the same buffers and pass the same
 //! tests; each says whether it can run a shape on a device.
 
-use super::memory::REPACKED;
 use super::sequence::Sequence;
-use super::split::{Cuts, windows};
 use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -31,8 +29,7 @@ pub trait Strategy: Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Whether it can run this layer on this device, all that `mode` needs in one submit. One that was asked for by name
-    /// runs when it can.
+    /// Whether it can run this layer on this device. One that was asked for by name runs when it can.
     fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape, mode: Mode) -> std::result::Result<(), Why>;
 
     /// Whether it is likely to be faster than those after it, where it can run.
@@ -83,7 +80,7 @@ pub trait Strategy: Sync {
     }
 }
 
-/// One fused dispatch a time step. Fits every hardware GPU and every size.
+/// One fused dispatch a time step, or some where one would take long. Fits every GPU and every size.
 struct Stepwise;
 
 /// All steps in native code, on the CPU executor's threads.
@@ -92,6 +89,8 @@ struct Native;
 /// Dispatches around the steps of a chunk of inference: its projection, its states in and out, what the layer above reads
 /// or the output.
 const AROUND: usize = 4;
+/// Dispatches that a host encodes in a few seconds, and holds the commands of.
+const MOST_DISPATCHES: usize = 2_000_000;
 
 /// Every strategy, in order of preference.
 pub const STRATEGIES: &[&dyn Strategy] = &[&Sequence, &Stepwise, &Native];
@@ -102,9 +101,9 @@ impl Strategy for Stepwise {
     }
 
     fn fits(&self, device: &Device, config: &RnnConfig, shape: BatchShape, mode: Mode) -> std::result::Result<(), Why> {
-        let Some(gpu) = device.gpu() else {
+        if device.gpu().is_none() {
             return Err("it dispatches GPU kernels, and this is the CPU executor".to_string());
-        };
+        }
         // Backward takes one more, which brings the gradients to the initial states.
         let a_layer = match mode {
             Mode::Infer => shape.steps,
@@ -114,10 +113,9 @@ impl Strategy for Stepwise {
         let rows = self.rows_at_once(device).unwrap_or(usize::MAX);
         let chunks = if mode == Mode::Infer { shape.rows().div_ceil(rows).min(shape.steps) } else { 0 };
         let around = if chunks > 1 { chunks.saturating_mul(AROUND) } else { 0 };
-        let a_layer = a_layer.saturating_add(around);
-        let (dispatches, most) = (a_layer.saturating_mul(config.layers), gpu.capabilities().max_dispatches());
-        if dispatches > most {
-            return Err(format!("it needs at least {dispatches} dispatches, and this adapter takes {most} a submit"));
+        let dispatches = a_layer.saturating_add(around).saturating_mul(config.layers);
+        if dispatches > MOST_DISPATCHES {
+            return Err(format!("it needs at least {dispatches} dispatches, and a recording takes {MOST_DISPATCHES}"));
         }
         Ok(())
     }
@@ -195,23 +193,6 @@ pub fn repacks(
     let inputs = (0..config.layers).map(|layer| config.layer_input(layer)).max().unwrap_or(0);
     let weights = config.directions() * config.cell.gates() * config.hidden * (inputs + config.hidden);
     Ok(can && asked.unwrap_or(weights >= LARGE && shape.batch >= MANY))
-}
-
-/// An error when a plan that packs weights as it needs them has more dispatches than its device takes in a submit.
-pub fn check_repacked(device: &Device, config: &RnnConfig, shape: BatchShape, cuts: &Cuts) -> Result<()> {
-    let Some(gpu) = device.gpu() else { return Ok(()) };
-    // Each part of a chunk's gates is packed, and projected from each piece of what the layer reads.
-    let parts = (config.cell.gates() * config.hidden).div_ceil(REPACKED);
-    let below = if config.layers > 1 { cuts.sections.len() } else { 1 };
-    let pieces = windows(device, shape.steps, shape.batch * config.input, 4)?.len().max(below);
-    let a_chunk = AROUND.saturating_add(parts.saturating_mul(1 + pieces));
-    let a_layer = cuts.chunks.len().saturating_mul(a_chunk).saturating_add(shape.steps);
-    let (needed, most) = (a_layer.saturating_mul(config.layers), gpu.capabilities().max_dispatches());
-    if needed > most {
-        let what = "packing weights as they are needed";
-        return Err(gpu.limit(what.to_string(), format!("{needed} dispatches"), format!("{most} a submit")));
-    }
-    Ok(())
 }
 
 /// A strategy that was taken.

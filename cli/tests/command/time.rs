@@ -157,9 +157,9 @@ fn sizes_beyond_the_device_are_one_sentence_at_once() {
     }
 }
 
-/// llvmpipe ends the process when one submit has too many dispatches.
+/// llvmpipe ends the process when one submit has too many dispatches: they come in several.
 #[test]
-fn more_steps_than_a_software_adapter_takes_are_refused() {
+fn more_steps_than_a_submit_takes_are_several_submits() {
     if gpu() != "software" {
         return;
     }
@@ -171,9 +171,8 @@ fn more_steps_than_a_software_adapter_takes_are_refused() {
     };
     // 195,313 chunks of 512 steps with four dispatches around each.
     assert!(steps("100000000", "forward").failed(1).contains("it needs at least 100781252 dispatches"));
-    assert!(steps("50001", "forward").failed(1).contains("this adapter takes 50000 a submit"));
-    assert!(steps("25000", "train").failed(1).contains("it needs at least 50001 dispatches"));
-    steps("20000", "forward").succeeded();
+    steps("50001", "forward").succeeded();
+    steps("25000", "train").succeeded();
 }
 
 /// A step a call: quantiles in order, and the same layer in text and JSON.

@@ -79,7 +79,7 @@ pub fn room_len(device: &Device, rows: usize, n: usize, directions: usize, granu
     if !granule.is_multiple_of(tile) || !n.is_multiple_of(tile) {
         return 0;
     }
-    let most = usize::try_from(caps.max_binding / 4).unwrap_or(usize::MAX).min(ROOM);
+    let most = usize::try_from(caps.binding_bytes() / 4).unwrap_or(usize::MAX).min(ROOM);
     rows_at_once(most, n * directions, tile).min(rows) * n * directions
 }
 

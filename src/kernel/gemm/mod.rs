@@ -12,6 +12,7 @@
 
 mod cooperative;
 mod cpu;
+mod cuts;
 mod direct;
 mod slices;
 mod staged;
@@ -21,7 +22,10 @@ mod tune;
 use std::sync::Arc;
 
 use self::cpu::on_cpu;
-use super::op::{Launch, Op, Program, Target, cpu_op, distinct};
+use self::cuts::{Cuts, Piece};
+use super::cuts::index;
+use super::op::{Launch, Op, Target, cpu_op, distinct};
+use super::program::Program;
 use super::rows::{RowMap, RowsUniform};
 use crate::device::{Buffer, Device, Nothing};
 use crate::error::{Error, Result};
@@ -156,6 +160,7 @@ pub struct Gemm {
     pub tile: Option<Tile>,
 }
 
+// `Gemm` in WGSL.
 uniform! {
     /// `Gemm` in WGSL.
     struct Uniform {
@@ -221,7 +226,7 @@ impl Gemm {
         distinct("gemm", &written, &read)
     }
 
-    /// Appends the product to `program`; on a GPU in as many dispatches as its rows need.
+    /// Appends the product to `program`; on a GPU in as many dispatches as it takes for each to be short.
     pub fn add_to(self, device: &Device, program: &mut Program) -> Result<()> {
         self.check()?;
         match device.target() {
@@ -254,11 +259,11 @@ impl Gemm {
     fn whole(&self, device: &Device, gpu: &Gpu, program: &mut Program) -> Result<()> {
         match cooperative::tile(device, self) {
             Some(size) => cooperative::whole(self, gpu, size, program),
-            None => self.launch(gpu, Tile::of(gpu, self), &Sum::whole(self), program),
+            None => self.launch(gpu, Tile::of(gpu, self, &Sum::whole(self)), &Sum::whole(self), program),
         }
     }
 
-    /// Appends what makes `sum`, in as many dispatches as its rows need.
+    /// Appends what makes `sum`.
     fn launch(&self, gpu: &Gpu, (tile, why): (Tile, &'static str), sum: &Sum<'_>, program: &mut Program) -> Result<()> {
         let forced = self.tile.is_some();
         let mut consts = tile.constants();
@@ -276,7 +281,7 @@ impl Gemm {
         let made = self.dispatch(gpu, (kernel, &consts, why), tile.extent(), sum, program);
         // A tile that the driver refuses is doubted from then on, so that there may be another.
         match made {
-            Err(Error::Shader { .. }) if !forced => match Tile::of(gpu, self) {
+            Err(Error::Shader { .. }) if !forced => match Tile::of(gpu, self, sum) {
                 (other, why) if other != tile => self.launch(gpu, (other, why), sum, program),
                 _ => made,
             },
@@ -288,49 +293,59 @@ impl Gemm {
         &self,
         gpu: &Gpu,
         (kernel, consts, why): (&'static Kernel, &[(&'static str, u32)], &'static str),
-        [tile_rows, tile_columns]: [usize; 2],
+        extent: [usize; 2],
         sum: &Sum<'_>,
         program: &mut Program,
     ) -> Result<()> {
         let nothing = Nothing::of(gpu)?.read;
         let bias = self.bias.clone().unwrap_or_else(|| Matrix::dense(&nothing, self.n));
         let lengths = self.rows.as_ref().map_or(&nothing, |rows| &rows.lengths);
-        let accumulate = match sum.accumulate {
-            Accumulate::No => 0,
-            Accumulate::Before => 1,
-            Accumulate::After => 2,
-        };
-        let at_once = gpu.capabilities().max_workgroups as usize * tile_rows;
-        for first_row in (0..self.m).step_by(at_once) {
-            let rows = (self.m - first_row).min(at_once);
-            let uniform = Uniform {
-                m: self.m as u32,
-                n: self.n as u32,
-                k: self.k as u32,
-                first_row: first_row as u32,
-                a_offset: self.a.offset as u32,
-                a_row: self.a.row as u32,
-                a_column: self.a.column as u32,
-                a_direction: self.a.direction as u32,
-                b_offset: self.b.offset as u32,
-                b_row: self.b.row as u32,
-                b_direction: self.b.direction as u32,
-                bias_offset: bias.offset as u32,
-                c_offset: sum.c.offset as u32,
-                c_row: sum.c.row as u32,
-                c_direction: sum.c.direction as u32,
-                bias_direction: bias.direction as u32,
-                accumulate,
-                has_bias: u32::from(self.bias.is_some()),
-                first_direction: self.directions.start as u32,
-                split: self.split.min(u32::MAX as usize) as u32,
-                slice: sum.slice as u32,
-                first_slice: sum.slices.start as u32,
-                c_slice: sum.c_slice as u32,
-                directions: self.directions.len() as u32,
-                rows: self.rows.as_ref().map(RowMap::uniform).unwrap_or_default(),
+        let cuts = Cuts::new(gpu, self, extent, sum);
+        let pieces = cuts.pieces(self, sum);
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let pieces = pieces.into_iter().map(|piece| {
+            let Piece { rows, columns, slice, slices, accumulate, last } = piece;
+            let accumulate = match accumulate {
+                Accumulate::No => 0,
+                Accumulate::Before => 1,
+                Accumulate::After => 2,
             };
-            let op = Op::gpu(
+            let split = match self.mapped {
+                Mapped::B => self.split.saturating_sub(columns.start),
+                _ => self.split,
+            };
+            let skipped = slices.start.saturating_sub(sum.slices.start) * sum.c_slice;
+            let uniform = Uniform {
+                m: index(self.m)?,
+                n: index(columns.len())?,
+                k: index(self.k)?,
+                first_row: index(rows.start)?,
+                a_offset: index(self.a.offset)?,
+                a_row: index(self.a.row)?,
+                a_column: index(self.a.column)?,
+                a_direction: index(self.a.direction)?,
+                b_offset: index(self.b.offset + columns.start)?,
+                b_row: index(self.b.row)?,
+                b_direction: index(self.b.direction)?,
+                bias_offset: index(bias.offset + columns.start)?,
+                c_offset: index(sum.c.offset + skipped + columns.start)?,
+                c_row: index(sum.c.row)?,
+                c_direction: index(sum.c.direction)?,
+                bias_direction: index(bias.direction)?,
+                accumulate,
+                has_bias: u32::from(self.bias.is_some() && last),
+                first_direction: index(self.directions.start)?,
+                split: u32::try_from(split).unwrap_or(u32::MAX),
+                slice: index(slice)?,
+                first_slice: index(slices.start)?,
+                c_slice: index(sum.c_slice)?,
+                directions: index(self.directions.len())?,
+                rows: self.rows.as_ref().map(RowMap::uniform).transpose()?.unwrap_or_default(),
+            };
+            let [high, wide] = [rows.len().div_ceil(extent[0]), columns.len().div_ceil(extent[1])];
+            Op::gpu(
                 gpu,
                 &Launch {
                     kernel,
@@ -338,16 +353,13 @@ impl Gemm {
                     consts: consts.to_vec(),
                     uniform: &uniform.bytes(),
                     buffers: &[&self.a.buffer, &self.b.buffer, &bias.buffer, lengths, &sum.c.buffer],
-                    groups: [
-                        self.n.div_ceil(tile_columns) as u32,
-                        rows.div_ceil(tile_rows) as u32,
-                        (self.directions.len() * sum.slices.len()) as u32,
-                    ],
+                    groups: [index(wide)?, index(high)?, index(self.directions.len() * slices.len())?],
                     steps: None,
+                    work: cuts.work(rows.len(), columns.len(), slice.min(self.k), slices.len()),
                 },
-            )?;
-            program.push(op.because(why));
-        }
+            )
+        });
+        program.push(Op::in_pieces(pieces)?.because(why));
         Ok(())
     }
 }

@@ -5,12 +5,14 @@
 //! to C from the last to the first. How many are made at a time depends on the scratch there is and changes no bit; nor
 //! does it if a product ends where a slice does and the next one goes on.
 
-use super::super::op::{Launch, Op, Program, element_lanes, linear_groups};
+use super::super::cuts::{element_lanes, index, linear_groups, runs};
+use super::super::op::{Launch, Op};
+use super::super::program::Program;
 use super::tiles::{self, Tile};
 use super::{Accumulate, Gemm, Mapped, Matrix, Sum, cooperative};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result, at_least_one};
-use crate::gpu::{AdapterKind, Gpu};
+use crate::gpu::{AdapterKind, Gpu, Work};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Adds the sums of slices.
@@ -40,7 +42,8 @@ pub struct Slices {
 
 uniform! {
     struct Uniform {
-        rows: u32,
+        first: u32,
+        end: u32,
         columns: u32,
         slices: u32,
         part_slice: u32,
@@ -68,7 +71,7 @@ pub fn slice_rows(device: &Device, m: usize, n: usize, directions: usize, batch:
 pub fn scratch_len(device: &Device, m: usize, n: usize, directions: usize, k: usize, batch: usize) -> usize {
     let (Some(gpu), Some(rows)) = (device.gpu(), slice_rows(device, m, n, directions, batch)) else { return 0 };
     let one = m.saturating_mul(n).saturating_mul(directions);
-    let bound = usize::try_from(gpu.capabilities().max_binding / 4).unwrap_or(usize::MAX) / one.max(1);
+    let bound = usize::try_from(gpu.capabilities().binding_bytes() / 4).unwrap_or(usize::MAX) / one.max(1);
     match at_once(gpu, m, n, directions).min(k.div_ceil(rows)).min(bound) {
         0 => 0,
         1 if cooperative::size(device).is_none() => 0,
@@ -110,7 +113,7 @@ impl Gemm {
     /// Appends the sums of all slices, made by cooperative matrices of so many rows if there is such a number.
     pub(super) fn in_slices(&self, gpu: &Gpu, cooperative: Option<u32>, program: &mut Program) -> Result<()> {
         let Some(slices) = &self.slices else { return Ok(()) };
-        let tile = Tile::of(gpu, self);
+        let tile = Tile::of(gpu, self, &Sum { slice: slices.rows, ..Sum::whole(self) });
         let (count, at_once) = (self.k.div_ceil(slices.rows), self.parallel_slices());
         let mut end = count;
         while end > 0 {
@@ -139,33 +142,40 @@ impl Gemm {
     /// `C = (C +) Σ` of the first `slices` sums in `parts` `(+ bias)`.
     pub(super) fn add_up(&self, gpu: &Gpu, parts: &Buffer, slices: usize, goes_on: bool) -> Result<Op> {
         let bias = self.bias.as_ref();
-        let uniform = Uniform {
-            rows: self.m as u32,
-            columns: self.n as u32,
-            slices: slices as u32,
-            part_slice: self.slice_elements() as u32,
-            part_direction: (self.m * self.n) as u32,
-            c_offset: self.c.offset as u32,
-            c_row: self.c.row as u32,
-            c_direction: self.c.direction as u32,
-            accumulate: u32::from(goes_on),
-            first_direction: self.directions.start as u32,
-            has_bias: u32::from(bias.is_some()),
-            bias_offset: bias.map_or(0, |bias| bias.offset) as u32,
-            bias_direction: bias.map_or(0, |bias| bias.direction) as u32,
-        };
         let lanes = element_lanes(gpu.capabilities());
-        Op::gpu(
-            gpu,
-            &Launch {
-                kernel: &KERNEL,
-                cell: None,
-                consts: vec![("LANES", lanes)],
-                uniform: &uniform.bytes(),
-                buffers: &[parts, bias.map_or(parts, |bias| &bias.buffer), &self.c.buffer],
-                groups: [linear_groups(gpu, self.m * self.n, lanes), 1, self.directions.len() as u32],
-                steps: None,
-            },
-        )
+        let directions = self.directions.len();
+        let bytes = (self.c.buffer.element_bytes() + 4 * (slices + 2) as u64) as f64;
+        let work = |elements: usize| Work::moved(directions * elements, bytes, lanes);
+        Op::in_pieces(runs(gpu, self.m * self.n, 1, work).into_iter().map(|elements| {
+            let uniform = Uniform {
+                first: index(elements.start)?,
+                end: index(elements.end)?,
+                columns: index(self.n)?,
+                slices: index(slices)?,
+                part_slice: index(self.slice_elements())?,
+                part_direction: index(self.m * self.n)?,
+                c_offset: index(self.c.offset)?,
+                c_row: index(self.c.row)?,
+                c_direction: index(self.c.direction)?,
+                accumulate: u32::from(goes_on),
+                first_direction: index(self.directions.start)?,
+                has_bias: u32::from(bias.is_some()),
+                bias_offset: index(bias.map_or(0, |bias| bias.offset))?,
+                bias_direction: index(bias.map_or(0, |bias| bias.direction))?,
+            };
+            Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: &KERNEL,
+                    cell: None,
+                    consts: vec![("LANES", lanes)],
+                    uniform: &uniform.bytes(),
+                    buffers: &[parts, bias.map_or(parts, |bias| &bias.buffer), &self.c.buffer],
+                    groups: [linear_groups(gpu, elements.len(), lanes), 1, index(directions)?],
+                    steps: None,
+                    work: work(elements.len()),
+                },
+            )
+        }))
     }
 }

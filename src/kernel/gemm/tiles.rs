@@ -3,8 +3,9 @@
 //! Every tile here runs a sum in the same order, so a choice changes the time a product takes and no bit of it.
 //! Cooperative matrices, which sum in an order of their own, are not among them: see `cooperative.rs`.
 
+use super::cuts::{ends_soon, goes_on};
 use super::staged::{SCALAR, VECTOR};
-use super::{Gemm, direct};
+use super::{Gemm, Sum, direct};
 use crate::error::{Error, Result};
 use crate::gpu::{AdapterKind, Capabilities, Gpu};
 use crate::shader::constants;
@@ -151,25 +152,28 @@ impl Tile {
     }
 
     /// What makes a product: what was asked for, what was measured, or the table's. And which of these it is, as a clause.
-    pub(super) fn of(gpu: &Gpu, call: &Gemm) -> (Self, &'static str) {
+    /// Where its sums must be whole in one dispatch, only tiles that make them soon enough are taken.
+    pub(super) fn of(gpu: &Gpu, call: &Gemm, sum: &Sum<'_>) -> (Self, &'static str) {
         if let Some(tile) = call.tile {
             return (tile, "its tile was asked for");
         }
-        if let Some(tile) = Self::measured(gpu, call) {
+        let (costs, k) = (gpu.costs(), sum.slice.min(call.k));
+        let ends = |tile: &Self| goes_on(call, sum) || ends_soon(&costs, tile.extent(), k);
+        if let Some(tile) = Self::measured(gpu, call).filter(ends) {
             return (tile, "its tile was measured to be the fastest for such sizes");
         }
         let why = match gpu.capabilities().kind {
             AdapterKind::Software => "its tile is the table's for software adapters",
             AdapterKind::Gpu => "its tile is the table's: the largest of which there are enough to fill a GPU",
         };
-        let table = Self::table(gpu.capabilities(), call);
+        let table = Self::table(gpu.capabilities(), call, ends);
         if table.is_trusted(gpu) {
             return (table, why);
         }
         // The next smaller ones, and what stages nothing.
         let staged = STAGED.iter().filter(|staged| staged.fits(gpu.capabilities())).map(Self::Staged);
         let others = staged.skip_while(|tile| *tile != table).chain([Self::direct(gpu.capabilities(), call.m)]);
-        let trusted = others.into_iter().find(|tile| tile.is_trusted(gpu));
+        let trusted = others.into_iter().find(|tile| ends(tile) && tile.is_trusted(gpu));
         trusted.map_or((table, why), |tile| (tile, "larger tiles are not trusted on this adapter"))
     }
 
@@ -194,15 +198,21 @@ impl Tile {
     /// | software | any | direct |
     /// | GPU | fewer rows than 16, or a device too small for any staged tile | direct |
     /// | GPU | else | the largest staged tile of which there are enough to fill the device, or the smallest |
-    fn table(caps: &Capabilities, call: &Gemm) -> Self {
-        let direct = Self::direct(caps, call.m);
+    fn table(caps: &Capabilities, call: &Gemm, ends: impl Fn(&Self) -> bool) -> Self {
+        let mut direct = Self::direct(caps, call.m);
+        while !ends(&direct)
+            && let Self::Direct { lanes, rows: rows @ 2.., columns } = direct
+        {
+            direct = Self::Direct { lanes, rows: rows / 2, columns };
+        }
         if caps.kind == AdapterKind::Software || call.m < FEW_ROWS {
             return direct;
         }
         let parallel = call.directions.len() * call.parallel_slices();
         let fitting = || STAGED.iter().filter(|staged| staged.fits(caps)).map(Self::Staged);
         let enough = |tile: &Self| tile.groups(call.m, call.n) * parallel >= ENOUGH;
-        fitting().find(enough).or_else(|| fitting().next_back()).unwrap_or(direct)
+        let found = fitting().filter(&ends).find(enough);
+        found.or_else(|| fitting().rfind(&ends)).unwrap_or(direct)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Chunk, Gradients, Weights};
 use crate::device::{Device, Nothing};
 use crate::error::Result;
 use crate::gpu::Gpu;
+use crate::kernel::cuts::index;
 use crate::kernel::op::{Launch, Op, Target, cpu_op};
 use crate::kernel::rows::RowsUniform;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
@@ -66,6 +67,9 @@ uniform! {
         steps: u32,
         w_direction: u32,
         dy_order: u32,
+        /// Where what the dispatch does of a step begins.
+        first_unit: u32,
+        first_row: u32,
         #[shader(align(16))]
         rows: RowsUniform,
     }
@@ -89,42 +93,47 @@ impl Chunk {
 
     fn backward_gpu(&self, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
         let Nothing { read: nothing, written: [no_dc, ..] } = Nothing::of(gpu)?;
-        let uniform = Uniform {
-            batch: self.batch as u32,
-            hidden: self.hidden as u32,
-            directions: self.directions as u32,
-            steps: self.steps as u32,
-            w_direction: weights.w_hh.direction as u32,
-            dy_order: gradients.order(),
-            rows: gradients.rows.uniform(),
-        };
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
         let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
         Tile::made(gpu, self, self.cell.gates() * self.hidden, &variants, |tile| {
             let mut consts = tile.consts();
             consts.push(("FLOW", u32::from(gradients.norms.is_some())));
-            Op::gpu(
-                gpu,
-                &Launch {
-                    kernel: tile.kernel(&variants),
-                    cell: Some(self.cell),
-                    consts,
-                    uniform: &uniform.bytes(),
-                    buffers: &[
-                        &w,
-                        &self.lengths,
-                        &self.h,
-                        self.c.as_ref().unwrap_or(&nothing),
-                        gradients.dy.as_ref().unwrap_or(&nothing),
-                        &self.saved,
-                        &gradients.dh,
-                        gradients.dc.as_ref().unwrap_or(&no_dc),
-                    ],
-                    groups: tile.groups(self),
-                    steps: Some(self.steps as u32 + 1),
-                },
-            )
+            Op::in_pieces(tile.cut(gpu, self)?.into_iter().map(|part| {
+                let uniform = Uniform {
+                    batch: index(self.batch)?,
+                    hidden: index(self.hidden)?,
+                    directions: index(self.directions)?,
+                    steps: index(self.steps)?,
+                    w_direction: index(weights.w_hh.direction)?,
+                    dy_order: gradients.order(),
+                    first_unit: part.units.start,
+                    first_row: part.rows.start,
+                    rows: gradients.rows.uniform()?,
+                };
+                Op::gpu(
+                    gpu,
+                    &Launch {
+                        kernel: tile.kernel(&variants),
+                        cell: Some(self.cell),
+                        consts: consts.clone(),
+                        uniform: &uniform.bytes(),
+                        buffers: &[
+                            &w,
+                            &self.lengths,
+                            &self.h,
+                            self.c.as_ref().unwrap_or(&nothing),
+                            gradients.dy.as_ref().unwrap_or(&nothing),
+                            &self.saved,
+                            &gradients.dh,
+                            gradients.dc.as_ref().unwrap_or(&no_dc),
+                        ],
+                        groups: part.groups,
+                        steps: Some(index(self.steps + 1)?),
+                        work: part.work,
+                    },
+                )
+            }))
         })
     }
 }

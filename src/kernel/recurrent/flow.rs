@@ -12,6 +12,8 @@ use super::{Chunk, Gradients};
 use crate::cpu::recurrent::{self as cpu, Layer};
 use crate::device::Device;
 use crate::error::Result;
+use crate::gpu::Work;
+use crate::kernel::cuts::{index, runs};
 use crate::kernel::op::{Launch, Op};
 use crate::kernel::total;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
@@ -59,22 +61,32 @@ impl Chunk {
     pub fn flow(&self, device: &Device, gradients: &Gradients) -> Result<Option<Op>> {
         let (Some(gpu), Some(norms)) = (device.gpu(), &gradients.norms) else { return Ok(None) };
         let (layer, caps) = (self.layer(), gpu.capabilities());
-        let rows = layer.norms_len();
-        let uniform = Uniform {
-            rows: rows as u32,
-            hidden: self.hidden as u32,
-            first: first(&layer) as u32,
-            to: norms.offset as u32,
+        let lanes = total::lanes(caps, self.hidden);
+        let work = |rows: usize| Work {
+            bytes: (rows * self.hidden) as f64 * 8.0,
+            functions: (rows * self.hidden) as f64,
+            groups: rows as f64,
+            ..Work::default()
         };
-        let launch = Launch {
-            kernel: &KERNEL,
-            cell: None,
-            consts: vec![("LANES", total::lanes(caps, self.hidden))],
-            uniform: &uniform.bytes(),
-            buffers: &[&gradients.dh, &norms.buffer],
-            groups: [total::groups(caps, rows) as u32, 1, 1],
-            steps: None,
-        };
-        Op::gpu(gpu, &launch).map(Some)
+        let pieces = runs(gpu, layer.norms_len(), 1, work).into_iter().map(|rows| {
+            let uniform = Uniform {
+                rows: index(rows.len())?,
+                hidden: index(self.hidden)?,
+                first: index(first(&layer) + rows.start * self.hidden)?,
+                to: index(norms.offset + rows.start)?,
+            };
+            let launch = Launch {
+                kernel: &KERNEL,
+                cell: None,
+                consts: vec![("LANES", lanes)],
+                uniform: &uniform.bytes(),
+                buffers: &[&gradients.dh, &norms.buffer],
+                groups: [index(total::groups(caps, rows.len()))?, 1, 1],
+                steps: None,
+                work: work(rows.len()),
+            };
+            Op::gpu(gpu, &launch)
+        });
+        Op::in_pieces(pieces).map(Some)
     }
 }

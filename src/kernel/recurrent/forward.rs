@@ -1,11 +1,14 @@
 //! One time step of a layer forward, and on the CPU all of them.
 
+use std::ops::Range;
+
 use super::native::{Crew, forward as forward_cpu};
 use super::tiles::{Tile, Variants};
 use super::{Chunk, Weights};
 use crate::device::{Buffer, Device, Nothing};
 use crate::error::Result;
 use crate::gpu::Gpu;
+use crate::kernel::cuts::index;
 use crate::kernel::gemm::Matrix;
 use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
@@ -61,21 +64,35 @@ uniform! {
         has_bias: u32,
         /// Of weights that are packed as they are needed: elements from the bias of one direction to the other's.
         bias_direction: u32,
+        /// What of a step the dispatch does.
+        first_unit: u32,
+        end_unit: u32,
+        first_row: u32,
+        end_row: u32,
     }
 }
 
 impl Uniform {
-    /// Of the steps of `chunk` forward.
-    pub(super) fn new(chunk: &Chunk, w_direction: usize, bias: Option<&Matrix>) -> Self {
-        Self {
-            batch: chunk.batch as u32,
-            hidden: chunk.hidden as u32,
-            directions: chunk.directions as u32,
-            first_step: chunk.first_step as u32,
-            w_direction: w_direction as u32,
+    /// Of the steps of `chunk` forward, of some units and sequences.
+    pub(super) fn new(
+        chunk: &Chunk,
+        w_direction: usize,
+        bias: Option<&Matrix>,
+        (units, rows): (&Range<u32>, &Range<u32>),
+    ) -> Result<Self> {
+        Ok(Self {
+            batch: index(chunk.batch)?,
+            hidden: index(chunk.hidden)?,
+            directions: index(chunk.directions)?,
+            first_step: index(chunk.first_step)?,
+            w_direction: index(w_direction)?,
             has_bias: u32::from(bias.is_some()),
-            bias_direction: bias.map_or(0, |bias| bias.direction as u32),
-        }
+            bias_direction: index(bias.map_or(0, |bias| bias.direction))?,
+            first_unit: units.start,
+            end_unit: units.end,
+            first_row: rows.start,
+            end_row: rows.end,
+        })
     }
 }
 
@@ -106,25 +123,29 @@ impl Chunk {
         Tile::made(gpu, self, self.hidden, &variants, |tile| {
             let mut consts = tile.consts();
             consts.push(("CARRIED", u32::from(self.carry.is_some())));
-            Op::gpu(
-                gpu,
-                &Launch {
-                    kernel: tile.kernel(&variants),
-                    cell: Some(self.cell),
-                    consts,
-                    uniform: &Uniform::new(self, packed, weights.b_hh.as_ref()).bytes(),
-                    buffers: &[
-                        &weights.workspace,
-                        &self.lengths,
-                        &self.saved,
-                        &self.h,
-                        self.c.as_ref().unwrap_or(&no_c),
-                        self.carry.as_ref().unwrap_or(&no_carry),
-                    ],
-                    groups: tile.groups(self),
-                    steps: Some(self.steps as u32),
-                },
-            )
+            Op::in_pieces(tile.cut(gpu, self)?.into_iter().map(|part| {
+                let uniform = Uniform::new(self, packed, weights.b_hh.as_ref(), (&part.units, &part.rows))?;
+                Op::gpu(
+                    gpu,
+                    &Launch {
+                        kernel: tile.kernel(&variants),
+                        cell: Some(self.cell),
+                        consts: consts.clone(),
+                        uniform: &uniform.bytes(),
+                        buffers: &[
+                            &weights.workspace,
+                            &self.lengths,
+                            &self.saved,
+                            &self.h,
+                            self.c.as_ref().unwrap_or(&no_c),
+                            self.carry.as_ref().unwrap_or(&no_carry),
+                        ],
+                        groups: part.groups,
+                        steps: Some(index(self.steps)?),
+                        work: part.work,
+                    },
+                )
+            }))
         })
     }
 }

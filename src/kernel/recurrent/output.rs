@@ -4,7 +4,9 @@ use super::Chunk;
 use crate::cpu::scalar::Scalar;
 use crate::device::{Buffer, Device, Element};
 use crate::error::Result;
-use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct, element_lanes, linear_groups};
+use crate::gpu::Work;
+use crate::kernel::cuts::{element_lanes, index, linear_groups, runs};
+use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct};
 use crate::kernel::rows::other_side;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
@@ -29,7 +31,8 @@ uniform! {
         first_step: u32,
         steps: u32,
         first_time: u32,
-        times: u32,
+        first: u32,
+        end: u32,
     }
 }
 
@@ -41,29 +44,35 @@ impl Chunk {
         distinct("recurrent_output", &[y], &[&self.h, &self.lengths])?;
         match device.target() {
             Target::Gpu(gpu) => {
-                let uniform = OutputUniform {
-                    batch: self.batch as u32,
-                    hidden: self.hidden as u32,
-                    directions: self.directions as u32,
-                    first_step: self.first_step as u32,
-                    steps: self.steps as u32,
-                    first_time: first_time as u32,
-                    times: times as u32,
-                };
                 let lanes = element_lanes(gpu.capabilities());
                 let elements = times * self.batch * self.directions * self.hidden;
-                Op::gpu(
-                    gpu,
-                    &Launch {
-                        kernel: &KERNEL,
-                        cell: None,
-                        consts: vec![("LANES", lanes)],
-                        uniform: &uniform.bytes(),
-                        buffers: &[&self.h, &self.lengths, y],
-                        groups: [linear_groups(gpu, elements, lanes), 1, 1],
-                        steps: None,
-                    },
-                )
+                let bytes = (self.h.element_bytes() + y.element_bytes()) as f64;
+                let work = |elements: usize| Work::moved(elements, bytes, lanes);
+                Op::in_pieces(runs(gpu, elements, 1, work).into_iter().map(|elements| {
+                    let uniform = OutputUniform {
+                        batch: index(self.batch)?,
+                        hidden: index(self.hidden)?,
+                        directions: index(self.directions)?,
+                        first_step: index(self.first_step)?,
+                        steps: index(self.steps)?,
+                        first_time: index(first_time)?,
+                        first: index(elements.start)?,
+                        end: index(elements.end)?,
+                    };
+                    Op::gpu(
+                        gpu,
+                        &Launch {
+                            kernel: &KERNEL,
+                            cell: None,
+                            consts: vec![("LANES", lanes)],
+                            uniform: &uniform.bytes(),
+                            buffers: &[&self.h, &self.lengths, y],
+                            groups: [linear_groups(gpu, elements.len(), lanes), 1, 1],
+                            steps: None,
+                            work: work(elements.len()),
+                        },
+                    )
+                }))
             }
             Target::Cpu(_, precision) => {
                 let (chunk, y) = (self.clone(), y.clone());

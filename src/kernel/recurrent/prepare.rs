@@ -2,9 +2,11 @@
 
 use super::{Chunk, Weights};
 use crate::device::{Buffer, Device, Nothing};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::gpu::Work;
+use crate::kernel::cuts::{element_lanes, index, linear_groups};
 use crate::kernel::gemm::Matrix;
-use crate::kernel::op::{Launch, Op, distinct, element_lanes, linear_groups};
+use crate::kernel::op::{Launch, Op, distinct};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Packed weights and initial states.
@@ -60,18 +62,26 @@ pub struct Prepare<'a> {
 
 impl Chunk {
     /// Packs the layer's weights, and puts the initial states in front of this, its first chunk. None on the CPU, which
-    /// packs for itself, and where the layer's parameters are too far apart for one binding.
+    /// packs for itself, where the layer's parameters are too far apart for one binding, and where it is too much for one
+    /// dispatch.
     pub fn prepare(&self, device: &Device, weights: &Weights, with: &Prepare<'_>) -> Result<Option<Op>> {
         let Some(gpu) = device.gpu() else { return Ok(None) };
         let parts: Vec<&Matrix> = [&with.w_ih, &weights.w_hh].into_iter().chain(&weights.b_hh).collect();
         let buffers: Vec<&Buffer> = parts.iter().map(|part| &part.buffer).collect();
         let Some((values, firsts)) = Buffer::covering(&buffers) else { return Ok(None) };
-        if values.bytes() > gpu.capabilities().max_binding {
+        if values.bytes() > gpu.capabilities().binding_bytes() {
+            return Ok(None);
+        }
+        let gates = self.cell.gates() * self.hidden;
+        let lanes = element_lanes(gpu.capabilities());
+        let elements = (with.inputs + self.hidden + 1) * gates + self.batch * self.hidden;
+        let bytes = (values.element_bytes() + with.packed_input.element_bytes()) as f64;
+        let work = Work::moved(self.directions * elements, bytes, lanes);
+        if gpu.milliseconds(&work) > gpu.costs().dispatch_ms {
             return Ok(None);
         }
         self.check(device)?;
         weights.check(self)?;
-        let gates = self.cell.gates() * self.hidden;
         with.w_ih.check("weight_ih", gates, with.inputs, self.directions)?;
         let packed = Matrix { direction: with.inputs * gates, ..Matrix::dense(with.packed_input, gates) };
         packed.check("the packed input weights", with.inputs, gates, self.directions)?;
@@ -84,20 +94,20 @@ impl Chunk {
         let written: Vec<&Buffer> = written.collect();
         let read: Vec<&Buffer> = with.initial.iter().flatten().map(|state| &state.buffer).chain([&values]).collect();
         distinct(KERNEL.name, &written, &read)?;
-        let place = |index: usize| match (parts.get(index), firsts.get(index)) {
-            (Some(part), Some(first)) => [(first + part.offset) as u32, part.direction as u32],
-            _ => [0; 2],
+        let place = |which: usize| match (parts.get(which), firsts.get(which)) {
+            (Some(part), Some(first)) => Ok::<_, Error>([index(first + part.offset)?, index(part.direction)?]),
+            _ => Ok([0; 2]),
         };
-        let [input_offset, input_direction] = place(0);
-        let [recurrent_offset, recurrent_direction] = place(1);
-        let [bias_offset, bias_direction] = place(2);
+        let [input_offset, input_direction] = place(0)?;
+        let [recurrent_offset, recurrent_direction] = place(1)?;
+        let [bias_offset, bias_direction] = place(2)?;
         let [h0, c0] = &with.initial;
-        let offset = |state: &Option<Matrix>| state.as_ref().map_or(0, |state| state.offset as u32);
+        let offset = |state: &Option<Matrix>| state.as_ref().map_or(Ok(0), |state| index(state.offset));
         let uniform = Uniform {
-            inputs: with.inputs as u32,
-            hidden: self.hidden as u32,
-            gates: gates as u32,
-            batch: self.batch as u32,
+            inputs: index(with.inputs)?,
+            hidden: index(self.hidden)?,
+            gates: index(gates)?,
+            batch: index(self.batch)?,
             input_offset,
             input_direction,
             recurrent_offset,
@@ -105,9 +115,9 @@ impl Chunk {
             bias_offset,
             bias_direction,
             has_bias: u32::from(weights.b_hh.is_some()),
-            directions: self.directions as u32,
-            h0_offset: offset(h0),
-            c0_offset: offset(c0),
+            directions: index(self.directions)?,
+            h0_offset: offset(h0)?,
+            c0_offset: offset(c0)?,
             given: u32::from(h0.is_some()) | u32::from(c0.is_some()) << 1,
             has_c: u32::from(self.c.is_some()),
         };
@@ -115,8 +125,6 @@ impl Chunk {
         let bound = |state: &Option<Matrix>| state.as_ref().map_or(nothing.clone(), |state| state.buffer.clone());
         let state = self.batch * self.directions * self.hidden;
         let c = self.c.as_ref().map(|c| c.slice(0..state)).transpose()?;
-        let lanes = element_lanes(gpu.capabilities());
-        let elements = (with.inputs + self.hidden + 1) * gates + self.batch * self.hidden;
         Ok(Some(Op::gpu(
             gpu,
             &Launch {
@@ -134,8 +142,9 @@ impl Chunk {
                     c.as_ref().unwrap_or(&no_c),
                     self.carry.as_ref().unwrap_or(&no_carry),
                 ],
-                groups: [linear_groups(gpu, elements, lanes), 1, self.directions as u32],
+                groups: [linear_groups(gpu, elements, lanes), 1, index(self.directions)?],
                 steps: None,
+                work,
             },
         )?))
     }

@@ -5,7 +5,8 @@ use super::{Chunk, Weights};
 use crate::cell::Cell;
 use crate::device::Nothing;
 use crate::error::Result;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Work};
+use crate::kernel::cuts::{index, rectangles};
 use crate::kernel::gemm::Matrix;
 use crate::kernel::op::{Launch, Op};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments};
@@ -62,27 +63,46 @@ impl Chunk {
         // Offsets within a binding are the matrices' own; each is bound from its first element on.
         let from_its_first = |matrix: &Matrix| matrix.buffer.slice(matrix.offset..matrix.buffer.len());
         let bias = weights.b_hh.as_ref().map(from_its_first).transpose()?;
-        let uniform = Uniform::new(self, weights.w_hh.direction, weights.b_hh.as_ref());
-        Op::gpu(
-            gpu,
-            &Launch {
-                kernel: &KERNEL,
-                cell: Some(self.cell),
-                consts: [&repacked_rows(self.batch)[..], &[("CARRIED", 0)]].concat(),
-                uniform: &uniform.bytes(),
-                buffers: &[
-                    &from_its_first(&weights.w_hh)?,
-                    &self.lengths,
-                    &self.saved,
-                    &self.h,
-                    self.c.as_ref().unwrap_or(&no_c),
-                    &no_carry,
-                    bias.as_ref().unwrap_or(&no_bias),
-                    &weights.workspace,
-                ],
-                groups: [groups(self.hidden) as u32, 1, self.directions as u32],
-                steps: Some(self.steps as u32),
-            },
-        )
+        let at_once = self.batch.next_power_of_two().min(16);
+        let terms = self.cell.gates() * self.hidden;
+        let work = |rows: usize, units: usize| {
+            let (rows, units) = ((rows * self.directions) as f64, units as f64);
+            let terms = terms as f64;
+            Work {
+                multiply_adds: rows * units * terms,
+                bytes: 4.0 * units * terms * (2.0 + rows / at_once as f64),
+                functions: rows * units * 2.0 * self.cell.gates() as f64,
+                groups: ((units / UNITS as f64).ceil() * self.directions as f64).min(GROUPS as f64),
+                steps: 0.0,
+            }
+        };
+        let weights_from_first = from_its_first(&weights.w_hh)?;
+        let pieces = rectangles(gpu, [self.batch, self.hidden], [at_once, UNITS * GROUPS], work);
+        Op::in_pieces(pieces.into_iter().map(|[rows, units]| {
+            let part = (&(index(units.start)?..index(units.end)?), &(index(rows.start)?..index(rows.end)?));
+            let uniform = Uniform::new(self, weights.w_hh.direction, weights.b_hh.as_ref(), part)?;
+            Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: &KERNEL,
+                    cell: Some(self.cell),
+                    consts: [&repacked_rows(self.batch)[..], &[("CARRIED", 0)]].concat(),
+                    uniform: &uniform.bytes(),
+                    buffers: &[
+                        &weights_from_first,
+                        &self.lengths,
+                        &self.saved,
+                        &self.h,
+                        self.c.as_ref().unwrap_or(&no_c),
+                        &no_carry,
+                        bias.as_ref().unwrap_or(&no_bias),
+                        &weights.workspace,
+                    ],
+                    groups: [index(groups(self.hidden))?, 1, index(self.directions)?],
+                    steps: Some(index(self.steps)?),
+                    work: work(rows.len(), units.len()),
+                },
+            )
+        }))
     }
 }

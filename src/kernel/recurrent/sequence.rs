@@ -3,7 +3,7 @@
 use crate::cell::Cell;
 use crate::config::Precision;
 use crate::error::{Error, Result};
-use crate::gpu::{AdapterKind, Capabilities, Gpu, Subject};
+use crate::gpu::{AdapterKind, Capabilities, Costs, Gpu, Subject, Work};
 use crate::kernel::op::compile;
 use crate::shader::{Kernel, Spec, constants};
 
@@ -197,20 +197,26 @@ impl SequenceTile {
         ]
     }
 
-    /// Steps that one dispatch takes: so many that it ends within 50 ms even on a slow adapter of its kind. Drivers end a
+    /// What so many workgroups of each direction do in so many steps.
+    pub(super) fn work(&self, layer: &Recurrence, groups: usize, steps: usize) -> Work {
+        let Recurrence { cell, hidden, directions, .. } = *layer;
+        let groups = (groups * directions) as f64;
+        let rows = groups * f64::from(self.rows) * steps as f64;
+        let cells = rows * hidden as f64;
+        Work {
+            multiply_adds: cells * (cell.gates() * hidden) as f64,
+            bytes: cells * 8.0 * (cell.saved() + cell.states()) as f64,
+            functions: cells * 2.0 * cell.gates() as f64,
+            groups,
+            steps: steps as f64,
+        }
+    }
+
+    /// Steps that one dispatch takes: so many that it ends soon even on a slow adapter of its kind. Drivers end a
     /// dispatch after seconds, and a screen waits for it.
-    pub fn span(&self, caps: &Capabilities, cell: Cell, hidden: usize, directions: usize, batch: usize) -> usize {
-        // Multiply-adds a millisecond that a workgroup does, and that all of them do, on the slowest that is likely; and
-        // the time of a step that does none.
-        let (one, all, idle) = match caps.kind {
-            AdapterKind::Software => (0.5e6, 1e6, 2e-3),
-            AdapterKind::Gpu => (2e6, 20e6, 5e-3),
-        };
-        let row = (cell.gates() * hidden * hidden) as f64;
-        let groups = (directions * batch.div_ceil(self.rows as usize)) as f64;
-        let work = row * f64::from(self.rows);
-        let step = idle + (work / one).max(work * groups / all);
-        ((50.0 / step) as usize).max(1)
+    pub(super) fn span(&self, costs: &Costs, layer: &Recurrence) -> usize {
+        let groups = layer.batch.div_ceil(self.rows as usize);
+        costs.most(MOST_STEPS, |steps| self.work(layer, groups, steps))
     }
 }
 
@@ -242,4 +248,16 @@ pub fn compile_sequence(
         }
     }
     Ok(false)
+}
+
+/// Steps of a dispatch at most, however little there is to do in each.
+const MOST_STEPS: usize = 1 << 20;
+
+/// What a step's work depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recurrence {
+    pub(super) cell: Cell,
+    pub(super) hidden: usize,
+    pub(super) directions: usize,
+    pub(super) batch: usize,
 }

@@ -2,9 +2,11 @@
 
 use super::backward::BINDINGS;
 use super::sequence::Pass;
+use super::sequence_forward::SequenceCut;
 use super::{Chunk, Gradients, Weights};
 use crate::device::{Device, Nothing};
 use crate::error::Result;
+use crate::kernel::cuts::index;
 use crate::kernel::op::{Launch, Op};
 use crate::kernel::rows::RowsUniform;
 use crate::shader::{Kernel, Uniform as _, fragments, uniform};
@@ -35,6 +37,8 @@ uniform! {
         span: u32,
         w_direction: u32,
         dy_order: u32,
+        /// The dispatch's first sequence.
+        first_row: u32,
         #[shader(align(16))]
         rows: RowsUniform,
     }
@@ -47,42 +51,47 @@ impl Chunk {
         self.check(device)?;
         weights.check(self)?;
         gradients.check(device, self, weights, KERNEL.name)?;
-        let (gpu, tile, span) = self.sequence(device, Pass::Backward)?;
-        let uniform = Uniform {
-            batch: self.batch as u32,
-            hidden: self.hidden as u32,
-            directions: self.directions as u32,
-            steps: self.steps as u32,
-            span: span as u32,
-            w_direction: weights.w_hh.direction as u32,
-            dy_order: gradients.order(),
-            rows: gradients.rows.uniform(),
-        };
+        let cut = self.sequence(device, Pass::Backward)?;
+        let SequenceCut { gpu, tile, span, .. } = cut;
         let Nothing { read: nothing, written: [no_dc, ..] } = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
         let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
         let mut consts = tile.constants();
         consts.push(("FLOW", u32::from(gradients.norms.is_some())));
-        Op::gpu(
-            gpu,
-            &Launch {
-                kernel: &KERNEL,
-                cell: Some(self.cell),
-                consts,
-                uniform: &uniform.bytes(),
-                buffers: &[
-                    &w,
-                    &self.lengths,
-                    &self.h,
-                    self.c.as_ref().unwrap_or(&nothing),
-                    gradients.dy.as_ref().unwrap_or(&nothing),
-                    &self.saved,
-                    &gradients.dh,
-                    gradients.dc.as_ref().unwrap_or(&no_dc),
-                ],
-                groups: [1, self.batch.div_ceil(tile.rows as usize) as u32, self.directions as u32],
-                steps: Some(self.steps.div_ceil(span) as u32),
-            },
-        )
+        Op::in_pieces(cut.groups.iter().map(|groups| {
+            let uniform = Uniform {
+                batch: index(self.batch)?,
+                hidden: index(self.hidden)?,
+                directions: index(self.directions)?,
+                steps: index(self.steps)?,
+                span: index(span)?,
+                w_direction: index(weights.w_hh.direction)?,
+                dy_order: gradients.order(),
+                first_row: index(groups.start * tile.rows as usize)?,
+                rows: gradients.rows.uniform()?,
+            };
+            Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: &KERNEL,
+                    cell: Some(self.cell),
+                    consts: consts.clone(),
+                    uniform: &uniform.bytes(),
+                    buffers: &[
+                        &w,
+                        &self.lengths,
+                        &self.h,
+                        self.c.as_ref().unwrap_or(&nothing),
+                        gradients.dy.as_ref().unwrap_or(&nothing),
+                        &self.saved,
+                        &gradients.dh,
+                        gradients.dc.as_ref().unwrap_or(&no_dc),
+                    ],
+                    groups: [1, index(groups.len())?, index(self.directions)?],
+                    steps: Some(index(self.steps.div_ceil(span))?),
+                    work: cut.work(groups.len()),
+                },
+            )
+        }))
     }
 }

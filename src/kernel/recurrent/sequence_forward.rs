@@ -1,9 +1,13 @@
 //! A span of time steps of a layer forward in one dispatch.
 
-use super::sequence::{Pass, SequenceTile};
+use std::ops::Range;
+
+use super::sequence::{Pass, Recurrence, SequenceTile};
 use super::{Chunk, Weights};
 use crate::device::{Buffer, Device, Nothing};
 use crate::error::{Error, Result};
+use crate::gpu::{Gpu, Work};
+use crate::kernel::cuts::{index, runs};
 use crate::kernel::op::{Launch, Op, distinct};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
@@ -44,6 +48,8 @@ uniform! {
         w_direction: u32,
         has_bias: u32,
         has_y: u32,
+        /// The dispatch's first sequence.
+        first_row: u32,
     }
 }
 
@@ -62,56 +68,58 @@ impl Chunk {
         let written = [&self.saved, &self.h].into_iter().chain(&self.c).chain(&self.carry).chain(&self.output);
         let written: Vec<&Buffer> = written.collect();
         distinct("sequence_forward", &written, &[&weights.w_hh.buffer, &weights.workspace, &self.lengths])?;
-        let (gpu, tile, span) = self.sequence(device, Pass::Forward)?;
-        let uniform = Uniform {
-            batch: self.batch as u32,
-            hidden: self.hidden as u32,
-            directions: self.directions as u32,
-            first_step: self.first_step as u32,
-            steps: self.steps as u32,
-            span: span as u32,
-            w_direction: ((self.hidden + 1) * self.cell.gates() * self.hidden) as u32,
-            has_bias: u32::from(weights.b_hh.is_some()),
-            has_y: u32::from(self.output.is_some()),
-        };
+        let cut = self.sequence(device, Pass::Forward)?;
+        let SequenceCut { gpu, tile, span, .. } = cut;
         let Nothing { written: [no_c, no_carry, no_y], .. } = Nothing::of(gpu)?;
         let mut consts = tile.constants();
         consts.push(("CARRIED", u32::from(self.carry.is_some())));
-        Op::gpu(
-            gpu,
-            &Launch {
-                kernel: &KERNEL,
-                cell: Some(self.cell),
-                consts,
-                uniform: &uniform.bytes(),
-                buffers: &[
-                    &weights.workspace,
-                    &self.lengths,
-                    &self.saved,
-                    &self.h,
-                    self.c.as_ref().unwrap_or(&no_c),
-                    self.carry.as_ref().unwrap_or(&no_carry),
-                    self.output.as_ref().unwrap_or(&no_y),
-                ],
-                groups: [1, self.batch.div_ceil(tile.rows as usize) as u32, self.directions as u32],
-                steps: Some(self.steps.div_ceil(span) as u32),
-            },
-        )
+        Op::in_pieces(cut.groups.iter().map(|groups| {
+            let uniform = Uniform {
+                batch: index(self.batch)?,
+                hidden: index(self.hidden)?,
+                directions: index(self.directions)?,
+                first_step: index(self.first_step)?,
+                steps: index(self.steps)?,
+                span: index(span)?,
+                w_direction: index((self.hidden + 1) * self.cell.gates() * self.hidden)?,
+                has_bias: u32::from(weights.b_hh.is_some()),
+                has_y: u32::from(self.output.is_some()),
+                first_row: index(groups.start * tile.rows as usize)?,
+            };
+            Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: &KERNEL,
+                    cell: Some(self.cell),
+                    consts: consts.clone(),
+                    uniform: &uniform.bytes(),
+                    buffers: &[
+                        &weights.workspace,
+                        &self.lengths,
+                        &self.saved,
+                        &self.h,
+                        self.c.as_ref().unwrap_or(&no_c),
+                        self.carry.as_ref().unwrap_or(&no_carry),
+                        self.output.as_ref().unwrap_or(&no_y),
+                    ],
+                    groups: [1, index(groups.len())?, index(self.directions)?],
+                    steps: Some(index(self.steps.div_ceil(span))?),
+                    work: cut.work(groups.len()),
+                },
+            )
+        }))
     }
 
-    /// The GPU, the layout of its workgroups, and the steps of a dispatch.
-    pub(super) fn sequence<'d>(
-        &self,
-        device: &'d Device,
-        pass: Pass,
-    ) -> Result<(&'d crate::gpu::Gpu, SequenceTile, usize)> {
+    /// How a pass over the chunk is cut.
+    pub(super) fn sequence<'d>(&self, device: &'d Device, pass: Pass) -> Result<SequenceCut<'d>> {
         let gpu = device.gpu().ok_or_else(|| Error::WrongDevice {
             what: "a sequence kernel".to_string(),
             expected: "a GPU".to_string(),
             got: device.name(),
         })?;
-        let (caps, cell, hidden) = (gpu.capabilities(), self.cell, self.hidden);
-        let tile = SequenceTile::trusted(gpu, pass, cell, hidden, self.directions, self.batch);
+        let Self { cell, hidden, directions, batch, .. } = *self;
+        let (caps, layer) = (gpu.capabilities(), Recurrence { cell, hidden, directions, batch });
+        let tile = SequenceTile::trusted(gpu, pass, cell, hidden, directions, batch);
         let tile = tile.map_err(|doubt| match doubt {
             Some(why) => Error::Strategy { strategy: "sequence".to_string(), why },
             None => {
@@ -119,7 +127,24 @@ impl Chunk {
                 gpu.limit("the state of one sequence", format!("{hidden} units"), limit)
             }
         })?;
-        let span = self.span.unwrap_or_else(|| tile.span(caps, cell, hidden, self.directions, self.batch));
-        Ok((gpu, tile, span.clamp(1, self.steps.max(1))))
+        let span = self.span.unwrap_or_else(|| tile.span(&gpu.costs(), &layer)).clamp(1, self.steps.max(1));
+        let groups = runs(gpu, batch.div_ceil(tile.rows as usize), 1, |groups| tile.work(&layer, groups, span));
+        Ok(SequenceCut { gpu, tile, layer, span, groups })
+    }
+}
+
+/// The layout of a chunk's workgroups, the steps of a dispatch, and which workgroups of a direction each has.
+pub(super) struct SequenceCut<'d> {
+    pub(super) gpu: &'d Gpu,
+    pub(super) tile: SequenceTile,
+    layer: Recurrence,
+    pub(super) span: usize,
+    pub(super) groups: Vec<Range<usize>>,
+}
+
+impl SequenceCut<'_> {
+    /// Of a dispatch of so many workgroups of each direction.
+    pub(super) fn work(&self, groups: usize) -> Work {
+        self.tile.work(&self.layer, groups, self.span)
     }
 }

@@ -2,10 +2,12 @@
 
 use crate::device::{Device, Nothing};
 use crate::error::Result;
+use crate::gpu::Work;
 use crate::kernel::Program;
 use crate::kernel::copy::copy;
+use crate::kernel::cuts::{element_lanes, index, linear_groups, rectangles};
 use crate::kernel::gemm::Matrix;
-use crate::kernel::op::{Launch, Op, distinct, element_lanes, linear_groups};
+use crate::kernel::op::{Launch, Op, distinct};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Both states from one place to another.
@@ -62,35 +64,43 @@ pub fn move_states(
                 }
             }
             let from = sources.first().copied().unwrap_or(h_to);
-            let offset = |matrix: &Option<Matrix>| matrix.as_ref().map_or(0, |matrix| matrix.offset as u32);
-            let uniform = Uniform {
-                rows: rows as u32,
-                columns: columns as u32,
-                from_row: from.row as u32,
-                to_row: h_to.row as u32,
-                from_direction: from.direction as u32,
-                to_direction: h_to.direction as u32,
-                from_h: offset(h),
-                from_c: offset(c),
-                to_h: h_to.offset as u32,
-                to_c: c_to.offset as u32,
-                given: u32::from(h.is_some()) | u32::from(c.is_some()) << 1,
-            };
             let nothing = Nothing::of(gpu)?.read;
             let bound = |matrix: &Option<Matrix>| matrix.as_ref().map_or(nothing.clone(), |m| m.buffer.clone());
             let lanes = element_lanes(gpu.capabilities());
-            program.push(Op::gpu(
-                gpu,
-                &Launch {
-                    kernel: &KERNEL,
-                    cell: None,
-                    consts: vec![("LANES", lanes)],
-                    uniform: &uniform.bytes(),
-                    buffers: &[&bound(h), &bound(c), &h_to.buffer, &c_to.buffer],
-                    groups: [linear_groups(gpu, rows * columns, lanes), 1, directions as u32],
-                    steps: None,
-                },
-            )?);
+            let read: u64 = sources.iter().map(|from| from.buffer.element_bytes()).sum();
+            let bytes = (read + h_to.buffer.element_bytes() + c_to.buffer.element_bytes()) as f64;
+            let work = |rows: usize, columns: usize| Work::moved(directions * rows * columns, bytes, lanes);
+            let pieces = rectangles(gpu, [rows, columns], [1, 1], work).into_iter().map(|[rows, columns]| {
+                let place = |matrix: &Matrix| index(matrix.offset + rows.start * matrix.row + columns.start);
+                let given = |matrix: &Option<Matrix>| matrix.as_ref().map_or(Ok(0), &place);
+                let uniform = Uniform {
+                    rows: index(rows.len())?,
+                    columns: index(columns.len())?,
+                    from_row: index(from.row)?,
+                    to_row: index(h_to.row)?,
+                    from_direction: index(from.direction)?,
+                    to_direction: index(h_to.direction)?,
+                    from_h: given(h)?,
+                    from_c: given(c)?,
+                    to_h: place(h_to)?,
+                    to_c: place(c_to)?,
+                    given: u32::from(h.is_some()) | u32::from(c.is_some()) << 1,
+                };
+                Op::gpu(
+                    gpu,
+                    &Launch {
+                        kernel: &KERNEL,
+                        cell: None,
+                        consts: vec![("LANES", lanes)],
+                        uniform: &uniform.bytes(),
+                        buffers: &[&bound(h), &bound(c), &h_to.buffer, &c_to.buffer],
+                        groups: [linear_groups(gpu, rows.len() * columns.len(), lanes), 1, index(directions)?],
+                        steps: None,
+                        work: work(rows.len(), columns.len()),
+                    },
+                )
+            });
+            program.push(Op::in_pieces(pieces)?);
             return Ok(());
         }
     }

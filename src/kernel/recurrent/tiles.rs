@@ -1,11 +1,13 @@
 //! How the work of one time step is cut into workgroups.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::{Chunk, Pass};
 use crate::cell::Cell;
 use crate::error::{Error, Result};
-use crate::gpu::{AdapterKind, Capabilities, Gpu};
+use crate::gpu::{AdapterKind, Capabilities, Gpu, Work};
+use crate::kernel::cuts::{index, rectangles};
 use crate::kernel::op::Op;
 use crate::shader::{Kernel, constants};
 
@@ -125,10 +127,36 @@ impl Tile {
         vec![("LANES", self.lanes as u32), ("UNITS", self.units as u32), ("RB", self.rows as u32)]
     }
 
-    /// Workgroups of a step of `chunk`.
-    pub(super) fn groups(&self, chunk: &Chunk) -> [u32; 3] {
-        let units = chunk.hidden.div_ceil(self.units) as u32;
-        [units, chunk.batch.div_ceil(self.rows) as u32, chunk.directions as u32]
+    /// What a dispatch does that makes so many groups of units for so many groups of sequences of one step of `chunk`.
+    fn work(&self, chunk: &Chunk, units: usize, rows: usize) -> Work {
+        let (units_done, rows_done) = (units * self.units, rows * self.rows);
+        let terms = (chunk.cell.gates() * chunk.hidden) as f64;
+        let cells = (units_done * rows_done * chunk.directions) as f64;
+        let size = chunk.h.element_bytes() as f64;
+        // Weights are read for each group of sequences, what they are multiplied with for each group of units.
+        let read = terms * (units_done * rows + rows_done * units) as f64 * chunk.directions as f64;
+        Work {
+            multiply_adds: cells * terms,
+            bytes: (read + cells * 2.0 * (chunk.cell.saved() + chunk.cell.states()) as f64) * size,
+            functions: cells * 2.0 * chunk.cell.gates() as f64,
+            groups: (units * rows * chunk.directions) as f64,
+            steps: 0.0,
+        }
+    }
+
+    /// A step of `chunk`, cut into what is dispatched at once.
+    pub(super) fn cut(&self, gpu: &Gpu, chunk: &Chunk) -> Result<Vec<StepPart>> {
+        let groups = [chunk.batch.div_ceil(self.rows), chunk.hidden.div_ceil(self.units)];
+        let pieces = rectangles(gpu, groups, [1, 1], |rows, units| self.work(chunk, units, rows));
+        let part = |[rows, units]: [Range<usize>; 2]| {
+            Ok(StepPart {
+                units: index(units.start * self.units)?..index((units.end * self.units).min(chunk.hidden))?,
+                rows: index(rows.start * self.rows)?..index((rows.end * self.rows).min(chunk.batch))?,
+                groups: [index(units.len())?, index(rows.len())?, index(chunk.directions)?],
+                work: self.work(chunk, units.len(), rows.len()),
+            })
+        };
+        pieces.into_iter().map(part).collect()
     }
 }
 
@@ -153,6 +181,15 @@ pub(in crate::kernel) fn step_tiles(
         all.extend(tiles.filter(|tile| tile.is_shared() == shared).map(|tile| tile.consts()));
     }
     all.into_iter().collect()
+}
+
+/// What one dispatch does of a step.
+pub(super) struct StepPart {
+    pub(super) units: Range<u32>,
+    /// Sequences.
+    pub(super) rows: Range<u32>,
+    pub(super) groups: [u32; 3],
+    pub(super) work: Work,
 }
 
 #[cfg(test)]

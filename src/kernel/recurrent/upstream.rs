@@ -3,8 +3,9 @@
 use super::Chunk;
 use crate::device::Buffer;
 use crate::error::Result;
-use crate::gpu::Gpu;
-use crate::kernel::op::{Launch, Op, element_lanes, linear_groups};
+use crate::gpu::{Gpu, Work};
+use crate::kernel::cuts::{element_lanes, index, linear_groups, runs};
+use crate::kernel::op::{Launch, Op};
 use crate::kernel::rows::{RowMap, RowsUniform};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
@@ -23,7 +24,8 @@ pub static KERNEL: Kernel = Kernel {
 
 uniform! {
     struct UpstreamUniform {
-        steps: u32,
+        first: u32,
+        end: u32,
         width: u32,
         hidden: u32,
         #[shader(align(16))]
@@ -36,24 +38,30 @@ impl Chunk {
     /// the whole of it.
     pub fn upstream(&self, gpu: &Gpu, dy: &Buffer, rows: &RowMap, to: &Buffer) -> Result<Op> {
         let width = self.directions * self.hidden;
-        let uniform = UpstreamUniform {
-            steps: self.steps as u32,
-            width: width as u32,
-            hidden: self.hidden as u32,
-            rows: rows.uniform(),
-        };
         let lanes = element_lanes(gpu.capabilities());
-        Op::gpu(
-            gpu,
-            &Launch {
-                kernel: &KERNEL,
-                cell: None,
-                consts: vec![("LANES", lanes)],
-                uniform: &uniform.bytes(),
-                buffers: &[dy, &self.lengths, to],
-                groups: [linear_groups(gpu, self.steps * self.batch * width, lanes), 1, 1],
-                steps: None,
-            },
-        )
+        let bytes = (dy.element_bytes() + to.element_bytes()) as f64;
+        let work = |elements: usize| Work::moved(elements, bytes, lanes);
+        Op::in_pieces(runs(gpu, self.steps * self.batch * width, 1, work).into_iter().map(|elements| {
+            let uniform = UpstreamUniform {
+                first: index(elements.start)?,
+                end: index(elements.end)?,
+                width: index(width)?,
+                hidden: index(self.hidden)?,
+                rows: rows.uniform()?,
+            };
+            Op::gpu(
+                gpu,
+                &Launch {
+                    kernel: &KERNEL,
+                    cell: None,
+                    consts: vec![("LANES", lanes)],
+                    uniform: &uniform.bytes(),
+                    buffers: &[dy, &self.lengths, to],
+                    groups: [linear_groups(gpu, elements.len(), lanes), 1, 1],
+                    steps: None,
+                    work: work(elements.len()),
+                },
+            )
+        }))
     }
 }

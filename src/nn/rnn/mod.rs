@@ -146,7 +146,7 @@ impl Rnn {
         }
         let wanted = Wanted { mode, precision, flow: options.flow };
         let Choice { strategy, why } = check::choose(device, &config, shape, wanted, options.strategy)?;
-        let mut repacks = plan::repacks(device, &config, shape, (mode, precision), strategy, options.repack)?;
+        let repacks = plan::repacks(device, &config, shape, (mode, precision), strategy, options.repack)?;
         let cut = |repacks: bool| {
             let shared = match mode {
                 Mode::Train => options.recompute,
@@ -159,13 +159,7 @@ impl Rnn {
             };
             Cuts::new(device, &config, shape, (mode, options.flow), shared, size)
         };
-        let mut cuts = cut(repacks)?;
-        if repacks && let Err(error) = plan::check_repacked(device, &config, shape, &cuts) {
-            if options.repack == Some(true) {
-                return Err(error);
-            }
-            (repacks, cuts) = (false, cut(false)?);
-        }
+        let cuts = cut(repacks)?;
         let (device, lengths, span) = (device.clone(), options.lengths, options.span);
         let purpose = Purpose { mode, precision, lengths, repacks, flow: options.flow };
         let layout = Layout::new(&device, &config, shape, purpose, &cuts)?;
