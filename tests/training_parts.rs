@@ -321,8 +321,8 @@ fn assert_scattered([entries, width]: [usize; 2], tokens: &[u32], random: &mut R
         sums.iter_mut().zip(&dy[row * width..]).for_each(|(sum, dy)| *sum += dy);
     }
     let want: Vec<u32> = want.into_iter().map(f32::to_bits).collect();
-    let kinds = [AdapterKind::Software, AdapterKind::Gpu].map(common::tiled);
-    let cut = common::tiled(AdapterKind::Gpu);
+    let kinds = [AdapterKind::Software, AdapterKind::Gpu].map(tiled);
+    let cut = tiled(AdapterKind::Gpu);
     cut.gpu().unwrap().set_bounds(Bounds { dispatch_ms: 0.05, ..Bounds::default() });
     for device in kinds.into_iter().chain([cut, Device::cpu().unwrap()]) {
         let embedding = Embedding::new(entries, width);

@@ -26,17 +26,17 @@ fn main(
         return;
     }
     for (var entry = u.first_entry + group.y; entry < u.end_entry; entry += groups.y) {
-        let from = max(starts[entry], u.first);
-        let to = min(starts[entry + 1u], u.end);
+        let begin = max(starts[entry], u.first);
+        let stop = min(starts[entry + 1u], u.end);
         let at = entry * u.width + column;
         var sum = 0.0;
         if u.begins == 0u {
-            if from >= to {
+            if begin >= stop {
                 continue;
             }
             sum = dweight[at];
         }
-        for (var place = from; place < to; place++) {
+        for (var place = begin; place < stop; place++) {
             sum += f32(dy[order[place] * u.width + column]);
         }
         dweight[at] = sum;
