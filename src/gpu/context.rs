@@ -6,7 +6,6 @@ use super::border::{Call, Lost, Trouble};
 use super::caps::{AdapterKind, Capabilities};
 use super::checks::Checks;
 use super::counters::{Counters, Counting};
-use super::mapping::Mapping;
 use super::pace::Pace;
 use super::pipelines::Pipelines;
 use super::pool::Pool;
@@ -90,7 +89,9 @@ impl Gpu {
     /// estimated times.
     pub fn for_plans(device: wgpu::Device, queue: wgpu::Queue, caps: Capabilities) -> Self {
         let info = device.adapter_info();
-        Self::with(device, queue, info, caps, Role::Plans)
+        let gpu = Self::with(device, queue, info, caps, Role::Plans);
+        gpu.believe();
+        gpu
     }
 
     /// An app may have a callback for the loss of its `device`, and natively wgpu keeps one a device: only where it is our
@@ -370,51 +371,6 @@ impl Gpu {
     ) -> std::result::Result<wgpu::BindGroup, Trouble> {
         self.inner.counting.bind_groups.add();
         self.call(Call::Make, || self.inner.device.create_bind_group(descriptor))
-    }
-
-    /// Copies `bytes` bytes at `offset` of `buffer` to the host.
-    pub async fn download(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        self.expect_more_than_plans()?;
-        self.inner.counting.downloads.add();
-        let lease = self.staging(bytes)?;
-        let staging = lease.buffer();
-        let mapped = Mapping::default();
-        let told = mapped.clone();
-        self.work("was being read", || {
-            let mut encoder = self.inner.device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(buffer, offset, staging, 0, bytes);
-            self.inner.queue.submit([encoder.finish()]);
-            staging.map_async(wgpu::MapMode::Read, .., move |result| told.tell(result.map_err(|e| e.to_string())));
-        })?;
-        #[cfg(not(target_arch = "wasm32"))]
-        self.settle(&mapped)?;
-        if let Err(why) = mapped.await {
-            self.alive("was being read")?;
-            return Err(self.failed("was being read", why));
-        }
-        let content = self.work("was being read", || {
-            let view = staging.get_mapped_range(..bytes).map_err(|why| why.to_string())?;
-            let content = view.to_vec();
-            drop(view);
-            staging.unmap();
-            std::result::Result::<_, String>::Ok(content)
-        });
-        let content = content?.map_err(|why| self.failed("was being read", why))?;
-        // Only now: a read-back that failed, or that nobody waited for, may leave it mapped.
-        lease.reuse();
-        Ok(content)
-    }
-
-    /// Blocks until `mapped` is told of. Another thread that polls may be the one to tell it; a lost device need not tell.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn settle(&self, mapped: &Mapping) -> Result<()> {
-        loop {
-            self.wait()?;
-            if mapped.is_told() {
-                return Ok(());
-            }
-            std::thread::yield_now();
-        }
     }
 
     /// An error on a device that is [for plans](Self::for_plans) alone.

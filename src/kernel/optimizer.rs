@@ -22,6 +22,8 @@
 //! | `values` | `[n]`: the parameters | in place |
 //! | `first`, `second` | `[n]`: b or m, and v | in place; zeros before the first step |
 
+mod schedule;
+
 use super::cuts::{element_lanes, index, linear_groups, runs};
 use super::op::{Launch, Op, Target, cpu_op, distinct};
 use super::program::Program;
@@ -32,6 +34,7 @@ use crate::device::{Buffer, DType, Device, Element, Nothing};
 use crate::error::Result;
 use crate::gpu::Work;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
+pub use schedule::{Decay, ScheduleParams};
 
 /// Learning rate, clip scale, loss scale, bias corrections and step count.
 pub static ADVANCE: Kernel = Kernel {
@@ -98,34 +101,6 @@ pub enum Rule {
     AdamW,
 }
 
-/// How the learning rate falls, in steps counted from the end of the warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decay {
-    /// Not at all.
-    Constant,
-    /// By `factor` every `steps`.
-    Step,
-    /// By `factor` a step.
-    Exponential,
-    /// Along half a cosine to the share `factor` at `steps`.
-    Cosine,
-}
-
-/// A learning-rate schedule, as plain numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ScheduleParams {
-    /// Learning rate at the end of the warm-up.
-    pub rate: f64,
-    /// Steps of the warm-up: step s has the share `(s + 1) / warmup`.
-    pub warmup: u32,
-    /// How it falls.
-    pub decay: Decay,
-    /// Steps of the decay, at least 1.
-    pub steps: u32,
-    /// Factor or floor of the decay.
-    pub factor: f64,
-}
-
 /// What an optimiser is called with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
@@ -171,26 +146,6 @@ uniform! {
         rest2: f32,
         epsilon: f32,
         decay: f32,
-    }
-}
-
-impl ScheduleParams {
-    /// The learning rate of a step; 0 is the first. The same closed form as `shaders/optim/advance.wgsl`.
-    pub fn learning_rate(&self, step: u32) -> f64 {
-        if step < self.warmup {
-            return self.rate * (f64::from(step) + 1.0) / f64::from(self.warmup);
-        }
-        let (after, steps) = (step - self.warmup, self.steps.max(1));
-        self.rate
-            * match self.decay {
-                Decay::Constant => 1.0,
-                Decay::Step => self.factor.powf(f64::from(after / steps)),
-                Decay::Exponential => self.factor.powf(f64::from(after)),
-                Decay::Cosine => {
-                    let done = f64::from(after.min(steps)) / f64::from(steps);
-                    self.factor + (1.0 - self.factor) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
-                }
-            }
     }
 }
 

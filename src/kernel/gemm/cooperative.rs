@@ -45,7 +45,7 @@ pub(crate) fn check_once(device: &Device) {
     let Some(gpu) = device.gpu() else { return };
     let open = !gpu.has_passed(CHECK) && gpu.doubt(&Subject::CooperativeMatrices).is_none();
     // A device that is being checked goes by what was found.
-    if open && gpu.capabilities().cooperative_size.is_some() && !gpu.is_checking() {
+    if open && gpu.capabilities().cooperative_size.is_some() && !gpu.is_checking() && !gpu.plans_only() {
         check(device);
     }
 }
@@ -54,6 +54,9 @@ pub(crate) fn check_once(device: &Device) {
 pub(super) fn size(device: &Device) -> Option<u32> {
     let gpu = device.gpu()?;
     let size = gpu.capabilities().cooperative_size?;
+    if gpu.plans_only() {
+        return Some(size);
+    }
     check_once(device);
     (gpu.has_passed(CHECK) && gpu.doubt(&Subject::CooperativeMatrices).is_none()).then_some(size)
 }
