@@ -65,7 +65,8 @@ fn assert_bounded(what: &str, program: &Program) {
     let dispatches: usize = parts.iter().map(|part| part.dispatches()).sum();
     assert_eq!(dispatches, program.dispatches(), "{what}");
     let all: f64 = parts.iter().map(|part| part.milliseconds()).sum();
-    assert!((all / program.milliseconds() - 1.0).abs() < 1e-6, "{what}: {all} ms of {}", program.milliseconds());
+    let estimate = program.milliseconds();
+    assert!((all - estimate).abs() <= 1e-6 * estimate, "{what}: {all} ms of {estimate}");
     for part in &parts {
         assert!(part.milliseconds() <= SUBMIT_MS && part.dispatches() <= 50_000, "{what}: {} ms", part.milliseconds());
     }
@@ -161,10 +162,10 @@ fn a_device_for_plans_runs_nothing() {
 #[test]
 fn indices_stay_within_32_bits() {
     let device = planned(AdapterKind::Gpu, large);
-    // A binding holds 2³⁰ f32: gates of 3·2³¹ values are split into sections.
+    // A binding holds 2³⁰ - 64 f32: gates of 2³² values are split into sections.
     let (config, shape) = (RnnConfig::new(Cell::Lstm, 16, 1024), BatchShape::new(1 << 14, 64));
     let plan = Rnn::new(&device, config, shape, Mode::Train, Options::default()).expect("a plan");
-    assert!(plan.chunks() >= 6, "{} chunks", plan.chunks());
+    assert!(plan.chunks() >= 5, "{} chunks", plan.chunks());
     let both = programs(&device, config, shape, Mode::Train, Options::default()).expect("programs");
     both.iter().for_each(|program| assert_bounded("many sections", program));
     let limit = |error: Option<Error>| match error {
@@ -330,7 +331,9 @@ fn parts_in_an_apps_encoders_are_the_program() {
             let mut recorder = Recorder::new(&mut encoder);
             part.record(&mut recorder).expect("a part");
             assert_eq!(recorder.dispatches(), part.dispatches());
-            assert!((recorder.milliseconds() - part.milliseconds()).abs() < 1e-9 && part.milliseconds() <= 0.5);
+            let (recorded, planned) = (recorder.milliseconds(), part.milliseconds());
+            assert!((recorded - planned).abs() < 1e-9, "{recorded} ms of {planned}");
+            assert!(planned <= 0.5 || part.dispatches() == 1, "{} dispatches in {planned} ms", part.dispatches());
             drop(recorder);
             gpu.queue().submit([encoder.finish()]);
         }

@@ -43,7 +43,8 @@ impl Program {
 
     /// How long one recording takes on the slowest adapter of the device's class, milliseconds; 0 on the CPU.
     pub fn milliseconds(&self) -> f64 {
-        self.ops.iter().map(Op::milliseconds).sum()
+        // A sum of nothing is minus zero.
+        self.ops.iter().map(Op::milliseconds).fold(0.0, std::ops::Add::add)
     }
 
     /// Records every op in order.
