@@ -1,6 +1,7 @@
 //! One layer with its weights and input, and the comparison of what two libraries made of it.
 
 use anyhow::{Result, ensure};
+use wgpu_rnn::nn::relative_error;
 use wgpu_rnn::nn::rnn::tensors;
 use wgpu_rnn::nn::{Init, Layer};
 use wgpu_rnn::{Cell, RnnConfig};
@@ -90,18 +91,10 @@ impl Results {
 
 fn check(what: &str, theirs: &[f32], ours: &[f32], bound: f64) -> Result<f64> {
     ensure!(theirs.len() == ours.len(), "{what} has {} values, ours {}", theirs.len(), ours.len());
-    let error = relative_error(theirs, ours);
+    let [theirs, ours] = [theirs, ours].map(|values| values.iter().copied().map(f64::from).collect::<Vec<_>>());
+    let error = relative_error(&theirs, &ours);
     ensure!(error <= bound, "{what} differs from ours by {error:.1e}, more than {bound:.0e}");
     Ok(error)
-}
-
-/// `‖theirs − ours‖ / ‖ours‖`; infinite where anything is NaN.
-fn relative_error(theirs: &[f32], ours: &[f32]) -> f64 {
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
-    let difference = norm(&mut theirs.iter().zip(ours).map(|(&a, &b)| f64::from(a) - f64::from(b)));
-    let size = norm(&mut ours.iter().map(|&value| f64::from(value)));
-    let error = if size > 0.0 { difference / size } else { difference };
-    if error.is_nan() { f64::INFINITY } else { error }
 }
 
 /// Swaps the first two axes of `[outer, inner, width]`.

@@ -10,14 +10,9 @@ use crate::cell::Cell;
 use crate::config::{BatchShape, RnnConfig};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
-use crate::nn::Parameters;
 use crate::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
+use crate::nn::{GRADIENT_BOUND, OUTPUT_BOUND, Parameters, relative_error};
 use crate::plan::Mode;
-
-/// Largest relative error of outputs and states, `‖got − expected‖ / ‖expected‖`.
-pub const OUTPUT_BOUND: f64 = 1e-5;
-/// Largest relative error of gradients.
-pub const GRADIENT_BOUND: f64 = 1e-4;
 
 /// The JSON under the metadata key `config`.
 #[derive(Clone, Debug, Deserialize)]
@@ -204,18 +199,10 @@ impl Case {
         }
         for (name, shape, buffer, bound) in all {
             let expected = &self.file.tensor(&name, &shape)?.values;
+            let want: Vec<f64> = expected.iter().copied().map(f64::from).collect();
             let got = device.download_f64(&buffer).await?;
-            checks.push(Check { name, error: relative_error(&got, expected), bound });
+            checks.push(Check { name, error: relative_error(&got, &want), bound });
         }
         Ok(checks)
     }
-}
-
-/// `‖got − expected‖ / ‖expected‖`.
-fn relative_error(got: &[f64], expected: &[f32]) -> f64 {
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let difference = norm(&mut got.iter().zip(expected).map(|(&got, &want)| got - f64::from(want)));
-    let size = norm(&mut expected.iter().map(|&want| f64::from(want)));
-    let error = if size > 0.0 { difference / size } else { difference };
-    if error.is_nan() { f64::INFINITY } else { error }
 }

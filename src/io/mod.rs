@@ -5,7 +5,8 @@ mod case;
 mod checkpoint;
 mod tensors;
 
-pub use case::{Case, Check, GRADIENT_BOUND, OUTPUT_BOUND};
+pub use crate::nn::{GRADIENT_BOUND, OUTPUT_BOUND};
+pub use case::{Case, Check};
 #[cfg(not(target_arch = "wasm32"))]
 pub use checkpoint::Checkpoint;
 pub use tensors::{Tensor, TensorFile};

@@ -8,7 +8,7 @@ mod loss;
 mod params;
 pub mod rnn;
 
-pub use check::{Case, CheckReport, Checked, Extent};
+pub use check::{Case, CheckReport, Checked, Extent, GRADIENT_BOUND, HALF_BOUND, OUTPUT_BOUND, relative_error};
 pub use embedding::Embedding;
 pub use init::{Init, Layer, Recurrent};
 pub use linear::Linear;

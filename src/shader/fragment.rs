@@ -13,8 +13,18 @@ pub struct Fragment {
     pub source: &'static str,
 }
 
-/// `fragments!["lib/a.wgsl", …]`: the named files of `shaders/`.
+/// `fragments!["lib/a.wgsl", …]`: the named files of `shaders/`. `fragments![cell: …]`: after those that every kernel with
+/// a cell's equations needs.
 macro_rules! fragments {
+    (cell: $($name:literal),* $(,)?) => {
+        $crate::shader::fragments![
+            "lib/float.wgsl",
+            "lib/exponential.wgsl",
+            "lib/activation.wgsl",
+            "lib/cell.wgsl",
+            $($name),*
+        ]
+    };
     ($($name:literal),* $(,)?) => {
         &[$($crate::shader::Fragment {
             name: $name,

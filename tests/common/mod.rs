@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};
 
 use wgpu_rnn::gpu::AdapterKind;
+pub use wgpu_rnn::nn::relative_error;
 use wgpu_rnn::{Device, DeviceKind};
 
 /// Tensors by name.
@@ -133,16 +134,6 @@ pub fn small_bindings(bytes: u64) -> Device {
     let limits = |_| wgpu::Limits { max_storage_buffer_binding_size: bytes, ..wgpu::Limits::defaults() };
     let (device, queue) = wgpu_device(limits);
     believed(Device::from_wgpu(device, queue))
-}
-
-/// `‖got − want‖ / ‖want‖`, or `‖got‖` where nothing but zero is wanted; infinite when something is not finite.
-pub fn relative_error(got: &[f64], want: &[f64]) -> f64 {
-    assert_eq!(got.len(), want.len());
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let difference = norm(&mut got.iter().zip(want).map(|(got, want)| got - want));
-    let size = norm(&mut want.iter().copied());
-    let error = if size > 0.0 { difference / size } else { difference };
-    if error.is_finite() { error } else { f64::INFINITY }
 }
 
 /// Fails, naming `what` and every tensor of `got` that is further from `want` than its bound: `output` for y and the

@@ -3,16 +3,13 @@
 use std::time::Instant;
 
 use wgpu_rnn::gpu::AdapterKind;
-use wgpu_rnn::io::{GRADIENT_BOUND, OUTPUT_BOUND};
 use wgpu_rnn::nn::rnn::Options;
+use wgpu_rnn::nn::{GRADIENT_BOUND, HALF_BOUND, OUTPUT_BOUND, relative_error};
 use wgpu_rnn::plan::{Mode, STRATEGIES, Strategy};
 use wgpu_rnn::{Cell, Device, Precision, RnnConfig};
 
 use super::findings::{Check, Off, Verdict};
 use super::layer::{Layer, Tensor};
-
-/// What results may be off by where activations are stored as f16.
-const HALF_BOUND: f64 = 1e-2;
 
 /// Names a check, as the table and the failures do, whose results are falsified: to see that it is noticed.
 pub const PLANT: &str = "WGPU_RNN_DOCTOR_PLANT";
@@ -189,15 +186,6 @@ pub fn plant(group: &str, name: &str, results: &mut [Tensor]) {
     if let Some(value) = results.first_mut().filter(|_| planted).and_then(|tensor| tensor.values.first_mut()) {
         *value += 1.0;
     }
-}
-
-/// `‖got − want‖ / ‖want‖`, or `‖got‖` where nothing but zero is wanted; infinite when something is not finite.
-fn relative_error(got: &[f64], want: &[f64]) -> f64 {
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let difference = norm(&mut got.iter().zip(want).map(|(got, want)| got - want));
-    let size = norm(&mut want.iter().copied());
-    let error = if size > 0.0 { difference / size } else { difference };
-    if error.is_finite() { error } else { f64::INFINITY }
 }
 
 #[cfg(test)]

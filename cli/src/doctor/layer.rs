@@ -1,5 +1,7 @@
 //! One layer with given values: planned, bound and run on a device, everything that comes out read back.
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::{Memory, Mode};
@@ -153,15 +155,8 @@ impl Layer {
     }
 }
 
-/// `count` numbers in ±`bound`, each an f32, from a seed (splitmix64).
+/// `count` numbers in ±`bound`, each an f32, from a seed.
 pub fn values(seed: u64, count: usize, bound: f64) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0xd1b5_4a32_d192_ed03);
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1u32 << 23) - 1.0
-    };
-    (0..count).map(|_| f64::from((next() * bound) as f32)).collect()
+    let mut source = ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| f64::from((source.random_range(-1.0..1.0) * bound) as f32)).collect()
 }

@@ -2,10 +2,10 @@
 //! text for a report. See `docs/adapters.md` in the repository for what came of it so far.
 //!
 //! ```text
-//! about ─┐
-//! cases, training, behaviour ─► checks ─┐
-//! speed, compile times ─► measurements ─┼─► Findings ─► table, block
-//! peers ────────────────► lines ────────┘
+//! about ─────────────────────────────────────────┐
+//! kernels, cases, training, behaviour ─► checks ─┤
+//! speed, compile times ──────────► measurements ─┼─► Findings ─► table, block
+//! peers ────────────────────────────────► lines ─┘
 //! ```
 
 mod about;
@@ -13,6 +13,7 @@ mod behaviour;
 mod block;
 mod cases;
 mod findings;
+mod kernels;
 mod layer;
 mod peers;
 mod speed;
@@ -100,6 +101,10 @@ fn write(out: &Path, block: &str) -> Result<()> {
 /// All checks and measurements.
 fn examine(device: &Device, quick: bool, found: &mut Findings) -> Result<()> {
     let oracle = Device::oracle()?;
+    for case in kernels::all(device, quick) {
+        stop::check()?;
+        add(found, kernels::check(&case, device)?)?;
+    }
     for case in cases::all(device, quick) {
         stop::check()?;
         add(found, case.check(device, &oracle))?;

@@ -3,11 +3,10 @@
 
 use std::time::Instant;
 
-use wgpu_rnn::io::{GRADIENT_BOUND, OUTPUT_BOUND};
 use wgpu_rnn::kernel::Program;
 use wgpu_rnn::kernel::cross_entropy::IGNORE;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, Stream, tensors};
-use wgpu_rnn::nn::{Embedding, Linear, Loss, Parameters};
+use wgpu_rnn::nn::{Embedding, GRADIENT_BOUND, Linear, Loss, OUTPUT_BOUND, Parameters};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::probe::Gates;
 use wgpu_rnn::train::{LossScale, Optimizer, OptimizerConfig, Schedule};

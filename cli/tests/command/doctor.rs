@@ -49,7 +49,9 @@ fn a_software_adapter_is_examined_and_written_about() {
     assert!(one(&block, "versions").contains(concat!("wgpu-rnn ", env!("CARGO_PKG_VERSION"), ", wgpu 30.")), "{text}");
     let checks = of(&block, "check");
     for group in
-        ["lstm stepwise", "gru sequence", "rnn_relu sequence", "lstm stepwise options", "training", "behaviour"]
+        ["products gemm", "products gemm_staged_vector", "products gemm_slices", "lstm stepwise", "gru sequence"]
+            .into_iter()
+            .chain(["rnn_relu sequence", "lstm stepwise options", "training", "behaviour"])
     {
         let passed = checks.iter().any(|check| check.starts_with(&format!("PASS {group}: ")));
         assert!(passed, "{group} in {checks:?}");
@@ -67,6 +69,7 @@ fn a_software_adapter_is_examined_and_written_about() {
         ("copying", "GB/s"),
         ("product of", "multiply-adds/s"),
         ("longest dispatch", "ms"),
+        ("time of the last submits", "of the estimate"),
     ] {
         let line =
             measured.iter().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {measured:?}"));

@@ -160,7 +160,6 @@ pub struct Gemm {
     pub tile: Option<Tile>,
 }
 
-// `Gemm` in WGSL.
 uniform! {
     /// `Gemm` in WGSL.
     struct Uniform {

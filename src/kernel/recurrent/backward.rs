@@ -28,16 +28,7 @@ pub(super) const BINDINGS: &[Binding] = &[
 /// One time step backward, an invocation making each sum alone.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_backward",
-    fragments: fragments![
-        "lib/float.wgsl",
-        "lib/exponential.wgsl",
-        "lib/activation.wgsl",
-        "lib/cell.wgsl",
-        "lib/rows.wgsl",
-        "recurrent/follow.wgsl",
-        "recurrent/backward.wgsl",
-        "recurrent/alone.wgsl"
-    ],
+    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/follow.wgsl", "recurrent/backward.wgsl", "recurrent/alone.wgsl"],
     bindings: BINDINGS,
     uniform: Uniform::MEMBERS,
 };
@@ -45,16 +36,7 @@ pub static KERNEL: Kernel = Kernel {
 /// One time step backward, a workgroup sharing the sums.
 pub static SHARED: Kernel = Kernel {
     name: "recurrent_backward_shared",
-    fragments: fragments![
-        "lib/float.wgsl",
-        "lib/exponential.wgsl",
-        "lib/activation.wgsl",
-        "lib/cell.wgsl",
-        "lib/rows.wgsl",
-        "recurrent/follow.wgsl",
-        "recurrent/backward.wgsl",
-        "recurrent/shared.wgsl"
-    ],
+    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/follow.wgsl", "recurrent/backward.wgsl", "recurrent/shared.wgsl"],
     bindings: BINDINGS,
     uniform: Uniform::MEMBERS,
 };

@@ -27,14 +27,7 @@ const BINDINGS: &[Binding] = &[
 /// One time step forward, an invocation making each sum alone.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_forward",
-    fragments: fragments![
-        "lib/float.wgsl",
-        "lib/exponential.wgsl",
-        "lib/activation.wgsl",
-        "lib/cell.wgsl",
-        "recurrent/forward.wgsl",
-        "recurrent/alone.wgsl"
-    ],
+    fragments: fragments![cell: "recurrent/forward.wgsl", "recurrent/alone.wgsl"],
     bindings: BINDINGS,
     uniform: Uniform::MEMBERS,
 };
@@ -42,14 +35,7 @@ pub static KERNEL: Kernel = Kernel {
 /// One time step forward, a workgroup sharing the sums.
 pub static SHARED: Kernel = Kernel {
     name: "recurrent_forward_shared",
-    fragments: fragments![
-        "lib/float.wgsl",
-        "lib/exponential.wgsl",
-        "lib/activation.wgsl",
-        "lib/cell.wgsl",
-        "recurrent/forward.wgsl",
-        "recurrent/shared.wgsl"
-    ],
+    fragments: fragments![cell: "recurrent/forward.wgsl", "recurrent/shared.wgsl"],
     bindings: BINDINGS,
     uniform: Uniform::MEMBERS,
 };

@@ -14,14 +14,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments};
 /// One time step forward, a workgroup packing the weights that it uses.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_forward_repacked",
-    fragments: fragments![
-        "lib/float.wgsl",
-        "lib/exponential.wgsl",
-        "lib/activation.wgsl",
-        "lib/cell.wgsl",
-        "recurrent/forward.wgsl",
-        "recurrent/repacked.wgsl"
-    ],
+    fragments: fragments![cell: "recurrent/forward.wgsl", "recurrent/repacked.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::step("step"),

@@ -14,16 +14,7 @@ use crate::shader::{Kernel, Uniform as _, fragments, uniform};
 /// A span of time steps backward.
 pub static KERNEL: Kernel = Kernel {
     name: "sequence_backward",
-    fragments: fragments![
-        "lib/float.wgsl",
-        "lib/exponential.wgsl",
-        "lib/activation.wgsl",
-        "lib/cell.wgsl",
-        "lib/rows.wgsl",
-        "recurrent/follow.wgsl",
-        "recurrent/sequence.wgsl",
-        "recurrent/sequence_backward.wgsl"
-    ],
+    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/follow.wgsl", "recurrent/sequence.wgsl", "recurrent/sequence_backward.wgsl"],
     bindings: BINDINGS,
     uniform: Uniform::MEMBERS,
 };

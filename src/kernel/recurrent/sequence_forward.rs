@@ -14,15 +14,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// A span of time steps forward.
 pub static KERNEL: Kernel = Kernel {
     name: "sequence_forward",
-    fragments: fragments![
-        "lib/float.wgsl",
-        "lib/exponential.wgsl",
-        "lib/activation.wgsl",
-        "lib/cell.wgsl",
-        "lib/rows.wgsl",
-        "recurrent/sequence.wgsl",
-        "recurrent/sequence_forward.wgsl"
-    ],
+    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/sequence.wgsl", "recurrent/sequence_forward.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::step("step"),

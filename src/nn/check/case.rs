@@ -1,5 +1,8 @@
 //! [`Case`]: one thing to check.
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use super::{Checked, Clock, Extent, layer, product};
 use crate::cell::Cell;
 use crate::config::Precision;
@@ -7,6 +10,13 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::Subject;
 use crate::kernel::gemm;
+
+/// Largest [`relative_error`] of a result in f32 against a reference: outputs and final states.
+pub const OUTPUT_BOUND: f64 = 1e-5;
+/// The same of gradients.
+pub const GRADIENT_BOUND: f64 = 1e-4;
+/// The same of either where activations are stored as f16.
+pub const HALF_BOUND: f64 = 1e-2;
 
 /// One thing to check on a device: a product by one kernel, a layer by one strategy, or cooperative matrices.
 /// [`Case::all`] lists them, [`Case::run`] runs one.
@@ -76,7 +86,7 @@ impl Case {
     /// Runs it with what `aside` has compiled.
     pub(super) async fn run_on(&self, device: &Device, aside: &Device) -> Result<Checked> {
         let bound = match &self.what {
-            What::Product(_) => product::BOUND,
+            What::Product(_) => OUTPUT_BOUND,
             What::Layer(trial) => trial.bounds()[0],
             What::Cooperative => 0.0,
         };
@@ -153,28 +163,18 @@ impl std::fmt::Display for Case {
     }
 }
 
-/// `‖got − want‖ / ‖want‖`, or `‖got‖` where nothing but zero is wanted; infinite when something is not finite.
-fn relative_error(got: &[f64], want: &[f64]) -> f64 {
-    if got.len() != want.len() {
-        return f64::INFINITY;
-    }
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+/// `‖got − want‖ / ‖want‖`, or `‖got‖` where nothing but zero is wanted; infinite when something is not finite, or missing.
+/// What [`OUTPUT_BOUND`] and [`GRADIENT_BOUND`] bound.
+pub fn relative_error(got: &[f64], want: &[f64]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
     let difference = norm(&mut got.iter().zip(want).map(|(got, want)| got - want));
     let size = norm(&mut want.iter().copied());
     let error = if size > 0.0 { difference / size } else { difference };
-    if error.is_finite() { error } else { f64::INFINITY }
+    if error.is_finite() && got.len() == want.len() { error } else { f64::INFINITY }
 }
 
-/// Numbers in ±1 from a seed, each an f32 (splitmix64).
+/// Numbers in ±1 from a seed.
 pub(super) fn random(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        ((z >> 40) as f32) / (1u64 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
+    let mut source = ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| source.random_range(-1.0..1.0)).collect()
 }

@@ -1,6 +1,6 @@
 //! Layers to check: each strategy with each cell, forward and backward, with initial states, lengths and every gradient.
 
-use super::case::{Case, Found, Runs, What, random};
+use super::case::{Case, Found, GRADIENT_BOUND, HALF_BOUND, OUTPUT_BOUND, Runs, What, random};
 use super::{Clock, Extent};
 use crate::cell::Cell;
 use crate::config::{BatchShape, Precision, RnnConfig};
@@ -92,7 +92,7 @@ impl Trial {
 
     /// Bounds of results and of gradients.
     pub(super) fn bounds(&self) -> [f64; 2] {
-        if self.precision == Precision::Half { [1e-2; 2] } else { [1e-5, 1e-4] }
+        if self.precision == Precision::Half { [HALF_BOUND; 2] } else { [OUTPUT_BOUND, GRADIENT_BOUND] }
     }
 
     /// What the f64 executor makes of it.

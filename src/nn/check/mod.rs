@@ -16,7 +16,7 @@ mod layer;
 mod open;
 mod product;
 
-pub use case::Case;
+pub use case::{Case, GRADIENT_BOUND, HALF_BOUND, OUTPUT_BOUND, relative_error};
 pub(crate) use choose::{choose, products};
 
 use serde::Serialize;

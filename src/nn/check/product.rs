@@ -8,9 +8,6 @@ use crate::gpu::Subject;
 use crate::kernel::Program;
 use crate::kernel::gemm::{Accumulate, Gemm, Matrix, Slices, Tile, slice_rows};
 
-/// Largest error of a product, relative.
-pub(super) const BOUND: f64 = 1e-5;
-
 /// `C + A·B + bias` by one tile.
 #[derive(Clone, Debug)]
 pub(super) struct Product {
