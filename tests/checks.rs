@@ -7,7 +7,6 @@ use common::{GPU_STRATEGIES, Layer, assert_same_bits, forced, half_devices, tile
 use wgpu_rnn::gpu::{AdapterKind, Checks};
 use wgpu_rnn::nn::{Linear, Loss, Parameters};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::probe::Gates;
 use wgpu_rnn::train::{Optimizer, OptimizerConfig};
 use wgpu_rnn::{Cell, Device, RnnConfig};
 
@@ -186,14 +185,7 @@ fn around(device: &Device, rows: usize) -> Vec<f64> {
     }
     let layer = Layer::random(RnnConfig::new(Cell::Gru, 3, 11), 4, rows.min(40), 3);
     let running = layer.bind(device, Mode::Train).expect("a layer");
-    let gates = Gates::new(&running.bound, &running.reserve).expect("gates");
-    device
-        .run(|recorder| {
-            running.bound.forward.record(recorder)?;
-            gates.record(recorder)
-        })
-        .expect("a run");
-    let activity = gates.read().expect("a read");
+    let activity = running.activity();
     for value in wgpu_rnn::probe::values(Cell::Gru) {
         all.extend(activity.units(0, 0, value).iter().flat_map(|unit| [unit.mean, unit.spread, unit.near_zero]));
     }

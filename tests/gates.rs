@@ -11,14 +11,8 @@ use wgpu_rnn::{Cell, Device, RnnConfig, ValueKind};
 /// A layer, run forward, and what its gates did.
 fn gathered(device: &Device, layer: &Layer) -> (Running, Activity) {
     let running = layer.bind(device, Mode::Train).expect("a layer");
-    let gates = Gates::new(&running.bound, &running.reserve).expect("gates");
-    device
-        .run(|recorder| {
-            running.bound.forward.record(recorder)?;
-            gates.record(recorder)
-        })
-        .expect("a run");
-    (running, gates.read().expect("a read"))
+    let activity = running.activity();
+    (running, activity)
 }
 
 /// The values of every sequence of a layer and direction.

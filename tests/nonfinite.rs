@@ -7,7 +7,7 @@ use common::{Layer, Tensors, devices, gpu, half_devices, tiled};
 use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::nn::{Loss, Parameters};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::probe::{Gates, values};
+use wgpu_rnn::probe::values;
 use wgpu_rnn::train::{Optimizer, OptimizerConfig};
 use wgpu_rnn::{Cell, Device, RnnConfig};
 
@@ -242,14 +242,7 @@ fn gates_show_it() {
         // The recurrent bias of n of unit 4. One step, since NaN times a weight of zero would spoil all units of the next.
         layer.given.get_mut("bias_hh_l0").expect("a bias")[2 * 9 + 4] = f64::NAN;
         let running = layer.bind(device, Mode::Train).expect("a layer");
-        let gates = Gates::new(&running.bound, &running.reserve).expect("gates");
-        device
-            .run(|recorder| {
-                running.bound.forward.record(recorder)?;
-                gates.record(recorder)
-            })
-            .expect("a run");
-        let activity = gates.read().expect("a read");
+        let activity = running.activity();
         let candidate = values(Cell::Gru).into_iter().find(|value| value.name == "n").expect("n");
         let units = activity.units(0, 0, candidate);
         for (index, unit) in units.iter().enumerate() {

@@ -4,22 +4,16 @@ mod common;
 
 use common::{Layer, devices};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::probe::{Flow, Gates, Trouble, Warning, Watch};
+use wgpu_rnn::probe::{Flow, Trouble, Warning, Watch};
 use wgpu_rnn::{Cell, Device, RnnConfig};
 
 /// What is warned of at step 7, and at step 8.
 fn warned(device: &Device, mut layer: Layer) -> [Vec<Warning>; 2] {
     layer.flow = true;
     let running = layer.bind(device, Mode::Train).expect("a layer");
-    let gates = Gates::new(&running.bound, &running.reserve).expect("gates");
-    device
-        .run(|recorder| {
-            running.bound.forward.record(recorder)?;
-            gates.record(recorder)?;
-            running.bound.backward.record(recorder)
-        })
-        .expect("a run");
-    let (flow, activity) = (Flow::read(&running.bound).expect("norms"), gates.read().expect("a read"));
+    let activity = running.activity();
+    device.run(|recorder| running.bound.backward.record(recorder)).expect("a run");
+    let flow = Flow::read(&running.bound).expect("norms");
     let mut watch = Watch::new();
     [7, 8].map(|step| watch.look(step, &flow, &activity))
 }
@@ -145,11 +139,9 @@ fn what_was_said_is_not_said_after_a_restart() {
     let mut layer = layer(Cell::RnnTanh, 30).scaled("weight_hh", 0.3);
     layer.flow = true;
     let running = layer.bind(&device, Mode::Train).expect("a layer");
-    let gates = Gates::new(&running.bound, &running.reserve).expect("gates");
-    device.run(|recorder| running.bound.forward.record(recorder)).expect("a run");
-    device.run(|recorder| gates.record(recorder)).expect("a run");
+    let activity = running.activity();
     device.run(|recorder| running.bound.backward.record(recorder)).expect("a run");
-    let (flow, activity) = (Flow::read(&running.bound).expect("norms"), gates.read().expect("a read"));
+    let flow = Flow::read(&running.bound).expect("norms");
     let mut watch = Watch::new();
     assert_eq!(watch.look(1, &flow, &activity).len(), 1);
     let mut again = Watch::resume(watch.said().map(str::to_string));

@@ -3,7 +3,8 @@
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::{Mode, Reserve, Workspace};
-use wgpu_rnn::{BatchShape, Buffer, Device, Precision, Result, RnnConfig};
+use wgpu_rnn::probe::{Activity, Gates};
+use wgpu_rnn::{BatchShape, Buffer, Device, Precision, Recorder, Result, RnnConfig};
 
 use super::{Random, Tensors, choice};
 
@@ -221,6 +222,17 @@ impl Layer {
 }
 
 impl Running {
+    /// Runs it forward, and gathers what its gates did.
+    pub fn activity(&self) -> Activity {
+        let gates = Gates::new(&self.bound, &self.reserve).expect("gates");
+        let record = |recorder: &mut Recorder<'_>| {
+            self.bound.forward.record(recorder)?;
+            gates.record(recorder)
+        };
+        self.device.run(record).expect("a run");
+        gates.read().expect("a read")
+    }
+
     /// Records everything once, and submits it.
     pub fn run(&self) -> Result<()> {
         self.device.run(|recorder| {

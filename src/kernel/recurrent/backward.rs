@@ -3,7 +3,7 @@
 use super::native::{Crew, backward as backward_cpu};
 use super::tiles::{Tile, Variants};
 use super::{Chunk, Gradients, Weights};
-use crate::device::{Device, Nothing};
+use crate::device::{Buffer, Device, Nothing};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernel::cuts::index;
@@ -73,8 +73,19 @@ impl Chunk {
         }
     }
 
+    /// What [`BINDINGS`] bind after the uniforms, with W_hh from its first element on.
+    pub(super) fn backward_buffers<'b>(
+        &'b self,
+        w: &'b Buffer,
+        gradients: &'b Gradients,
+        Nothing { read, written: [no_dc, ..] }: &'b Nothing,
+    ) -> [&'b Buffer; 8] {
+        let [c, dy] = [&self.c, &gradients.dy].map(|buffer| buffer.as_ref().unwrap_or(read));
+        [w, &self.lengths, &self.h, c, dy, &self.saved, &gradients.dh, gradients.dc.as_ref().unwrap_or(no_dc)]
+    }
+
     fn backward_gpu(&self, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
-        let Nothing { read: nothing, written: [no_dc, ..] } = Nothing::of(gpu)?;
+        let nothing = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
         let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
@@ -100,16 +111,7 @@ impl Chunk {
                         cell: Some(self.cell),
                         consts: consts.clone(),
                         uniform: &uniform.bytes(),
-                        buffers: &[
-                            &w,
-                            &self.lengths,
-                            &self.h,
-                            self.c.as_ref().unwrap_or(&nothing),
-                            gradients.dy.as_ref().unwrap_or(&nothing),
-                            &self.saved,
-                            &gradients.dh,
-                            gradients.dc.as_ref().unwrap_or(&no_dc),
-                        ],
+                        buffers: &self.backward_buffers(&w, gradients, &nothing),
                         groups: part.groups,
                         steps: Some(index(self.steps + 1)?),
                         work: part.work,

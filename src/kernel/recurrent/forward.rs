@@ -102,9 +102,20 @@ impl Chunk {
         }
     }
 
+    /// What kernels that go forward bind first, after the uniforms: `w` is what they read weights from.
+    pub(super) fn forward_buffers<'b>(
+        &'b self,
+        w: &'b Buffer,
+        Nothing { written: [no_c, no_carry, _], .. }: &'b Nothing,
+    ) -> [&'b Buffer; 6] {
+        let [c, carry] =
+            [(&self.c, no_c), (&self.carry, no_carry)].map(|(buffer, none)| buffer.as_ref().unwrap_or(none));
+        [w, &self.lengths, &self.saved, &self.h, c, carry]
+    }
+
     fn forward_gpu(&self, gpu: &Gpu, weights: &Weights) -> Result<Op> {
         let packed = (self.hidden + 1) * self.cell.gates() * self.hidden;
-        let Nothing { written: [no_c, no_carry, _], .. } = Nothing::of(gpu)?;
+        let nothing = Nothing::of(gpu)?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
         Tile::made(gpu, self, self.hidden, &variants, |tile| {
             let mut consts = tile.consts();
@@ -118,14 +129,7 @@ impl Chunk {
                         cell: Some(self.cell),
                         consts: consts.clone(),
                         uniform: &uniform.bytes(),
-                        buffers: &[
-                            &weights.workspace,
-                            &self.lengths,
-                            &self.saved,
-                            &self.h,
-                            self.c.as_ref().unwrap_or(&no_c),
-                            self.carry.as_ref().unwrap_or(&no_carry),
-                        ],
+                        buffers: &self.forward_buffers(&weights.workspace, &nothing),
                         groups: part.groups,
                         steps: Some(index(self.steps)?),
                         work: part.work,

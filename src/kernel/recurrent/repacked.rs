@@ -52,7 +52,7 @@ pub(in crate::kernel) fn repacked_rows(batch: usize) -> Vec<(&'static str, u32)>
 
 impl Chunk {
     pub(super) fn forward_repacked(&self, gpu: &Gpu, weights: &Weights) -> Result<Op> {
-        let Nothing { read: no_bias, written: [no_c, no_carry, _] } = Nothing::of(gpu)?;
+        let nothing = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own; each is bound from its first element on.
         let from_its_first = |matrix: &Matrix| matrix.buffer.slice(matrix.offset..matrix.buffer.len());
         let bias = weights.b_hh.as_ref().map(from_its_first).transpose()?;
@@ -69,7 +69,8 @@ impl Chunk {
                 steps: 0.0,
             }
         };
-        let weights_from_first = from_its_first(&weights.w_hh)?;
+        let from_first = from_its_first(&weights.w_hh)?;
+        let [w, lengths, saved, h, c, carry] = self.forward_buffers(&from_first, &nothing);
         let pieces = rectangles(gpu, [self.batch, self.hidden], [at_once, UNITS * GROUPS], work);
         Op::in_pieces(pieces.into_iter().map(|[rows, units]| {
             let part = (&(index(units.start)?..index(units.end)?), &(index(rows.start)?..index(rows.end)?));
@@ -82,13 +83,13 @@ impl Chunk {
                     consts: [&repacked_rows(self.batch)[..], &[("CARRIED", 0)]].concat(),
                     uniform: &uniform.bytes(),
                     buffers: &[
-                        &weights_from_first,
-                        &self.lengths,
-                        &self.saved,
-                        &self.h,
-                        self.c.as_ref().unwrap_or(&no_c),
-                        &no_carry,
-                        bias.as_ref().unwrap_or(&no_bias),
+                        w,
+                        lengths,
+                        saved,
+                        h,
+                        c,
+                        carry,
+                        bias.as_ref().unwrap_or(&nothing.read),
                         &weights.workspace,
                     ],
                     groups: [index(groups(self.hidden))?, 1, index(self.directions)?],

@@ -44,7 +44,7 @@ impl Chunk {
         gradients.check(device, self, weights, KERNEL.name)?;
         let cut = self.sequence(device, Pass::Backward)?;
         let SequenceCut { gpu, tile, span, .. } = cut;
-        let Nothing { read: nothing, written: [no_dc, ..] } = Nothing::of(gpu)?;
+        let nothing = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
         let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
         let mut consts = tile.constants();
@@ -68,16 +68,7 @@ impl Chunk {
                     cell: Some(self.cell),
                     consts: consts.clone(),
                     uniform: &uniform.bytes(),
-                    buffers: &[
-                        &w,
-                        &self.lengths,
-                        &self.h,
-                        self.c.as_ref().unwrap_or(&nothing),
-                        gradients.dy.as_ref().unwrap_or(&nothing),
-                        &self.saved,
-                        &gradients.dh,
-                        gradients.dc.as_ref().unwrap_or(&no_dc),
-                    ],
+                    buffers: &self.backward_buffers(&w, gradients, &nothing),
                     groups: [1, index(groups.len())?, index(self.directions)?],
                     steps: Some(index(self.steps.div_ceil(span))?),
                     work: cut.work(groups.len()),

@@ -62,7 +62,9 @@ impl Chunk {
         distinct("sequence_forward", &written, &[&weights.w_hh.buffer, &weights.workspace, &self.lengths])?;
         let cut = self.sequence(device, Pass::Forward)?;
         let SequenceCut { gpu, tile, span, .. } = cut;
-        let Nothing { written: [no_c, no_carry, no_y], .. } = Nothing::of(gpu)?;
+        let nothing = Nothing::of(gpu)?;
+        let [w, lengths, saved, h, c, carry] = self.forward_buffers(&weights.workspace, &nothing);
+        let y = self.output.as_ref().unwrap_or(&nothing.written[2]);
         let mut consts = tile.constants();
         consts.push(("CARRIED", u32::from(self.carry.is_some())));
         Op::in_pieces(cut.groups.iter().map(|groups| {
@@ -85,15 +87,7 @@ impl Chunk {
                     cell: Some(self.cell),
                     consts: consts.clone(),
                     uniform: &uniform.bytes(),
-                    buffers: &[
-                        &weights.workspace,
-                        &self.lengths,
-                        &self.saved,
-                        &self.h,
-                        self.c.as_ref().unwrap_or(&no_c),
-                        self.carry.as_ref().unwrap_or(&no_carry),
-                        self.output.as_ref().unwrap_or(&no_y),
-                    ],
+                    buffers: &[w, lengths, saved, h, c, carry, y],
                     groups: [1, index(groups.len())?, index(self.directions)?],
                     steps: Some(index(self.steps.div_ceil(span))?),
                     work: cut.work(groups.len()),
