@@ -176,11 +176,12 @@ impl Device {
     }
 
     /// The same device to check it with; see [`Gpu::beside`].
-    pub(crate) fn beside(&self, with_pipelines: bool) -> Self {
+    pub(crate) fn beside(&self, with_pipelines: bool, max_binding: u64) -> Self {
         match &self.executor {
-            Executor::Gpu(gpu) => {
-                Self { executor: Executor::Gpu(gpu.beside(with_pipelines)), why: "to check it".to_string() }
-            }
+            Executor::Gpu(gpu) => Self {
+                executor: Executor::Gpu(gpu.beside(with_pipelines, max_binding)),
+                why: "to check it".to_string(),
+            },
             Executor::Cpu { .. } => self.clone(),
         }
     }

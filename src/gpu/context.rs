@@ -188,9 +188,9 @@ impl Gpu {
     }
 
     /// The same wgpu device with a pool and counters of its own, to check it with: it uses strategies and precisions
-    /// whether they are trusted or not. It compiles into this device's pipelines, or apart from them and from their cache,
-    /// which an app may still want to give.
-    pub(crate) fn beside(&self, with_pipelines: bool) -> Self {
+    /// whether they are trusted or not, and plans as if bindings had at most `max_binding` bytes. It compiles into this
+    /// device's pipelines, or apart from them and from their cache, which an app may still want to give.
+    pub(crate) fn beside(&self, with_pipelines: bool, max_binding: u64) -> Self {
         let Inner { device, queue, info, caps, checks, trust, lost, listens, pipelines, pace, plans_only, .. } =
             &*self.inner;
         let pipelines = match with_pipelines {
@@ -202,7 +202,7 @@ impl Gpu {
                 device: device.clone(),
                 queue: queue.clone(),
                 info: info.clone(),
-                caps: caps.clone(),
+                caps: Capabilities { max_binding: caps.max_binding.min(max_binding), ..caps.clone() },
                 checks: checks.clone(),
                 pipelines,
                 steps: Mutex::default(),

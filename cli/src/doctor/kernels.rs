@@ -1,4 +1,5 @@
-//! The library's own checks of kernels that no layer has to itself: products by each tile, and by cooperative matrices.
+//! The library's own checks of kernels that no small layer has: products by each tile, and by cooperative matrices, and
+//! what moves the sequences of large layers.
 
 use wgpu_rnn::gpu::Subject;
 use wgpu_rnn::nn::{Case, Extent};
@@ -8,10 +9,11 @@ use super::findings::{Check, Off, Verdict};
 
 /// Every case for a device; `quick` leaves out most tiles.
 pub fn all(device: &Device, quick: bool) -> Vec<Case> {
-    let mut all = Case::all(device, if quick { Extent::Short } else { Extent::Full });
-    // The doctor's own layers are more.
-    all.retain(|case| !matches!(case.subject(), Subject::Strategy { .. } | Subject::Half));
-    all
+    // The doctor's own layers are more than the library's, but none is large.
+    let is_layer = |case: &Case| matches!(case.subject(), Subject::Strategy { .. } | Subject::Half);
+    let products = Case::all(device, if quick { Extent::Short } else { Extent::Full });
+    let large = Case::all(device, Extent::Full).into_iter().filter(Case::in_sections);
+    products.into_iter().filter(|case| !is_layer(case)).chain(large).collect()
 }
 
 /// Runs a case. An error when the device is lost.

@@ -64,7 +64,7 @@ pub(super) fn size(device: &Device) -> Option<u32> {
 /// Makes small products of two directions in every way there is, and compares them with what they must be: why they are not
 /// right, if they are not. Sums of these numbers are exact, so every order gives the same. What comes out is remembered.
 pub(crate) fn check(device: &Device) -> Option<String> {
-    let (Some(gpu), aside) = (device.gpu(), device.beside(false)) else { return None };
+    let (Some(gpu), aside) = (device.gpu(), device.beside(false, u64::MAX)) else { return None };
     let size = gpu.capabilities().cooperative_size?;
     let why = gpu.one_at_a_time(|| test(&aside, size));
     match &why {

@@ -77,10 +77,15 @@ impl Case {
         }
     }
 
-    /// Runs it. What the device gets wrong or refuses is in what comes out; an error when the device is lost, or where the
+    /// Whether it is a layer whose sequences are in several bindings, as those of large layers are.
+    pub fn in_sections(&self) -> bool {
+        matches!(&self.what, What::Layer(trial) if trial.in_sections())
+    }
+
+    /// Runs it, with the device's own pipelines. What the device gets wrong or refuses is in what comes out; an error when the device is lost, or where the
     /// reference can't be made.
     pub async fn run(&self, device: &Device) -> Result<Checked> {
-        self.run_on(device, &device.beside(false)).await
+        self.run_on(device, &device.beside(true, u64::MAX)).await
     }
 
     /// Runs it with what `aside` has compiled.

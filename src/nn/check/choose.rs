@@ -94,7 +94,7 @@ fn ensure(device: &Device, gpu: &Gpu, cases: impl FnOnce() -> Vec<Case>) -> Resu
         if open.is_empty() {
             return Ok(());
         }
-        let aside = device.beside(true);
+        let aside = device.beside(true, u64::MAX);
         let mut checked = Vec::with_capacity(open.len());
         for case in open {
             #[cfg(not(target_arch = "wasm32"))]

@@ -18,6 +18,8 @@ pub(super) struct Trial {
     cell: Cell,
     precision: Precision,
     size: Size,
+    /// What bindings have at most: with few bytes, sequences are in several.
+    max_binding: u64,
 }
 
 /// T, B, I, H, layers, directions.
@@ -37,6 +39,9 @@ const FULL: [Size; 8] = [
     [2, 300, 4, 24, 1, 1],
     [3, 4, 5, 256, 1, 1],
 ];
+
+/// A size, and bytes of bindings that hold a part of its sequences.
+const SECTIONS: (Size, u64) = ([40, 8, 6, 16, 2, 2], 24 << 10);
 
 /// The strategies of a device's executor.
 pub(super) fn strategies(device: &Device) -> impl Iterator<Item = &'static str> {
@@ -64,8 +69,12 @@ pub(super) fn cases(
         return Vec::new();
     }
     let more = if extent == Extent::Full { &FULL[..] } else { &[] };
-    let sizes = SHORT.iter().chain(more);
-    let trials = sizes.map(|&size| Trial { strategy, cell, precision, size }).filter(|trial| {
+    // Over so many steps a relu's slope in half precision is another one.
+    let large = extent == Extent::Full && precision == Precision::Full && device.gpu().is_some();
+    let sections = [SECTIONS].into_iter().filter(|_| large);
+    let sizes = SHORT.iter().chain(more).map(|&size| (size, u64::MAX)).chain(sections);
+    let trial = |(size, max_binding)| Trial { strategy, cell, precision, size, max_binding };
+    let trials = sizes.map(trial).filter(|trial| {
         let found = STRATEGIES.iter().find(|found| found.name() == strategy);
         found.is_some_and(|found| found.fits(device, &trial.config(), trial.shape(), Mode::Train).is_ok())
     });
@@ -102,8 +111,14 @@ impl Trial {
         Ok(first)
     }
 
+    /// Whether it is planned for small bindings.
+    pub(super) fn in_sections(&self) -> bool {
+        self.max_binding < u64::MAX
+    }
+
     pub(super) async fn on(&self, device: &Device) -> Result<Runs> {
         let start = Clock::start();
+        let device = &device.beside(true, self.max_binding);
         let (config, shape) = (self.config(), self.shape());
         let params = Parameters::new(device, tensors(&config, ""))?;
         let scale = 1.0 / (config.hidden as f32).sqrt();
@@ -175,6 +190,7 @@ impl Trial {
 impl std::fmt::Display for Trial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [steps, batch, input, hidden, layers, directions] = self.size;
-        write!(f, "T{steps} B{batch} I{input} H{hidden} L{layers} D{directions}")
+        write!(f, "T{steps} B{batch} I{input} H{hidden} L{layers} D{directions}")?;
+        if self.in_sections() { write!(f, ", bindings of {} bytes", self.max_binding) } else { Ok(()) }
     }
 }

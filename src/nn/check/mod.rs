@@ -128,7 +128,7 @@ impl Device {
     /// [`check`](Self::check) without blocking. In a browser, where a plan can't wait for its own, await it before the first
     /// plan.
     pub async fn examine(&self, extent: Extent) -> Result<CheckReport> {
-        let aside = self.beside(false);
+        let aside = self.beside(false, u64::MAX);
         let mut checked = Vec::new();
         for case in Case::all(self, extent) {
             let found = case.run_on(self, &aside).await?;
