@@ -5,6 +5,7 @@
 
 mod corpus;
 mod dxc;
+mod fxc;
 mod hazard;
 mod report;
 mod spirv;
@@ -45,6 +46,18 @@ enum Part {
         #[arg(long, value_name = "FILE")]
         library: PathBuf,
     },
+    /// Compile the HLSL of every variant by FXC under Wine
+    Fxc {
+        /// Wine
+        #[arg(long, value_name = "FILE")]
+        wine: PathBuf,
+        /// Wine's own folder, which it makes
+        #[arg(long, value_name = "FOLDER")]
+        prefix: PathBuf,
+        /// `fxc.c`, compiled for Windows, beside FXC's library
+        #[arg(long, value_name = "FILE")]
+        program: PathBuf,
+    },
     /// Run two dispatches that no barrier keeps apart, for a validation layer to see
     Hazard,
     /// Write the WGSL of every variant into files, for `tint.mjs`
@@ -71,6 +84,7 @@ fn run(Cli { part, quick }: Cli) -> Result<ExitCode> {
         Part::Translate => translate::run(&variants()),
         Part::Spirv { program } => spirv::run(&variants(), &program)?,
         Part::Dxc { library } => dxc::run(&variants(), &library)?,
+        Part::Fxc { wine, prefix, program } => fxc::run(&variants(), &wine, &prefix, &program)?,
         Part::Write { folder } => write::run(&variants(), &folder)?,
         Part::Hazard => {
             hazard::run()?;

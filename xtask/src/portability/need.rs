@@ -39,6 +39,15 @@ const DXC: Wheel = Wheel {
 const DAWN: (&str, &str) =
     ("webgpu@0.6.2", "sha512-3L4GfmqJLvYUIEWJngEQY+2HQiUlAFkg8+P8NDDj3Xx5hHHIFO/r8JW+ynfqBj7kHN4mbnwO74uB+lrRtLhp4Q==");
 
+/// FXC's library in that package.
+const FXC: &str = "dist/win32-x64/d3dcompiler_47.dll";
+
+/// Debian's packages of Wine, and of a C compiler for Windows.
+const WINDOWS: [&str; 2] = ["wine64", "gcc-mingw-w64-x86-64"];
+
+/// Debian's Wine, which no folder of programs has.
+const WINE: &str = "/usr/lib/wine/wine64";
+
 /// Where Debian's Chromium has SwiftShader.
 const SWIFTSHADER: &str = "/usr/lib/chromium/libvk_swiftshader.so";
 
@@ -106,14 +115,18 @@ impl Wheel {
 
 /// Node, and the folder of Dawn's package.
 pub fn dawn() -> Result<(PathBuf, PathBuf)> {
-    let (name, integrity) = DAWN;
     let Some(node) = shell::find("node") else {
-        bail!("node is missing, which runs {name}: install Node.js");
+        bail!("node is missing, which runs {}: install Node.js", DAWN.0);
     };
+    Ok((node, from_dawn(&["index.js", "package.json", "dist/linux-x64"])?))
+}
+
+/// The folder of Dawn's package, with these files.
+fn from_dawn(files: &[&str]) -> Result<PathBuf> {
+    let (name, integrity) = DAWN;
     let folder = folder()?.join("dawn");
     let package = folder.join("package");
-    let library = package.join("dist/linux-x64/dawn.node");
-    if !library.is_file() {
+    if !files.iter().all(|file| package.join(file).exists()) {
         linux_on_x86_64(name)?;
         let Some(npm) = shell::find("npm") else {
             bail!("npm is missing, which fetches {name}: install Node.js with npm");
@@ -127,9 +140,42 @@ pub fn dawn() -> Result<(PathBuf, PathBuf)> {
         }
         let mut unpack = Command::new("tar");
         unpack.arg("-xzmf").arg(only(work.path(), "tgz")?).arg("-C").arg(&folder);
-        shell::run(unpack.args(["package/index.js", "package/package.json", "package/dist/linux-x64"]))?;
+        shell::run(unpack.args(files.iter().map(|file| format!("package/{file}"))))?;
     }
-    Ok((node, package))
+    Ok(package)
+}
+
+/// What runs FXC.
+pub struct Fxc {
+    /// Wine.
+    pub wine: PathBuf,
+    /// Its own folder.
+    pub prefix: PathBuf,
+    /// `portability/fxc.c`, compiled, beside FXC's library.
+    pub program: PathBuf,
+}
+
+/// FXC's library, Wine, and the program that calls the one under the other.
+pub fn fxc() -> Result<Fxc> {
+    let wine = || [WINE.into()].into_iter().chain(shell::find("wine64")).find(|file: &PathBuf| file.is_file());
+    let compiler = || shell::find("x86_64-w64-mingw32-gcc");
+    for (package, missing) in WINDOWS.into_iter().zip([wine().is_none(), compiler().is_none()]) {
+        if missing {
+            println!("{}", apt::install(package).with_context(|| format!("{package} is missing"))?);
+        }
+    }
+    let (Some(wine), Some(compiler)) = (wine(), compiler()) else {
+        bail!("{} and {} are installed, but not where Debian has them", WINDOWS[0], WINDOWS[1]);
+    };
+    let library = from_dawn(&[FXC])?.join(FXC);
+    let folder = folder()?.join("fxc");
+    fs::create_dir_all(&folder).with_context(|| format!("{} could not be made", folder.display()))?;
+    let program = folder.join("fxc.exe");
+    let source = shell::workspace_root().join("portability/fxc.c");
+    shell::run(Command::new(compiler).args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(source))?;
+    fs::copy(&library, folder.join("d3dcompiler_47.dll"))
+        .with_context(|| format!("{} cannot be copied", library.display()))?;
+    Ok(Fxc { wine, prefix: folder.join("wine"), program })
 }
 
 /// A manifest of SwiftShader's driver, which Chromium brings along.
