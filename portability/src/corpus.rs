@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::valid::{self, ModuleInfo, ValidationFlags, Validator};
 use wgpu_rnn::Cell;
+use wgpu_rnn::gpu::{AdapterKind, Capabilities};
 use wgpu_rnn::kernel::variants;
 use wgpu_rnn::shader::{Spec, compose};
 
@@ -40,23 +41,36 @@ impl Variant {
             let line = error.location(&self.source).map_or(0, |place| place.line_number as usize);
             format!("{}: {}", compose(&self.spec).locate(line), error.emit_to_string(&self.source))
         })?;
-        let mut capabilities = Capabilities::empty();
-        capabilities.set(Capabilities::SHADER_FLOAT16, self.is_half());
-        capabilities.set(Capabilities::COOPERATIVE_MATRIX, self.is_cooperative());
+        let mut capabilities = valid::Capabilities::empty();
+        capabilities.set(valid::Capabilities::SHADER_FLOAT16, self.is_half());
+        capabilities.set(valid::Capabilities::COOPERATIVE_MATRIX, self.is_cooperative());
         let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
         let info = info.map_err(|error| error.emit_to_string(&self.source))?;
         Ok((module, info))
     }
 }
 
-/// Every variant, or with `quick` the first, the middle and the last of each kernel, cell and way of storing.
+/// Every variant, or with `quick` a few of each kernel, cell and way of storing.
 pub fn variants(quick: bool) -> Vec<Variant> {
+    composed(variants::all(), quick)
+}
+
+/// The variants that FXC may be given: those of devices with no more workgroup memory than kernels use there. With `quick`
+/// a few of each kernel and cell.
+pub fn of_fxc(quick: bool) -> Vec<Variant> {
+    let device = |kind, invocations| variants::device(kind, invocations, Capabilities::FXC_WORKGROUP_MEMORY);
+    let kinds = [AdapterKind::Software, AdapterKind::Gpu];
+    let devices = kinds.into_iter().flat_map(|kind| [256, 1024].map(|invocations| device(kind, invocations)));
+    composed(variants::on(devices.collect()), quick)
+}
+
+fn composed(specs: impl Iterator<Item = Spec>, quick: bool) -> Vec<Variant> {
     let of = |spec: Spec| Variant { source: compose(&spec).source, spec };
     if !quick {
-        return variants::all().map(of).collect();
+        return specs.map(of).collect();
     }
     let mut groups: BTreeMap<_, Vec<Spec>> = BTreeMap::new();
-    for spec in variants::all() {
+    for spec in specs {
         let key = (spec.kernel.name, spec.cell.map(Cell::name), spec.halves.clone());
         groups.entry(key).or_default().push(spec);
     }

@@ -7,10 +7,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use naga::AddressSpace;
 use naga::back::hlsl::ShaderModel;
 use rayon::prelude::*;
-use wgpu_rnn::gpu::Capabilities;
 
 use crate::corpus::Variant;
 use crate::report::Report;
@@ -25,7 +23,7 @@ const AGAIN: usize = 3;
 /// When a compilation is ended: FXC takes minutes for what it should not be given, and may share its processor.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Compiles every variant that a device of FXC's is given, with `program` under `wine`, whose own folder is `prefix`.
+/// Compiles every variant of a full-precision kernel with `program` under `wine`, whose own folder is `prefix`.
 pub fn run(variants: &[Variant], wine: &Path, prefix: &Path, program: &Path) -> Result<Report> {
     silence_panics();
     let work = tempfile::tempdir().context("no temporary folder could be made")?;
@@ -38,9 +36,6 @@ pub fn run(variants: &[Variant], wine: &Path, prefix: &Path, program: &Path) -> 
     let one = |(index, variant): (usize, &Variant)| {
         let mut report = Report::default();
         let module = variant.module();
-        if module.as_ref().is_ok_and(|(module, _)| shared_bytes(module) > Capabilities::FXC_WORKGROUP_MEMORY) {
-            return report;
-        }
         let result = module.and_then(|(module, info)| {
             let (source, entry) = to_hlsl(&module, &info, ShaderModel::V5_1)?;
             let once = || fxc.compile(&format!("{index}"), &source, &entry);
@@ -57,13 +52,6 @@ pub fn run(variants: &[Variant], wine: &Path, prefix: &Path, program: &Path) -> 
     };
     let taken = variants.par_iter().enumerate().filter(|(_, variant)| has_hlsl(variant, ShaderModel::V5_1));
     Ok(taken.map(one).reduce(Report::default, Report::and))
-}
-
-/// Bytes of workgroup memory.
-fn shared_bytes(module: &naga::Module) -> u32 {
-    let globals = module.global_variables.iter().map(|(_, global)| global);
-    let shared = globals.filter(|global| global.space == AddressSpace::WorkGroup);
-    shared.map(|global| module.types[global.ty].inner.size(module.to_ctx())).sum()
 }
 
 struct Fxc<'a> {

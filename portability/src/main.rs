@@ -84,7 +84,7 @@ fn run(Cli { part, quick }: Cli) -> Result<ExitCode> {
         Part::Translate => translate::run(&variants()),
         Part::Spirv { program } => spirv::run(&variants(), &program)?,
         Part::Dxc { library } => dxc::run(&variants(), &library)?,
-        Part::Fxc { wine, prefix, program } => fxc::run(&variants(), &wine, &prefix, &program)?,
+        Part::Fxc { wine, prefix, program } => fxc::run(&corpus::of_fxc(quick), &wine, &prefix, &program)?,
         Part::Write { folder } => write::run(&variants(), &folder)?,
         Part::Hazard => {
             hazard::run()?;
