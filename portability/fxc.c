@@ -1,6 +1,9 @@
-// Compiles a file of HLSL by FXC as wgpu's DX12 backend does, and prints the seconds of processor time that it took.
+// Compiles files of HLSL by FXC as wgpu's DX12 backend does. Each line of its input names a file and its entry point; for
+// each it prints a line: the seconds of processor time that it took, or what is wrong.
 //
-//     fxc.exe FILE ENTRY     with d3dcompiler_47.dll beside it
+//     fxc.exe < LIST     with d3dcompiler_47.dll beside it
+//
+// It ends after a file that takes more than a minute, which FXC cannot be kept from; the rest is for another run.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +11,9 @@
 
 // D3DCOMPILE_ENABLE_STRICTNESS, the one flag that wgpu sets.
 #define STRICTNESS (1u << 11)
+
+// Seconds that a file may take.
+#define LIMIT 60
 
 typedef struct Blob Blob;
 struct Blob {
@@ -34,36 +40,78 @@ static double used(void) {
     return GetProcessTimes(GetCurrentProcess(), &created, &ended, &kernel, &user) ? ticks(kernel) + ticks(user) : 0.0;
 }
 
-int main(int count, char **arguments) {
-    if (count != 3) {
-        fprintf(stderr, "expected a file and an entry point, got %d arguments\n", count - 1);
-        return 2;
+// What FXC is at, and when it began: the watch ends the process when a minute has passed since.
+static volatile ULONGLONG began = 0;
+
+static __attribute__((noreturn)) DWORD WINAPI watch(void *unused) {
+    (void)unused;
+    for (;;) {
+        Sleep(500);
+        ULONGLONG since = began;
+        if (since && GetTickCount64() - since > LIMIT * 1000) {
+            printf("error: it is not done after %d s\n", LIMIT);
+            fflush(stdout);
+            TerminateProcess(GetCurrentProcess(), 0);
+        }
     }
-    HMODULE library = LoadLibraryA("d3dcompiler_47.dll");
-    Compile compile = library ? (Compile)(void *)GetProcAddress(library, "D3DCompile") : NULL;
-    FILE *file = fopen(arguments[1], "rb");
-    if (!compile || !file) {
-        fprintf(stderr, "%s cannot be %s\n", compile ? arguments[1] : "d3dcompiler_47.dll", compile ? "read" : "loaded");
-        return 2;
+}
+
+// In one line.
+static void say(const char *text, size_t size) {
+    printf("error: ");
+    for (size_t at = 0; at < size && text[at]; at += 1) {
+        putchar(text[at] == '\n' || text[at] == '\r' ? ' ' : text[at]);
+    }
+    putchar('\n');
+}
+
+static void one(Compile compile, const char *name, const char *entry) {
+    FILE *file = fopen(name, "rb");
+    if (!file) {
+        printf("error: %s cannot be read\n", name);
+        return;
     }
     fseek(file, 0, SEEK_END);
     size_t size = (size_t)ftell(file);
     rewind(file);
-    char *source = malloc(size);
-    if (!source || fread(source, 1, size, file) != size) {
-        fprintf(stderr, "%s cannot be read\n", arguments[1]);
-        return 2;
-    }
+    char *source = malloc(size + 1);
+    size_t read = source ? fread(source, 1, size, file) : 0;
+    fclose(file);
     Blob *code = NULL, *messages = NULL;
+    began = GetTickCount64();
     double before = used();
     HRESULT result =
-        compile(source, size, NULL, NULL, NULL, arguments[2], "cs_5_1", STRICTNESS, 0, &code, &messages);
-    printf("%.2f\n", used() - before);
-    if (FAILED(result)) {
-        if (messages) {
-            fwrite(messages->table->pointer(messages), 1, messages->table->size(messages), stderr);
-        }
-        return 1;
+        compile(source, read, NULL, NULL, NULL, entry, "cs_5_1", STRICTNESS, 0, &code, &messages);
+    double seconds = used() - before;
+    began = 0;
+    if (SUCCEEDED(result)) {
+        printf("%.2f\n", seconds);
+    } else if (messages) {
+        say(messages->table->pointer(messages), messages->table->size(messages));
+    } else {
+        printf("error: D3DCompile returns %lx\n", (unsigned long)result);
+    }
+    if (code) {
+        code->table->release(code);
+    }
+    if (messages) {
+        messages->table->release(messages);
+    }
+    free(source);
+}
+
+int main(void) {
+    HMODULE library = LoadLibraryA("d3dcompiler_47.dll");
+    Compile compile = library ? (Compile)(void *)GetProcAddress(library, "D3DCompile") : NULL;
+    if (!compile) {
+        fprintf(stderr, "d3dcompiler_47.dll cannot be loaded\n");
+        return 2;
+    }
+    CreateThread(NULL, 0, watch, NULL, 0, NULL);
+    char name[256], entry[256];
+    while (scanf("%255s %255s", name, entry) == 2) {
+        one(compile, name, entry);
+        fflush(stdout);
     }
     return 0;
 }

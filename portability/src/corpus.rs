@@ -55,8 +55,14 @@ pub fn variants(quick: bool) -> Vec<Variant> {
     composed(variants::all(), quick)
 }
 
-/// The variants that FXC may be given: those of devices with no more workgroup memory than kernels use there. With `quick`
-/// a few of each kernel and cell.
+/// The variants that DXC is given: those of devices with what workgroup memory Direct3D 12 has.
+pub fn of_dxc(quick: bool) -> Vec<Variant> {
+    const DIRECT3D: u32 = 32 << 10;
+    let devices = variants::devices().filter(|device| device.workgroup_memory <= DIRECT3D);
+    composed(variants::on(devices.collect()), quick)
+}
+
+/// The variants that FXC may be given: those of devices with no more workgroup memory than kernels use there.
 pub fn of_fxc(quick: bool) -> Vec<Variant> {
     let device = |kind, invocations| variants::device(kind, invocations, Capabilities::FXC_WORKGROUP_MEMORY);
     let kinds = [AdapterKind::Software, AdapterKind::Gpu];

@@ -83,7 +83,7 @@ fn run(Cli { part, quick }: Cli) -> Result<ExitCode> {
     let report = match part {
         Part::Translate => translate::run(&variants()),
         Part::Spirv { program } => spirv::run(&variants(), &program)?,
-        Part::Dxc { library } => dxc::run(&variants(), &library)?,
+        Part::Dxc { library } => dxc::run(&corpus::of_dxc(quick), &library)?,
         Part::Fxc { wine, prefix, program } => fxc::run(&corpus::of_fxc(quick), &wine, &prefix, &program)?,
         Part::Write { folder } => write::run(&variants(), &folder)?,
         Part::Hazard => {
