@@ -8,9 +8,6 @@ use wgpu_rnn::gpu::{AdapterKind, Capabilities};
 use wgpu_rnn::kernel::variants;
 use wgpu_rnn::shader::{Spec, compose};
 
-/// Variants of each group that the quick run takes.
-const FEW: usize = 3;
-
 /// One composed kernel.
 pub struct Variant {
     /// What it is composed of.
@@ -50,43 +47,43 @@ impl Variant {
     }
 }
 
-/// Every variant, or with `quick` a few of each kernel, cell and way of storing.
-pub fn variants(quick: bool) -> Vec<Variant> {
-    composed(variants::all(), quick)
+/// Every variant, or a `few` of each kernel, cell and way of storing.
+pub fn variants(few: Option<usize>) -> Vec<Variant> {
+    composed(variants::all(), few)
 }
 
-/// The variants that DXC is given: those of devices with what workgroup memory Direct3D 12 has.
-pub fn of_dxc(quick: bool) -> Vec<Variant> {
-    const DIRECT3D: u32 = 32 << 10;
-    let devices = variants::devices().filter(|device| device.workgroup_memory <= DIRECT3D);
-    composed(variants::on(devices.collect()), quick)
+/// The variants of devices with the workgroup memory of Direct3D 12, which is that of Mesa's software driver too.
+pub fn of_32_kib(few: Option<usize>) -> Vec<Variant> {
+    let devices = variants::devices().filter(|device| device.workgroup_memory <= 32 << 10);
+    composed(variants::on(devices.collect()), few)
 }
 
 /// The variants that FXC may be given: those of devices with no more workgroup memory than kernels use there.
-pub fn of_fxc(quick: bool) -> Vec<Variant> {
+pub fn of_fxc(few: Option<usize>) -> Vec<Variant> {
     let device = |kind, invocations| variants::device(kind, invocations, Capabilities::FXC_WORKGROUP_MEMORY);
     let kinds = [AdapterKind::Software, AdapterKind::Gpu];
     let devices = kinds.into_iter().flat_map(|kind| [256, 1024].map(|invocations| device(kind, invocations)));
-    composed(variants::on(devices.collect()), quick)
+    composed(variants::on(devices.collect()), few)
 }
 
-fn composed(specs: impl Iterator<Item = Spec>, quick: bool) -> Vec<Variant> {
+fn composed(specs: impl Iterator<Item = Spec>, few: Option<usize>) -> Vec<Variant> {
     let of = |spec: Spec| Variant { source: compose(&spec).source, spec };
-    if !quick {
+    let Some(few) = few else {
         return specs.map(of).collect();
-    }
+    };
     let mut groups: BTreeMap<_, Vec<Spec>> = BTreeMap::new();
     for spec in specs {
         let key = (spec.kernel.name, spec.cell.map(Cell::name), spec.halves.clone());
         groups.entry(key).or_default().push(spec);
     }
-    groups.into_values().flat_map(few).map(of).collect()
+    groups.into_values().flat_map(|specs| spread(&specs, few)).map(of).collect()
 }
 
-/// The first, the last and what lies evenly between.
-fn few(specs: Vec<Spec>) -> Vec<Spec> {
+/// So many of them: the first, the last and what lies evenly between; the middle where it is one.
+fn spread(specs: &[Spec], count: usize) -> Vec<Spec> {
     let last = specs.len() - 1;
-    let mut places: Vec<usize> = (0..FEW).map(|place| place * last / (FEW - 1)).collect();
+    let place = |at: usize| if count == 1 { last / 2 } else { at * last / (count - 1) };
+    let mut places: Vec<usize> = (0..count).map(place).collect();
     places.dedup();
     places.into_iter().map(|place| specs[place].clone()).collect()
 }
