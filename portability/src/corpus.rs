@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::valid::{self, ModuleInfo, ValidationFlags, Validator};
 use wgpu_rnn::Cell;
+use wgpu_rnn::gpu::{AdapterKind, Capabilities};
 use wgpu_rnn::kernel::variants;
 use wgpu_rnn::shader::{Spec, compose};
-
-/// Variants of each group that the quick run takes.
-const FEW: usize = 3;
 
 /// One composed kernel.
 pub struct Variant {
@@ -40,33 +38,52 @@ impl Variant {
             let line = error.location(&self.source).map_or(0, |place| place.line_number as usize);
             format!("{}: {}", compose(&self.spec).locate(line), error.emit_to_string(&self.source))
         })?;
-        let mut capabilities = Capabilities::empty();
-        capabilities.set(Capabilities::SHADER_FLOAT16, self.is_half());
-        capabilities.set(Capabilities::COOPERATIVE_MATRIX, self.is_cooperative());
+        let mut capabilities = valid::Capabilities::empty();
+        capabilities.set(valid::Capabilities::SHADER_FLOAT16, self.is_half());
+        capabilities.set(valid::Capabilities::COOPERATIVE_MATRIX, self.is_cooperative());
         let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
         let info = info.map_err(|error| error.emit_to_string(&self.source))?;
         Ok((module, info))
     }
 }
 
-/// Every variant, or with `quick` the first, the middle and the last of each kernel, cell and way of storing.
-pub fn variants(quick: bool) -> Vec<Variant> {
+/// Every variant, or a `few` of each kernel, cell and way of storing.
+pub fn variants(few: Option<usize>) -> Vec<Variant> {
+    composed(variants::all(), few)
+}
+
+/// The variants of devices with the workgroup memory of Direct3D 12, which is that of Mesa's software driver too.
+pub fn of_32_kib(few: Option<usize>) -> Vec<Variant> {
+    let devices = variants::devices().filter(|device| device.workgroup_memory <= 32 << 10);
+    composed(variants::on(devices.collect()), few)
+}
+
+/// The variants that FXC may be given: those of devices with no more workgroup memory than kernels use there.
+pub fn of_fxc(few: Option<usize>) -> Vec<Variant> {
+    let device = |kind, invocations| variants::device(kind, invocations, Capabilities::FXC_WORKGROUP_MEMORY);
+    let kinds = [AdapterKind::Software, AdapterKind::Gpu];
+    let devices = kinds.into_iter().flat_map(|kind| [256, 1024].map(|invocations| device(kind, invocations)));
+    composed(variants::on(devices.collect()), few)
+}
+
+fn composed(specs: impl Iterator<Item = Spec>, few: Option<usize>) -> Vec<Variant> {
     let of = |spec: Spec| Variant { source: compose(&spec).source, spec };
-    if !quick {
-        return variants::all().map(of).collect();
-    }
+    let Some(few) = few else {
+        return specs.map(of).collect();
+    };
     let mut groups: BTreeMap<_, Vec<Spec>> = BTreeMap::new();
-    for spec in variants::all() {
+    for spec in specs {
         let key = (spec.kernel.name, spec.cell.map(Cell::name), spec.halves.clone());
         groups.entry(key).or_default().push(spec);
     }
-    groups.into_values().flat_map(few).map(of).collect()
+    groups.into_values().flat_map(|specs| spread(&specs, few)).map(of).collect()
 }
 
-/// The first, the last and what lies evenly between.
-fn few(specs: Vec<Spec>) -> Vec<Spec> {
+/// So many of them: the first, the last and what lies evenly between; the middle where it is one.
+fn spread(specs: &[Spec], count: usize) -> Vec<Spec> {
     let last = specs.len() - 1;
-    let mut places: Vec<usize> = (0..FEW).map(|place| place * last / (FEW - 1)).collect();
+    let place = |at: usize| if count == 1 { last / 2 } else { at * last / (count - 1) };
+    let mut places: Vec<usize> = (0..count).map(place).collect();
     places.dedup();
     places.into_iter().map(|place| specs[place].clone()).collect()
 }

@@ -5,6 +5,7 @@
 
 mod corpus;
 mod dxc;
+mod fxc;
 mod hazard;
 mod report;
 mod spirv;
@@ -16,6 +17,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+/// Variants of each kernel, cell and way of storing that the quick run takes; of those that Dawn makes pipelines of, which
+/// takes longest, one.
+const FEW: usize = 3;
 
 /// The command line.
 #[derive(Parser)]
@@ -45,6 +50,18 @@ enum Part {
         #[arg(long, value_name = "FILE")]
         library: PathBuf,
     },
+    /// Compile the HLSL of every variant by FXC under Wine
+    Fxc {
+        /// Wine
+        #[arg(long, value_name = "FILE")]
+        wine: PathBuf,
+        /// Wine's own folder, which it makes
+        #[arg(long, value_name = "FOLDER")]
+        prefix: PathBuf,
+        /// `fxc.c`, compiled for Windows, beside FXC's library
+        #[arg(long, value_name = "FILE")]
+        program: PathBuf,
+    },
     /// Run two dispatches that no barrier keeps apart, for a validation layer to see
     Hazard,
     /// Write the WGSL of every variant into files, for `tint.mjs`
@@ -66,12 +83,14 @@ fn main() -> ExitCode {
 }
 
 fn run(Cli { part, quick }: Cli) -> Result<ExitCode> {
-    let variants = || corpus::variants(quick);
+    let few = quick.then_some(FEW);
+    let variants = || corpus::variants(few);
     let report = match part {
         Part::Translate => translate::run(&variants()),
         Part::Spirv { program } => spirv::run(&variants(), &program)?,
-        Part::Dxc { library } => dxc::run(&variants(), &library)?,
-        Part::Write { folder } => write::run(&variants(), &folder)?,
+        Part::Dxc { library } => dxc::run(&corpus::of_32_kib(few), &library)?,
+        Part::Fxc { wine, prefix, program } => fxc::run(&corpus::of_fxc(few), &wine, &prefix, &program)?,
+        Part::Write { folder } => write::run(&corpus::of_32_kib(quick.then_some(1)), &folder)?,
         Part::Hazard => {
             hazard::run()?;
             return Ok(ExitCode::SUCCESS);

@@ -12,10 +12,10 @@ use crate::corpus::Variant;
 use crate::report::Report;
 use crate::translate::{silence_panics, to_spirv};
 
-/// What naga's arrays in workgroup memory break: they have the stride that they would have in a buffer, which only
-/// modules with an explicit layout of workgroup memory may give. Drivers take no notice of it; validation is repeated
-/// without these strides, as it ends with the first error.
-const STRIDES: &str = "VUID-StandaloneSpirv-None-10684";
+/// What naga's arrays and structures outside of buffers break, variables of functions and workgroup memory: they have the layout
+/// that they would have in a buffer, which is not allowed there. Drivers take no notice of it; validation is repeated
+/// without it, as it ends with the first error.
+const LAYOUTS: &str = "VUID-StandaloneSpirv-None-10684";
 
 /// Versions of SPIR-V that are validated, and Vulkan's that take no later one.
 const VERSIONS: [((u8, u8), &str); 3] = [((1, 0), "vulkan1.0"), ((1, 3), "vulkan1.1"), ((1, 6), "vulkan1.3")];
@@ -54,8 +54,8 @@ fn takes(variant: &Variant, version: (u8, u8)) -> bool {
 
 fn valid(program: &Path, target: &str, words: &[u32], file: &Path) -> Result<(), String> {
     let said = validate(program, target, words, file)?;
-    let said = match said.contains(STRIDES) {
-        true => validate(program, target, &without_workgroup_strides(words), file)?,
+    let said = match said.contains(LAYOUTS) {
+        true => validate(program, target, &without_layout(words), file)?,
         false => said,
     };
     if said.is_empty() { Ok(()) } else { Err(said) }
@@ -76,36 +76,44 @@ fn validate(program: &Path, target: &str, words: &[u32], file: &Path) -> Result<
     }
 }
 
-/// The module without the strides of arrays that lie in workgroup memory.
-fn without_workgroup_strides(words: &[u32]) -> Vec<u32> {
+/// The module without the strides of arrays and the offsets of members that lie in no buffer.
+fn without_layout(words: &[u32]) -> Vec<u32> {
     const HEADER: usize = 5;
     const TYPE_ARRAY: u32 = 28;
+    const TYPE_STRUCT: u32 = 30;
     const TYPE_POINTER: u32 = 32;
     const DECORATE: u32 = 71;
-    const WORKGROUP: u32 = 4;
+    const MEMBER_DECORATE: u32 = 72;
+    /// Workgroup memory, variables of the module and of functions.
+    const NO_BUFFERS: [u32; 3] = [4, 6, 7];
     const ARRAY_STRIDE: u32 = 6;
+    const OFFSET: u32 = 35;
     let instructions = || {
         let mut at = HEADER;
         std::iter::from_fn(move || {
             let length = (words.get(at)? >> 16).max(1) as usize;
             let instruction = words.get(at..at + length)?;
             at += length;
-            Some(instruction)
+            Some((instruction[0] & 0xffff, &instruction[1..], instruction))
         })
     };
-    let mut shared: BTreeSet<u32> = BTreeSet::new();
+    let mut free: BTreeSet<u32> = BTreeSet::new();
     // Types come before those that are made of them.
-    let types: Vec<&[u32]> =
-        instructions().filter(|one| [TYPE_ARRAY, TYPE_POINTER].contains(&(one[0] & 0xffff))).collect();
-    for one in types.iter().rev() {
-        match (one[0] & 0xffff, &one[1..]) {
-            (TYPE_POINTER, [_, WORKGROUP, pointee]) => drop(shared.insert(*pointee)),
-            (TYPE_ARRAY, [array, element, _]) if shared.contains(array) => drop(shared.insert(*element)),
+    let types: Vec<_> =
+        instructions().filter(|(code, ..)| [TYPE_ARRAY, TYPE_STRUCT, TYPE_POINTER].contains(code)).collect();
+    for (code, operands, _) in types.into_iter().rev() {
+        match (code, operands) {
+            (TYPE_POINTER, [_, class, pointee]) if NO_BUFFERS.contains(class) => drop(free.insert(*pointee)),
+            (TYPE_ARRAY, [array, element, _]) if free.contains(array) => drop(free.insert(*element)),
+            (TYPE_STRUCT, [of, members @ ..]) if free.contains(of) => free.extend(members),
             _ => {}
         }
     }
-    let is_stride = |one: &[u32]| matches!((one[0] & 0xffff, &one[1..]), (DECORATE, [target, ARRAY_STRIDE, _]) if shared.contains(target));
-    let kept = instructions().filter(|one| !is_stride(one));
+    let is_layout = |code: u32, operands: &[u32]| match (code, operands) {
+        (DECORATE, [target, ARRAY_STRIDE, _]) | (MEMBER_DECORATE, [target, _, OFFSET, _]) => free.contains(target),
+        _ => false,
+    };
+    let kept = instructions().filter(|(code, operands, _)| !is_layout(*code, operands)).map(|(.., whole)| whole);
     words[..HEADER.min(words.len())].iter().chain(kept.flatten()).copied().collect()
 }
 
@@ -114,16 +122,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_strides_of_workgroup_memory_are_left_out() {
+    fn only_layouts_outside_of_buffers_are_left_out() {
         let instruction =
             |code: u32, operands: &[u32]| [&[(operands.len() as u32 + 1) << 16 | code], operands].concat();
         let header = [0x0723_0203, 0x0001_0000, 0, 30, 0];
         let strides: Vec<Vec<u32>> = [10, 11, 12].map(|id| instruction(71, &[id, 6, 4])).to_vec();
-        // 10 is an array of 11, both in workgroup memory; 12 is in a storage buffer.
+        let offsets: Vec<Vec<u32>> = [13, 14].map(|id| instruction(72, &[id, 0, 35, 0])).to_vec();
+        // 10 is an array of 11, both in workgroup memory, and 13 of a function; 12 is in a storage buffer, and so is 14.
         let arrays = [instruction(28, &[11, 1, 2]), instruction(28, &[10, 11, 2]), instruction(29, &[12, 1])].concat();
-        let pointers = [instruction(32, &[20, 4, 10]), instruction(32, &[21, 12, 12])].concat();
-        let whole = [&header[..], &strides.concat(), &arrays, &pointers].concat();
-        let left = [&header[..], &strides[2], &arrays, &pointers].concat();
-        assert_eq!(without_workgroup_strides(&whole), left);
+        let structs = [instruction(30, &[13, 1]), instruction(30, &[14, 12])].concat();
+        let pointers = [[20, 4, 10], [21, 12, 14], [22, 7, 13]].map(|operands| instruction(32, &operands)).concat();
+        let rest = [arrays, structs, pointers].concat();
+        let whole = [&header[..], &strides.concat(), &offsets.concat(), &rest].concat();
+        let left = [&header[..], &strides[2], &offsets[1], &rest].concat();
+        assert_eq!(without_layout(&whole), left);
     }
 }

@@ -30,7 +30,7 @@ struct Cli {
 /// The tasks, one a subcommand.
 #[derive(Subcommand)]
 enum Task {
-    /// Run every check: driver, browser, format, lints, tests, doc tests, docs, other compilers
+    /// Run every check: driver, browser, format, lints, tests, doc tests, other compilers, docs
     Test {
         /// Passed on to the test runner (cargo-nextest where it is installed, else cargo test)
         #[arg(last = true, value_name = "RUNNER_ARGS")]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{browser, driver, shell};
+use crate::{browser, driver, portability, shell};
 
 /// Runs all the steps in order, passing `runner_args` on to the test runner.
 pub fn run(runner_args: &[String]) -> Result<()> {
@@ -17,6 +17,7 @@ pub fn run(runner_args: &[String]) -> Result<()> {
     step("lints", check_lints)?;
     step("tests", || run_tests(runner_args))?;
     step("doc tests", || shell::run(cargo().args(["test", "--workspace", "--doc"])))?;
+    step("other compilers", portability::run_quick)?;
     step("docs", build_docs)?;
     println!("\nAll checks passed in {:.1} s.", start.elapsed().as_secs_f64());
     Ok(())

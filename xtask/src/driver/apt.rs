@@ -41,22 +41,48 @@ pub fn install_newest_mesa(installed: Option<&Version>) -> Result<String> {
     })
 }
 
-/// Unpacks a package of the machine's own sources into `folder`, and installs nothing.
-pub fn unpack(package: &str, folder: &Path) -> Result<()> {
-    if shell::find("apt-get").is_none() {
-        bail!("this system has no apt to fetch it with");
+/// Packages to unpack, of which the machine's own release may have too old a version.
+pub struct Unpacked {
+    /// The package that is needed, and the version that is new enough.
+    pub package: &'static str,
+    pub least: &'static str,
+    /// Debian's release that has it.
+    pub release: &'static str,
+    /// What it needs of that release where the machine's own is an earlier one.
+    pub with: &'static [&'static str],
+}
+
+impl Unpacked {
+    /// Unpacks the package into `folder` and installs nothing. Whether it came from a later release than the machine's,
+    /// together with what it needs of that.
+    pub fn fetch(&self, folder: &Path) -> Result<bool> {
+        let Self { package, least, release, with } = *self;
+        let mut apt = Apt::new(Privilege::find()?)?;
+        apt.update();
+        let is_new = |candidate: Option<Version>| candidate.is_some_and(|version| version >= Version::new(least));
+        let is_later = !is_new(apt.candidate(package)?);
+        if is_later {
+            let Some(codename) = debian_codename() else {
+                bail!(
+                    "this system's {package} is older than {least}, and it is not Debian, of which {release} has that"
+                );
+            };
+            apt.add(&sources::other(&configured_entries(), &codename, release))?;
+            apt.preferred = Some(release.to_string());
+            apt.update();
+            if !is_new(apt.candidate(package)?) {
+                bail!("{package} {least} or later is in none of apt's sources, {release} among them");
+            }
+        }
+        let work = tempfile::tempdir().context("no temporary folder could be made")?;
+        let mut download = apt.command("apt-get");
+        download.args(["download", "-q", package]).args(if is_later { with } else { &[] }).current_dir(&work);
+        shell::run(&mut download)?;
+        for entry in fs::read_dir(&work)?.flatten() {
+            shell::run(Command::new("dpkg-deb").arg("--extract").arg(entry.path()).arg(folder))?;
+        }
+        Ok(is_later)
     }
-    let work = tempfile::tempdir().context("no temporary folder could be made")?;
-    let download = || shell::run(Command::new("apt-get").args(["download", "-q", package]).current_dir(&work));
-    // The machine's package lists may be older than its sources, or empty.
-    if download().is_err() {
-        shell::run(Privilege::find()?.command("apt-get").args(["update", "-qq"]))?;
-        download()?;
-    }
-    for entry in fs::read_dir(&work)?.flatten() {
-        shell::run(Command::new("dpkg-deb").arg("--extract").arg(entry.path()).arg(folder))?;
-    }
-    Ok(())
 }
 
 /// Whether a Debian package is installed.
@@ -67,8 +93,13 @@ pub fn is_installed(package: &str) -> bool {
 
 /// Installs a package from the machine's own sources, and says what it did.
 pub fn install(package: &str) -> Result<String> {
-    let version = Apt::new(Privilege::find()?)?.install(&[package], package)?;
-    Ok(format!("installed {package} {version}"))
+    install_all(&[package])
+}
+
+/// Installs packages from the machine's own sources, and says what it did, of the first.
+pub fn install_all(packages: &[&str]) -> Result<String> {
+    let version = Apt::new(Privilege::find()?)?.install(packages, packages[0])?;
+    Ok(format!("installed {} {version}", packages.join(", ")))
 }
 
 /// How to run a program as root.
@@ -139,11 +170,9 @@ impl Apt {
     /// Installs the Mesa of the backports where there are some, else the release's own.
     fn install_newest(mut self) -> Result<Version> {
         if let Some(codename) = debian_codename() {
-            let file = self.sources().join("wgpu-rnn-backports.sources");
-            let stanzas = sources::backports(&configured_entries(), &codename);
-            let text = stanzas.iter().map(Entry::to_string).collect::<Vec<_>>().join("\n");
-            fs::write(&file, text)?;
-            self.preferred = Some(format!("{codename}-backports"));
+            let suite = format!("{codename}-backports");
+            let file = self.add(&sources::other(&configured_entries(), &codename, &suite))?;
+            self.preferred = Some(suite);
             match self.install(&PACKAGES, MESA) {
                 Ok(version) => return Ok(version),
                 Err(error) => println!("going on without {codename}-backports: {error:#}"),
@@ -154,14 +183,31 @@ impl Apt {
         self.install(&PACKAGES, MESA)
     }
 
-    /// Installs packages from the sources as they stand, and returns the version of `main`, one of them.
-    fn install(&self, packages: &[&str], main: &str) -> Result<Version> {
+    /// Writes a file of more sources.
+    fn add(&self, entries: &[Entry]) -> Result<PathBuf> {
+        let file = self.sources().join("wgpu-rnn.sources");
+        let text = entries.iter().map(Entry::to_string).collect::<Vec<_>>().join("\n");
+        fs::write(&file, text).with_context(|| format!("{} could not be written", file.display()))?;
+        Ok(file)
+    }
+
+    /// Fetches the lists of the sources as they stand.
+    fn update(&self) {
         // One source that does not answer, a third party's say, need not be the one that is needed.
         if let Err(error) = shell::run(self.command("apt-get").args(["update", "-qq"])) {
             println!("{error:#}");
         }
-        let policy = shell::capture(self.command("apt-cache").args(["policy", main]))?;
-        let Some(candidate) = parse_candidate(&policy) else {
+    }
+
+    /// The version of a package that would be installed.
+    fn candidate(&self, package: &str) -> Result<Option<Version>> {
+        Ok(parse_candidate(&shell::capture(self.command("apt-cache").args(["policy", package]))?))
+    }
+
+    /// Installs packages from the sources as they stand, and returns the version of `main`, one of them.
+    fn install(&self, packages: &[&str], main: &str) -> Result<Version> {
+        self.update();
+        let Some(candidate) = self.candidate(main)? else {
             bail!("{main} is in none of apt's sources");
         };
         let mut install = self.command("apt-get");

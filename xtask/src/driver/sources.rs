@@ -1,8 +1,8 @@
-//! apt's sources: read in both of their formats, and turned into those of the backports suite.
+//! apt's sources: read in both of their formats, and turned into those of another suite.
 //!
 //! The entry of Debian's own archive says which mirror this machine uses, and with which options
-//! (proxy, keys, dates). The backports suite lies on the same mirror, so its entry is that entry
-//! with another suite, and no mirror has to be named here.
+//! (proxy, keys, dates). Backports and later releases lie on the same mirror, so their entry is
+//! that entry with another suite, and no mirror has to be named here.
 
 use std::fmt;
 
@@ -40,16 +40,15 @@ impl fmt::Display for Entry {
     }
 }
 
-/// The entries of the backports of release `codename`: none if `entries` has them already, or
+/// The entries of another suite of the archive that has release `codename`: none if `entries` has them already, or
 /// has nothing to derive them from.
-pub fn backports(entries: &[Entry], codename: &str) -> Vec<Entry> {
-    let suite = format!("{codename}-backports");
-    if entries.iter().any(|entry| entry.offers(&suite)) {
+pub fn other(entries: &[Entry], codename: &str, suite: &str) -> Vec<Entry> {
+    if entries.iter().any(|entry| entry.offers(suite)) {
         return Vec::new();
     }
     let mut derived: Vec<Entry> = Vec::new();
     for entry in entries.iter().filter(|entry| entry.offers(codename)) {
-        let entry = Entry { suites: vec![suite.clone()], ..entry.clone() };
+        let entry = Entry { suites: vec![suite.to_string()], ..entry.clone() };
         if !derived.contains(&entry) {
             derived.push(entry);
         }
@@ -181,7 +180,7 @@ Components: main
     fn an_embedded_key_keeps_its_lines() {
         let text = "Types: deb\nURIs: file:/srv\nSuites: bookworm\nComponents: main\n\
             Signed-By:\n -----BEGIN-----\n .\n mQINBF\n -----END-----\n";
-        let derived = backports(&parse_deb822(text), "bookworm");
+        let derived = other(&parse_deb822(text), "bookworm", "bookworm-backports");
         assert_eq!(derived[0].to_string(), text.replace("bookworm", "bookworm-backports").replace("By:\n", "By: \n"));
     }
 
@@ -207,7 +206,7 @@ Components: main
     fn backports_come_from_the_releases_own_entry() {
         let mut entries = parse_deb822(DEB822);
         entries.extend(parse_one_line("deb file:/srv/third-party bookworm stable"));
-        let derived = backports(&entries, "bookworm");
+        let derived = other(&entries, "bookworm", "bookworm-backports");
         assert_eq!(derived.len(), 1);
         assert_eq!(
             derived[0].to_string(),
@@ -220,7 +219,7 @@ Components: main
     fn backports_are_not_added_twice() {
         let mut entries = parse_deb822(DEB822);
         entries.extend(parse_one_line("deb file:/srv/debian bookworm-backports main"));
-        assert!(backports(&entries, "bookworm").is_empty());
-        assert!(backports(&entries, "trixie").is_empty());
+        assert!(other(&entries, "bookworm", "bookworm-backports").is_empty());
+        assert!(other(&entries, "trixie", "trixie-backports").is_empty());
     }
 }

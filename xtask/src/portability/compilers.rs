@@ -28,6 +28,15 @@ pub fn dxc(quick: bool) -> Result<Outcome> {
     member(&["dxc".into(), "--library".into(), library.into()], quick)
 }
 
+/// FXC.
+pub fn fxc(quick: bool) -> Result<Outcome> {
+    let need::Fxc { wine, prefix, program } = need::fxc()?;
+    let paths = [("--wine", wine), ("--prefix", prefix), ("--program", program)];
+    let paths = paths.into_iter().flat_map(|(name, path)| [name.into(), path.into()]);
+    let arguments: Vec<OsString> = ["fxc".into()].into_iter().chain(paths).collect();
+    member(&arguments, quick)
+}
+
 /// Dawn's Tint.
 pub fn tint(quick: bool) -> Result<Outcome> {
     let (node, package) = need::dawn()?;

@@ -40,6 +40,8 @@ enum Part {
     Spirv,
     /// The HLSL by DXC
     Dxc,
+    /// The HLSL by FXC under Wine, in 3 seconds each
+    Fxc,
     /// The WGSL by Dawn's Tint, and into pipelines
     Tint,
     /// The GPU tests under Vulkan's validation layer, which watches for hazards
@@ -61,12 +63,18 @@ impl Part {
             Self::Translate => compilers::translate(quick),
             Self::Spirv => compilers::spirv(quick),
             Self::Dxc => compilers::dxc(quick),
+            Self::Fxc => compilers::fxc(quick),
             Self::Tint => compilers::tint(quick),
             Self::Validation => drivers::validation(quick),
             Self::Swiftshader => drivers::swiftshader(quick),
             Self::Gles => drivers::gles(quick),
         }
     }
+}
+
+/// What every change must pass.
+pub fn run_quick() -> Result<()> {
+    run(&Options { part: Vec::new(), without: Vec::new(), quick: true })
 }
 
 /// Runs the parts that `options` name, prints the table, and fails when any of them did.

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::browser;
-use crate::driver::apt;
+use crate::driver::apt::{self, Unpacked};
 use crate::shell;
 
 /// A wheel on PyPI of which one file is needed.
@@ -39,11 +39,29 @@ const DXC: Wheel = Wheel {
 const DAWN: (&str, &str) =
     ("webgpu@0.6.2", "sha512-3L4GfmqJLvYUIEWJngEQY+2HQiUlAFkg8+P8NDDj3Xx5hHHIFO/r8JW+ynfqBj7kHN4mbnwO74uB+lrRtLhp4Q==");
 
+/// FXC's library in that package.
+const FXC: &str = "dist/win32-x64/d3dcompiler_47.dll";
+
+/// Debian's packages of Wine, and of a C compiler for Windows.
+const WINDOWS: [&str; 2] = ["wine64", "gcc-mingw-w64-x86-64"];
+
+/// Debian's Wine, which no folder of programs has.
+const WINE: &str = "/usr/lib/wine/wine64";
+
 /// Where Debian's Chromium has SwiftShader.
 const SWIFTSHADER: &str = "/usr/lib/chromium/libvk_swiftshader.so";
 
-/// Debian's package of Vulkan's validation layer.
-const LAYER: &str = "vulkan-validationlayers";
+/// Debian's package of Vulkan's validation layer. That of Debian 12 says nothing of a hazard between two dispatches.
+const LAYER: Unpacked = Unpacked {
+    package: "vulkan-validationlayers",
+    least: "1.4.309",
+    release: "trixie",
+    with: &["libc6", "libstdc++6", "libgcc-s1"],
+};
+
+/// Where Debian has libraries, and the one that loads them.
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+const LOADER: &str = "ld-linux-x86-64.so.2";
 
 /// Debian's packages of OpenGL without a screen.
 const EGL: [&str; 3] = ["libegl1", "libegl-mesa0", "libgl1-mesa-dri"];
@@ -81,9 +99,7 @@ impl Wheel {
             return Ok(file);
         }
         linux_on_x86_64(self.requirement)?;
-        let Some(python) = shell::find("python3") else {
-            bail!("python3 is missing, whose pip fetches {}", self.requirement);
-        };
+        let python = python().with_context(|| format!("{} is fetched with Python's pip", self.requirement))?;
         let work = tempfile::tempdir().context("no temporary folder could be made")?;
         let list = work.path().join("requirements.txt");
         fs::write(&list, format!("{} --hash=sha256:{}\n", self.requirement, self.sha256))?;
@@ -104,20 +120,39 @@ impl Wheel {
     }
 }
 
+/// A Python that has pip.
+fn python() -> Result<PathBuf> {
+    let has_pip = |python: &PathBuf| shell::capture(Command::new(python).args(["-m", "pip", "--version"])).is_ok();
+    let find = || shell::find("python3").filter(has_pip);
+    if find().is_none() {
+        println!("{}", apt::install("python3-pip")?);
+    }
+    find().context("python3 has no pip")
+}
+
+/// A program of Node.js, `node` or `npm`.
+fn of_node(program: &str) -> Result<PathBuf> {
+    if shell::find(program).is_none() {
+        // Their packages have other names.
+        let package = if program == "node" { "nodejs" } else { program };
+        println!("{}", apt::install(package).with_context(|| format!("{program} is missing"))?);
+    }
+    shell::find(program).with_context(|| format!("{program} is missing: install Node.js with npm"))
+}
+
 /// Node, and the folder of Dawn's package.
 pub fn dawn() -> Result<(PathBuf, PathBuf)> {
+    Ok((of_node("node")?, from_dawn(&["index.js", "package.json", "dist/linux-x64"])?))
+}
+
+/// The folder of Dawn's package, with these files.
+fn from_dawn(files: &[&str]) -> Result<PathBuf> {
     let (name, integrity) = DAWN;
-    let Some(node) = shell::find("node") else {
-        bail!("node is missing, which runs {name}: install Node.js");
-    };
     let folder = folder()?.join("dawn");
     let package = folder.join("package");
-    let library = package.join("dist/linux-x64/dawn.node");
-    if !library.is_file() {
+    if !files.iter().all(|file| package.join(file).exists()) {
         linux_on_x86_64(name)?;
-        let Some(npm) = shell::find("npm") else {
-            bail!("npm is missing, which fetches {name}: install Node.js with npm");
-        };
+        let npm = of_node("npm")?;
         fs::create_dir_all(&folder)?;
         let work = tempfile::tempdir_in(&folder).context("no temporary folder could be made")?;
         let packed =
@@ -127,9 +162,40 @@ pub fn dawn() -> Result<(PathBuf, PathBuf)> {
         }
         let mut unpack = Command::new("tar");
         unpack.arg("-xzmf").arg(only(work.path(), "tgz")?).arg("-C").arg(&folder);
-        shell::run(unpack.args(["package/index.js", "package/package.json", "package/dist/linux-x64"]))?;
+        shell::run(unpack.args(files.iter().map(|file| format!("package/{file}"))))?;
     }
-    Ok((node, package))
+    Ok(package)
+}
+
+/// What runs FXC.
+pub struct Fxc {
+    /// Wine.
+    pub wine: PathBuf,
+    /// Its own folder.
+    pub prefix: PathBuf,
+    /// `portability/fxc.c`, compiled, beside FXC's library.
+    pub program: PathBuf,
+}
+
+/// FXC's library, Wine, and the program that calls the one under the other.
+pub fn fxc() -> Result<Fxc> {
+    let wine = || [WINE.into()].into_iter().chain(shell::find("wine64")).find(|file: &PathBuf| file.is_file());
+    let compiler = || shell::find("x86_64-w64-mingw32-gcc");
+    if wine().is_none() || compiler().is_none() {
+        println!("{}", apt::install_all(&WINDOWS).with_context(|| format!("{} are missing", WINDOWS.join(" or ")))?);
+    }
+    let (Some(wine), Some(compiler)) = (wine(), compiler()) else {
+        bail!("{} and {} are installed, but not where Debian has them", WINDOWS[0], WINDOWS[1]);
+    };
+    let library = from_dawn(&[FXC])?.join(FXC);
+    let folder = folder()?.join("fxc");
+    fs::create_dir_all(&folder).with_context(|| format!("{} could not be made", folder.display()))?;
+    let program = folder.join("fxc.exe");
+    let source = shell::workspace_root().join("portability/fxc.c");
+    shell::run(Command::new(compiler).args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(source))?;
+    fs::copy(&library, folder.join("d3dcompiler_47.dll"))
+        .with_context(|| format!("{} cannot be copied", library.display()))?;
+    Ok(Fxc { wine, prefix: folder.join("wine"), program })
 }
 
 /// A manifest of SwiftShader's driver, which Chromium brings along.
@@ -154,30 +220,32 @@ pub struct LayerFiles {
     pub manifests: PathBuf,
     /// Folder of its library.
     pub libraries: PathBuf,
+    /// What must load a program that loads the layer: the layer's own C library is later than the system's.
+    pub loader: Option<PathBuf>,
 }
 
 /// Vulkan's validation layer, unpacked but not installed: wgpu would load an installed one into everything that is built
 /// for debugging.
 pub fn validation_layer() -> Result<LayerFiles> {
     let folder = folder()?.join("layer");
-    let manifests = folder.join("usr/share/vulkan/explicit_layer.d");
-    if !manifests.is_dir() {
-        linux_on_x86_64(LAYER)?;
-        apt::unpack(LAYER, &folder).with_context(|| format!("{LAYER} cannot be fetched"))?;
+    if !folder.is_dir() {
+        linux_on_x86_64(LAYER.package)?;
+        let work = tempfile::tempdir_in(self::folder()?).context("no temporary folder could be made")?;
+        LAYER.fetch(work.path()).with_context(|| format!("{} cannot be fetched", LAYER.package))?;
+        fs::rename(work.keep(), &folder).with_context(|| format!("{} could not be made", folder.display()))?;
     }
-    let libraries = folder.join("usr/lib/x86_64-linux-gnu");
+    let libraries = folder.join(LIBRARIES);
     if !libraries.join("libVkLayer_khronos_validation.so").is_file() {
-        bail!("{LAYER} has no libVkLayer_khronos_validation.so");
+        bail!("{} has no libVkLayer_khronos_validation.so", LAYER.package);
     }
-    Ok(LayerFiles { manifests, libraries })
+    let loader = Some(libraries.join(LOADER)).filter(|loader| loader.is_file());
+    Ok(LayerFiles { manifests: folder.join("usr/share/vulkan/explicit_layer.d"), libraries, loader })
 }
 
 /// OpenGL without a screen.
 pub fn egl() -> Result<()> {
-    for package in EGL {
-        if !apt::is_installed(package) {
-            println!("{}", apt::install(package).with_context(|| format!("{package} is missing"))?);
-        }
+    if !EGL.into_iter().all(apt::is_installed) {
+        println!("{}", apt::install_all(&EGL).with_context(|| format!("one of {} is missing", EGL.join(", ")))?);
     }
     Ok(())
 }
