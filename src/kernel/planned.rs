@@ -1,0 +1,74 @@
+//! What is chosen on an adapter, found without a device: for tables of what its compiler makes of it, and for the test that
+//! holds the choice against them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::recurrent::{Pass, SEQUENCE_BACKWARD, SEQUENCE_FORWARD, SequenceTile};
+use super::variants::{self, Consts};
+use crate::cell::Cell;
+use crate::gpu::{Capabilities, Class};
+use crate::shader::Spec;
+
+/// Most units of the layers.
+const MOST_HIDDEN: usize = 256;
+/// Sequences of the layers: few, and so many that a workgroup takes two or four.
+const BATCHES: [usize; 3] = [1, 200, 512];
+
+/// Every distinct text that an adapter of a class may be given for layers of up to 256 units and 512 sequences: what steps,
+/// sequences and products are made of with its own workgroups, and with those that WebGPU guarantees, which apps ask for;
+/// of every other kernel one variant a cell. All is stored as f32 or, where the adapter has it, all that may be as f16.
+///
+/// Also what is taken where something is known against the best. Of layouts that differ in how many weights an invocation
+/// holds, only the one with the most. Without cooperative matrices, which have no layouts to choose from.
+pub fn planned(class: Class, invocations: u32, memory: u32, f16: bool) -> Vec<Spec> {
+    let own = |[invocations, memory]: [u32; 2]| Capabilities { f16, ..variants::device(class, invocations, memory) };
+    let devices = [[invocations, memory], variants::WORKGROUPS[0]].map(own);
+    let (tiled, others): (Vec<Spec>, Vec<Spec>) = variants::on(devices.to_vec())
+        .filter(|spec| !spec.kernel.is_cooperative() && !is_sequence(spec))
+        .partition(is_tiled);
+    let sequences = [(Pass::Forward, &SEQUENCE_FORWARD), (Pass::Backward, &SEQUENCE_BACKWARD)];
+    let sequences = sequences.into_iter().flat_map(|(pass, kernel)| {
+        variants::with_sizes(kernel, |cell| cell.map(|cell| layouts(&devices, pass, cell)).unwrap_or_default())
+    });
+    let mut found = BTreeMap::new();
+    for spec in fullest(tiled.into_iter().chain(sequences).collect(), f16) {
+        found.insert((spec.kernel.name, spec.variant()), spec);
+    }
+    let others = others.into_iter().filter(|spec| spec.halves.is_empty());
+    let others: BTreeMap<_, _> = others.map(|spec| ((spec.kernel.name, spec.cell.map(Cell::name)), spec)).collect();
+    found.extend(others.into_values().map(|spec| ((spec.kernel.name, spec.variant()), spec)));
+    found.into_values().collect()
+}
+
+/// Those without anything stored as f16 and, with `f16`, those with the most that a kernel and cell may have.
+fn fullest(specs: Vec<Spec>, f16: bool) -> Vec<Spec> {
+    let mut most = BTreeMap::new();
+    for spec in &specs {
+        let most = most.entry((spec.kernel.name, spec.cell.map(Cell::name))).or_insert(0);
+        *most = spec.halves.len().max(*most);
+    }
+    let is_full = |spec: &Spec| spec.halves.len() == most[&(spec.kernel.name, spec.cell.map(Cell::name))];
+    specs.into_iter().filter(|spec| spec.halves.is_empty() || f16 && is_full(spec)).collect()
+}
+
+/// The constants of every layout of a sequence kernel.
+fn layouts(devices: &[Capabilities], pass: Pass, cell: Cell) -> BTreeSet<Consts> {
+    let mut most: BTreeMap<Consts, u32> = BTreeMap::new();
+    for (caps, hidden) in devices.iter().flat_map(|caps| (1..=MOST_HIDDEN).map(move |hidden| (caps, hidden))) {
+        for tile in BATCHES.iter().flat_map(|&batch| SequenceTile::all(caps, pass, cell, hidden, [1, batch])) {
+            let slice = most.entry(SequenceTile { slice: 0, ..tile }.constants()).or_default();
+            *slice = tile.slice.max(*slice);
+        }
+    }
+    let with = |(name, value), slice| (name, if name == "SLICE" { slice } else { value });
+    most.into_iter().map(|(consts, slice)| consts.into_iter().map(|one| with(one, slice)).collect()).collect()
+}
+
+fn is_sequence(spec: &Spec) -> bool {
+    [SEQUENCE_FORWARD.name, SEQUENCE_BACKWARD.name].contains(&spec.kernel.name)
+}
+
+/// Whether its tile depends on the class of adapters or on a layer's sizes.
+fn is_tiled(spec: &Spec) -> bool {
+    ["RB", "RM", "BM"].iter().any(|name| spec.consts.iter().any(|(known, _)| known == name))
+}
