@@ -6,6 +6,7 @@
 mod corpus;
 mod dxc;
 mod hazard;
+mod offline;
 mod report;
 mod spirv;
 mod translate;
@@ -47,6 +48,8 @@ enum Part {
     },
     /// Run two dispatches that no barrier keeps apart, for a validation layer to see
     Hazard,
+    /// Registers, spills and occupancy of every kernel that planners choose, by the compilers of real GPUs, into tables
+    Offline(offline::Args),
     /// Write the WGSL of every variant into files, for `tint.mjs`
     Write {
         /// Where to
@@ -72,6 +75,11 @@ fn run(Cli { part, quick }: Cli) -> Result<ExitCode> {
         Part::Spirv { program } => spirv::run(&variants(), &program)?,
         Part::Dxc { library } => dxc::run(&variants(), &library)?,
         Part::Write { folder } => write::run(&variants(), &folder)?,
+        Part::Offline(args) if args.prints() => {
+            offline::run(&args)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Part::Offline(args) => offline::run(&args)?,
         Part::Hazard => {
             hazard::run()?;
             return Ok(ExitCode::SUCCESS);

@@ -7,6 +7,7 @@
 mod compilers;
 mod drivers;
 mod need;
+mod sid;
 mod table;
 
 use std::time::Instant;
@@ -42,6 +43,9 @@ enum Part {
     Dxc,
     /// The WGSL by Dawn's Tint, and into pipelines
     Tint,
+    /// Registers, spills and occupancy by Mesa's compilers for GPUs of AMD, Apple, Qualcomm and NVIDIA, into
+    /// benches/record/offline
+    Offline,
     /// The GPU tests under Vulkan's validation layer, which watches for hazards
     Validation,
     /// The GPU tests on Chromium's SwiftShader
@@ -53,7 +57,7 @@ enum Part {
 impl Part {
     /// What the quick run leaves out.
     fn is_slow(self) -> bool {
-        matches!(self, Self::Validation | Self::Swiftshader | Self::Gles)
+        matches!(self, Self::Offline | Self::Validation | Self::Swiftshader | Self::Gles)
     }
 
     fn run(self, quick: bool) -> Result<Outcome> {
@@ -62,6 +66,7 @@ impl Part {
             Self::Spirv => compilers::spirv(quick),
             Self::Dxc => compilers::dxc(quick),
             Self::Tint => compilers::tint(quick),
+            Self::Offline => compilers::offline(),
             Self::Validation => drivers::validation(quick),
             Self::Swiftshader => drivers::swiftshader(quick),
             Self::Gles => drivers::gles(quick),
