@@ -47,8 +47,9 @@ type Rows = BTreeMap<(String, String), Row>;
 fn table(name: &str) -> (Adapter, Rows) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/record/offline/{name}.csv"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let (first, rows) = text.split_once('\n').expect("a line about the adapter");
-    let rows = csv::Reader::from_reader(rows.as_bytes()).into_deserialize().map(|row: Result<Row, _>| {
+    let first = text.lines().next().expect("a line about the adapter");
+    let rows = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
+    let rows = rows.into_deserialize().map(|row: Result<Row, _>| {
         let row = row.unwrap_or_else(|error| panic!("{name}: {error}"));
         ((row.kernel.clone(), row.variant.clone()), row)
     });

@@ -14,24 +14,27 @@ const MOST_HIDDEN: usize = 256;
 /// Sequences of the layers: few, and so many that a workgroup takes two or four.
 const BATCHES: [usize; 3] = [1, 200, 512];
 
+/// Switches that only add to a kernel, with all on: rows of both factors found by a map, and norms of gradients.
+const ADDING: [(&str, u32); 2] = [("MAPPED", 3), ("FLOW", 1)];
+
 /// Every distinct text that an adapter of a class may be given for layers of up to 256 units and 512 sequences: what steps,
 /// sequences and products are made of with its own workgroups, and with those that WebGPU guarantees, which apps ask for;
 /// of every other kernel one variant a cell. All is stored as f32 or, where the adapter has it, all that may be as f16.
 ///
-/// Also what is taken where something is known against the best. Of layouts that differ in how many weights an invocation
-/// holds, only the one with the most. Without cooperative matrices, which have no layouts to choose from.
+/// Of sequences' layouts that differ in how many weights an invocation holds, only the one with the most; of switches that only
+/// add to a kernel ([`ADDING`]), only all on. Without cooperative matrices, which have no layouts to choose from.
 pub fn planned(class: Class, invocations: u32, memory: u32, f16: bool) -> Vec<Spec> {
     let own = |[invocations, memory]: [u32; 2]| Capabilities { f16, ..variants::device(class, invocations, memory) };
     let devices = [[invocations, memory], variants::WORKGROUPS[0]].map(own);
     let (tiled, others): (Vec<Spec>, Vec<Spec>) = variants::on(devices.to_vec())
-        .filter(|spec| !spec.kernel.is_cooperative() && !is_sequence(spec))
+        .filter(|spec| !spec.kernel.is_cooperative() && !is_sequence(spec) && has_all(spec))
         .partition(is_tiled);
     let sequences = [(Pass::Forward, &SEQUENCE_FORWARD), (Pass::Backward, &SEQUENCE_BACKWARD)];
     let sequences = sequences.into_iter().flat_map(|(pass, kernel)| {
         variants::with_sizes(kernel, |cell| cell.map(|cell| layouts(&devices, pass, cell)).unwrap_or_default())
     });
     let mut found = BTreeMap::new();
-    for spec in fullest(tiled.into_iter().chain(sequences).collect(), f16) {
+    for spec in fullest(tiled.into_iter().chain(sequences.filter(has_all)).collect(), f16) {
         found.insert((spec.kernel.name, spec.variant()), spec);
     }
     let others = others.into_iter().filter(|spec| spec.halves.is_empty());
@@ -55,7 +58,7 @@ fn fullest(specs: Vec<Spec>, f16: bool) -> Vec<Spec> {
 fn layouts(devices: &[Capabilities], pass: Pass, cell: Cell) -> BTreeSet<Consts> {
     let mut most: BTreeMap<Consts, u32> = BTreeMap::new();
     for (caps, hidden) in devices.iter().flat_map(|caps| (1..=MOST_HIDDEN).map(move |hidden| (caps, hidden))) {
-        for tile in BATCHES.iter().flat_map(|&batch| SequenceTile::all(caps, pass, cell, hidden, [1, batch])) {
+        for tile in BATCHES.iter().filter_map(|&batch| SequenceTile::new(caps, pass, cell, hidden, 1, batch)) {
             let slice = most.entry(SequenceTile { slice: 0, ..tile }.constants()).or_default();
             *slice = tile.slice.max(*slice);
         }
@@ -66,6 +69,11 @@ fn layouts(devices: &[Capabilities], pass: Pass, cell: Cell) -> BTreeSet<Consts>
 
 fn is_sequence(spec: &Spec) -> bool {
     [SEQUENCE_FORWARD.name, SEQUENCE_BACKWARD.name].contains(&spec.kernel.name)
+}
+
+/// Whether every switch of [`ADDING`] that it has is on.
+fn has_all(spec: &Spec) -> bool {
+    spec.consts.iter().all(|one| ADDING.iter().all(|adding| adding.0 != one.0 || adding.1 == one.1))
 }
 
 /// Whether its tile depends on the class of adapters or on a layer's sizes.

@@ -1,6 +1,7 @@
 //! The tables: one a family, a row a variant.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -73,20 +74,37 @@ pub fn text(spec: &Spec) -> String {
     format!("{:08x}", crc32fast::hash(compose(spec).source.as_bytes()))
 }
 
-/// A table: a line about the adapter, then rows.
+/// Second line of a table, with the day.
+const MADE: &str = "Estimated by the offline compiler of that driver; nothing ran. Made by \
+                    `cargo xtask portability --part offline` on";
+
+/// A table: a line about the adapter, one about how it was made, then rows.
 pub fn write(path: &Path, adapter: &Adapter, rows: &[Row]) -> Result<()> {
     let mut out = csv::Writer::from_writer(Vec::new());
     rows.iter().try_for_each(|row| out.serialize(row))?;
     let rows = String::from_utf8(out.into_inner()?)?;
-    let text = format!("# {}\n{rows}", serde_json::to_string(adapter)?);
+    let text = format!("# {}\n# {MADE} {}.\n{rows}", serde_json::to_string(adapter)?, today());
     std::fs::write(path, text).with_context(|| format!("{} could not be written", path.display()))
 }
 
 /// What is in a table.
 pub fn read(path: &Path) -> Result<(Adapter, Vec<Row>)> {
     let text = std::fs::read_to_string(path)?;
-    let (first, rows) = text.split_once('\n').context("an empty table")?;
+    let first = text.lines().next().context("an empty table")?;
     let adapter = serde_json::from_str(first.trim_start_matches('#'))?;
-    let rows = csv::Reader::from_reader(rows.as_bytes()).deserialize().collect::<std::result::Result<_, _>>()?;
-    Ok((adapter, rows))
+    let mut rows = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
+    Ok((adapter, rows.deserialize().collect::<std::result::Result<_, _>>()?))
+}
+
+/// Year, month and day in UTC.
+fn today() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs());
+    // Years begin in March, so that a leap day ends one; 719,468 days lead from that calendar's first day to 1970.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year + u64::from(month <= 2))
 }

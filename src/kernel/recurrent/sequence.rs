@@ -102,13 +102,7 @@ impl SequenceTile {
 
     /// Every layout that fits a device and stays in its registers, the best first: one with fewer sequences needs fewer
     /// registers and less memory, one that holds no weights fewer registers still. Where none stays there, the least is left.
-    pub(in crate::kernel) fn all(
-        caps: &Capabilities,
-        pass: Pass,
-        cell: Cell,
-        hidden: usize,
-        [directions, batch]: [usize; 2],
-    ) -> Vec<Self> {
+    fn all(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, [directions, batch]: [usize; 2]) -> Vec<Self> {
         let most_rows = match (caps.kind, batch.saturating_mul(directions)) {
             // One register's worth of lanes is one thread's; weights are read once for all rows.
             (AdapterKind::Software, _) => 8,
