@@ -21,8 +21,9 @@ const ADDING: [(&str, u32); 2] = [("MAPPED", 3), ("FLOW", 1)];
 /// sequences and products are made of with its own workgroups, and with those that WebGPU guarantees, which apps ask for;
 /// of every other kernel one variant a cell. All is stored as f32 or, where the adapter has it, all that may be as f16.
 ///
-/// Of sequences' layouts that differ in how many weights an invocation holds, only the one with the most; of switches that only
-/// add to a kernel ([`ADDING`]), only all on. Without cooperative matrices, which have no layouts to choose from.
+/// Those that need the most stand for others: the layout with the most registers for sequences in workgroups of one size, the
+/// largest workgroups for steps of as many sequences, and all on of switches that only add to a kernel ([`ADDING`]). Without
+/// cooperative matrices, which have no layouts to choose from.
 pub fn planned(class: Class, invocations: u32, memory: u32, f16: bool) -> Vec<Spec> {
     let own = |[invocations, memory]: [u32; 2]| Capabilities { f16, ..variants::device(class, invocations, memory) };
     let devices = [[invocations, memory], variants::WORKGROUPS[0]].map(own);
@@ -34,7 +35,7 @@ pub fn planned(class: Class, invocations: u32, memory: u32, f16: bool) -> Vec<Sp
         variants::with_sizes(kernel, |cell| cell.map(|cell| layouts(&devices, pass, cell)).unwrap_or_default())
     });
     let mut found = BTreeMap::new();
-    for spec in fullest(tiled.into_iter().chain(sequences.filter(has_all)).collect(), f16) {
+    for spec in fullest(widest(tiled).chain(sequences.filter(has_all)).collect(), f16) {
         found.insert((spec.kernel.name, spec.variant()), spec);
     }
     let others = others.into_iter().filter(|spec| spec.halves.is_empty());
@@ -54,17 +55,35 @@ fn fullest(specs: Vec<Spec>, f16: bool) -> Vec<Spec> {
     specs.into_iter().filter(|spec| spec.halves.is_empty() || f16 && is_full(spec)).collect()
 }
 
-/// The constants of every layout of a sequence kernel.
+/// The constants of layouts of a sequence kernel: for each number of invocations and either place of the weights, the layout
+/// that needs the most registers.
 fn layouts(devices: &[Capabilities], pass: Pass, cell: Cell) -> BTreeSet<Consts> {
-    let mut most: BTreeMap<Consts, u32> = BTreeMap::new();
+    let mut most: BTreeMap<(u32, bool), (u32, Consts)> = BTreeMap::new();
     for (caps, hidden) in devices.iter().flat_map(|caps| (1..=MOST_HIDDEN).map(move |hidden| (caps, hidden))) {
         for tile in BATCHES.iter().filter_map(|&batch| SequenceTile::new(caps, pass, cell, hidden, 1, batch)) {
-            let slice = most.entry(SequenceTile { slice: 0, ..tile }.constants()).or_default();
-            *slice = tile.slice.max(*slice);
+            let needs = (tile.registers(pass, cell), tile.constants());
+            let most = most.entry((tile.lanes, tile.held)).or_insert_with(|| needs.clone());
+            *most = needs.max(most.clone());
         }
     }
-    let with = |(name, value), slice| (name, if name == "SLICE" { slice } else { value });
-    most.into_iter().map(|(consts, slice)| consts.into_iter().map(|one| with(one, slice)).collect()).collect()
+    most.into_values().map(|(_, consts)| consts).collect()
+}
+
+/// Of steps' tiles with as many sequences, the one with the most invocations.
+fn widest(specs: Vec<Spec>) -> impl Iterator<Item = Spec> {
+    let mut most = BTreeMap::new();
+    for spec in specs {
+        let of = |name: &str| spec.consts.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        let size = [of("LANES"), of("UNITS")];
+        // Tiles of products all stay.
+        let rows = of("RB").map_or_else(|| Err(spec.variant()), Ok);
+        let key = (spec.kernel.name, spec.cell.map(Cell::name), spec.halves.clone(), rows);
+        let most = most.entry(key).or_insert_with(|| (size, spec.clone()));
+        if size > most.0 {
+            *most = (size, spec);
+        }
+    }
+    most.into_values().map(|(_, spec)| spec)
 }
 
 fn is_sequence(spec: &Spec) -> bool {

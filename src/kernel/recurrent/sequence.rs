@@ -187,7 +187,7 @@ impl SequenceTile {
 
     /// Registers that an invocation needs where loops over units and rows are unrolled: its weights, sums, state and what it
     /// loads ahead, and for indices and the cell's own work as many as the tables of compilers' results show.
-    fn registers(&self, pass: Pass, cell: Cell) -> u32 {
+    pub(in crate::kernel) fn registers(&self, pass: Pass, cell: Cell) -> u32 {
         let (gates, saved, carried) = (cell.gates() as u32, cell.saved() as u32, cell.states() as u32 - 1);
         let own = self.rows.div_ceil(self.split);
         let [sums, row] = match pass {
