@@ -73,6 +73,7 @@ fn fault(spec: &Spec, rows: &Rows, may_spill: bool) -> Option<String> {
     let moved = row.spills.unwrap_or_default() + row.private.unwrap_or_default();
     match row {
         row if !row.refused.is_empty() => Some(format!("is refused: {}", row.refused)),
+        row if row.spills.is_none() => Some("has no count of spills in the table".to_string()),
         _ if moved > 0.0 && !may_spill => Some("moves registers to memory".to_string()),
         _ => None,
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::recurrent::{Pass, SEQUENCE_BACKWARD, SEQUENCE_FORWARD, SequenceTile};
+use super::recurrent::{FORWARD_REPACKED, Pass, SEQUENCE_BACKWARD, SEQUENCE_FORWARD, SequenceTile};
 use super::variants::{self, Consts};
 use crate::cell::Cell;
 use crate::gpu::{Capabilities, Class};
@@ -29,6 +29,8 @@ pub fn planned(class: Class, invocations: u32, memory: u32, f16: bool) -> Vec<Sp
     let devices = [[invocations, memory], variants::WORKGROUPS[0]].map(own);
     let (tiled, others): (Vec<Spec>, Vec<Spec>) = variants::on(devices.to_vec())
         .filter(|spec| !spec.kernel.is_cooperative() && !is_sequence(spec) && has_all(spec))
+        // Only software adapters pack weights as they are needed.
+        .filter(|spec| spec.kernel.name != FORWARD_REPACKED.name)
         .partition(is_tiled);
     let sequences = [(Pass::Forward, &SEQUENCE_FORWARD), (Pass::Backward, &SEQUENCE_BACKWARD)];
     let sequences = sequences.into_iter().flat_map(|(pass, kernel)| {

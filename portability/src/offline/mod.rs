@@ -106,8 +106,12 @@ fn place(family: &Family, folder: &Path) -> Result<String> {
     if !family.is_in_folder() {
         return Ok(own.to_string_lossy().into_owned());
     }
-    let there = "tmp/wgpu-rnn-portability";
-    std::fs::copy(&own, folder.join(there))
+    // One a family: a program that runs can't be written to, and another process may be at another family.
+    let there = format!("tmp/wgpu-rnn-portability-{}", family.name);
+    let path = folder.join(&there);
+    // What runs from an earlier call keeps its file.
+    let _ = std::fs::remove_file(&path);
+    std::fs::copy(&own, &path)
         .with_context(|| format!("{} is no folder that programs can be put into", folder.display()))?;
     Ok(format!("/{there}"))
 }
@@ -123,6 +127,7 @@ fn judge(report: &mut Report, family: &Family, rows: &[Row]) {
         let some = |value: Option<f64>| value.unwrap_or_default();
         let found = match row {
             row if !row.refused.is_empty() => Err(row.refused.clone()),
+            row if row.spills.is_none() => Err("the driver does not tell of spills".to_string()),
             row if family.current && some(row.spills) + some(row.private) > 0.0 => {
                 Err(format!("{} spills, {} bytes of memory an invocation", some(row.spills), some(row.private)))
             }

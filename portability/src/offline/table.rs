@@ -39,7 +39,7 @@ pub struct Row {
 
 /// Names under which drivers tell something.
 const REGISTERS: &[&str] = &["VGPRs", "GPRs", "Registers used", "Number of GPRs"];
-const SPILLS: &[&str] = &["Spilled VGPRs", "Spills", "Spills to memory", "STP count"];
+const SPILLS: &[&str] = &["Spilled VGPRs", "Spills", "Spills to memory", "STP Count"];
 const PRIVATE: &[&str] = &["Scratch size", "Scratch", "Local Memory Size", "SLM Size"];
 const SHARED: &[&str] = &["LDS size", "Local Memory"];
 const OCCUPANCY: &[&str] = &["Subgroups per SIMD", "Threads", "Max Waves Per Core", "Max warps/SM"];
@@ -51,7 +51,9 @@ impl Row {
     pub fn new(spec: &Spec, outcome: &Outcome) -> Self {
         let of = |names: &[&str]| {
             let told = outcome.as_ref().ok()?;
-            names.iter().find_map(|name| told.get(*name).copied())
+            // Releases differ in capitals.
+            let of = |name: &str| told.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+            names.iter().find_map(|name| of(name)).map(|(_, value)| *value)
         };
         Self {
             kernel: spec.kernel.name.to_string(),
