@@ -96,6 +96,24 @@ fn nothing_spills_that_is_planned_for_a_current_gpu() {
     }
 }
 
+/// A tile that spills is seen, one that is in no table, and one that a driver says nothing of.
+#[test]
+fn faults_are_told_apart() {
+    let (adapter, mut rows) = table("m1");
+    let specs = planned(Class::Apple, adapter.workgroup_invocations, adapter.workgroup_memory, adapter.f16);
+    let [spills, untold, absent, fine] = [0, 1, 2, 3].map(|index| &specs[index]);
+    let key = |spec: &Spec| (spec.kernel.name.to_string(), spec.variant());
+    rows.get_mut(&key(spills)).expect("a row").spills = Some(3.0);
+    rows.get_mut(&key(untold)).expect("a row").spills = None;
+    rows.remove(&key(absent));
+    let says = |spec: &Spec, may_spill, text| fault(spec, &rows, may_spill).is_some_and(|fault| fault.contains(text));
+    assert!(says(spills, false, "moves registers to memory"));
+    assert!(fault(spills, &rows, true).is_none());
+    assert!(says(untold, false, "no count of spills"));
+    assert!(says(absent, true, "cargo xtask portability --part offline"));
+    assert!(fault(fine, &rows, false).is_none());
+}
+
 /// The layouts for hardware that is not known are as careful as any.
 #[test]
 fn unknown_hardware_gets_the_most_careful_row() {
