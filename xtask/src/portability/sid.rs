@@ -16,9 +16,6 @@ const PACKAGES: [&str; 3] = ["libvulkan1", "mesa-vulkan-drivers", "mesa-drm-shim
 /// A file of the last of them.
 const SHIM: &str = "usr/lib/x86_64-linux-gnu/libasahi_noop_drm_shim.so";
 
-/// Debian's archive, where this machine is no Debian with a mirror of its own choice.
-const ARCHIVE: &str = "http://deb.debian.org/debian";
-
 /// What Debian signs with, of the package `debian-archive-keyring`.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -37,7 +34,7 @@ pub fn ensure() -> Result<PathBuf> {
             println!("{}", apt::install(package).with_context(|| format!("{package} is missing"))?);
         }
     }
-    let archive = apt::archive().unwrap_or_else(|| ARCHIVE.to_string());
+    let archive = apt::archive().context("this machine's sources of packages name no archive of Debian")?;
     let mut make = apt::as_root("debootstrap").context("making a folder with Debian's unstable suite needs root")?;
     make.args(["--variant=minbase", "--include=ca-certificates", "--keyring", KEYRING, "sid"])
         .arg(&folder)
