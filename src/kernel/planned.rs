@@ -22,7 +22,7 @@ const ADDING: [(&str, u32); 2] = [("MAPPED", 3), ("FLOW", 1)];
 /// of every other kernel one variant a cell. All is stored as f32 or, where the adapter has it, all that may be as f16.
 ///
 /// Those that need the most stand for others: the layout with the most registers for sequences in workgroups of one size, the
-/// largest workgroups for steps of as many sequences, and all on of switches that only add to a kernel ([`ADDING`]). Without
+/// largest workgroups for steps of as many sequences, and all on of switches that only add to a kernel. Without
 /// cooperative matrices, which have no layouts to choose from.
 pub fn planned(class: Class, invocations: u32, memory: u32, f16: bool) -> Vec<Spec> {
     let own = |[invocations, memory]: [u32; 2]| Capabilities { f16, ..variants::device(class, invocations, memory) };
