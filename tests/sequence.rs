@@ -4,13 +4,14 @@
 mod common;
 
 use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, forced, tiled, wgpu_device};
-use wgpu_rnn::gpu::{AdapterKind, Capabilities};
+use wgpu_rnn::gpu::{Capabilities, Class};
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{BatchShape, Cell, Device, Error, RnnConfig};
 
-const KINDS: [AdapterKind; 2] = [AdapterKind::Software, AdapterKind::Gpu];
+/// Software, and of hardware the classes whose layouts have the most in registers and the least.
+const KINDS: [Class; 3] = [Class::Software, Class::Rdna, Class::Unknown];
 
 /// Dispatches of a recording without final states, forward and backward.
 fn dispatches(device: &Device, config: RnnConfig, shape: BatchShape, span: Option<usize>) -> [usize; 2] {

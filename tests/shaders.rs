@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use common::{Layer, Model};
 use wgpu::naga;
-use wgpu_rnn::gpu::{AdapterKind, BindingKind};
+use wgpu_rnn::gpu::{AdapterKind, BindingKind, Class};
 use wgpu_rnn::kernel::recurrent::{Pass, SEQUENCE_BACKWARD, SEQUENCE_FORWARD};
 use wgpu_rnn::kernel::{Program, variants};
 use wgpu_rnn::plan::Mode;
@@ -23,8 +23,8 @@ const INVOCATIONS: u32 = 256;
 #[test]
 fn sequence_layouts_keep_to_the_limits_they_are_made_for() {
     for (invocations, memory) in [(256, 16 << 10), (512, 32 << 10), (1024, 48 << 10), (1024, 227 << 10)] {
-        for kind in [AdapterKind::Software, AdapterKind::Gpu] {
-            let caps = variants::device(kind, invocations, memory);
+        for class in Class::ALL {
+            let caps = variants::device(class, invocations, memory);
             let passes = [(Pass::Forward, &SEQUENCE_FORWARD), (Pass::Backward, &SEQUENCE_BACKWARD)];
             for (pass, kernel) in passes {
                 for &cell in Cell::ALL {

@@ -7,6 +7,7 @@ mod corpus;
 mod dxc;
 mod fxc;
 mod hazard;
+mod offline;
 mod report;
 mod spirv;
 mod translate;
@@ -64,6 +65,8 @@ enum Part {
     },
     /// Run two dispatches that no barrier keeps apart, for a validation layer to see
     Hazard,
+    /// Registers, spills and occupancy of every kernel that planners choose, by the compilers of real GPUs, into tables
+    Offline(offline::Args),
     /// Write the WGSL of every variant into files, for `tint.mjs`
     Write {
         /// Where to
@@ -91,6 +94,11 @@ fn run(Cli { part, quick }: Cli) -> Result<ExitCode> {
         Part::Dxc { library } => dxc::run(&corpus::of_32_kib(few), &library)?,
         Part::Fxc { wine, prefix, program } => fxc::run(&corpus::of_fxc(few), &wine, &prefix, &program)?,
         Part::Write { folder } => write::run(&corpus::of_32_kib(quick.then_some(1)), &folder)?,
+        Part::Offline(args) if args.prints() => {
+            offline::run(&args)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Part::Offline(args) => offline::run(&args)?,
         Part::Hazard => {
             hazard::run()?;
             return Ok(ExitCode::SUCCESS);

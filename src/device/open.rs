@@ -130,10 +130,10 @@ impl Device {
         Self { executor: Executor::Gpu(Gpu::new(device, queue)), why: "the app gave it".to_string() }
     }
 
-    /// [`from_wgpu`](Self::from_wgpu), treated as an adapter of `kind`, which decides lanes and tiles. Tests run the tiles
-    /// of hardware on a software adapter this way.
-    pub fn from_wgpu_as(device: wgpu::Device, queue: wgpu::Queue, kind: gpu::AdapterKind) -> Self {
-        Self { executor: Executor::Gpu(Gpu::new_as(device, queue, kind)), why: "the app gave it".to_string() }
+    /// [`from_wgpu`](Self::from_wgpu), treated as an adapter of a [`Class`](gpu::Class), or as unknown hardware or software,
+    /// which decides lanes and tiles. Tests run the tiles of hardware on a software adapter this way.
+    pub fn from_wgpu_as(device: wgpu::Device, queue: wgpu::Queue, class: impl Into<gpu::Class>) -> Self {
+        Self { executor: Executor::Gpu(Gpu::new_as(device, queue, class)), why: "the app gave it".to_string() }
     }
 
     /// A device to plan on as on one with `caps`; see [`Gpu::for_plans`].

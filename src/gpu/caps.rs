@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::class::Class;
 use super::cost::Rates;
 
 /// Hardware or software.
@@ -19,6 +20,8 @@ pub enum AdapterKind {
 pub struct Capabilities {
     /// Hardware or software.
     pub kind: AdapterKind,
+    /// What its processors are like.
+    pub class: Class,
     /// Largest buffer, bytes.
     pub max_buffer: u64,
     /// Largest storage binding, bytes; longer sequences are split over several.
@@ -65,8 +68,10 @@ impl Capabilities {
 
     /// From what wgpu says of an adapter or device.
     pub fn new(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
+        let class = Class::of(info);
         Self {
-            kind: AdapterKind::of(info),
+            kind: class.kind(),
+            class,
             max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
             storage_buffers: limits.max_storage_buffers_per_shader_stage,

@@ -1,98 +1,157 @@
-//! Which adapters are software, whatever they call themselves.
+//! Classes of adapters: what the processors of each have in registers, which decides the layouts that run there.
+//!
+//! A compiler that needs more registers than there are moves values to memory, and a kernel that does so in every step is
+//! many times slower. What each class allows was found with the compilers of such GPUs: `benches/record/offline/` has
+//! their tables, and `tests/offline.rs` holds what is planned for a class against them.
+
+use serde::Serialize;
 
 use super::caps::AdapterKind;
 
-/// Parts of names and drivers that only software adapters have, in lower case. Vulkan and DX12 drivers say themselves that
-/// they run on the CPU; OpenGL has no such word, and wgpu guesses from the renderer's name. A paravirtualised adapter
-/// (VirGL, Venus, gfxstream) is as fast as the host's own and names it, so that these words find a software one behind it.
-const SOFTWARE: &[&str] = &[
-    // Mesa's rasterisers: "llvmpipe (LLVM 15.0.6, 256 bits)" under OpenGL, with driver "lavapipe" under Vulkan.
-    "llvmpipe",
-    "lavapipe",
-    // Mesa's reference rasteriser is "softpipe", and wgpu takes it for unknown hardware.
-    "softpipe",
-    // Mesa's older ones: "Software Rasterizer", driver swrast; "SWR (LLVM 12.0.0, 256 bits)".
-    "swrast",
-    "software rasterizer",
-    "swr (llvm",
-    "mesa offscreen",
-    // Google's: "SwiftShader Device (Subzero)", and what ANGLE puts around it.
-    "swiftshader",
-    // Windows' WARP, under DX12 and behind Mesa's layers on DX12.
-    "microsoft basic render",
-    // macOS' OpenGL without a GPU, and Windows' OpenGL 1.1.
-    "apple software renderer",
-    "gdi generic",
-];
+/// What an adapter's processors are like, as far as layouts depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// A software rasteriser on the CPU.
+    Software,
+    /// AMD RDNA: Radeon RX 5000 and later.
+    Rdna,
+    /// AMD before RDNA: GCN.
+    Gcn,
+    /// Apple M and A.
+    Apple,
+    /// Qualcomm Adreno.
+    Adreno,
+    /// NVIDIA.
+    Nvidia,
+    /// Any other hardware, and what is not known: browsers and some drivers do not tell.
+    Unknown,
+}
 
-/// Vendor and device numbers of software adapters, as PCI would have them.
-const SOFTWARE_IDS: &[(u32, u32)] = &[
-    // Google, SwiftShader.
-    (0x1ae0, 0xc0de),
-    // Microsoft, Basic Render Driver.
-    (0x1414, 0x008c),
-];
+/// Registers that a layout may count on, each 32 bits wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Registers {
+    /// Of an invocation at most.
+    pub each: u32,
+    /// Of all invocations of a workgroup together.
+    pub all: u32,
+    /// Turns of a loop at most that is sure to be unrolled, so that an array it runs over is in registers.
+    pub unrolled: u32,
+}
 
-impl AdapterKind {
-    /// Software where the adapter says so, or where its name, its driver or its numbers are those of software.
-    ///
-    /// Vendor numbers alone don't tell: Mesa's (0x10005) is lavapipe's and that of Mesa's drivers for hardware too.
+/// PCI ids of vendors.
+mod vendor {
+    pub const AMD: u32 = 0x1002;
+    pub const APPLE: u32 = 0x106b;
+    pub const MESA: u32 = 0x10005;
+    pub const NVIDIA: u32 = 0x10de;
+    pub const QUALCOMM: u32 = 0x5143;
+}
+
+impl Registers {
+    /// Those of an invocation in a workgroup of `lanes`.
+    pub const fn of(self, lanes: u32) -> u32 {
+        let shared = self.all / if lanes == 0 { 1 } else { lanes };
+        if shared < self.each { shared } else { self.each }
+    }
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 7] =
+        [Self::Software, Self::Rdna, Self::Gcn, Self::Apple, Self::Adreno, Self::Nvidia, Self::Unknown];
+
+    /// The class of an adapter, from what wgpu tells of it.
     pub fn of(info: &wgpu::AdapterInfo) -> Self {
-        let says_so = info.device_type == wgpu::DeviceType::Cpu;
-        let text = format!("{}\n{}\n{}", info.name, info.driver, info.driver_info).to_lowercase();
-        let named = SOFTWARE.iter().any(|part| text.contains(part));
-        let numbered = SOFTWARE_IDS.contains(&(info.vendor, info.device));
-        if says_so || named || numbered { Self::Software } else { Self::Gpu }
+        match info.vendor {
+            _ if AdapterKind::of(info) == AdapterKind::Software => Self::Software,
+            // Metal tells no vendor.
+            0 if info.backend == wgpu::Backend::Metal && info.name.starts_with("Apple") => Self::Apple,
+            // Nor does Mesa's driver.
+            vendor::APPLE => Self::Apple,
+            vendor::MESA if info.name.starts_with("Apple") => Self::Apple,
+            // Only RDNA runs subgroups of 32.
+            vendor::AMD if info.subgroup_min_size == 32 => Self::Rdna,
+            vendor::AMD => Self::Gcn,
+            vendor::QUALCOMM => Self::Adreno,
+            vendor::NVIDIA => Self::Nvidia,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Hardware or software.
+    pub const fn kind(self) -> AdapterKind {
+        match self {
+            Self::Software => AdapterKind::Software,
+            _ => AdapterKind::Gpu,
+        }
+    }
+
+    /// What its processors have in registers, and what their compilers do with them.
+    pub const fn registers(self) -> Registers {
+        let (each, all, unrolled) = match self {
+            // Nothing is held in the layouts of software adapters.
+            Self::Software => (0, 0, 0),
+            // RADV: it moves none of what is laid out for any class; up to 128 at 1024 invocations are needed nowhere.
+            Self::Rdna => (256, 128 << 10, 64),
+            // RADV: 64 at 1024 invocations, some of them its own.
+            Self::Gcn => (256, 60 << 10, 64),
+            // Honeykrisp: 256 of 16 bits at 384 invocations, 104 at 1024; it spilled one layout that counts 128.
+            Self::Apple => (120, 52 << 10, 64),
+            // Turnip: 48 at 1024 invocations, of which vectors of four leave gaps.
+            Self::Adreno => (192, 31 << 10, 64),
+            // NVK: 64 at 1024 invocations, in steps of eight; it unrolls no loop of more turns.
+            Self::Nvidia => (255, 60 << 10, 32),
+            // The least of all.
+            Self::Unknown => (120, 31 << 10, 32),
+        };
+        Registers { each, all, unrolled }
+    }
+}
+
+/// Hardware of no known class, or software.
+impl From<AdapterKind> for Class {
+    fn from(kind: AdapterKind) -> Self {
+        match kind {
+            AdapterKind::Software => Self::Software,
+            AdapterKind::Gpu => Self::Unknown,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::AdapterKind;
-    use wgpu::{AdapterInfo, Backend, DeviceType};
+    use super::*;
 
-    fn named(name: &str, driver: &str, device_type: DeviceType, backend: Backend) -> AdapterInfo {
-        AdapterInfo { name: name.into(), driver: driver.into(), ..AdapterInfo::new(device_type, backend) }
+    #[test]
+    fn adapters_are_told_apart_by_vendor_name_and_subgroups() {
+        let of = |name: &str, vendor, subgroup_min_size, backend| {
+            let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Other, backend);
+            Class::of(&wgpu::AdapterInfo { name: name.to_string(), vendor, subgroup_min_size, ..info })
+        };
+        let vulkan = wgpu::Backend::Vulkan;
+        assert_eq!(of("AMD Radeon RX 6800 XT (RADV NAVI21)", 0x1002, 32, vulkan), Class::Rdna);
+        assert_eq!(of("AMD Radeon RX 580 Series (RADV POLARIS10)", 0x1002, 64, vulkan), Class::Gcn);
+        assert_eq!(of("Apple M1", 0, 4, wgpu::Backend::Metal), Class::Apple);
+        assert_eq!(of("Apple M1 (G13G A0)", 0x10005, 32, vulkan), Class::Apple);
+        assert_eq!(of("AMD Radeon Pro 5500M", 0, 4, wgpu::Backend::Metal), Class::Unknown);
+        assert_eq!(of("Turnip Adreno (TM) 630", 0x5143, 64, vulkan), Class::Adreno);
+        assert_eq!(of("NVIDIA GeForce RTX 3060", 0x10de, 32, wgpu::Backend::Dx12), Class::Nvidia);
+        assert_eq!(of("Intel(R) Arc(tm) A770", 0x8086, 8, vulkan), Class::Unknown);
+        assert_eq!(of("", 0, 4, wgpu::Backend::BrowserWebGpu), Class::Unknown);
     }
 
     #[test]
-    fn software_is_known_whatever_it_calls_itself() {
-        let software = [
-            named("anything", "", DeviceType::Cpu, Backend::Vulkan),
-            named("softpipe", "", DeviceType::Other, Backend::Gl),
-            named("Software Rasterizer", "", DeviceType::Other, Backend::Gl),
-            named("llvmpipe (LLVM 15.0.6, 256 bits)", "llvmpipe", DeviceType::Other, Backend::Vulkan),
-            named("virgl (LLVMPIPE (LLVM 17.0.6, 256 bits))", "", DeviceType::Other, Backend::Gl),
-            named("Virtio-GPU Venus (llvmpipe)", "venus", DeviceType::VirtualGpu, Backend::Vulkan),
-            named("zink Vulkan 1.3(SwiftShader Device (Subzero))", "", DeviceType::IntegratedGpu, Backend::Gl),
-            named("D3D12 (Microsoft Basic Render Driver)", "", DeviceType::Other, Backend::Gl),
-            named("Apple Software Renderer", "", DeviceType::Other, Backend::Gl),
-            AdapterInfo { vendor: 0x1414, device: 0x8c, ..named("WARP", "", DeviceType::IntegratedGpu, Backend::Dx12) },
-            AdapterInfo { driver_info: "Mesa 25.0 swrast".into(), ..named("?", "", DeviceType::Other, Backend::Gl) },
-        ];
-        for info in software {
-            assert_eq!(AdapterKind::of(&info), AdapterKind::Software, "{info:?}");
+    fn software_is_software_whoever_makes_it() {
+        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Vulkan);
+        for vendor in [0x10005, 0x1002] {
+            assert_eq!(Class::of(&wgpu::AdapterInfo { vendor, ..info.clone() }), Class::Software);
         }
     }
 
     #[test]
-    fn hardware_is_hardware_behind_a_layer_too() {
-        let hardware = [
-            named("NVIDIA GeForce RTX 4090", "NVIDIA", DeviceType::DiscreteGpu, Backend::Vulkan),
-            named("AMD Radeon RX 6800 (radeonsi, navi21, LLVM 15.0.6, DRM 3.49)", "", DeviceType::Other, Backend::Gl),
-            named("Mesa Intel(R) UHD Graphics 630 (CFL GT2)", "", DeviceType::IntegratedGpu, Backend::Gl),
-            named("virgl (AMD Radeon RX 6800)", "", DeviceType::Other, Backend::Gl),
-            named("Virtio-GPU Venus (NVIDIA T4)", "venus", DeviceType::VirtualGpu, Backend::Vulkan),
-            named("Mali-G78", "panvk", DeviceType::IntegratedGpu, Backend::Vulkan),
-            // Mesa's vendor number, as lavapipe has it.
-            AdapterInfo {
-                vendor: 0x10005,
-                ..named("Apple M1", "Honeykrisp", DeviceType::IntegratedGpu, Backend::Vulkan)
-            },
-            AdapterInfo { vendor: 0x1414, ..named("NVIDIA T4 (vGPU)", "", DeviceType::VirtualGpu, Backend::Dx12) },
-        ];
-        for info in hardware {
-            assert_eq!(AdapterKind::of(&info), AdapterKind::Gpu, "{info:?}");
-        }
+    fn a_workgroup_shares_its_registers() {
+        let registers = Registers { each: 128, all: 52 << 10, unrolled: 64 };
+        assert_eq!([1, 256, 512, 1024].map(|lanes| registers.of(lanes)), [128, 128, 104, 52]);
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::border::{Call, Lost, Trouble};
-use super::caps::{AdapterKind, Capabilities};
+use super::caps::Capabilities;
 use super::checks::Checks;
+use super::class::Class;
 use super::counters::{Counters, Counting};
 use super::pace::Pace;
 use super::pipelines::Pipelines;
@@ -76,11 +77,12 @@ impl Gpu {
         Self::with(device, queue, info, caps, Role::Own)
     }
 
-    /// Adopts a device and treats it as one of `kind`, which decides lanes and tiles: tests run the tiles of hardware on
-    /// a software adapter this way.
-    pub fn new_as(device: wgpu::Device, queue: wgpu::Queue, kind: AdapterKind) -> Self {
-        let info = device.adapter_info();
-        let caps = Capabilities { kind, ..Capabilities::new(&info, device.features(), &device.limits()) };
+    /// Adopts a device and treats it as one of `class`, or as unknown hardware or software, which decides lanes and tiles:
+    /// tests run the tiles of hardware on a software adapter this way.
+    pub fn new_as(device: wgpu::Device, queue: wgpu::Queue, class: impl Into<Class>) -> Self {
+        let (info, class) = (device.adapter_info(), class.into());
+        let caps = Capabilities::new(&info, device.features(), &device.limits());
+        let caps = Capabilities { kind: class.kind(), class, ..caps };
         Self::with(device, queue, info, caps, Role::Adopted)
     }
 
@@ -409,10 +411,10 @@ impl Gpu {
 /// devices of it.
 fn key(info: &wgpu::AdapterInfo, caps: &Capabilities) -> String {
     let wgpu::AdapterInfo { name, vendor, device, backend, driver, driver_info, .. } = info;
-    let Capabilities { kind, workgroup_memory: memory, workgroup_invocations: invocations, f16, .. } = caps;
+    let Capabilities { class, workgroup_memory: memory, workgroup_invocations: invocations, f16, .. } = caps;
     let [least, most] = caps.subgroup_size;
     format!(
-        "wgpu-rnn {}; {name} ({vendor:#x}, {device:#x}); {backend:?}, {driver} {driver_info}; {kind:?}, {memory} bytes, \
+        "wgpu-rnn {}; {name} ({vendor:#x}, {device:#x}); {backend:?}, {driver} {driver_info}; {class:?}, {memory} bytes, \
          {invocations} invocations, bindings of {}, subgroups {least} to {most}, f16 {f16}, matrices {:?}",
         env!("CARGO_PKG_VERSION"),
         caps.max_binding,

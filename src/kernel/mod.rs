@@ -10,6 +10,7 @@ pub mod moments;
 pub mod norm;
 mod op;
 pub mod optimizer;
+mod planned;
 mod program;
 pub mod recurrent;
 pub mod regression;
@@ -20,4 +21,5 @@ pub mod transpose;
 pub mod variants;
 
 pub use op::Op;
+pub use planned::planned;
 pub use program::{Part, Program};

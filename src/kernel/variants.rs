@@ -14,11 +14,11 @@ use super::optimizer;
 use super::recurrent::{self, Pass, SequenceTile, repacked_rows, step_tiles};
 use super::{column_sum, copy, cross_entropy, moments, norm, regression, total, transpose};
 use crate::cell::Cell;
-use crate::gpu::{AdapterKind, Capabilities};
+use crate::gpu::{Capabilities, Class};
 use crate::shader::{Kernel, Spec};
 
 /// Constants of a kernel by name.
-type Consts = Vec<(&'static str, u32)>;
+pub(super) type Consts = Vec<(&'static str, u32)>;
 
 /// Where a kernel's sizes come from.
 #[derive(Clone, Copy)]
@@ -133,18 +133,18 @@ pub fn on(devices: Vec<Capabilities>) -> impl Iterator<Item = Spec> {
     KERNELS.iter().flat_map(move |&(kernel, sizes)| of(kernel, sizes, &devices))
 }
 
-/// Devices of both kinds and of all [`WORKGROUPS`], without any feature.
+/// Devices of every class and of all [`WORKGROUPS`], without any feature.
 pub fn devices() -> impl Iterator<Item = Capabilities> {
-    let of = |[invocations, memory]: [u32; 2]| {
-        [AdapterKind::Software, AdapterKind::Gpu].map(|kind| device(kind, invocations, memory))
-    };
+    let of = |[invocations, memory]: [u32; 2]| Class::ALL.map(|class| device(class, invocations, memory));
     WORKGROUPS.into_iter().flat_map(of)
 }
 
 /// A device with workgroups of no more than these limits, else with what WebGPU guarantees.
-pub fn device(kind: AdapterKind, invocations: u32, memory: u32) -> Capabilities {
+pub fn device(class: impl Into<Class>, invocations: u32, memory: u32) -> Capabilities {
+    let class = class.into();
     Capabilities {
-        kind,
+        kind: class.kind(),
+        class,
         max_buffer: 256 << 20,
         max_binding: 128 << 20,
         storage_buffers: 8,
@@ -169,11 +169,16 @@ pub fn layouts(caps: &Capabilities, pass: Pass, cell: Cell) -> impl Iterator<Ite
 }
 
 fn of(kernel: &'static Kernel, sizes: Sizes, devices: &[Capabilities]) -> Vec<Spec> {
+    with_sizes(kernel, |cell| devices.iter().flat_map(|caps| sizes.on(caps, cell)).collect())
+}
+
+/// Every variant of a kernel that has these sets of sizes.
+pub(super) fn with_sizes(kernel: &'static Kernel, sizes: impl Fn(Option<Cell>) -> BTreeSet<Consts>) -> Vec<Spec> {
     let by_cell = kernel.fragments.iter().any(|fragment| fragment.name == "lib/cell.wgsl");
     let cells: Vec<Option<Cell>> = if by_cell { Cell::ALL.iter().copied().map(Some).collect() } else { vec![None] };
     let mut specs = Vec::new();
     for cell in cells {
-        let tiles: BTreeSet<Consts> = devices.iter().flat_map(|caps| sizes.on(caps, cell)).collect();
+        let tiles = sizes(cell);
         for (halves, consts) in stored(kernel, cell).iter().flat_map(|halves| tiles.iter().map(move |c| (halves, c))) {
             specs.push(Spec { kernel, cell, consts: consts.clone(), halves: halves.clone() });
         }

@@ -14,7 +14,7 @@ pub use plain::plain;
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};
 
-use wgpu_rnn::gpu::AdapterKind;
+use wgpu_rnn::gpu::{AdapterKind, Class};
 pub use wgpu_rnn::nn::relative_error;
 use wgpu_rnn::{Device, DeviceKind};
 
@@ -66,14 +66,14 @@ pub fn choice(device: &Device) -> Option<Choice> {
 }
 
 /// A GPU with WebGPU's default limits and the lanes and tiles of a class, whatever it is.
-pub fn tiled(kind: AdapterKind) -> Device {
-    believed(unproven(kind))
+pub fn tiled(class: impl Into<Class>) -> Device {
+    believed(unproven(class))
 }
 
 /// The same, which is not believed before it has shown that it is right.
-pub fn unproven(kind: AdapterKind) -> Device {
+pub fn unproven(class: impl Into<Class>) -> Device {
     let (device, queue) = wgpu_device(|_| wgpu::Limits::defaults());
-    Device::from_wgpu_as(device, queue, kind)
+    Device::from_wgpu_as(device, queue, class)
 }
 
 /// The device, taken at its word: whether it is right is what the tests find out.

@@ -78,10 +78,27 @@ impl Staged {
     fn fits(&self, caps: &Capabilities) -> bool {
         self.memory() <= caps.workgroup_memory && self.lanes() <= caps.workgroup_invocations
     }
+
+    /// Whether it fits, and its sums and loads stay in registers.
+    fn suits(&self, caps: &Capabilities) -> bool {
+        self.fits(caps) && self.registers() <= caps.class.registers().of(self.lanes())
+    }
+
+    /// Registers that an invocation needs: its sums, what it loads ahead, where its rows of A begin for either direction, and
+    /// for indices as many as the tables of compilers' results show.
+    const fn registers(&self) -> u32 {
+        let a = (self.bm * self.bk).div_ceil(4 * self.lanes());
+        let b = (self.bk * self.bn).div_ceil(4 * self.lanes());
+        self.tm * self.tn + 4 * (a + b) + 8 * a + FOR_INDICES
+    }
 }
 
 /// Workgroups that keep a large GPU busy: about two for each of its hundred-odd processors.
 pub(super) const ENOUGH: usize = 256;
+
+/// Registers of an invocation of a staged tile beside those that [`Staged::registers`] counts one by one: above what any
+/// compiler of `benches/record/offline/` took.
+const FOR_INDICES: u32 = 36;
 
 /// Below this many rows a staged tile is mostly edge.
 const FEW_ROWS: usize = 16;
@@ -135,7 +152,7 @@ impl Tile {
         if caps.kind == AdapterKind::Software {
             return [8, 16].map(|rows| Self::Direct { lanes: 8, rows, columns: 8 }).to_vec();
         }
-        let staged = STAGED.iter().filter(|staged| staged.fits(caps)).map(Self::Staged);
+        let staged = STAGED.iter().filter(|staged| staged.suits(caps)).map(Self::Staged);
         std::iter::once(Self::direct(caps, m)).chain(staged).collect()
     }
 
@@ -171,7 +188,7 @@ impl Tile {
             return (table, why);
         }
         // The next smaller ones, and what stages nothing.
-        let staged = STAGED.iter().filter(|staged| staged.fits(gpu.capabilities())).map(Self::Staged);
+        let staged = STAGED.iter().filter(|staged| staged.suits(gpu.capabilities())).map(Self::Staged);
         let others = staged.skip_while(|tile| *tile != table).chain([Self::direct(gpu.capabilities(), call.m)]);
         let trusted = others.into_iter().find(|tile| ends(tile) && tile.is_trusted(gpu));
         trusted.map_or((table, why), |tile| (tile, "larger tiles are not trusted on this adapter"))
@@ -209,10 +226,10 @@ impl Tile {
             return direct;
         }
         let parallel = call.directions.len() * call.parallel_slices();
-        let fitting = || STAGED.iter().filter(|staged| staged.fits(caps)).map(Self::Staged);
+        let suiting = || STAGED.iter().filter(|staged| staged.suits(caps)).map(Self::Staged);
         let enough = |tile: &Self| tile.groups(call.m, call.n) * parallel >= ENOUGH;
-        let found = fitting().filter(&ends).find(enough);
-        found.or_else(|| fitting().rfind(&ends)).unwrap_or(direct)
+        let found = suiting().filter(&ends).find(enough);
+        found.or_else(|| suiting().rfind(&ends)).unwrap_or(direct)
     }
 }
 

@@ -26,13 +26,17 @@ impl Pass {
     }
 }
 
-/// Weights that an invocation holds in registers at most: half of the 128 that every current GPU gives 256 invocations
-/// or more.
+/// Weights that an invocation holds in registers at most, where its class of adapters has room for them.
 const HELD: usize = 64;
 
 /// Weights that a workgroup holds at most: three quarters of the 64 Ki registers of a large GPU's multiprocessor, and what its
 /// largest workgroups of 1024 leave each invocation.
 const HELD_BY_ALL: usize = 48 << 10;
+
+/// Registers of an invocation beside those that [`SequenceTile::registers`] counts one by one, and for each row of its own:
+/// above what any compiler of `benches/record/offline/` took.
+const FOR_INDICES: u32 = 20;
+const FOR_THE_CELL: u32 = 9;
 
 /// Layout of a workgroup that owns all units of some sequences of one direction. The names of the constants are the
 /// shaders'.
@@ -96,8 +100,8 @@ impl SequenceTile {
         format!("{}, {}", cell.name(), constants(&self.constants()))
     }
 
-    /// Every layout that fits a device, the best first: one with fewer sequences needs fewer registers and less memory, one
-    /// that holds no weights fewer registers still.
+    /// Every layout that fits a device and stays in its registers, the best first: one with fewer sequences needs fewer
+    /// registers and less memory, one that holds no weights fewer registers still. Where none stays there, the least is left.
     fn all(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, [directions, batch]: [usize; 2]) -> Vec<Self> {
         let most_rows = match (caps.kind, batch.saturating_mul(directions)) {
             // One register's worth of lanes is one thread's; weights are read once for all rows.
@@ -110,20 +114,28 @@ impl SequenceTile {
         let most = batch.next_power_of_two().min(most_rows);
         let rows = || std::iter::successors(Some(most), |rows| (*rows > 1).then_some(rows / 2));
         let tile = |rows: usize, holds: bool| match caps.kind {
-            AdapterKind::Software => Self::one_register(pass, cell, hidden, rows),
-            AdapterKind::Gpu => Self::wide(caps, pass, cell, hidden, [rows, if holds { HELD } else { 0 }]),
+            AdapterKind::Software => Some(Self::one_register(pass, cell, hidden, rows)),
+            AdapterKind::Gpu => Self::wide(caps, pass, cell, hidden, rows, holds),
         };
         let mut all: Vec<Self> = Vec::new();
-        for tile in rows().map(|rows| tile(rows, true)).chain(rows().map(|rows| tile(rows, false))) {
-            let fits = tile.memory <= caps.workgroup_memory && tile.lanes <= caps.workgroup_invocations;
-            if fits && !all.contains(&tile) {
+        for tile in rows().map(|rows| tile(rows, true)).chain(rows().map(|rows| tile(rows, false))).flatten() {
+            if tile.fits(caps) && !all.contains(&tile) {
                 all.push(tile);
             }
+        }
+        if all.is_empty() && caps.kind == AdapterKind::Gpu {
+            let [_, read] = Self::wide_layouts(caps, pass, cell, hidden, 1);
+            all.extend(read.into_iter().rfind(|tile| tile.fits(caps)));
         }
         all
     }
 
-    /// Eight lanes, which are one register of a software adapter's thread: barriers cost nothing then.
+    fn fits(&self, caps: &Capabilities) -> bool {
+        self.memory <= caps.workgroup_memory && self.lanes <= caps.workgroup_invocations
+    }
+
+    /// Eight lanes, which are one register of a software adapter's thread: barriers cost nothing then. It would compile what
+    /// is unrolled for seconds.
     fn one_register(pass: Pass, cell: Cell, hidden: usize, rows: usize) -> Self {
         let units = hidden.div_ceil(8);
         let tile = match pass {
@@ -131,35 +143,62 @@ impl SequenceTile {
             Pass::Backward => 4,
         };
         let tile = tile.clamp(1, units);
-        Self::of(pass, cell, hidden, [8, rows, units.next_multiple_of(tile), tile, 1], false)
+        Self::of(pass, cell, hidden, [8, rows, units.next_multiple_of(tile), tile, 1], [false, true])
     }
 
-    /// A lane a unit where there are enough, or several lanes a unit where there are more.
-    fn wide(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, [rows, most_held]: [usize; 2]) -> Self {
+    /// Of so many rows the layout with the most lanes whose weights stay in registers, if any may be held, or else the one
+    /// with the most lanes that have registers enough for all but the weights. None where even the fewest lanes have not.
+    fn wide(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, rows: usize, holds: bool) -> Option<Self> {
+        let registers = caps.class.registers();
+        let stays = |tile: &Self| {
+            tile.rolled || tile.slice <= registers.unrolled && tile.registers(pass, cell) <= registers.of(tile.lanes)
+        };
+        let [held, read] = Self::wide_layouts(caps, pass, cell, hidden, rows);
+        let held = held.into_iter().filter(|_| holds);
+        held.chain(read).find(|tile| tile.fits(caps) && stays(tile))
+    }
+
+    /// A lane a unit where there are enough, or several lanes a unit where there are more: layouts that hold weights and
+    /// layouts that read them, the most lanes first.
+    fn wide_layouts(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, rows: usize) -> [Vec<Self>; 2] {
         let most = caps.workgroup_invocations as usize;
         let columns = if hidden < 32 { hidden.next_power_of_two() } else { hidden.next_multiple_of(32) };
         if columns > most {
             let units = hidden.div_ceil(most);
             let lanes = hidden.div_ceil(units).next_multiple_of(32);
-            return Self::of(pass, cell, hidden, [lanes, rows, units, 1, 1], false);
+            return [vec![], vec![Self::of(pass, cell, hidden, [lanes, rows, units, 1, 1], [false, true])]];
         }
         // Slices of at least eight terms of every gate: shorter ones cost more to bring together than to sum.
         let mut split = 1;
         while columns * split * 2 <= most && hidden >= split * 16 {
             split *= 2;
         }
-        loop {
-            let held = (hidden * cell.gates()).div_ceil(split);
-            let held = held <= most_held && held * columns * split <= HELD_BY_ALL;
-            let tile = Self::of(pass, cell, hidden, [columns * split, rows, 1, 1, split], held);
-            if tile.memory <= caps.workgroup_memory || split == 1 {
-                return tile;
-            }
-            split /= 2;
-        }
+        let splits = || std::iter::successors(Some(split), |split| (*split > 1).then_some(split / 2));
+        let of = |split, held| Self::of(pass, cell, hidden, [columns * split, rows, 1, 1, split], [held, false]);
+        let holds = |split: &usize| {
+            let held = (hidden * cell.gates()).div_ceil(*split);
+            held <= HELD && held * columns * split <= HELD_BY_ALL
+        };
+        [
+            splits().filter(holds).map(|split| of(split, true)).collect(),
+            splits().map(|split| of(split, false)).collect(),
+        ]
     }
 
-    fn of(pass: Pass, cell: Cell, hidden: usize, layout: [usize; 5], held: bool) -> Self {
+    /// Registers that an invocation needs where loops over units and rows are unrolled: its weights, sums, state and what it
+    /// loads ahead, and for indices and the cell's own work as many as the tables of compilers' results show.
+    pub(in crate::kernel) fn registers(&self, pass: Pass, cell: Cell) -> u32 {
+        let (gates, saved, carried) = (cell.gates() as u32, cell.saved() as u32, cell.states() as u32 - 1);
+        let own = self.rows.div_ceil(self.split);
+        let [sums, row] = match pass {
+            Pass::Forward => [gates, gates + carried],
+            Pass::Backward => [1, saved + 3 + 3 * carried],
+        };
+        let weights = sums * if self.held { self.slice } else { 1 };
+        FOR_INDICES + weights + self.rows * sums + own * (row + FOR_THE_CELL)
+    }
+
+    fn of(pass: Pass, cell: Cell, hidden: usize, layout: [usize; 5], [held, rolled]: [bool; 2]) -> Self {
         let [lanes, rows, units, tile, split] = layout;
         let gates = cell.gates();
         let (terms, sums) = match pass {
@@ -176,8 +215,6 @@ impl SequenceTile {
         let [lanes, rows, units, tile, split, slice, memory] =
             [lanes, rows, units, tile, split, slice, (states * rows + parts) * 4]
                 .map(|value| u32::try_from(value).unwrap_or(u32::MAX));
-        // Eight lanes that hold nothing are a software adapter's, which would compile what is unrolled for seconds.
-        let rolled = !held && (units > 1 || lanes == 8);
         Self { lanes, rows, units, tile, split, slice, held, rolled, memory }
     }
 

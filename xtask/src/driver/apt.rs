@@ -102,6 +102,16 @@ pub fn install_all(packages: &[&str]) -> Result<String> {
     Ok(format!("installed {} {version}", packages.join(", ")))
 }
 
+/// Where this machine's own sources have Debian's archive.
+pub fn archive() -> Option<String> {
+    sources::archive(&configured_entries(), &debian_codename()?).map(String::from)
+}
+
+/// `program`, run as root and asking no questions.
+pub fn as_root(program: &str) -> Result<Command> {
+    Ok(Privilege::find()?.command(program))
+}
+
 /// How to run a program as root.
 #[derive(Clone, Copy)]
 enum Privilege {

@@ -40,6 +40,12 @@ impl fmt::Display for Entry {
     }
 }
 
+/// The archive that release `codename` comes from.
+pub fn archive<'e>(entries: &'e [Entry], codename: &str) -> Option<&'e str> {
+    let entry = entries.iter().find(|entry| entry.offers(codename))?;
+    entry.uris.split_whitespace().next()
+}
+
 /// The entries of another suite of the archive that has release `codename`: none if `entries` has them already, or
 /// has nothing to derive them from.
 pub fn other(entries: &[Entry], codename: &str, suite: &str) -> Vec<Entry> {
@@ -167,6 +173,13 @@ Components: main
         let signed_by = ("Signed-By".to_owned(), "/usr/share/keyrings/debian.gpg".to_owned());
         assert_eq!(entries[0].options, [signed_by]);
         assert!(entries[1].options.is_empty());
+    }
+
+    #[test]
+    fn the_archive_is_the_one_that_the_release_comes_from() {
+        let entries = parse_deb822(DEB822);
+        assert_eq!(archive(&entries, "bookworm"), Some("file:/srv/debian"));
+        assert_eq!(archive(&entries, "trixie"), None);
     }
 
     #[test]

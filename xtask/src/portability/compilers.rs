@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::need;
+use super::sid;
 use super::table::Outcome;
 use crate::shell;
 use crate::suite::cargo;
@@ -44,6 +45,11 @@ pub fn tint(quick: bool) -> Result<Outcome> {
     member(&["write".into(), "--folder".into(), work.path().into()], quick)?;
     let script = shell::workspace_root().join("portability/tint.mjs");
     summary(Command::new(node).arg(script).arg(work.path()).arg(package))
+}
+
+/// Mesa's compilers for GPUs that are not here.
+pub fn offline() -> Result<Outcome> {
+    member(&["offline".into(), "--sid".into(), sid::ensure()?.into()], false)
 }
 
 /// Builds the member and names its program.

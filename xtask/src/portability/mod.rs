@@ -7,6 +7,7 @@
 mod compilers;
 mod drivers;
 mod need;
+mod sid;
 mod table;
 
 use std::time::Instant;
@@ -44,6 +45,9 @@ enum Part {
     Fxc,
     /// The WGSL by Dawn's Tint, and into pipelines
     Tint,
+    /// Registers, spills and occupancy by Mesa's compilers for GPUs of AMD, Apple, Qualcomm and NVIDIA, into
+    /// benches/record/offline
+    Offline,
     /// The GPU tests under Vulkan's validation layer, which watches for hazards
     Validation,
     /// The GPU tests on Chromium's SwiftShader
@@ -55,7 +59,7 @@ enum Part {
 impl Part {
     /// What the quick run leaves out.
     fn is_slow(self) -> bool {
-        matches!(self, Self::Validation | Self::Swiftshader | Self::Gles)
+        matches!(self, Self::Offline | Self::Validation | Self::Swiftshader | Self::Gles)
     }
 
     fn run(self, quick: bool) -> Result<Outcome> {
@@ -65,6 +69,7 @@ impl Part {
             Self::Dxc => compilers::dxc(quick),
             Self::Fxc => compilers::fxc(quick),
             Self::Tint => compilers::tint(quick),
+            Self::Offline => compilers::offline(),
             Self::Validation => drivers::validation(quick),
             Self::Swiftshader => drivers::swiftshader(quick),
             Self::Gles => drivers::gles(quick),

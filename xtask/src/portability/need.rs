@@ -250,7 +250,7 @@ pub fn egl() -> Result<()> {
     Ok(())
 }
 
-fn linux_on_x86_64(what: &str) -> Result<()> {
+pub fn linux_on_x86_64(what: &str) -> Result<()> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         bail!("{what} is fetched for Linux on x86-64 only");
     }
