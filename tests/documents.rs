@@ -103,3 +103,26 @@ fn gradients_are_those_of_the_record() {
         assert!(chapter.lines().any(|line| line == row), "{row}");
     }
 }
+
+/// What is told of an adapter is what the doctor printed there, and every block is told of.
+#[test]
+fn adapters_are_those_of_their_blocks() {
+    let docs = root().join("docs");
+    let text = read(&docs.join("adapters.md"));
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_string()).collect::<Vec<_>>();
+    let rows: Vec<Vec<String>> = text.lines().filter(|line| line.starts_with("| ")).skip(1).map(cells).collect();
+    let blocks: Vec<PathBuf> = std::fs::read_dir(docs.join("adapters"))
+        .expect("the blocks")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    assert!(rows.len() >= 3 && rows.len() == blocks.len(), "{rows:?}, {blocks:?}");
+    for row in rows {
+        let [adapter, driver, result, date, block] = &row[..] else { panic!("{row:?}") };
+        let target = targets(block).first().map(|target| docs.join(target)).expect("a block");
+        let block = read(&target);
+        assert!(block.starts_with("----- wgpu-rnn doctor, format 1 -----"), "{}", target.display());
+        let of = |key: &str| block.lines().find_map(|line| line.strip_prefix(&format!("{key}: "))).unwrap_or_default();
+        assert_eq!(&[of("adapter"), of("result"), of("date")], &[adapter, result, date]);
+        assert_eq!(&format!("{}, {}", of("backend"), of("driver")), driver);
+    }
+}

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, forced, unproven, wgpu_device_with};
+use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, forced, unproven, wgpu_device_with};
 use wgpu_rnn::gpu::{AdapterKind, Plant, Subject};
 use wgpu_rnn::kernel::gemm::{Gemm, Matrix};
 use wgpu_rnn::kernel::{Op, Program};
@@ -192,7 +192,7 @@ fn tiles_are_replaced_one_by_one() {
     assert_eq!(name, "gemm_staged_vector");
     gpu.distrust(Subject::kernel(name), "it was distrusted by hand");
     let (other, _, why) = product(&device);
-    assert_eq!((other, why), ("gemm", Some("larger tiles are not trusted on this adapter")), "after {variant}");
+    assert_eq!((other, why), ("gemm", Some("the table's tile is not trusted on this adapter")), "after {variant}");
     let refused = faulty(AdapterKind::Gpu, &[("gemm_staged_vector", REFUSED)]);
     assert_eq!(product(&refused).0, "gemm");
 }
@@ -202,10 +202,19 @@ fn tiles_are_replaced_one_by_one() {
 fn what_is_distrusted_by_hand_is_not_compiled() {
     let device = unproven(AdapterKind::Software);
     let gpu = device.gpu().expect("a GPU");
-    gpu.distrust(Subject::kernel("recurrent_prepare"), "somebody said so");
-    let error = small(Cell::Gru).bind(&device, Mode::Infer).err().expect("it is not used");
-    assert!(error.to_string().contains("somebody said so"), "{error}");
-    assert!(gpu.doubts().iter().any(|doubt| doubt.subject == Subject::kernel("recurrent_prepare")));
+    let transpose = Subject::kernel("transpose");
+    let prepare = Subject::kernel("recurrent_prepare");
+    let bind = || small(Cell::Gru).bind(&device, Mode::Infer);
+    let want = small(Cell::Gru).run(&device);
+    // What packs alone has others beside it.
+    gpu.distrust(prepare.clone(), "somebody said so");
+    let names: Vec<_> = bind().expect("a layer").bound.forward.ops().iter().map(Op::name).collect();
+    assert!(names.contains(&"transpose") && !names.contains(&"recurrent_prepare"), "{names:?}");
+    assert_same_bits("packed by others", &small(Cell::Gru).run(&device), &want);
+    gpu.distrust(transpose.clone(), "somebody else said so");
+    let error = bind().err().expect("it is not used");
+    assert!(error.to_string().contains("somebody else said so"), "{error}");
+    assert!([prepare, transpose].iter().all(|subject| gpu.doubts().iter().any(|doubt| doubt.subject == *subject)));
     // Of this device alone.
     assert!(unproven(AdapterKind::Software).gpu().expect("a GPU").doubts().is_empty());
 }

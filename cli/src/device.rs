@@ -73,6 +73,14 @@ fn recall() -> Option<(PathBuf, Vec<u8>)> {
     Some((path, trust_data()))
 }
 
+/// Keeps what an examination has found, beside what earlier runs have found.
+pub fn keep_findings() {
+    let Some(path) = folder().map(|folder| folder.join(TRUST)) else { return };
+    let known = read("findings", &path).unwrap_or_default();
+    recall();
+    write("findings", &path, &trust_data(), &known);
+}
+
 /// Which device a command runs on: `--device` or `--adapter`. `CPU`: without either it is the CPU executor.
 #[derive(clap::Args)]
 pub struct Choice<const CPU: bool = false> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use naga::valid::{self, ModuleInfo, ValidationFlags, Validator};
 use wgpu_rnn::Cell;
-use wgpu_rnn::gpu::{AdapterKind, Capabilities};
+use wgpu_rnn::gpu::{Capabilities, Class};
 use wgpu_rnn::kernel::variants;
 use wgpu_rnn::shader::{Spec, compose};
 
@@ -60,9 +60,8 @@ pub fn of_32_kib(few: Option<usize>) -> Vec<Variant> {
 
 /// The variants that FXC may be given: those of devices with no more workgroup memory than kernels use there.
 pub fn of_fxc(few: Option<usize>) -> Vec<Variant> {
-    let device = |kind, invocations| variants::device(kind, invocations, Capabilities::FXC_WORKGROUP_MEMORY);
-    let kinds = [AdapterKind::Software, AdapterKind::Gpu];
-    let devices = kinds.into_iter().flat_map(|kind| [256, 1024].map(|invocations| device(kind, invocations)));
+    let device = |class, invocations| variants::device(class, invocations, Capabilities::FXC_WORKGROUP_MEMORY);
+    let devices = Class::ALL.into_iter().flat_map(|class| [256, 1024].map(|invocations| device(class, invocations)));
     composed(variants::on(devices.collect()), few)
 }
 

@@ -1,7 +1,7 @@
 // starts[entry] = the place of its first row among the sorted ones, by bisection; starts[entries] = how many rows have an
 // entry.
 
-struct Starts { rows: u32, entries: u32 }
+struct Starts { rows: u32, first: u32, end: u32 } // entries, from the first to before the end
 
 @group(0) @binding(0) var<uniform> u: Starts;
 @group(0) @binding(1) var<storage, read> tokens: array<u32>; // [rows]
@@ -13,7 +13,7 @@ fn main(
     @builtin(global_invocation_id) id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    for (var entry = id.x; entry <= u.entries; entry += groups.x * LANES) {
+    for (var entry = u.first + id.x; entry < u.end; entry += groups.x * LANES) {
         var first = 0u;
         var end = u.rows;
         while first < end {

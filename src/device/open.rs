@@ -82,7 +82,10 @@ impl Device {
             }
             DeviceKind::Cpu => Ok(of(cpu(Threads::default(), NativeFloat::F32)?, "the CPU executor was asked for")),
             DeviceKind::Auto => match gpu::hardware().await {
-                Ok(adapter) => Ok(of(Executor::Gpu(gpu::open(adapter).await?), "it is the best hardware GPU here")),
+                Ok(adapter) => match gpu::open(adapter).await {
+                    Ok(gpu) => Ok(of(Executor::Gpu(gpu), "it is the best hardware GPU here")),
+                    Err(error) => Self::cpu_because(format!("{error}, so the native CPU executor runs")),
+                },
                 Err(error @ Error::NoDevice { .. }) => {
                     Self::cpu_because(format!("{error}, so the native CPU executor runs"))
                 }

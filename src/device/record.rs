@@ -265,20 +265,22 @@ fn submit(
         // `work` has put another recorder in its place.
         _ => Ok(Vec::new()),
     });
-    if let Ok(submits) = &recorded {
-        encoded(submits.len());
+    let refused = scopes.end();
+    let submits = recorded?;
+    if let Some(error) = refused {
+        return Err(gpu.failed(DOING, error));
     }
-    let submitted = recorded.map(|submits| {
-        let milliseconds = submits.iter().map(|submit| submit.milliseconds).sum();
-        gpu.catch(Call::Work, || {
-            for submit in submits {
-                gpu.queue().submit([submit.commands]);
-            }
-            gpu.submitted(milliseconds);
-        })
+    encoded(submits.len());
+    let milliseconds = submits.iter().map(|submit| submit.milliseconds).sum();
+    let scopes = gpu.scopes();
+    let submitted = gpu.catch(Call::Work, || {
+        for submit in submits {
+            gpu.queue().submit([submit.commands]);
+        }
+        gpu.submitted(milliseconds);
     });
     let refused = scopes.end();
-    submitted?.map_err(|trouble| gpu.failed(DOING, trouble))?;
+    submitted.map_err(|trouble| gpu.failed(DOING, trouble))?;
     gpu.alive(DOING)?;
     match refused {
         Some(error) => Err(gpu.failed(DOING, error)),

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hasher};
 
 use super::border::Call;
+use super::border::caught;
 use super::context::Gpu;
 use crate::error::{Error, Result};
 
@@ -46,7 +47,7 @@ impl Gpu {
     /// What has been compiled, for [`load_pipeline_cache`](Self::load_pipeline_cache); none without a cache.
     pub(crate) fn pipeline_cache_data(&self) -> Option<Vec<u8>> {
         let cache = self.pipelines().cache.clone().flatten()?;
-        let mut data = cache.get_data()?;
+        let mut data = caught(|| cache.get_data()).ok().flatten()?;
         data.extend(checksum(&data));
         Some(data)
     }

@@ -39,7 +39,7 @@ impl Work {
 
     /// A few numbers by one invocation.
     pub(crate) fn small() -> Self {
-        Self { groups: 1.0, ..Self::default() }
+        Self { bytes: 64.0, groups: 1.0, ..Self::default() }
     }
 }
 

@@ -75,8 +75,11 @@ fn longest(device: &Device, quick: bool, found: &mut Findings) -> Result<Verdict
                 subject.bound.forward.record(recorder)?;
                 subject.bound.backward.record(recorder)
             })?;
-            for span in profile.spans {
-                let ms = span.ms / span.dispatches.max(1) as f64;
+            let ops = subject.bound.forward.ops().iter().chain(subject.bound.backward.ops());
+            for (span, op) in profile.spans.into_iter().zip(ops) {
+                // A pass has an op's dispatches together: the longest has the share that it is estimated to have.
+                let longest_of = (0..op.dispatches()).map(|one| op.milliseconds_of(one)).fold(0.0, f64::max);
+                let ms = span.ms * longest_of / op.milliseconds();
                 if ms > longest.0 {
                     longest = (ms, format!("{} of {} T{steps} B{batch} H{hidden}", span.kernel, cell.name()));
                 }

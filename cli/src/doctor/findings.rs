@@ -41,6 +41,14 @@ pub struct Check {
     pub ms: f64,
 }
 
+impl Check {
+    /// One that failed without a result.
+    pub fn failed(group: &str, name: &str, why: String) -> Self {
+        let verdict = Verdict::Fail(why);
+        Self { group: group.to_string(), name: name.to_string(), verdict, off: None, ms: 0.0 }
+    }
+}
+
 /// A measured number.
 #[derive(Clone, Debug)]
 pub struct Measure {

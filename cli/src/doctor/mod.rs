@@ -19,6 +19,7 @@ mod peers;
 mod speed;
 mod training;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -26,7 +27,7 @@ use wgpu_rnn::Device;
 use wgpu_rnn::kernel::variants;
 
 use self::findings::{Check, Findings, Verdict};
-use crate::device::Choice;
+use crate::device::{self, Choice};
 use crate::{say, stop};
 
 /// Arguments of `doctor`.
@@ -51,6 +52,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     args.out.as_deref().map_or(Ok(()), check)?;
     let device = args.device.examined()?;
+    let mut ended = None;
     let mut found = Findings { about: about::facts(&device)?, ..Findings::default() };
     stop::listen()?;
     for (key, value) in &found.about {
@@ -59,10 +61,17 @@ pub fn run(args: &Args) -> Result<()> {
             say(format_args!("{key}: {value}"))?;
         }
     }
-    examine(&device, args.quick, &mut found)?;
-    if args.peers {
-        peers::compare(&device, &args.python, args.quick, &mut found)?;
+    // What ends it early is found too, and the report says what came before.
+    let examined = examine(&device, args.quick, &mut found).and_then(|()| match args.peers {
+        true => peers::compare(&device, &args.python, args.quick, &mut found),
+        false => Ok(()),
+    });
+    if let Err(error) = examined {
+        found.checks.push(Check::failed("doctor", "all of the examination", format!("it ended early: {error:#}")));
+        ended = Some(error).filter(|error| error.is::<stop::Interrupted>());
     }
+    doubted(&device, &mut found);
+    device::keep_findings();
     print(&found)?;
     let block = block::text(&found);
     say("")?;
@@ -70,6 +79,9 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(out) = &args.out {
         write(out, &block)?;
         say(format_args!("written to {}", out.display()))?;
+    }
+    if let Some(interrupted) = ended {
+        return Err(interrupted);
     }
     let failures = found.failures();
     if let Some(first) = failures.first() {
@@ -122,7 +134,16 @@ fn examine(device: &Device, quick: bool, found: &mut Findings) -> Result<()> {
         let never = if never.is_empty() { "none".to_string() } else { never.join(" ") };
         found.about.push(("kernels not used here", never));
     }
-    speed::measure(device, found)
+    // It calls wgpu without the library's care.
+    let measured = catch_unwind(AssertUnwindSafe(|| speed::measure(device, found)));
+    measured.unwrap_or_else(|_| bail!("wgpu panicked while floors were measured"))
+}
+
+/// What the library does without on this device, although its results were right in the end.
+fn doubted(device: &Device, found: &mut Findings) {
+    for doubt in device.gpu().map(|gpu| gpu.doubts()).unwrap_or_default() {
+        found.checks.push(Check::failed("what is not used", &doubt.subject.to_string(), doubt.reason));
+    }
 }
 
 /// Takes a check, and says so at once when it failed.

@@ -110,6 +110,29 @@ fn the_cpu_executor_is_examined_too_and_what_is_planted_is_found() {
     assert!(sentence.starts_with(&format!("1 check failed on CPU, the first: {name}: `y` is off by ")), "{sentence}");
 }
 
+/// Whatever ends an examination, what was found before is told.
+#[cfg(unix)]
+#[test]
+fn an_examination_that_ends_early_is_written_about() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, python) = (folder.path().join("doctor.txt"), folder.path().join("python"));
+    // A Python whose PyTorch is there and has no memory.
+    let script = "#!/bin/sh\necho '{\"error\": \"CUDA out of memory\"}'\n";
+    std::fs::write(&python, script).unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let arguments = ["--device", "cpu", "--peers", "--python", path(&python), "--out", path(&file)];
+    let ran = run(&[&["doctor", "--quick"], &arguments[..]].concat());
+    let written = block(&std::fs::read_to_string(&file).unwrap());
+    assert!(one(&written, "result").starts_with("FAIL, ") && !of(&written, "measured").is_empty(), "{}", ran.out);
+    let why = one(&written, "failed");
+    assert!(
+        why.starts_with("doctor: all of the examination: it ended early: ") && why.contains("out of memory"),
+        "{why}"
+    );
+    assert!(ran.failed(1).starts_with("1 check failed on CPU, the first: doctor: "));
+}
+
 #[test]
 fn what_it_is_told_is_checked_first() {
     let folder = tempfile::tempdir().unwrap();

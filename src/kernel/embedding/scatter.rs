@@ -96,7 +96,8 @@ uniform! {
 uniform! {
     struct StartsUniform {
         rows: u32,
-        entries: u32,
+        first: u32,
+        end: u32,
     }
 }
 
@@ -158,19 +159,23 @@ pub(super) fn on_gpu(
     let starts = device.alloc_u32("first rows of entries", entries + 1)?;
     let lanes = element_lanes(gpu.capabilities());
     let looks = f64::from(usize::BITS - rows.leading_zeros()) * 8.0;
-    program.push(Op::gpu(
-        gpu,
-        &Launch {
-            kernel: &STARTS,
-            cell: None,
-            consts: vec![("LANES", lanes)],
-            uniform: &StartsUniform { rows: index(rows)?, entries: index(entries)? }.bytes(),
-            buffers: &[tokens, &order, &starts],
-            groups: [linear_groups(gpu, entries + 1, lanes), 1, 1],
-            steps: None,
-            work: Work::moved(entries + 1, looks, lanes),
-        },
-    )?);
+    let work = |entries: usize| Work::moved(entries, looks, lanes);
+    program.push(Op::in_pieces(runs(gpu, entries + 1, 1, work).into_iter().map(|some| {
+        let uniform = StartsUniform { rows: index(rows)?, first: index(some.start)?, end: index(some.end)? };
+        Op::gpu(
+            gpu,
+            &Launch {
+                kernel: &STARTS,
+                cell: None,
+                consts: vec![("LANES", lanes)],
+                uniform: &uniform.bytes(),
+                buffers: &[tokens, &order, &starts],
+                groups: [linear_groups(gpu, some.len(), lanes), 1, 1],
+                steps: None,
+                work: work(some.len()),
+            },
+        )
+    }))?);
 
     let lanes = scatter_lanes(gpu.capabilities(), width);
     let across = width.div_ceil(lanes as usize);

@@ -113,7 +113,7 @@ impl Tile {
     }
 
     /// The constants of its kernel.
-    pub(in crate::kernel) fn constants(&self) -> Vec<(&'static str, u32)> {
+    pub(crate) fn constants(&self) -> Vec<(&'static str, u32)> {
         match *self {
             Self::Direct { lanes, rows, columns } => vec![("LANES", lanes), ("RM", rows), ("RN", columns)],
             Self::Staged(staged) => staged.constants().to_vec(),
@@ -187,11 +187,22 @@ impl Tile {
         if table.is_trusted(gpu) {
             return (table, why);
         }
-        // The next smaller ones, and what stages nothing.
-        let staged = STAGED.iter().filter(|staged| staged.suits(gpu.capabilities())).map(Self::Staged);
-        let others = staged.skip_while(|tile| *tile != table).chain([Self::direct(gpu.capabilities(), call.m)]);
+        // The next smaller ones, then what stages nothing with ever fewer rows, then whatever else there is.
+        let caps = gpu.capabilities();
+        let staged: Vec<Self> = STAGED.iter().filter(|staged| staged.suits(caps)).map(Self::Staged).collect();
+        let (larger, smaller) = staged.split_at(staged.iter().position(|tile| *tile == table).unwrap_or(staged.len()));
+        let direct = std::iter::successors(Some(Self::direct(caps, call.m)), Self::fewer_rows);
+        let others = smaller.iter().copied().chain(direct).chain(larger.iter().rev().copied());
         let trusted = others.into_iter().find(|tile| ends(tile) && tile.is_trusted(gpu));
-        trusted.map_or((table, why), |tile| (tile, "larger tiles are not trusted on this adapter"))
+        trusted.map_or((table, why), |tile| (tile, "the table's tile is not trusted on this adapter"))
+    }
+
+    /// The same with half of its rows, of those that stage nothing.
+    fn fewer_rows(&self) -> Option<Self> {
+        match *self {
+            Self::Direct { lanes, rows: rows @ 2.., columns } => Some(Self::Direct { lanes, rows: rows / 2, columns }),
+            _ => None,
+        }
     }
 
     /// Whether nothing is known against it on a device.
@@ -218,9 +229,9 @@ impl Tile {
     fn table(caps: &Capabilities, call: &Gemm, ends: impl Fn(&Self) -> bool) -> Self {
         let mut direct = Self::direct(caps, call.m);
         while !ends(&direct)
-            && let Self::Direct { lanes, rows: rows @ 2.., columns } = direct
+            && let Some(smaller) = direct.fewer_rows()
         {
-            direct = Self::Direct { lanes, rows: rows / 2, columns };
+            direct = smaller;
         }
         if caps.kind == AdapterKind::Software || call.m < FEW_ROWS {
             return direct;

@@ -62,8 +62,8 @@ pub struct Prepare<'a> {
 
 impl Chunk {
     /// Packs the layer's weights, and puts the initial states in front of this, its first chunk. None on the CPU, which
-    /// packs for itself, where the layer's parameters are too far apart for one binding, and where it is too much for one
-    /// dispatch.
+    /// packs for itself, where the layer's parameters are too far apart for one binding, where it is too much for one
+    /// dispatch, and where the driver does not take the kernel.
     pub fn prepare(&self, device: &Device, weights: &Weights, with: &Prepare<'_>) -> Result<Option<Op>> {
         let Some(gpu) = device.gpu() else { return Ok(None) };
         let parts: Vec<&Matrix> = [&with.w_ih, &weights.w_hh].into_iter().chain(&weights.b_hh).collect();
@@ -125,7 +125,7 @@ impl Chunk {
         let bound = |state: &Option<Matrix>| state.as_ref().map_or(nothing.clone(), |state| state.buffer.clone());
         let state = self.batch * self.directions * self.hidden;
         let c = self.c.as_ref().map(|c| c.slice(0..state)).transpose()?;
-        Ok(Some(Op::gpu(
+        let made = Op::gpu(
             gpu,
             &Launch {
                 kernel: &KERNEL,
@@ -146,6 +146,12 @@ impl Chunk {
                 steps: None,
                 work,
             },
-        )?))
+        );
+        match made {
+            Ok(op) => Ok(Some(op)),
+            // The driver refuses it, now or before.
+            Err(Error::Shader { .. } | Error::Unsupported { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

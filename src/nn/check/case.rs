@@ -82,10 +82,14 @@ impl Case {
         matches!(&self.what, What::Layer(trial) if trial.in_sections())
     }
 
-    /// Runs it, with the device's own pipelines. What the device gets wrong or refuses is in what comes out; an error when the device is lost, or where the
-    /// reference can't be made.
+    /// Runs it, with the device's own pipelines. What the device gets wrong or refuses is in what comes out, and is not
+    /// planned with any more; an error when the device is lost, or where the reference can't be made.
     pub async fn run(&self, device: &Device) -> Result<Checked> {
-        self.run_on(device, &device.beside(true, u64::MAX)).await
+        let checked = self.run_on(device, &device.beside(true, u64::MAX)).await?;
+        if let (Some(gpu), Some(why)) = (device.gpu(), &checked.failure) {
+            gpu.found(checked.subject.clone(), why.clone());
+        }
+        Ok(checked)
     }
 
     /// Runs it with what `aside` has compiled.

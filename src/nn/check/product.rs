@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::gpu::Subject;
 use crate::kernel::Program;
 use crate::kernel::gemm::{Accumulate, Gemm, Matrix, Slices, Tile, slice_rows};
+use crate::shader::constants;
 
 /// `C + A·B + bias` by one tile.
 #[derive(Clone, Debug)]
@@ -25,13 +26,12 @@ pub(super) fn all(device: &Device, extent: Extent) -> Vec<Case> {
     let Some(gpu) = device.gpu() else { return Vec::new() };
     let mut all = Vec::new();
     for size in SIZES {
-        let mut tiles = Tile::candidates(gpu.capabilities(), size[0]);
-        // In short the one that stages nothing, and the smallest of those that do.
-        if extent == Extent::Short && tiles.len() > 2 {
-            tiles.drain(1..tiles.len() - 1);
-        }
-        for tile in tiles {
+        for tile in Tile::candidates(gpu.capabilities(), size[0]) {
             for transposed in [false, true] {
+                // In short each kernel of a tile once.
+                if extent == Extent::Short && transposed != (size == SIZES[1]) {
+                    continue;
+                }
                 let product = Product { tile: Some(tile), size, transposed, sliced: false };
                 all.push(Case { group: format!("products {}", product.kernel()), what: What::Product(product) });
             }
@@ -58,8 +58,12 @@ impl Product {
         }
     }
 
+    /// The kernel, or of those that stage the tile: where one is wrong, another may be right.
     pub(super) fn subject(&self) -> Subject {
-        Subject::kernel(self.kernel())
+        match self.tile {
+            Some(tile @ Tile::Staged(_)) => Subject::variant(self.kernel(), constants(&tile.constants())),
+            _ => Subject::kernel(self.kernel()),
+        }
     }
 
     fn operands(&self) -> [Vec<f32>; 4] {

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
-use super::compilers;
 use super::need::{self, LayerFiles};
 use super::table::Outcome;
 use crate::shell;
@@ -31,16 +30,10 @@ pub fn validation(quick: bool) -> Result<Outcome> {
 
     // A dispatch that reads what another wrote, and no barrier between them.
     let planted = under("planted")?;
-    let program = compilers::program()?;
-    let mut hazard = match &files.loader {
-        Some(loader) => {
-            let mut command = Command::new(loader);
-            command.arg("--library-path").arg(&files.libraries).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
-    shell::run(hazard.arg("hazard").envs(planted.environment(&files)))?;
+    // As cargo runs the tests: what is seen here is seen there.
+    let mut hazard = cargo();
+    hazard.args(["run", "--quiet", "--package", "portability", "--", "hazard"]);
+    shell::run(hazard.envs(planted.environment(&files)))?;
     let seen = planted.messages()?;
     println!("planted: {:?}", seen.keys());
     if !seen.keys().any(|id| id.starts_with("SYNC-")) {
