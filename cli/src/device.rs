@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
+use serde_json::{Map, Value};
 use wgpu_rnn::gpu::{recall_trust, trust_data};
 use wgpu_rnn::{Device, DeviceKind, Error, gpu, wgpu};
 
@@ -73,12 +74,18 @@ fn recall() -> Option<(PathBuf, Vec<u8>)> {
     Some((path, trust_data()))
 }
 
-/// Keeps what an examination has found, beside what earlier runs have found.
+/// Keeps what an examination has found of an adapter in place of what earlier runs have found of it: trouble that was there
+/// once and is not there now is forgotten.
 pub fn keep_findings() {
     let Some(path) = folder().map(|folder| folder.join(TRUST)) else { return };
     let known = read("findings", &path).unwrap_or_default();
-    recall();
-    write("findings", &path, &trust_data(), &known);
+    let adapters = |data: &[u8]| serde_json::from_slice::<Map<String, Value>>(data).unwrap_or_default();
+    let mut all = adapters(&known);
+    all.extend(adapters(&trust_data()));
+    match serde_json::to_vec_pretty(&all) {
+        Ok(data) => write("findings", &path, &data, &known),
+        Err(why) => log::debug!("findings {}: not written, {why}", path.display()),
+    }
 }
 
 /// Which device a command runs on: `--device` or `--adapter`. `CPU`: without either it is the CPU executor.

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use super::{Ran, command, finish, gpu, path, run, spawn};
 
 /// The lines between the block's marks, as keys with values.
@@ -108,6 +110,40 @@ fn the_cpu_executor_is_examined_too_and_what_is_planted_is_found() {
     assert!(ran.out.contains(&format!("FAIL {name}: ")));
     let sentence = ran.failed(1);
     assert!(sentence.starts_with(&format!("1 check failed on CPU, the first: {name}: `y` is off by ")), "{sentence}");
+}
+
+/// Trouble that was there once and is not there now is forgotten, what is known of other adapters is not.
+#[test]
+fn an_examination_replaces_what_was_found_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trust.json");
+    let with = |arguments: &[&str]| {
+        let mut command: Command = command(arguments);
+        command.env("WGPU_RNN_CACHE_DIR", folder.path());
+        finish(spawn(command)).succeeded()
+    };
+    let doubts = || -> Vec<usize> {
+        let all: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        all.as_object().unwrap().values().map(|ledger| ledger["doubts"].as_array().unwrap().len()).collect()
+    };
+    let sizes =
+        ["--steps", "3", "--batch", "2", "--input", "3", "--hidden", "4", "--mode", "train", "--runs", "1", "--json"];
+    let time = || with(&[&["time", "--cell", "gru", "--device", gpu()], &sizes[..]].concat());
+    assert!(time().contains("sequence"));
+    assert_eq!(doubts(), [0]);
+    // A doubt of this adapter, and of another.
+    let mut kept: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let key = kept.as_object().unwrap().keys().next().unwrap().clone();
+    let subject = json!({ "strategy": { "strategy": "sequence", "cell": null, "backward": false } });
+    kept[&key]["doubts"] = json!([{ "subject": subject, "reason": "it was wrong on a bad day" }]);
+    kept["another adapter"] = kept[&key].clone();
+    std::fs::write(&file, kept.to_string()).unwrap();
+    assert!(time().contains("it was wrong on a bad day"));
+    with(&["doctor", "--quick", "--device", gpu()]);
+    let mut left = doubts();
+    left.sort_unstable();
+    assert_eq!(left, [0, 1]);
+    assert!(!time().contains("it was wrong on a bad day"));
 }
 
 /// Whatever ends an examination, what was found before is told.
