@@ -85,6 +85,8 @@ fn a_device_lost_between_recordings_says_so_ever_after() {
         for (what, device) in both() {
             let running = layer().bind(&device, Mode::Train).expect("a layer");
             running.run().expect("a first step");
+            // wgpu says why once the device's work is done, which the library waits for only so long.
+            device.wait().expect("an idle device");
             assert!(device.lost().is_none());
             destroy(&device);
             // Ours is told why by wgpu; the app's callback would be.
