@@ -46,7 +46,7 @@ uniform! {
 }
 
 impl Chunk {
-    /// All steps forward in as few dispatches as [`SequenceTile::span`] allows, and the output with them where the chunk
+    /// All steps forward in as few dispatches as `SequenceTile::span` allows, and the output with them where the chunk
     /// has one. Only on GPUs. Errors: buffers or weights of other sizes, or sharing an allocation; a state too large for a
     /// workgroup.
     pub fn sequence_forward(&self, device: &Device, weights: &Weights) -> Result<Op> {
