@@ -3,15 +3,42 @@
 
 use std::path::{Path, PathBuf};
 
-/// Modules of each floor. Those of the lowest are one body of facts; elsewhere neighbours don't know each other.
-const FLOORS: [&[&str]; 7] = [
-    &["error", "shape", "cell", "config"],
-    &["gpu", "cpu"],
-    &["device", "shader"],
-    &["kernel"],
-    &["plan"],
-    &["nn"],
-    &["train", "io", "probe", "account"],
+/// A crate: where its modules are, and the modules of each floor. Those of the lowest are one body of facts; elsewhere
+/// neighbours don't know each other.
+struct Tree {
+    folder: &'static str,
+    /// The file that only lists modules, and what it exports again.
+    root: &'static str,
+    floors: [&'static [&'static str]; 7],
+}
+
+const TREES: [Tree; 2] = [
+    Tree {
+        folder: "src",
+        root: "lib.rs",
+        floors: [
+            &["error", "shape", "cell", "config"],
+            &["gpu", "cpu"],
+            &["device", "shader"],
+            &["kernel"],
+            &["plan"],
+            &["nn"],
+            &["train", "io", "probe", "account"],
+        ],
+    },
+    Tree {
+        folder: "cli/src",
+        root: "main.rs",
+        floors: [
+            &["base", "results"],
+            &["data", "net"],
+            &["task"],
+            &["learn", "measure"],
+            &["report"],
+            &["doctor", "study", "inside"],
+            &["commands"],
+        ],
+    },
 ];
 
 /// Lines that a file may have.
@@ -48,13 +75,13 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).enumerate().map(|(i, line)| (i + 1, line))
 }
 
-fn floor_of(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|modules| modules.contains(&module))
+fn floor_of(tree: &Tree, module: &str) -> Option<usize> {
+    tree.floors.iter().position(|modules| modules.contains(&module))
 }
 
 /// A file's place in the tree of modules: `src/nn/rnn/mod.rs` is `[nn, rnn]`, `src/error.rs` is `[error]`.
-fn module_of(path: &Path) -> Vec<String> {
-    let inside = path.strip_prefix("src").expect("in src").with_extension("");
+fn module_of(tree: &Tree, path: &Path) -> Vec<String> {
+    let inside = path.strip_prefix(tree.folder).expect("in the tree").with_extension("");
     let mut module: Vec<String> = inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
     if module.last().is_some_and(|last| last == "mod") {
         module.pop();
@@ -116,9 +143,9 @@ fn imports(module: &[String], text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// What `lib.rs` exports again, and from which module.
-fn exported() -> Vec<(String, String)> {
-    let text = read(Path::new("src/lib.rs"));
+/// What the root of a tree exports again, and from which module.
+fn exported(tree: &Tree) -> Vec<(String, String)> {
+    let text = read(&Path::new(tree.folder).join(tree.root));
     let of_line = |(_, code): (usize, &str)| {
         let (home, items) = code.strip_prefix("pub use ")?.split_once("::")?;
         Some(heads(items).into_iter().map(|item| (home.to_string(), item)).collect::<Vec<_>>())
@@ -127,9 +154,9 @@ fn exported() -> Vec<(String, String)> {
 }
 
 /// What is wrong with an import from a module, if anything.
-fn violation(from: &str, to: &str) -> Option<String> {
-    let here = floor_of(from)?;
-    match floor_of(to) {
+fn violation(tree: &Tree, from: &str, to: &str) -> Option<String> {
+    let here = floor_of(tree, from)?;
+    match floor_of(tree, to) {
         _ if from == to => None,
         None => Some(format!("`{to}` is not the module that something comes from")),
         Some(there) if there < here || (here == 0 && there == 0) => None,
@@ -139,26 +166,43 @@ fn violation(from: &str, to: &str) -> Option<String> {
 
 #[test]
 fn a_file_imports_only_from_floors_below() {
-    let exported = exported();
-    assert!(exported.iter().any(|(home, item)| home == "device" && item == "Buffer"), "{exported:?}");
+    assert!(exported(&TREES[0]).iter().any(|(home, item)| home == "device" && item == "Buffer"));
     let mut wrong = Vec::new();
-    let mut seen = 0;
-    for path in files("src", &["rs"]).iter().filter(|path| !path.ends_with("lib.rs")) {
-        let module = module_of(path);
-        if floor_of(&module[0]).is_none() {
-            wrong.push(format!("{}: `{}` has no floor", path.display(), module[0]));
-            continue;
-        }
-        for (line, name) in imports(&module, &read(path)) {
-            let home = exported.iter().find(|(_, item)| *item == name).map_or(&name, |(home, _)| home);
-            if let Some(why) = violation(&module[0], home) {
-                wrong.push(format!("{}:{line}: {why}", path.display()));
+    for tree in &TREES {
+        let exported = exported(tree);
+        let mut seen = 0;
+        for path in files(tree.folder, &["rs"]).iter().filter(|path| !path.ends_with(tree.root)) {
+            let module = module_of(tree, path);
+            if floor_of(tree, &module[0]).is_none() {
+                wrong.push(format!("{}: `{}` has no floor", path.display(), module[0]));
+                continue;
             }
-            seen += 1;
+            for (line, name) in imports(&module, &read(path)) {
+                let home = exported.iter().find(|(_, item)| *item == name).map_or(&name, |(home, _)| home);
+                if let Some(why) = violation(tree, &module[0], home) {
+                    wrong.push(format!("{}:{line}: {why}", path.display()));
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen > 100, "only {seen} imports were found in {}", tree.folder);
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// What two commands share lies on a floor below them.
+#[test]
+fn a_command_knows_no_other() {
+    let all = files("cli/src/commands", &["rs"]);
+    assert!(all.len() > 10, "only {} commands", all.len());
+    for path in all.iter().filter(|path| !path.ends_with("mod.rs")) {
+        let module = module_of(&TREES[1], path);
+        for (line, name) in imports(&module[1..], &read(path)) {
+            let other = all.iter().any(|path| path.file_stem().is_some_and(|stem| *stem == *name));
+            // `crate::measure` and the like are modules of the same name elsewhere.
+            assert!(!other || floor_of(&TREES[1], &name).is_some(), "{}:{line}: knows `{name}`", path.display());
         }
     }
-    assert!(seen > 100, "only {seen} imports were found");
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -178,20 +222,21 @@ mod tests {
 }
 use super::super::last;
 ";
+    let tree = &TREES[0];
     let module = ["nn", "rnn"].map(String::from);
     let found = imports(&module, text);
     let found: Vec<(usize, &str)> = found.iter().map(|(line, name)| (*line, name.as_str())).collect();
     let wanted = [(1, "error"), (1, "cell"), (1, "train"), (3, "nn"), (4, "device"), (4, "plan"), (5, "kernel")];
     assert_eq!(found[..7], wanted);
     assert_eq!(found[7..], [(5, "shader"), (10, "io"), (13, "last")]);
-    assert_eq!(module_of(Path::new("src/nn/rnn/mod.rs")), module);
-    assert_eq!(violation("plan", "kernel"), None);
-    assert_eq!(violation("plan", "plan"), None);
-    assert_eq!(violation("cell", "error"), None);
+    assert_eq!(module_of(tree, Path::new("src/nn/rnn/mod.rs")), module);
+    assert_eq!(violation(tree, "plan", "kernel"), None);
+    assert_eq!(violation(tree, "plan", "plan"), None);
+    assert_eq!(violation(tree, "cell", "error"), None);
     for (from, to) in [("kernel", "plan"), ("io", "train"), ("train", "io"), ("gpu", "cpu"), ("device", "shader")] {
-        assert!(violation(from, to).is_some_and(|why| why.contains(from) && why.contains(to)), "{from} → {to}");
+        assert!(violation(tree, from, to).is_some_and(|why| why.contains(from) && why.contains(to)), "{from} → {to}");
     }
-    assert!(violation("nn", "Device").is_some_and(|why| why.contains("`Device`")));
+    assert!(violation(tree, "nn", "Device").is_some_and(|why| why.contains("`Device`")));
 }
 
 /// A cell is its table row, its shader and its CPU file.

@@ -4,18 +4,31 @@ mod common;
 
 use common::{Layer, devices};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::probe::{Flow, Trouble, Warning, Watch};
+use wgpu_rnn::probe::{Activity, Flow, LOOKS, Remark, Trouble, Warning, Watch};
 use wgpu_rnn::{Cell, Device, RnnConfig};
 
-/// What is warned of at step 7, and at step 8.
-fn warned(device: &Device, mut layer: Layer) -> [Vec<Warning>; 2] {
+/// What a layer does inside.
+fn inside(device: &Device, mut layer: Layer) -> (Flow, Activity) {
     layer.flow = true;
     let running = layer.bind(device, Mode::Train).expect("a layer");
     let activity = running.activity();
     device.run(|recorder| running.bound.backward.record(recorder)).expect("a run");
     let flow = Flow::read(&running.bound).expect("norms");
+    (flow, activity)
+}
+
+/// What is wrong at step 7, and what is said of it at step 8, after as many looks as it takes.
+fn warned(device: &Device, layer: Layer) -> [Vec<Warning>; 2] {
+    let (flow, activity) = inside(device, layer);
     let mut watch = Watch::new();
-    [7, 8].map(|step| watch.look(step, &flow, &activity))
+    let warning = |remark| match remark {
+        Remark::Warning(warning) => warning,
+        over => panic!("{over}"),
+    };
+    let mut look = |step| watch.look(step, &flow, &activity, true).into_iter().map(warning).collect::<Vec<_>>();
+    let before: Vec<Warning> = (7 - u64::from(LOOKS) + 1..7).flat_map(&mut look).collect();
+    let said = [look(7), look(8)];
+    [[before, said[0].clone()].concat(), said[1].clone()]
 }
 
 fn layer(cell: Cell, steps: usize) -> Layer {
@@ -35,9 +48,14 @@ fn only(device: &Device, layer: Layer, expected: impl Fn(Trouble) -> bool, words
     let [first, second] = warned(device, layer);
     assert_eq!(first.len(), 1, "{what}: {first:?}");
     assert!(expected(first[0].trouble), "{what}: {first:?}");
-    assert_eq!((first[0].step, first[0].layer, first[0].direction), (7, 0, 0));
-    let said = first[0].to_string();
-    assert!(said.starts_with("step 7, layer 0: ") && words.iter().all(|word| said.contains(word)), "{said}");
+    // Values that are not finite are said at the first look.
+    let step = if first[0].step == 7 { 7 } else { 8 - u64::from(LOOKS) };
+    assert_eq!((first[0].step, first[0].layer, first[0].direction), (step, 0, 0));
+    let said = format!("{}; {}", first[0], first[0].trouble.advice());
+    assert!(
+        said.starts_with(&format!("step {step}, layer 0: ")) && words.iter().all(|word| said.contains(word)),
+        "{said}"
+    );
     assert!(second.is_empty(), "{what} said again: {second:?}");
 }
 
@@ -133,17 +151,49 @@ fn a_gradient_that_begins_at_the_first_step_is_no_explosion() {
     }
 }
 
+/// A net whose gradients vanish, and one whose do not.
+fn ill_and_well() -> [(Flow, Activity); 2] {
+    let device = Device::cpu().expect("CPU");
+    [inside(&device, layer(Cell::RnnTanh, 30).scaled("weight_hh", 0.3)), inside(&device, layer(Cell::RnnTanh, 4))]
+}
+
 #[test]
 fn what_was_said_is_not_said_after_a_restart() {
-    let device = Device::cpu().expect("CPU");
-    let mut layer = layer(Cell::RnnTanh, 30).scaled("weight_hh", 0.3);
-    layer.flow = true;
-    let running = layer.bind(&device, Mode::Train).expect("a layer");
-    let activity = running.activity();
-    device.run(|recorder| running.bound.backward.record(recorder)).expect("a run");
-    let flow = Flow::read(&running.bound).expect("norms");
+    let [(flow, activity), _] = ill_and_well();
     let mut watch = Watch::new();
-    assert_eq!(watch.look(1, &flow, &activity).len(), 1);
-    let mut again = Watch::resume(watch.said().map(str::to_string));
-    assert!(again.look(2, &flow, &activity).is_empty());
+    // A restart between looks changes nothing either.
+    let said: Vec<usize> = (0..6)
+        .map(|step| {
+            watch = Watch::resume(watch.said().collect::<Vec<_>>());
+            watch.look(step, &flow, &activity, true).len()
+        })
+        .collect();
+    assert_eq!(said, [0, 0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn it_takes_several_looks_and_learning_that_suffers() {
+    let [(flow, activity), (good_flow, good_activity)] = ill_and_well();
+    let mut watch = Watch::new();
+    for step in 0..10 {
+        assert!(watch.look(step, &flow, &activity, false).is_empty(), "it learns");
+    }
+    assert_eq!(watch.look(10, &flow, &activity, true).len(), 1);
+    let mut watch = Watch::new();
+    for step in 0..10 {
+        assert!(watch.look(2 * step, &flow, &activity, true).is_empty(), "not in a row");
+        assert!(watch.look(2 * step + 1, &good_flow, &good_activity, true).is_empty());
+    }
+}
+
+#[test]
+fn what_is_over_is_withdrawn() {
+    let [(flow, activity), (good_flow, good_activity)] = ill_and_well();
+    let mut watch = Watch::new();
+    let said: usize = (0..3).map(|step| watch.look(step, &flow, &activity, true).len()).sum();
+    assert_eq!(said, 1);
+    let remarks = watch.look(3, &good_flow, &good_activity, false);
+    let texts: Vec<String> = remarks.iter().map(Remark::to_string).collect();
+    assert_eq!(texts, ["step 3, layer 0: gradients no longer vanish"]);
+    assert!(watch.look(4, &good_flow, &good_activity, false).is_empty() && watch.said().next().is_none());
 }

@@ -1,5 +1,7 @@
 //! Large products of strided matrices: a checked face on the `gemm` crate.
 
+use gemm_common::Parallelism;
+
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::Threads;
 use crate::error::{Error, Result};
@@ -97,30 +99,34 @@ pub fn gemm<S: Scalar>(
         return Err(Error::shape("the result of a product", &[m, n], &[c.rows(), c.cols()]));
     }
     let parallelism = match threads.count() {
-        1 => gemm::Parallelism::None,
-        count => gemm::Parallelism::Rayon(count),
+        1 => Parallelism::None,
+        count => Parallelism::Rayon(count),
     };
-    let (ars, acs) = a.layout.strides();
-    let (brs, bcs) = b.layout.strides();
+    // The kernels want columns of the result to be farther apart than rows: else cᵀ ← bᵀ·aᵀ.
     let (crs, ccs) = c.layout.strides();
+    let turned = ccs < crs;
+    let (left, right) = if turned { (b.transposed(), a.transposed()) } else { (a, b) };
+    let (rows, columns) = if turned { (n, m) } else { (m, n) };
+    let (crs, ccs) = if turned { (ccs, crs) } else { (crs, ccs) };
+    let (lrs, lcs) = left.layout.strides();
+    let (rrs, rcs) = right.layout.strides();
     // SAFETY: the constructors have checked that every element that the strides reach is inside its slice, that
-    // elements of c are distinct, and the sizes agree; c is borrowed mutably, so it overlaps neither a nor b. The
-    // function takes f32 and f64, the only types that implement the sealed trait `Scalar`.
+    // elements of c are distinct, and the sizes agree; c is borrowed mutably, so it overlaps neither factor.
     unsafe {
-        gemm::gemm(
-            m,
-            n,
+        S::product()(
+            rows,
+            columns,
             k,
             c.data.as_mut_ptr(),
             ccs,
             crs,
             beta != S::ZERO,
-            a.data.as_ptr(),
-            acs,
-            ars,
-            b.data.as_ptr(),
-            bcs,
-            brs,
+            left.data.as_ptr(),
+            lcs,
+            lrs,
+            right.data.as_ptr(),
+            rcs,
+            rrs,
             beta,
             alpha,
             false,

@@ -70,10 +70,37 @@ pub trait Scalar:
     fn tanh<A: Simd>(self) -> Self;
     /// `σ(x) = 1 / (1 + e⁻ˣ)`, in a loop compiled for A; see [`activation`](crate::cpu::activation) for its accuracy.
     fn sigmoid<A: Simd>(self) -> Self;
+    /// The product of matrices that suits this processor.
+    fn product() -> Product<Self>;
 }
 
+/// `dst ← alpha·dst + beta·lhs·rhs` of the `gemm` crates: m, n, k; dst, its strides by column and row, whether it is read; lhs
+/// with its strides, rhs with its strides; alpha, beta; three conjugations, which real numbers have none of; threads. `dst` must
+/// not be closer by column than by row.
+pub type Product<S> = unsafe fn(
+    usize,
+    usize,
+    usize,
+    *mut S,
+    isize,
+    isize,
+    bool,
+    *const S,
+    isize,
+    isize,
+    *const S,
+    isize,
+    isize,
+    S,
+    S,
+    bool,
+    bool,
+    bool,
+    gemm_common::Parallelism,
+);
+
 macro_rules! scalar {
-    ($type:ident, $tanh:expr, $sigmoid:expr) => {
+    ($type:ident, $tanh:expr, $sigmoid:expr, $product:expr) => {
         impl Scalar for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -127,8 +154,11 @@ macro_rules! scalar {
             fn sigmoid<A: Simd>(self) -> Self {
                 $sigmoid(self)
             }
+            fn product() -> Product<Self> {
+                $product()
+            }
         }
     };
 }
-scalar!(f32, single::tanh::<A>, single::sigmoid::<A>);
-scalar!(f64, double::tanh, double::sigmoid);
+scalar!(f32, single::tanh::<A>, single::sigmoid::<A>, gemm_f32::gemm::f32::get_gemm_fn);
+scalar!(f64, double::tanh, double::sigmoid, gemm_f64::gemm::f64::get_gemm_fn);

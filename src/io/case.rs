@@ -136,7 +136,11 @@ impl Case {
         let table = tensors(&self.config, "");
         let params = Parameters::new(device, table.clone())?;
         for (name, shape) in table {
-            params.set(&name, &shape, &self.file.tensor(&name, &shape)?.values)?;
+            let values = &self.file.tensor(&name, &shape)?.values;
+            if let Some(odd) = values.iter().find(|value| !value.is_finite()) {
+                return Err(Error::invalid(format!("the tensor `{name}`"), "all finite numbers", odd));
+            }
+            params.set(&name, &shape, values)?;
         }
         Ok(params)
     }

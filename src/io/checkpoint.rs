@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -188,11 +189,14 @@ fn pieces<'a>(
     Ok(all)
 }
 
-/// Puts `bytes` at `path` in one step, and on the disk before it takes the place of what was there. What a process that was
-/// killed left of an attempt is written over.
+/// Puts `bytes` at `path` in one step, and on the disk before it takes the place of what was there. No other process, and no
+/// other thread of this one, writes to the name that it has until then.
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
+    static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+    // A browser has no processes, nor files.
+    let process = if cfg!(target_arch = "wasm32") { 0 } else { std::process::id() };
+    name.push(format!(".{process}-{}.part", ATTEMPTS.fetch_add(1, Ordering::Relaxed)));
     let part = path.with_file_name(name);
     let written = std::fs::File::create(&part).and_then(|mut file| {
         file.write_all(bytes)?;

@@ -45,6 +45,6 @@ mod watch;
 pub use flow::{Flow, GONE, Memory, Norms, ONE_PERCENT, Trace, Verdict, WILD};
 pub use gates::{Activity, Gates, Summary, Unit};
 pub use values::{Value, Values, values};
-pub use watch::{SATURATED, Trouble, Warning, Watch};
+pub use watch::{LOOKS, Remark, SATURATED, Trouble, Warning, Watch, troubles};
 
 pub use crate::kernel::moments::{HIGH, LOW};

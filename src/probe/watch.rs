@@ -1,6 +1,6 @@
 //! Warnings while training: what goes wrong inside, once each, and what one would try.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::flow::{Flow, Memory, Verdict};
@@ -70,41 +70,93 @@ pub struct Warning {
     pub trouble: Trouble,
 }
 
-/// What was warned of, so that each is said once.
+/// Looks in a row that must find a trouble before it is said.
+pub const LOOKS: u32 = 3;
+
+/// What a look has to say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Remark {
+    /// Something has been wrong for several looks.
+    Warning(Warning),
+    /// What was warned of is over.
+    Over {
+        /// The training step.
+        step: u64,
+        /// Of which layer and direction, and of what: a key as [`Watch::said`] has it.
+        key: String,
+    },
+}
+
+/// Looks at a training now and then. A trouble is said once, when [`LOOKS`] looks in a row have found it and learning suffers;
+/// values that are not finite are said at once. What was said is withdrawn when a look no longer finds it.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
-    said: BTreeSet<String>,
+    seen: BTreeMap<String, Seen>,
+}
+
+/// A trouble that the last look has found.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    looks: u32,
+    said: bool,
+}
+
+/// What is wrong at this training step, by layer and direction.
+pub fn troubles(step: u64, flow: &Flow, activity: &Activity) -> Vec<Warning> {
+    let mut found = Vec::new();
+    for layer in 0..flow.layers() {
+        for direction in 0..flow.directions() {
+            let gated = activity.values().iter().any(|value| value.kind == ValueKind::Keep);
+            let of_flow = flow_trouble(flow.trace(layer, direction).state(), gated);
+            let all = of_flow.into_iter().chain(gate_troubles(activity, layer, direction));
+            found.extend(all.map(|trouble| Warning { step, layer, direction, trouble }));
+        }
+    }
+    found
 }
 
 impl Watch {
-    /// Nothing was said yet.
+    /// Nothing was seen yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// That this was said before, as [`said`](Self::said) had it.
+    /// That this was seen before, as [`said`](Self::said) had it.
     pub fn resume(said: impl IntoIterator<Item = String>) -> Self {
-        Self { said: said.into_iter().collect() }
+        let seen = |text: String| match text.split_once('=') {
+            Some((key, looks)) => (key.to_string(), Seen { looks: looks.parse().unwrap_or(0), said: false }),
+            None => (text, Seen { looks: LOOKS, said: true }),
+        };
+        Self { seen: said.into_iter().map(seen).collect() }
     }
 
-    /// What was said, for a checkpoint.
-    pub fn said(&self) -> impl Iterator<Item = &str> {
-        self.said.iter().map(String::as_str)
+    /// What was said, and how many looks in a row have found what was not, for a checkpoint.
+    pub fn said(&self) -> impl Iterator<Item = String> + '_ {
+        self.seen.iter().map(|(key, seen)| if seen.said { key.clone() } else { format!("{key}={}", seen.looks) })
     }
 
-    /// What is wrong at this training step and was not said before, by layer and direction.
-    pub fn look(&mut self, step: u64, flow: &Flow, activity: &Activity) -> Vec<Warning> {
-        let mut found = Vec::new();
-        for layer in 0..flow.layers() {
-            for direction in 0..flow.directions() {
-                let gated = activity.values().iter().any(|value| value.kind == ValueKind::Keep);
-                let of_flow = flow_trouble(flow.trace(layer, direction).state(), gated);
-                let all = of_flow.into_iter().chain(gate_troubles(activity, layer, direction));
-                found.extend(all.map(|trouble| Warning { step, layer, direction, trouble }));
+    /// What is to be said at this training step. Learning `suffers` where errors no longer fall, or are no better than those
+    /// of a simple answer.
+    pub fn look(&mut self, step: u64, flow: &Flow, activity: &Activity, suffers: bool) -> Vec<Remark> {
+        let found = troubles(step, flow, activity);
+        let mut remarks = Vec::new();
+        let keys: Vec<String> = found.iter().map(Warning::key).collect();
+        self.seen.retain(|key, seen| {
+            let still = keys.contains(key);
+            if seen.said && !still {
+                remarks.push(Remark::Over { step, key: key.clone() });
+            }
+            still
+        });
+        for (warning, key) in found.into_iter().zip(keys) {
+            let seen = self.seen.entry(key).or_default();
+            seen.looks = seen.looks.saturating_add(1);
+            if !seen.said && (warning.trouble.is_urgent() || (seen.looks >= LOOKS && suffers)) {
+                seen.said = true;
+                remarks.push(Remark::Warning(warning));
             }
         }
-        found.retain(|warning| self.said.insert(warning.key()));
-        found
+        remarks
     }
 }
 
@@ -155,6 +207,15 @@ impl Trouble {
             Self::Dead { .. } => "dead",
             Self::Idle { .. } => "idle",
             Self::NonFinite { .. } => "not finite",
+        }
+    }
+
+    /// Whether nothing can be learnt any more.
+    fn is_urgent(&self) -> bool {
+        match self {
+            Self::NonFinite { .. } => true,
+            Self::Exploding { grown, .. } => !grown.is_finite(),
+            _ => false,
         }
     }
 
@@ -220,6 +281,28 @@ impl fmt::Display for Warning {
         if *direction > 0 {
             write!(f, " backwards")?;
         }
-        write!(f, ": {trouble}; {}", trouble.advice())
+        write!(f, ": {trouble}")
+    }
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Warning(warning) => write!(f, "{warning}"),
+            Self::Over { step, key } => {
+                let mut parts = key.splitn(3, '/');
+                let (layer, direction) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+                let backwards = if direction == "0" { "" } else { " backwards" };
+                write!(f, "step {step}, layer {layer}{backwards}: ")?;
+                match parts.next().unwrap_or_default() {
+                    "vanishing" => write!(f, "gradients no longer vanish"),
+                    "exploding" => write!(f, "gradients no longer explode"),
+                    "dead" => write!(f, "no unit is dead any more"),
+                    "idle" => write!(f, "no unit is idle any more"),
+                    "not finite" => write!(f, "all values are finite again"),
+                    value => write!(f, "{value} is no longer saturated"),
+                }
+            }
+        }
     }
 }

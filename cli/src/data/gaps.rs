@@ -7,28 +7,28 @@
 use std::ops::Range;
 
 /// The rows of the longest run of missing values; empty if none is missing.
-pub fn longest(cells: &[Option<f32>]) -> Range<usize> {
-    let mut longest = 0..0;
-    let mut start = 0;
-    for (row, cell) in cells.iter().enumerate() {
-        if cell.is_some() {
-            start = row + 1;
-        } else if row + 1 - start > longest.len() {
-            longest = start..row + 1;
-        }
-    }
-    longest
+pub fn longest(missing: &[bool]) -> Range<usize> {
+    runs(missing).fold(0..0, |longest, run| if run.len() > longest.len() { run } else { longest })
 }
 
-/// How many values are missing.
-pub fn missing(cells: &[Option<f32>]) -> usize {
-    cells.iter().filter(|cell| cell.is_none()).count()
+/// The runs of more than `most` missing values.
+pub fn long_runs(missing: &[bool], most: usize) -> impl Iterator<Item = Range<usize>> {
+    runs(missing).filter(move |run| run.len() > most)
+}
+
+fn runs(missing: &[bool]) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    missing.chunk_by(|a, b| a == b).filter_map(move |chunk| {
+        let start = at;
+        at += chunk.len();
+        chunk[0].then_some(start..at)
+    })
 }
 
 /// Closes every gap; a column without any value becomes zero.
-pub fn carry(cells: &[Option<f32>]) -> Vec<f32> {
+pub fn carry(cells: &[Option<f64>]) -> Vec<f64> {
     let first = cells.iter().flatten().next().copied().unwrap_or(0.0);
-    let keep_last = |last: &mut f32, cell: &Option<f32>| {
+    let keep_last = |last: &mut f64, cell: &Option<f64>| {
         *last = cell.unwrap_or(*last);
         Some(*last)
     };
@@ -39,7 +39,7 @@ pub fn carry(cells: &[Option<f32>]) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    const GAPPY: [Option<f32>; 8] = [None, Some(2.0), None, Some(4.0), None, None, None, Some(5.0)];
+    const GAPPY: [Option<f64>; 8] = [None, Some(2.0), None, Some(4.0), None, None, None, Some(5.0)];
 
     #[test]
     fn carries_the_last_known_value() {
@@ -48,10 +48,12 @@ mod tests {
     }
 
     #[test]
-    fn counts_gaps() {
-        assert_eq!(longest(&GAPPY), 4..7);
-        assert_eq!(longest(&[None, None, Some(1.0), None, None]), 0..2);
-        assert_eq!(longest(&[Some(1.0)]), 0..0);
-        assert_eq!(missing(&GAPPY), 5);
+    fn finds_runs() {
+        let missing: Vec<bool> = GAPPY.iter().map(Option::is_none).collect();
+        assert_eq!(longest(&missing), 4..7);
+        assert_eq!(longest(&[true, true, false, true, true]), 0..2);
+        assert_eq!((longest(&[false]), longest(&[])), (0..0, 0..0));
+        assert_eq!(long_runs(&missing, 0).collect::<Vec<_>>(), [0..1, 2..3, 4..7]);
+        assert_eq!((long_runs(&missing, 1).next(), long_runs(&missing, 1).count()), (Some(4..7), 1));
     }
 }

@@ -1,16 +1,21 @@
 //! What is learnt from: a table of numbers read hour by hour, a text read character by character, utterances.
 //!
-//! [`series`] and [`weather`] give a [`series::Series`], which [`windows`] turns into a forecasting
-//! task; [`text`] gives a next-character task, [`utterances`] sequences to be classified. Every repair is
-//! counted in the notes, and every file that cannot be used is refused with one sentence that says where,
-//! what was expected and what was there.
+//! [`table`] reads a file, [`time`] and [`grid`] put its rows in order, [`series`] and [`weather`] give a
+//! [`series::Series`], which [`windows`] turns into a forecasting task beside the simple forecasts of [`baseline`]; [`text`]
+//! gives a next-character task, [`utterances`] sequences to be classified. Every repair is counted in the notes, and every
+//! file that cannot be used is refused with one sentence that says where, what was expected and what was there.
 
-pub mod calendar;
-pub mod gaps;
+pub mod baseline;
+mod columns;
+pub mod cycles;
+mod gaps;
+pub mod grid;
 pub mod moments;
+mod parts;
 pub mod series;
 pub mod table;
 pub mod text;
+pub mod time;
 pub mod utterances;
 pub mod weather;
 pub mod windows;

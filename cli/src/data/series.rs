@@ -1,271 +1,339 @@
 //! A series of numbers in equal steps of time, several columns wide, some of which are to be forecast.
 
-use super::gaps;
-use super::table::{Cells, Table};
-use anyhow::{Result, bail};
 use std::path::Path;
 
-/// The longest run of missing values that is filled in a file of one's own.
+use anyhow::{Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::base::numbers::plural;
+
+use super::columns::{Chosen, Columns, Reading, list, taken, unusable};
+use super::cycles::Cycle;
+use super::gaps;
+use super::grid::{Grid, Ordered, Spacing};
+use super::table::{Cells, Column, Table};
+use super::time::{self, Instant, Wanted, civil};
+use super::windows::boundary;
+
+/// The longest run of missing values that is filled; a longer one cuts the series.
 pub const LONGEST_GAP: usize = 24;
+
+/// What a model knows of the columns that it was trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layout {
+    /// The inputs, in their order; cycles have names of their own.
+    pub columns: Vec<String>,
+    pub cycles: Vec<Cycle>,
+    /// The places of those that are forecast.
+    pub targets: Vec<usize>,
+    /// How far apart rows are, where they have times.
+    pub spacing: Option<Spacing>,
+}
+
+pub use super::columns::Ask;
 
 /// Columns of numbers without gaps, one row a step of time.
 #[derive(Clone, Debug)]
 pub struct Series {
     /// Short name, for the report.
     pub name: String,
-    /// Names of the columns.
-    pub columns: Vec<String>,
+    pub layout: Layout,
     /// A label for each row.
-    pub times: Vec<String>,
+    pub labels: Vec<String>,
     /// The values, `[rows, columns]`.
-    pub values: Vec<f32>,
+    pub values: Vec<f64>,
     /// The unit of each column; empty where none is known.
     pub units: Vec<&'static str>,
-    /// What a row is: `row`, or `hour`.
-    pub step: &'static str,
-    /// The columns to be forecast.
-    pub targets: Vec<usize>,
+    /// What a row is called: `row`, or `hour` and the like.
+    pub step: String,
+    /// The unbroken stretch that each row is of.
+    pub stretches: Vec<u32>,
     /// Whether all of the row's targets were measured; what was filled in is no truth to test against.
     pub measured: Vec<bool>,
     /// What was read, left out and repaired, one sentence each.
     pub notes: Vec<String>,
+    /// What comes after the last row, where that is known.
+    clock: Option<(Grid, i64)>,
 }
 
 impl Series {
+    /// One in an unbroken stretch, whose rows have no times.
+    #[cfg(test)]
+    pub fn plain(name: &str, columns: Vec<String>, values: Vec<f64>, targets: Vec<usize>) -> Self {
+        let rows = values.len() / columns.len();
+        Self {
+            name: name.into(),
+            units: vec![""; columns.len()],
+            layout: Layout { columns, cycles: Vec::new(), targets, spacing: None },
+            labels: (0..rows).map(|row| format!("t{row}")).collect(),
+            values,
+            step: "row".into(),
+            stretches: vec![0; rows],
+            measured: vec![true; rows],
+            notes: Vec::new(),
+            clock: None,
+        }
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
-        self.times.len()
+        self.labels.len()
     }
 
     /// A column's value in a row.
-    pub fn at(&self, row: usize, column: usize) -> f32 {
-        self.values[row * self.columns.len() + column]
+    pub fn at(&self, row: usize, column: usize) -> f64 {
+        self.values[row * self.layout.columns.len() + column]
+    }
+
+    /// The columns that are no cycles of the calendar.
+    pub fn own_columns(&self) -> usize {
+        self.layout.columns.len() - 2 * self.layout.cycles.len()
+    }
+
+    /// The last row's label.
+    pub fn last(&self) -> &str {
+        self.labels.last().map_or("", String::as_str)
+    }
+
+    /// The time so many rows after the last, where times are known.
+    pub fn ahead(&self, rows: usize) -> Option<String> {
+        let (grid, last) = self.clock.as_ref()?;
+        let times = [grid.time(0), grid.time(*last), grid.time(last + rows as i64)];
+        (times[2] < Instant::MAX).then(|| label(times[2], &style(&times, Some(grid.spacing))))
     }
 }
 
-/// Reads a CSV file: every column of numbers is an input, those of `targets` are the ones to forecast.
+/// Reads a file: every column of numbers is an input, those of `targets` are the ones to forecast.
 ///
-/// The first row names the columns. The first column of text labels the rows. Empty fields are
-/// missing values: gaps of up to [`LONGEST_GAP`] rows are filled (see [`gaps`]), and an input with a
-/// longer gap, or without a name, is left out; the notes say so.
-pub fn load_csv(path: &Path, targets: &[String]) -> Result<Series> {
-    from_table(super::short_name(path), Table::read(path)?, targets)
+/// Rows are put in the order of their times, with an empty row for each step that is missing. What is missing takes the last
+/// known value for up to [`LONGEST_GAP`] rows; where more is missing of all columns or of a target, the series is cut, and an
+/// input that misses more is left out. The notes say so.
+pub fn load(path: &Path, targets: &[String], ask: &Ask) -> Result<Series> {
+    let table = Table::read(path)?;
+    let targets = table.named(targets)?;
+    from_table(super::short_name(path), &table, Reading { targets: &targets, ask: Some(ask), ..Reading::default() })
 }
 
-fn from_table(name: String, table: Table, targets: &[String]) -> Result<Series> {
-    let wanted = targets.iter().map(|target| table.numeric(target)).collect::<Result<Vec<_>>>()?;
-    let rows = table.lines.len();
-    let mut columns = Columns::default();
-    let mut notes = vec![format!("{rows} rows read.")];
-    let mut times = None;
-    let mut goals = Goals::new(targets, rows)?;
+/// Reads a file that has the columns of `layout`, in any order and among others.
+pub fn load_known(path: &Path, ask: &Ask, layout: &Layout) -> Result<Series> {
+    let table = Table::read(path)?;
+    from_table(super::short_name(path), &table, Reading { ask: Some(ask), known: Some(layout), ..Reading::default() })
+}
 
-    for (index, column) in table.columns.into_iter().enumerate() {
-        let (name, is_target) = (column.name, wanted.contains(&index));
-        let cells = match column.cells {
-            Cells::Numbers(cells) => cells,
-            Cells::Text(labels) => {
-                match times {
-                    None => times = Some(labels),
-                    Some(_) => notes.push(format!("Column `{name}` holds text and is left out.")),
-                }
+pub(super) fn from_table(name: String, table: &Table, reading: Reading<'_>) -> Result<Series> {
+    let usual = Ask::default();
+    let ask = reading.ask.unwrap_or(&usual);
+    let file = &table.file;
+    let wanted = match &ask.time {
+        _ if ask.no_time => Wanted::None,
+        Some(name) => Wanted::Named(name),
+        None => Wanted::Find,
+    };
+    let taken = taken(table, &reading, ask)?;
+    let stamps = time::find(table, wanted, &taken)?;
+    let ordered = stamps.as_ref().map(|stamps| Ordered::new(table, stamps)).transpose()?;
+    let of_time = stamps.as_ref().map_or(&[][..], |stamps| &stamps.columns);
+    let chosen = Chosen::new(table, &reading, ask, of_time)?;
+    let mut notes = vec![format!("{} read.", plural(table.lines.len(), "row"))];
+    notes.extend(table.notes.iter().cloned());
+    notes.extend(ordered.iter().flat_map(|ordered| ordered.notes.iter().cloned()));
+    let spread =
+        |cells: &[Option<f64>]| ordered.as_ref().map_or_else(|| cells.to_vec(), |ordered| ordered.spread(cells));
+    let length = ordered.as_ref().map_or(table.lines.len(), |ordered| ordered.times.len());
+    let present = ordered.as_ref().map_or_else(|| vec![true; length], Ordered::present);
+    let absent = present.iter().filter(|present| !**present).count();
+    if absent > 0 {
+        notes.push(format!("{} missing and put in, {length} in all.", are(absent, "row")));
+    }
+
+    // What is kept: rows that the file has, or that miss little.
+    let mut kept = vec![true; length];
+    let mut cut = |missing: &[bool]| gaps::long_runs(missing, LONGEST_GAP).for_each(|run| kept[run].fill(false));
+    cut(&present.iter().map(|present| !present).collect::<Vec<_>>());
+    let mut columns = Vec::new();
+    for place in chosen.places {
+        let Column { name, .. } = &table.columns[place];
+        let (is_target, cells) = (chosen.targets.contains(&place), spread(table.numbers(place)?));
+        let missing: Vec<bool> = cells.iter().map(Option::is_none).collect();
+        let of_rows: Vec<bool> = missing.iter().zip(&present).map(|(missing, present)| *missing && *present).collect();
+        let run = gaps::longest(&of_rows);
+        if run.len() > LONGEST_GAP && !is_target && !chosen.asked {
+            notes.push(format!("Column `{name}` is left out: it misses {} values in a row.", run.len()));
+            ensure!(
+                reading.known.is_none(),
+                unusable(file, name, &format!("{} of its values are missing in a row", run.len()))
+            );
+            continue;
+        }
+        if is_target || chosen.asked {
+            cut(&missing);
+        }
+        columns.push((place, cells));
+    }
+    let cuts = kept.iter().filter(|kept| !**kept).count();
+    let keep: Vec<usize> = (0..length).filter(|&row| kept[row]).collect();
+    ensure!(!keep.is_empty(), "{file}: expected rows with values of what is forecast, got none");
+    if cuts > 0 {
+        let stretches = 1 + keep.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
+        notes.push(format!(
+            "{} left out, where more than {LONGEST_GAP} in a row are missing: {} that no window crosses.",
+            are(cuts, "row"),
+            if stretches == 1 { "1 stretch is left".to_string() } else { format!("{stretches} stretches are left") }
+        ));
+    }
+
+    let mut gathered = Columns::default();
+    let mut measured = vec![true; keep.len()];
+    let train = boundary(keep.len());
+    let mut targets = vec![usize::MAX; chosen.targets.len()];
+    for (place, cells) in columns {
+        let Column { name, cells: kind } = &table.columns[place];
+        let cells: Vec<Option<f64>> = keep.iter().map(|&row| cells[row]).collect();
+        let is_target = chosen.targets.contains(&place);
+        if !is_target && !chosen.asked && reading.known.is_none() {
+            let mut values = cells[..train].iter().flatten();
+            let first = values.next();
+            if values.all(|value| Some(value) == first) {
+                let always = first.map_or("missing".to_string(), f64::to_string);
+                notes.push(format!(
+                    "Column `{name}` is left out: it is always {always} in the part that is trained on."
+                ));
                 continue;
             }
-            Cells::Empty => {
-                notes.push(format!("Column `{name}` is empty and is left out."));
-                continue;
+        }
+        if matches!(kind, Cells::Truths(_)) {
+            notes.push(format!("Column `{name}`: true is 1 and false is 0."));
+        }
+        for (at, _) in chosen.targets.iter().enumerate().filter(|(_, target)| **target == place) {
+            targets[at] = gathered.names.len();
+            measured.iter_mut().zip(&cells).for_each(|(measured, cell)| *measured &= cell.is_some());
+        }
+        match reading.angle {
+            Some(angle) if angle == name => {
+                let degrees = gathered.close_gaps(name, &cells);
+                gathered.push_turns(name, degrees.into_iter().map(|angle| angle / 360.0));
             }
+            _ => gathered.push(name.clone(), &cells),
+        }
+    }
+    let times: Option<Vec<Instant>> =
+        ordered.as_ref().map(|ordered| keep.iter().map(|&row| ordered.times[row]).collect());
+    let grid = ordered.as_ref().and_then(|ordered| ordered.grid.clone());
+    let spacing = grid.as_ref().map(|grid| grid.spacing);
+    let cycles = cycles(&reading, file, spacing, times.as_deref())?;
+    for cycle in &cycles {
+        let turns = times.iter().flatten().map(|&time| cycle.turn(time));
+        gathered.push_turns(&cycle.column(""), turns);
+    }
+    notes.extend(gathered.notes());
+    notes.extend(chosen.notes);
+    if let Some(note) = cycle_note(&cycles) {
+        notes.push(note);
+    }
+    let labels = match &times {
+        Some(times) => {
+            let style = style(times, spacing);
+            times.iter().map(|&time| label(time, &style)).collect()
+        }
+        None => {
+            let all = labels(table, of_time);
+            keep.iter().map(|&row| all[row].clone()).collect()
+        }
+    };
+    let mut stretches = vec![0; keep.len()];
+    for at in 1..keep.len() {
+        stretches[at] = stretches[at - 1] + u32::from(keep[at] > keep[at - 1] + 1);
+    }
+    let unit = |name: &String| reading.units.iter().find(|(known, _)| known == name).map_or("", |(_, unit)| unit);
+    let units = gathered.names.iter().map(unit).collect();
+    let values = gathered.interleave();
+    let layout = Layout { columns: gathered.names, cycles, targets, spacing };
+    if let Some(known) = reading.known {
+        ensure!(
+            layout.columns == known.columns,
+            "{file}: expected the columns {}, got {}",
+            list(&known.columns),
+            list(&layout.columns)
+        );
+    }
+    let step = spacing.map_or_else(|| "row".to_string(), Spacing::row);
+    let last = *keep.last().unwrap_or(&0) as i64;
+    let clock = grid.map(|grid| (grid, last));
+    Ok(Series { name, layout, labels, values, units, step, stretches, measured, notes, clock })
+}
+
+/// The cycles that are inputs: those that a model knows, that are given, or that the times deserve.
+fn cycles(
+    reading: &Reading<'_>,
+    file: &str,
+    spacing: Option<Spacing>,
+    times: Option<&[Instant]>,
+) -> Result<Vec<Cycle>> {
+    if let Some(known) = reading.known {
+        let title = |spacing: Option<Spacing>| {
+            spacing.map_or("no equal steps".to_string(), |one| format!("a row each {}", one.title()))
         };
-        let gap = gaps::longest(&cells);
-        let too_long = gap.len() > LONGEST_GAP;
-        if is_target {
-            if too_long {
-                let (file, from, to) = (&table.file, table.lines[gap.start], table.lines[gap.end - 1]);
-                bail!(
-                    "{file}, lines {from} to {to}, column `{name}`: \
-                     expected at most {LONGEST_GAP} missing values in a row, got {}",
-                    gap.len()
-                );
-            }
-            goals.found(&name, columns.names.len(), &cells);
-        } else if name.is_empty() {
-            notes.push(format!("Column {} has no name and is left out.", index + 1));
-            continue;
-        } else if too_long {
-            notes.push(format!("Column `{name}` is left out: it misses {} values in a row.", gap.len()));
-            continue;
+        if known.spacing != spacing && (known.spacing.is_some() || !known.cycles.is_empty()) {
+            bail!(
+                "{file}: expected times as the model was trained on, with {}, got {}",
+                title(known.spacing),
+                title(spacing)
+            );
         }
-        columns.push(name, &cells);
+        return Ok(known.cycles.clone());
     }
-
-    let times = times.unwrap_or_else(|| (1..=rows).map(|row| format!("row {row}")).collect());
-    notes.extend(columns.notes());
-    let values = columns.interleave();
-    let (units, (targets, measured)) = (vec![""; columns.names.len()], goals.places()?);
-    Ok(Series { name, columns: columns.names, times, values, units, step: "row", targets, measured, notes })
+    Ok(match (reading.cycles, spacing, times) {
+        (Some(cycles), ..) => cycles.to_vec(),
+        (None, Some(spacing), Some([first, .., last])) => Cycle::of(spacing, last - first),
+        _ => Vec::new(),
+    })
 }
 
-/// Where the columns to forecast are, in the order in which they were asked for.
-pub(super) struct Goals {
-    wanted: Vec<(String, Option<usize>)>,
-    measured: Vec<bool>,
+fn cycle_note(cycles: &[Cycle]) -> Option<String> {
+    let titles: Vec<&str> = cycles.iter().map(|cycle| cycle.title()).collect();
+    let (last, others) = titles.split_last()?;
+    let titles = if others.is_empty() { (*last).to_string() } else { format!("{} and {last}", others.join(", ")) };
+    Some(format!("Inputs from the times: {titles}, each a sine and a cosine."))
 }
 
-impl Goals {
-    pub(super) fn new(targets: &[String], rows: usize) -> Result<Self> {
-        if let Some(twice) = targets.iter().enumerate().find(|(at, name)| targets[..*at].contains(name)) {
-            bail!("expected every column to forecast once, got `{}` again", twice.1);
+/// `1 row is`, `2 rows are`.
+fn are(count: usize, one: &str) -> String {
+    format!("{} {}", plural(count, one), if count == 1 { "is" } else { "are" })
+}
+
+/// How times are written: as much of them as tells rows apart.
+fn style(times: &[Instant], spacing: Option<Spacing>) -> String {
+    let all = |is: fn(&Instant) -> bool| times.iter().all(is);
+    let days = all(|time| time.rem_euclid(time::DAY) == 0);
+    let first_of_month = all(|time| civil(*time).day() == 1);
+    let style = match spacing {
+        Some(Spacing::Months(months))
+            if days && first_of_month && months % 12 == 0 && all(|time| civil(*time).month() == 1) =>
+        {
+            "%Y"
         }
-        let wanted = targets.iter().map(|name| (name.clone(), None)).collect();
-        Ok(Self { wanted, measured: vec![true; rows] })
-    }
-
-    /// Notes the place of a column, if it is one of them, and where it was measured.
-    pub(super) fn found(&mut self, name: &str, place: usize, cells: &[Option<f32>]) {
-        let Some((_, at)) = self.wanted.iter_mut().find(|(wanted, _)| wanted == name) else { return };
-        *at = Some(place);
-        self.measured.iter_mut().zip(cells).for_each(|(measured, cell)| *measured &= cell.is_some());
-    }
-
-    /// The places, and whether all were measured, row by row.
-    pub(super) fn places(self) -> Result<(Vec<usize>, Vec<bool>)> {
-        let place = |(name, at): (String, Option<usize>)| {
-            at.ok_or_else(|| anyhow::anyhow!("expected a column of numbers to forecast, got `{name}`"))
-        };
-        Ok((self.wanted.into_iter().map(place).collect::<Result<_>>()?, self.measured))
-    }
+        Some(Spacing::Months(_)) if days && first_of_month => "%Y-%m",
+        _ if days => "%Y-%m-%d",
+        _ if all(|time| time.rem_euclid(60 * time::SECOND) == 0) => "%Y-%m-%d %H:%M",
+        _ if all(|time| time.rem_euclid(time::SECOND) == 0) => "%Y-%m-%d %H:%M:%S",
+        _ => "%Y-%m-%d %H:%M:%S%.f",
+    };
+    style.to_string()
 }
 
-/// Columns being gathered, each with its gaps closed.
-#[derive(Default)]
-pub(super) struct Columns {
-    /// Their names.
-    pub(super) names: Vec<String>,
-    values: Vec<Vec<f32>>,
-    filled: Vec<Filled>,
+fn label(time: Instant, style: &str) -> String {
+    civil(time).strftime(style).to_string()
 }
 
-/// Columns that missed equally much.
-struct Filled {
-    names: Vec<String>,
-    missing: usize,
-    longest: usize,
-}
-
-impl Columns {
-    /// Adds a column that may have gaps.
-    pub(super) fn push(&mut self, name: String, cells: &[Option<f32>]) {
-        let values = self.close_gaps(&name, cells);
-        self.names.push(name);
-        self.values.push(values);
-    }
-
-    /// The values of a column that may have gaps, which are counted for [`Self::notes`].
-    pub(super) fn close_gaps(&mut self, name: &str, cells: &[Option<f32>]) -> Vec<f32> {
-        let (missing, longest) = (gaps::missing(cells), gaps::longest(cells).len());
-        let name = format!("`{name}`");
-        match self.filled.iter_mut().find(|other| (other.missing, other.longest) == (missing, longest)) {
-            Some(alike) => alike.names.push(name),
-            None => self.filled.push(Filled { names: vec![name], missing, longest }),
-        }
-        gaps::carry(cells)
-    }
-
-    /// How many values were filled, one sentence for all columns that missed equally much.
-    pub(super) fn notes(&self) -> impl Iterator<Item = String> {
-        self.filled.iter().filter(|filled| filled.missing > 0).map(|Filled { names, missing, longest }| {
-            let (column, each) = if names.len() == 1 { ("Column", "") } else { ("Columns", " each") };
-            let value = if *missing == 1 { "value" } else { "values" };
-            let names = names.join(", ");
-            format!("{column} {names}: {missing} missing {value}{each} (at most {longest} in a row) took the last known value.")
-        })
-    }
-
-    /// Adds a sine and a cosine column.
-    pub(super) fn push_cycle(&mut self, name: &str, turns: impl Iterator<Item = [f32; 2]>) {
-        let (sines, cosines) = turns.map(|[sine, cosine]| (sine, cosine)).unzip();
-        self.names.extend([format!("{name}_sin"), format!("{name}_cos")]);
-        self.values.extend::<[Vec<f32>; 2]>([sines, cosines]);
-    }
-
-    /// The values row by row.
-    pub(super) fn interleave(&self) -> Vec<f32> {
-        let rows = self.values.first().map_or(0, Vec::len);
-        (0..rows).flat_map(|row| self.values.iter().map(move |column| column[row])).collect()
-    }
+/// The labels of rows without times: the first column of text, or their numbers.
+fn labels(table: &Table, of_time: &[usize]) -> Vec<String> {
+    let texts = table.columns.iter().enumerate().filter(|(place, _)| !of_time.contains(place));
+    let text = texts.filter_map(|(_, column)| match &column.cells {
+        Cells::Text(fields) => Some(fields.clone()),
+        _ => None,
+    });
+    text.into_iter().next().unwrap_or_else(|| (1..=table.lines.len()).map(|row| format!("row {row}")).collect())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(text: &str, column: &str) -> Result<Series> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("mine.csv");
-        std::fs::write(&path, text).unwrap();
-        load_csv(&path, &column.split(' ').map(str::to_string).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn reads_numbers_labels_and_gaps() {
-        let text = "day,city,a,t,none\nmon,X,1,10,\ntue,Y,,20,\nwed,Z,3,,\n";
-        let series = load(text, "t").unwrap();
-        assert_eq!(series.name, "mine.csv");
-        assert_eq!(series.columns, ["a", "t"]);
-        assert_eq!(series.times, ["mon", "tue", "wed"]);
-        assert_eq!(series.values, [1.0, 10.0, 1.0, 20.0, 3.0, 20.0]);
-        assert_eq!((&series.targets[..], series.rows(), series.at(1, 1)), (&[1][..], 3, 20.0));
-        assert_eq!(series.measured, [true, true, false]);
-        assert_eq!(
-            series.notes,
-            [
-                "3 rows read.",
-                "Column `city` holds text and is left out.",
-                "Column `none` is empty and is left out.",
-                "Columns `a`, `t`: 1 missing value each (at most 1 in a row) took the last known value.",
-            ]
-        );
-    }
-
-    #[test]
-    fn several_columns_are_forecast_in_the_order_that_was_asked_for() {
-        let series = load("a,b,c\n1,,3\n4,5,6\n7,8,\n", "c b").unwrap();
-        assert_eq!((series.targets, series.measured), (vec![2, 1], vec![false, true, false]));
-        let twice = load("a,b\n1,2\n", "b b").unwrap_err().to_string();
-        assert_eq!(twice, "expected every column to forecast once, got `b` again");
-    }
-
-    #[test]
-    fn rows_without_labels_are_counted() {
-        let series = load("\u{feff},t\n0,5\n1,6\n", "t").unwrap();
-        assert_eq!(series.columns, ["t"]);
-        assert_eq!(series.times, ["row 1", "row 2"]);
-        assert_eq!(series.notes[1], "Column 1 has no name and is left out.");
-    }
-
-    #[test]
-    fn long_gaps_leave_an_input_out_and_refuse_a_target() {
-        let gap = "1,\n".repeat(LONGEST_GAP + 1);
-        let text = format!("a,t\n1,2\n{gap}3,4\n");
-        let error = format!("{:#}", load(&text, "t").unwrap_err());
-        let want = "lines 3 to 27, column `t`: expected at most 24 missing values in a row, got 25";
-        assert!(error.ends_with(want), "{error}");
-
-        let series = load(&text, "a").unwrap();
-        assert_eq!(series.columns, ["a"]);
-        assert_eq!(series.notes[1], "Column `t` is left out: it misses 25 values in a row.");
-    }
-
-    #[test]
-    fn errors_name_file_line_and_column() {
-        let ends = |text: &str, column: &str, want: &str| {
-            let error = format!("{:#}", load(text, column).unwrap_err());
-            assert!(error.ends_with(want) && error.contains("mine.csv"), "{error}");
-        };
-        ends("a,b\n1,2\n", "t", "line 1: expected a column named `t`, got `a`, `b`");
-        ends("a,t\n1,2\n3,inf\n", "t", "line 3, column `t`: expected a finite number, got `inf`");
-        ends("a,t\n1,x\n3,y\n", "t", "line 2, column `t`: expected a number, got `x`");
-        ends("a,t\n1,2\n3,y\n", "t", "line 3, column `t`: expected a number or an empty field, got `y`");
-        ends("a,t\n1,2\n3\n", "t", "line 3: expected 2 fields, got 1");
-    }
-}
+mod tests;

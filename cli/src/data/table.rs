@@ -1,9 +1,9 @@
-//! A CSV file as typed columns that remember their lines, so that every error can point at the spot.
+//! A file of separated values as typed columns that remember their lines, so that every error can point at the spot.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
 
-/// A CSV file: a header row, then rows of equally many fields.
+/// A header row, then rows of equally many fields.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// Name of the file, for messages.
@@ -12,6 +12,8 @@ pub struct Table {
     pub lines: Vec<u64>,
     /// The columns, in the file's order.
     pub columns: Vec<Column>,
+    /// What is unusual about the file, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// One named column.
@@ -26,24 +28,44 @@ pub struct Column {
 /// What a column holds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cells {
-    /// Finite numbers; `None` where the field is empty.
-    Numbers(Vec<Option<f32>>),
+    /// Finite numbers; `None` where the value is missing.
+    Numbers(Vec<Option<f64>>),
+    /// `true` and `false`, as 1 and 0.
+    Truths(Vec<Option<f64>>),
     /// Text without any number, such as time stamps or names.
     Text(Vec<String>),
+    /// Numbers and something else: the line of the first other field, and that field.
+    Mixed(u64, String),
     /// Nothing at all.
     Empty,
 }
 
+/// Fields that stand for a value that is not known, whatever their case.
+const MISSING: [&str; 8] = ["", "na", "n/a", "#n/a", "nan", "null", "none", "?"];
+
+/// Whether a field stands for a value that is not known.
+pub fn is_missing(field: &str) -> bool {
+    MISSING.iter().any(|missing| field.eq_ignore_ascii_case(missing))
+}
+
 impl Table {
-    /// Reads a CSV file in UTF-8.
+    /// Reads a file in UTF-8. Fields are separated by tabs in a `.tsv` or `.tab` file.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(&path.display().to_string(), &super::read_utf8(path)?)
+        let is = |kind: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(kind));
+        let delimiter = (is("tsv") || is("tab")).then_some(b'\t');
+        Self::parse(&path.display().to_string(), &super::read_utf8(path)?, delimiter)
     }
 
-    /// Reads CSV text; `file` is its name in messages.
-    pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
-        let unreadable = || format!("{file}: could not read the file as comma-separated values");
+    /// Reads text whose fields are separated by `delimiter`; without one by commas, or by what the header has instead.
+    /// `file` is the text's name in messages.
+    pub fn parse(file: &str, text: &str, delimiter: Option<u8>) -> Result<Self> {
+        let delimiter = delimiter.unwrap_or_else(|| separator(text));
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .delimiter(delimiter)
+            .from_reader(text.as_bytes());
+        let unreadable = || format!("{file}: could not read the file as separated values");
         let header = reader.headers().with_context(unreadable)?.clone();
         check_header(file, &header)?;
 
@@ -60,42 +82,70 @@ impl Table {
             }
         }
         ensure!(!lines.is_empty(), "{file}: expected rows of numbers below the header, got none");
-
-        let typed = |(name, fields): (&str, Vec<String>)| {
-            let cells = classify(fields, &lines).map_err(|Odd { line, expected, got }| {
-                anyhow::anyhow!("{file}, line {line}, column `{name}`: expected {expected}, got `{got}`")
-            })?;
-            Ok(Column { name: name.to_owned(), cells })
+        let typed =
+            |(name, fields): (&str, Vec<String>)| Column { name: name.to_owned(), cells: typed(fields, &lines) };
+        let columns = header.iter().zip(fields).map(typed).collect();
+        let notes = match delimiter {
+            b';' => vec!["Fields are separated by semicolons.".to_owned()],
+            _ => Vec::new(),
         };
-        let columns = header.iter().zip(fields).map(typed).collect::<Result<_>>()?;
-        Ok(Self { file: file.to_owned(), lines, columns })
+        Ok(Self { file: file.to_owned(), lines, columns, notes })
     }
 
-    /// The index of a column of numbers, or an error that says what the file has instead.
-    pub fn numeric(&self, name: &str) -> Result<usize> {
-        let file = &self.file;
+    /// The place of a column, or an error that says what the file has instead.
+    pub fn place(&self, name: &str) -> Result<usize> {
         let Some(index) = self.columns.iter().position(|column| column.name == name) else {
             let names: Vec<_> = self.columns.iter().map(|column| format!("`{}`", column.name)).collect();
-            bail!("{file}, line 1: expected a column named `{name}`, got {}", names.join(", "));
+            bail!("{}, line 1: expected a column named `{name}`, got {}", self.file, names.join(", "));
         };
-        match &self.columns[index].cells {
-            Cells::Numbers(_) => Ok(index),
-            Cells::Empty => {
-                bail!("{file}, column `{name}`: expected numbers, got only empty fields")
+        Ok(index)
+    }
+
+    /// The numbers of a column, or an error that says what it holds instead.
+    pub fn numbers(&self, index: usize) -> Result<&[Option<f64>]> {
+        let (file, Column { name, cells }) = (&self.file, &self.columns[index]);
+        match cells {
+            Cells::Numbers(cells) | Cells::Truths(cells) => Ok(cells),
+            Cells::Empty => bail!("{file}, column `{name}`: expected numbers, got only missing values"),
+            Cells::Mixed(line, got) => {
+                bail!("{file}, line {line}, column `{name}`: expected a finite number or a missing value, got `{got}`")
             }
             Cells::Text(fields) => {
-                let row = fields.iter().position(|field| !field.is_empty()).unwrap_or(0);
+                let row = fields.iter().position(|field| !is_missing(field)).unwrap_or(0);
                 let (line, got) = (self.lines[row], &fields[row]);
                 bail!("{file}, line {line}, column `{name}`: expected a number, got `{got}`")
             }
         }
     }
+
+    /// Column names from a command line: each text is a name of the file's, or a list of names as a CSV file would have them.
+    pub fn named(&self, texts: &[String]) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for text in texts {
+            if self.columns.iter().any(|column| column.name == *text) {
+                names.push(text.clone());
+                continue;
+            }
+            let mut reader =
+                csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(text.as_bytes());
+            for record in reader.records() {
+                names.extend(record.context("could not read a list of column names")?.iter().map(str::to_owned));
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// What separates the fields of a header: a comma, unless there is none but a semicolon or a tab.
+fn separator(text: &str) -> u8 {
+    let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    [b',', b';', b'\t'].into_iter().find(|&one| header.contains(char::from(one))).unwrap_or(b',')
 }
 
 /// The line of a record: the reader's position still lies before the blank lines that it skips.
 fn line_of(start: &csv::Position, text: &str) -> u64 {
-    let rest = text.bytes().skip(start.byte() as usize);
-    let blank = rest.take_while(|byte| matches!(byte, b'\n' | b'\r')).filter(|&byte| byte == b'\n');
+    let rest = text.as_bytes().get(start.byte() as usize..).unwrap_or_default();
+    let blank = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).filter(|&&byte| byte == b'\n');
     start.line() + blank.count() as u64
 }
 
@@ -103,7 +153,8 @@ fn line_of(start: &csv::Position, text: &str) -> u64 {
 fn check_header(file: &str, header: &csv::StringRecord) -> Result<()> {
     ensure!(!header.is_empty(), "{file}: expected a header row and rows of numbers, got an empty file");
     let named = header.iter().any(|name| !name.is_empty() && name.parse::<f64>().is_err());
-    ensure!(named, "{file}, line 1: expected a header row with column names, got `{}`", join(header));
+    let got = || header.iter().collect::<Vec<_>>().join(",");
+    ensure!(named, "{file}, line 1: expected a header row with column names, got `{}`", got());
     for (index, name) in header.iter().enumerate() {
         let repeated = !name.is_empty() && header.iter().take(index).any(|other| other == name);
         ensure!(!repeated, "{file}, line 1: expected every column name once, got `{name}` again");
@@ -111,81 +162,107 @@ fn check_header(file: &str, header: &csv::StringRecord) -> Result<()> {
     Ok(())
 }
 
-fn join(record: &csv::StringRecord) -> String {
-    record.iter().collect::<Vec<_>>().join(",")
-}
-
-/// A field that does not fit its column.
-struct Odd {
-    line: u64,
-    expected: &'static str,
-    got: String,
-}
-
-/// A column with at least one number must hold nothing but finite numbers and empty fields.
-fn classify(fields: Vec<String>, lines: &[u64]) -> Result<Cells, Odd> {
-    if fields.iter().all(String::is_empty) {
-        return Ok(Cells::Empty);
-    }
-    if !fields.iter().any(|field| number(field).is_some_and(f32::is_finite)) {
-        return Ok(Cells::Text(fields));
-    }
-    let cell = |(field, &line): (String, &u64)| match number(&field) {
-        _ if field.is_empty() => Ok(None),
-        Some(value) if value.is_finite() => Ok(Some(value)),
-        Some(_) => Err(Odd { line, expected: "a finite number", got: field }),
-        None => Err(Odd { line, expected: "a number or an empty field", got: field }),
+/// A column by what its fields are.
+fn typed(fields: Vec<String>, lines: &[u64]) -> Cells {
+    let known = || fields.iter().filter(|field| !is_missing(field));
+    let truth = |field: &String| match () {
+        () if field.eq_ignore_ascii_case("true") => Some(1.0),
+        () if field.eq_ignore_ascii_case("false") => Some(0.0),
+        () => None,
     };
-    fields.into_iter().zip(lines).map(cell).collect::<Result<_, _>>().map(Cells::Numbers)
-}
-
-/// The field as a number; one too large for 32 bits counts as infinite.
-fn number(field: &str) -> Option<f32> {
-    field.parse().ok()
+    let number = |field: &String| field.parse().ok().filter(|value: &f64| value.is_finite());
+    if known().next().is_none() {
+        return Cells::Empty;
+    }
+    if known().all(|field| truth(field).is_some()) {
+        return Cells::Truths(fields.iter().map(truth).collect());
+    }
+    // Only a missing value may be no number: `NaN` and its like are among those.
+    let odd = fields.iter().position(|field| !is_missing(field) && number(field).is_none());
+    match odd {
+        None => Cells::Numbers(fields.iter().map(number).collect()),
+        Some(row) if known().any(|field| number(field).is_some()) => Cells::Mixed(lines[row], fields[row].clone()),
+        Some(_) => Cells::Text(fields),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Table> {
+        Table::parse("f.csv", text, None)
+    }
+
     fn error(text: &str) -> String {
-        format!("{:#}", Table::parse("f.csv", text).unwrap_err())
+        format!("{:#}", parse(text).unwrap_err())
     }
 
     #[test]
     fn types_columns() {
-        let table = Table::parse("f.csv", "when,a,b,none\nmon, 1 ,\"2.5\",\n\ntue,,-3e2,\n").unwrap();
+        let table = parse("when,a,b,none,on\nmon, 1 ,\"2.5\",,true\n\ntue,,-3e2,NA,FALSE\n").unwrap();
         assert_eq!(table.lines, [2, 4]);
         let cells: Vec<_> = table.columns.iter().map(|column| column.cells.clone()).collect();
         assert_eq!(cells[0], Cells::Text(vec!["mon".into(), "tue".into()]));
         assert_eq!(cells[1], Cells::Numbers(vec![Some(1.0), None]));
         assert_eq!(cells[2], Cells::Numbers(vec![Some(2.5), Some(-300.0)]));
         assert_eq!(cells[3], Cells::Empty);
-        assert_eq!(table.numeric("b").unwrap(), 2);
+        assert_eq!(cells[4], Cells::Truths(vec![Some(1.0), Some(0.0)]));
+        assert_eq!(table.numbers(table.place("b").unwrap()).unwrap()[0], Some(2.5));
     }
 
     #[test]
-    fn every_error_says_where_and_what() {
-        assert_eq!(error(""), "f.csv: expected a header row and rows of numbers, got an empty file");
-        assert_eq!(error("a,b\n"), "f.csv: expected rows of numbers below the header, got none");
-        assert_eq!(error("1,2\n3,4\n"), "f.csv, line 1: expected a header row with column names, got `1,2`");
-        assert_eq!(error("a,b,a\n1,2,3\n"), "f.csv, line 1: expected every column name once, got `a` again");
+    fn values_keep_all_their_digits() {
+        let table = parse("t\n100000006.4\n-122.4194087\n").unwrap();
+        assert_eq!(table.columns[0].cells, Cells::Numbers(vec![Some(100000006.4), Some(-122.4194087)]));
+    }
+
+    #[test]
+    fn what_is_not_known_is_missing() {
+        let table = parse("t,u\n1,\nNA,n/a\nnull,NULL\nNaN,None\n?,2\n#N/A,3\n").unwrap();
+        let missing = |index: usize| match &table.columns[index].cells {
+            Cells::Numbers(cells) => cells.iter().filter(|cell| cell.is_none()).count(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((missing(0), missing(1)), (5, 4));
+    }
+
+    #[test]
+    fn a_column_that_is_no_use_is_named_when_it_is_wanted() {
+        let table = parse("a,b,c,d\n1,x,,2\n2,y,NA,inf\n3,z,,low\n").unwrap();
+        let wanted = |name: &str| format!("{:#}", table.place(name).and_then(|at| table.numbers(at)).unwrap_err());
+        assert_eq!(wanted("b"), "f.csv, line 2, column `b`: expected a number, got `x`");
+        assert_eq!(wanted("c"), "f.csv, column `c`: expected numbers, got only missing values");
+        let mixed = "f.csv, line 3, column `d`: expected a finite number or a missing value, got `inf`";
+        assert_eq!(wanted("d"), mixed);
+        assert_eq!(wanted("e"), "f.csv, line 1: expected a column named `e`, got `a`, `b`, `c`, `d`");
+    }
+
+    #[test]
+    fn fields_are_separated_by_what_the_header_has() {
+        for text in ["a;b\n1;2\n", "a\tb\n1\t2\n", "a,b\n1,2\n"] {
+            let table = parse(text).unwrap();
+            assert_eq!(table.columns[1].cells, Cells::Numbers(vec![Some(2.0)]), "{text}");
+        }
+        let table = Table::parse("f.tsv", "a,x\tb\n1\t2\n", Some(b'\t')).unwrap();
+        assert_eq!(table.columns[0].name, "a,x");
+    }
+
+    #[test]
+    fn names_with_commas_and_blanks_can_be_given() {
+        let table = parse("\"temp, C\",air  temp,\"say \"\"hi\"\"\"\n1,2,3\n").unwrap();
+        let named = |text: &str| table.named(&[text.to_string()]).unwrap();
+        assert_eq!(named("temp, C"), ["temp, C"]);
+        assert_eq!(named("air  temp,\"temp, C\""), ["air  temp", "temp, C"]);
+        assert_eq!(named("say \"hi\""), ["say \"hi\""]);
+        assert_eq!(table.named(&["a".into(), "b,c".into()]).unwrap(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
         assert_eq!(error("a,b\n1,2\n3\n"), "f.csv, line 3: expected 2 fields, got 1");
-        assert_eq!(error("a,b\n1,2\n3,4,5\n"), "f.csv, line 3: expected 2 fields, got 3");
-        let odd = "f.csv, line 3, column `b`: expected a number or an empty field, got `x`";
-        assert_eq!(error("a,b\n1,2\n3,x\n"), odd);
-        let nan = "f.csv, line 3, column `b`: expected a finite number, got `NaN`";
-        assert_eq!(error("a,b\n1,2\n3,NaN\n"), nan);
-        let infinite = "f.csv, line 2, column `a`: expected a finite number, got `1e99`";
-        assert_eq!(error("a,b\n1e99,2\n3,4\n"), infinite);
-    }
-
-    #[test]
-    fn an_unusable_column_is_named() {
-        let table = Table::parse("f.csv", "when,a,none\n,1,\nmon,2,\n").unwrap();
-        let error = |name| format!("{:#}", table.numeric(name).unwrap_err());
-        assert_eq!(error("t"), "f.csv, line 1: expected a column named `t`, got `when`, `a`, `none`");
-        assert_eq!(error("when"), "f.csv, line 3, column `when`: expected a number, got `mon`");
-        assert_eq!(error("none"), "f.csv, column `none`: expected numbers, got only empty fields");
+        assert_eq!(error("1,2\n3,4\n"), "f.csv, line 1: expected a header row with column names, got `1,2`");
+        assert_eq!(error("a,a\n1,2\n"), "f.csv, line 1: expected every column name once, got `a` again");
+        assert_eq!(error("a,b\n"), "f.csv: expected rows of numbers below the header, got none");
     }
 }

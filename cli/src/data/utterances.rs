@@ -5,6 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::gaps;
+use super::table::is_missing;
+use crate::base::numbers::plural;
+
 /// Recordings that became sequences of numbers.
 #[derive(Clone, Debug)]
 pub struct Utterances {
@@ -15,13 +19,15 @@ pub struct Utterances {
     /// Numbers of a step.
     pub width: usize,
     pub all: Vec<Utterance>,
+    /// What was repaired, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Utterance {
     /// `[T, width]`.
-    pub values: Vec<f32>,
+    pub values: Vec<f64>,
     /// Place of its class, if it is known.
     pub class: Option<u32>,
 }
@@ -66,6 +72,9 @@ impl Utterances {
                         labelled != named.is_empty(),
                         "{file}, line {number}: expected `@classLabel true` and the classes, or `@classLabel false`"
                     );
+                    if let Some(twice) = named.iter().enumerate().find(|(at, name)| named[..*at].contains(name)) {
+                        bail!("{file}, line {number}: expected every class once, got `{}` again", twice.1);
+                    }
                     classes = Some(named);
                 }
                 Some("@timestamps") => {
@@ -81,6 +90,8 @@ impl Utterances {
         })?;
         let mut width = None;
         let mut all = Vec::new();
+        // Missing values, and sequences that have some.
+        let mut filled = (0, 0);
         for (number, line) in lines {
             let at = || format!("{file}, line {number}");
             let (dimensions, class) = match classes.is_empty() {
@@ -95,18 +106,30 @@ impl Utterances {
                     (dimensions, Some(class))
                 }
             };
-            let columns: Vec<Vec<f32>> = dimensions.split(':').map(numbers).collect::<Result<_>>().with_context(at)?;
+            let columns: Vec<Vec<Option<f64>>> =
+                dimensions.split(':').map(numbers).collect::<Result<_>>().with_context(at)?;
             let (wide, steps) = (columns.len(), columns[0].len());
             let expected = *width.get_or_insert(wide);
             ensure!(wide == expected, "{}: expected {expected} dimensions, got {wide}", at());
             if let Some(column) = columns.iter().find(|column| column.len() != steps) {
                 bail!("{}: expected {steps} values in every dimension, got {}", at(), column.len());
             }
+            let missing = columns.iter().flatten().filter(|value| value.is_none()).count();
+            filled = (filled.0 + missing, filled.1 + usize::from(missing > 0));
+            let columns: Vec<Vec<f64>> = columns.iter().map(|column| gaps::carry(column)).collect();
             let values = (0..steps).flat_map(|step| columns.iter().map(move |column| column[step])).collect();
             all.push(Utterance { values, class });
         }
         let width = width.with_context(|| format!("{file}: expected sequences after `@data`, got none"))?;
-        Ok(Self { name: file.to_string(), classes, width, all })
+        let notes = match filled {
+            (0, _) => Vec::new(),
+            (values, sequences) => vec![format!(
+                "{} in {} took the last known value of their dimension, or 0 where there is none.",
+                plural(values, "missing value"),
+                plural(sequences, "sequence")
+            )],
+        };
+        Ok(Self { name: file.to_string(), classes, width, all, notes })
     }
 }
 
@@ -117,10 +140,15 @@ impl Utterance {
     }
 }
 
-fn numbers(dimension: &str) -> Result<Vec<f32>> {
+fn numbers(dimension: &str) -> Result<Vec<Option<f64>>> {
     let number = |field: &str| {
-        let value = field.trim().parse().ok().filter(|value: &f32| value.is_finite());
-        value.with_context(|| format!("expected a finite number, got `{}`", field.trim()))
+        let field = field.trim();
+        let value = field.parse().ok().filter(|value: &f64| value.is_finite());
+        match value {
+            None if is_missing(field) => Ok(None),
+            None => bail!("expected a finite number or a missing value, got `{field}`"),
+            value => Ok(value),
+        }
     };
     dimension.split(',').map(number).collect()
 }
@@ -163,8 +191,20 @@ mod tests {
         assert_eq!(with("1,2:3,4:eve"), "f.ts, line 7: expected one of the classes ann, bob, got `eve`");
         assert_eq!(with("1,2:ann"), "f.ts, line 7: expected 2 dimensions, got 1");
         assert_eq!(with("1,2:3:ann"), "f.ts, line 7: expected 2 values in every dimension, got 1");
-        assert_eq!(with("1,x:3,4:ann"), "f.ts, line 7: expected a finite number, got `x`");
-        assert_eq!(with("1,NaN:3,4:ann"), "f.ts, line 7: expected a finite number, got `NaN`");
+        assert_eq!(with("1,x:3,4:ann"), "f.ts, line 7: expected a finite number or a missing value, got `x`");
+        assert_eq!(with("1,inf:3,4:ann"), "f.ts, line 7: expected a finite number or a missing value, got `inf`");
+        let twice = error("@classLabel true 0 0 1\n@data\n1:0\n");
+        assert_eq!(twice, "f.ts, line 1: expected every class once, got `0` again");
+    }
+
+    #[test]
+    fn what_is_not_known_takes_the_last_value_and_is_told() {
+        let read = Utterances::parse("f.ts", &format!("{HEAD}?,2,NaN:4,?,?:bob\n7:?:ann\n1:2:ann\n")).unwrap();
+        assert_eq!(read.all[0].values, [2.0, 4.0, 2.0, 4.0, 2.0, 4.0]);
+        assert_eq!(read.all[1].values, [7.0, 0.0]);
+        let note =
+            "5 missing values in 2 sequences took the last known value of their dimension, or 0 where there is none.";
+        assert_eq!(read.notes, [note]);
     }
 
     /// The numbers of utterances are those that the authors published.

@@ -1,13 +1,12 @@
 //! The forecasting task: from the last `steps` rows of a series, its targets so many rows ahead, all at once.
 //!
-//! The split is by time. The first four fifths of the rows are for training, and no training window
-//! or target reaches beyond them; validation windows start after the last training target. Inputs are
-//! standardised with the mean and deviation of the training rows only.
+//! The split is by time. The first four fifths of the rows are for training, and no training window or target reaches beyond
+//! them; validation windows start after the last training target. No window crosses a cut of the series. Everything that
+//! inputs are scaled by is measured on the training part only.
 //!
-//! What the network learns of each target at each horizon is the *change* from the last known value,
-//! divided by the root mean square of that change over the training windows. A network that always answers 0 is then exactly the naive
-//! forecast “no change”, with a mean square loss of 1, and everything below 1 is learnt. Over 24
-//! hours, “no change” is also “the same as at this hour yesterday”.
+//! What the network learns of each target at each horizon is the *change* from the last known value, divided by what is usual
+//! for it over the training windows. A network that always answers 0 is then exactly the naive forecast “no change”, with a
+//! mean square loss of 1, and everything below 1 is learnt. How a network sees a window is its [`View`].
 
 use super::moments::moments;
 use super::series::Series;
@@ -46,15 +45,68 @@ impl Shape {
     }
 }
 
-/// How a series is seen by a network.
+/// How a network sees the values of a window. The cycles of the calendar are seen as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum View {
+    /// Values less the training part's mean, in its deviations: for a series that stays where it is.
+    Level,
+    /// Distances from the window's last value, in the window's own scale: for one that wanders or grows.
+    Window,
+    /// Changes from row to row.
+    Changes,
+}
+
+impl View {
+    pub const ALL: [Self; 3] = [Self::Level, Self::Window, Self::Changes];
+
+    /// In words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Level => "values, by the mean and deviation of the training part",
+            Self::Window => "distances from the window's last value, in the window's own scale",
+            Self::Changes => "changes from row to row",
+        }
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Level => "level",
+            Self::Window => "window",
+            Self::Changes => "changes",
+        }
+    }
+}
+
+/// What a network's inputs and answers are scaled by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
+    pub view: View,
     /// Mean of each column over the training rows.
-    pub mean: Vec<f32>,
+    pub mean: Vec<f64>,
     /// Deviation of each column over the training rows; 1 where the column is constant.
-    pub std: Vec<f32>,
+    pub std: Vec<f64>,
+    /// Root mean square change of each column from row to row; 1 where there is none.
+    pub step: Vec<f64>,
+    /// The usual scale of a window of each column: the root mean square distance from its last value.
+    pub window: Vec<f64>,
     /// Root mean square change of each target over each horizon, in the target's unit: `[targets, horizons]`.
-    pub scale: Vec<f32>,
+    pub usual: Vec<f64>,
+    /// The same in the view's scale, which answers are multiplied by.
+    pub scale: Vec<f64>,
+}
+
+impl Moments {
+    /// Whether they fit so many columns and goals, as they do unless a file was tampered with.
+    pub fn is_sound(&self, columns: usize, goals: usize) -> bool {
+        let positive =
+            |all: &[f64], len: usize| all.len() == len && all.iter().all(|one| *one > 0.0 && one.is_finite());
+        self.mean.len() == columns
+            && [&self.std, &self.step, &self.window].into_iter().all(|all| positive(all, columns))
+            && [&self.usual, &self.scale].into_iter().all(|all| positive(all, goals))
+            && goals > 0
+    }
 }
 
 /// Windows over a series, known by the row they start at. What is forecast of each, a *goal*, is a target at a horizon;
@@ -71,11 +123,16 @@ pub struct Windows {
     shape: Shape,
 }
 
+/// A window's own scale is no smaller than this share of what is usual, so that a window that hardly moves is not blown up.
+const LEAST_SCALE: f64 = 0.1;
+/// The most training windows that scales are measured on.
+const MEASURED: usize = 4096;
+
 impl Windows {
     /// Splits a series and measures its training part.
-    pub fn new(series: Series, shape: Shape) -> Result<Self> {
+    pub fn new(mut series: Series, shape: Shape, view: View) -> Result<Self> {
         let (name, rows, reach) = (&series.name, series.rows(), shape.reach());
-        let (train, valid) = split(&series, &shape);
+        let Split { train, valid, lost } = split(&series, &shape);
         ensure!(
             train.len() >= shape.batch && !valid.is_empty(),
             "{name}: expected at least {} rows for a batch of {} windows of {} + {} rows and a validation \
@@ -87,33 +144,62 @@ impl Windows {
             train.len(),
             valid.len()
         );
-
-        let width = series.columns.len();
+        if lost > 0 {
+            let (windows, are) = if lost == 1 { ("window", "is") } else { ("windows", "are") };
+            series.notes.push(format!(
+                "{lost} {windows} {are} left out: what is forecast was not measured there, or the series is cut."
+            ));
+        }
+        let width = series.layout.columns.len();
         let (mean, std) = moments(&series.values[..boundary(rows) * width], width);
-        let moments = Moments { mean, std, scale: Vec::new() };
+        let moments =
+            Moments { view, mean, std, step: Vec::new(), window: Vec::new(), usual: Vec::new(), scale: Vec::new() };
         let mut all = Self { train, valid, moments, series, shape };
+        let or_one = |scale: f64| if scale > 0.0 && scale.is_finite() { scale } else { 1.0 };
+        all.moments.step = (0..width).map(|column| or_one(all.usual_step(column))).collect();
+        let windows = (0..width).map(|column| or_one(all.root_mean_square(|start| all.distance(start, column))));
+        all.moments.window = windows.collect();
         for goal in 0..all.goals() {
-            let scale = all.root_mean_square_change(goal) as f32;
-            let target = &all.series.columns[all.target(goal)];
+            let change = |start: usize| all.truth(start, goal) - all.now(start, goal);
+            let usual = all.root_mean_square(change);
+            let target = &all.series.layout.columns[all.target(goal)];
             ensure!(
-                scale.is_finite(),
-                "{}, column `{target}`: expected values whose changes are finite 32-bit numbers, got larger ones",
+                usual.is_finite(),
+                "{}, column `{target}`: expected values whose changes are finite numbers, got larger ones",
                 all.series.name
             );
             ensure!(
-                scale > 0.0,
+                usual > 0.0,
                 "{}, column `{target}`: expected values that change, got the same value {} rows later every time",
                 all.series.name,
                 all.horizon(goal)
             );
-            all.moments.scale.push(scale);
+            all.moments.usual.push(usual);
         }
+        all.see(view);
         Ok(all)
+    }
+
+    /// Sees the windows in this way from now on.
+    pub fn see(&mut self, view: View) {
+        self.moments.view = view;
+        self.moments.scale = match view {
+            View::Level | View::Changes => self.moments.usual.clone(),
+            View::Window => {
+                let change = |goal: usize| {
+                    move |all: &Self, start: usize| {
+                        (all.truth(start, goal) - all.now(start, goal)) / all.own_scale(start, goal)
+                    }
+                };
+                let of = |goal: usize| self.root_mean_square(|start| change(goal)(self, start));
+                (0..self.goals()).map(of).collect()
+            }
+        };
     }
 
     /// Splits a series that is seen as another was, which a network was trained on: a validation window is all it needs.
     pub fn known(series: Series, shape: Shape, moments: Moments) -> Result<Self> {
-        let (train, valid) = split(&series, &shape);
+        let Split { train, valid, .. } = split(&series, &shape);
         ensure!(
             !valid.is_empty(),
             "{}: expected a window of {} rows and what is forecast of it in the last {} tenths, got {} rows without one",
@@ -135,7 +221,10 @@ impl Windows {
         let shape = Shape { steps, ..self.shape.clone() };
         match self.train.is_empty() {
             true => Self::known(self.series.clone(), shape, self.moments.clone()),
-            false => Ok(Self { moments: self.moments.clone(), ..Self::new(self.series.clone(), shape)? }),
+            false => {
+                let other = Self::new(self.series.clone(), shape, self.moments.view)?;
+                Ok(Self { moments: self.moments.clone(), ..other })
+            }
         }
     }
 
@@ -145,17 +234,17 @@ impl Windows {
 
     /// Inputs of one step.
     pub fn inputs(&self) -> usize {
-        self.series.columns.len()
+        self.series.layout.columns.len()
     }
 
     /// How many numbers are forecast of a window.
     pub fn goals(&self) -> usize {
-        self.series.targets.len() * self.shape.horizons.len()
+        self.series.layout.targets.len() * self.shape.horizons.len()
     }
 
     /// The column that a goal is a value of.
     pub fn target(&self, goal: usize) -> usize {
-        self.series.targets[goal / self.shape.horizons.len()]
+        self.series.layout.targets[goal / self.shape.horizons.len()]
     }
 
     /// How many rows ahead a goal is.
@@ -169,15 +258,33 @@ impl Windows {
         (0..self.shape.batch).map(|_| from[rng.random_range(0..from.len())]).collect()
     }
 
-    /// Standardised inputs `[T, B, I]` of the windows that start at `starts`.
+    /// The last row that a window shows.
+    pub fn last(&self, start: usize) -> usize {
+        start + self.shape.steps - 1
+    }
+
+    /// Scaled inputs `[T, B, I]` of the windows that start at `starts`.
     pub fn inputs_of(&self, starts: &[usize]) -> Vec<f32> {
-        let width = self.inputs();
-        let mut x = Vec::with_capacity(self.shape.steps * starts.len() * width);
-        for step in 0..self.shape.steps {
-            for start in starts {
-                let row = &self.series.values[(start + step) * width..][..width];
-                let moments = self.moments.mean.iter().zip(&self.moments.std);
-                x.extend(row.iter().zip(moments).map(|(value, (mean, std))| (value - mean) / std));
+        let (width, own, moments) = (self.inputs(), self.series.own_columns(), &self.moments);
+        let mut x = vec![0.0; self.shape.steps * starts.len() * width];
+        for (sequence, &start) in starts.iter().enumerate() {
+            for column in 0..width {
+                let value = |row: usize| self.series.at(row, column);
+                let (offset, scale) = match moments.view {
+                    View::Window if column < own => (value(self.last(start)), self.scale_of(start, column)),
+                    _ => (moments.mean[column], moments.std[column]),
+                };
+                for step in 0..self.shape.steps {
+                    let row = start + step;
+                    let seen = match moments.view {
+                        View::Changes if column < own => {
+                            let before = row.checked_sub(1).filter(|&before| self.joined(before, row)).unwrap_or(row);
+                            (value(row) - value(before)) / moments.step[column]
+                        }
+                        _ => (value(row) - offset) / scale,
+                    };
+                    x[(step * starts.len() + sequence) * width + column] = seen as f32;
+                }
             }
         }
         x
@@ -185,55 +292,63 @@ impl Windows {
 
     /// What is to be learnt from the windows that start at `starts`: changes `[B, goals]`.
     pub fn changes(&self, starts: &[usize]) -> Vec<f32> {
-        starts.iter().flat_map(|&start| self.changes_from(start + self.shape.steps - 1)).collect()
+        starts.iter().flat_map(|&start| self.changes_from(start, self.last(start))).collect()
     }
 
     /// What is to be learnt from every step of these windows, not the last alone: changes `[T, B, goals]`.
     pub fn changes_at_every_step(&self, starts: &[usize]) -> Vec<f32> {
-        let rows = (0..self.shape.steps).flat_map(|step| starts.iter().map(move |start| start + step));
-        rows.flat_map(|row| self.changes_from(row)).collect()
+        let rows = (0..self.shape.steps).flat_map(|step| starts.iter().map(move |&start| (start, start + step)));
+        rows.flat_map(|(start, row)| self.changes_from(start, row)).collect()
     }
 
-    fn changes_from(&self, row: usize) -> impl Iterator<Item = f32> {
+    fn changes_from(&self, start: usize, row: usize) -> impl Iterator<Item = f32> {
         (0..self.goals()).map(move |goal| {
             let column = self.target(goal);
             let change = self.series.at(row + self.horizon(goal), column) - self.series.at(row, column);
-            change / self.moments.scale[goal]
+            (change / self.unit(start, goal)) as f32
         })
     }
 
+    /// What a network's answer for the window at `start` is multiplied by.
+    fn unit(&self, start: usize, goal: usize) -> f64 {
+        match self.moments.view {
+            View::Level | View::Changes => self.moments.scale[goal],
+            View::Window => self.moments.scale[goal] * self.own_scale(start, goal),
+        }
+    }
+
     /// A network's answer for the window at `start`, in the target's unit.
-    pub fn unstandardise(&self, start: usize, goal: usize, y: f32) -> f32 {
-        self.naive(start, goal) + y * self.moments.scale[goal]
+    pub fn value(&self, start: usize, goal: usize, y: f64) -> f64 {
+        self.now(start, goal) + y * self.unit(start, goal)
     }
 
     /// What is to be forecast of the window at `start`, in the target's unit.
-    pub fn truth(&self, start: usize, goal: usize) -> f32 {
+    pub fn truth(&self, start: usize, goal: usize) -> f64 {
         self.series.at(self.forecast_row(start, goal), self.target(goal))
     }
 
-    /// The naive forecast of the window at `start`: its last known value.
-    pub fn naive(&self, start: usize, goal: usize) -> f32 {
-        self.series.at(start + self.shape.steps - 1, self.target(goal))
+    /// The last known value of what is forecast of the window at `start`.
+    pub fn now(&self, start: usize, goal: usize) -> f64 {
+        self.series.at(self.last(start), self.target(goal))
     }
 
     /// The time that is to be forecast of the window at `start`.
     pub fn time(&self, start: usize, goal: usize) -> &str {
-        &self.series.times[self.forecast_row(start, goal)]
+        &self.series.labels[self.forecast_row(start, goal)]
     }
 
-    /// Mean absolute error of a goal, in the target's unit, of a network's answers for the validation windows.
-    pub fn error(&self, goal: usize, y: impl Iterator<Item = f32>) -> f64 {
-        self.quantile_loss(goal, 0.5, y)
+    /// Mean absolute error of forecasts of the validation windows, in the target's unit.
+    pub fn error(&self, goal: usize, values: impl Iterator<Item = f64>) -> f64 {
+        self.quantile_loss(goal, 0.5, values)
     }
 
-    /// Twice the mean quantile loss of a goal at a level, which at 0.5 is the mean absolute error.
-    pub fn quantile_loss(&self, goal: usize, level: f64, y: impl Iterator<Item = f32>) -> f64 {
-        let miss = |(&start, y): (&usize, f32)| {
-            let below = f64::from(self.truth(start, goal) - self.unstandardise(start, goal, y));
+    /// Twice the mean quantile loss of forecasts of a goal at a level, which at 0.5 is the mean absolute error.
+    pub fn quantile_loss(&self, goal: usize, level: f64, values: impl Iterator<Item = f64>) -> f64 {
+        let miss = |(&start, value): (&usize, f64)| {
+            let below = self.truth(start, goal) - value;
             2.0 * (level * below).max((level - 1.0) * below)
         };
-        self.valid.iter().zip(y).map(miss).sum::<f64>() / self.valid.len() as f64
+        self.valid.iter().zip(values).map(miss).sum::<f64>() / self.valid.len() as f64
     }
 
     /// Up to `length` validation windows that follow one another without a hole, to be drawn as a line.
@@ -245,196 +360,78 @@ impl Windows {
         &run[..run.len().min(length)]
     }
 
-    fn forecast_row(&self, start: usize, goal: usize) -> usize {
-        start + self.shape.steps - 1 + self.horizon(goal)
+    /// Whether no cut lies between two rows.
+    pub fn joined(&self, a: usize, b: usize) -> bool {
+        self.series.stretches[a] == self.series.stretches[b]
     }
 
-    fn root_mean_square_change(&self, goal: usize) -> f64 {
-        let change = |&start: &usize| f64::from(self.truth(start, goal) - self.naive(start, goal)).powi(2);
-        (self.train.iter().map(change).sum::<f64>() / self.train.len() as f64).sqrt()
+    /// The training part's rows.
+    pub fn trained_rows(&self) -> Range<usize> {
+        0..boundary(self.series.rows())
+    }
+
+    fn forecast_row(&self, start: usize, goal: usize) -> usize {
+        self.last(start) + self.horizon(goal)
+    }
+
+    /// The scale of a goal's column in the window at `start`.
+    fn own_scale(&self, start: usize, goal: usize) -> f64 {
+        self.scale_of(start, self.target(goal))
+    }
+
+    fn scale_of(&self, start: usize, column: usize) -> f64 {
+        self.distance(start, column).hypot(LEAST_SCALE * self.moments.window[column])
+    }
+
+    /// Root mean square distance of a column from its last value in the window at `start`.
+    fn distance(&self, start: usize, column: usize) -> f64 {
+        let last = self.series.at(self.last(start), column);
+        let square = |step: usize| (self.series.at(start + step, column) - last).powi(2);
+        ((0..self.shape.steps).map(square).sum::<f64>() / self.shape.steps as f64).sqrt()
+    }
+
+    fn usual_step(&self, column: usize) -> f64 {
+        let rows = self.trained_rows().skip(1).filter(|&row| self.joined(row - 1, row));
+        let change = |row: usize| (self.series.at(row, column) - self.series.at(row - 1, column)).powi(2);
+        let (sum, count) = rows.fold((0.0, 0), |(sum, count), row| (sum + change(row), count + 1));
+        (sum / f64::from(count.max(1))).sqrt()
+    }
+
+    /// Of something that training windows have.
+    fn root_mean_square(&self, of: impl Fn(usize) -> f64) -> f64 {
+        let some = self.train.iter().step_by(self.train.len().div_ceil(MEASURED).max(1));
+        let count = some.len() as f64;
+        (some.map(|&start| of(start).powi(2)).sum::<f64>() / count).sqrt()
     }
 }
 
 /// Rows of the training part.
-fn boundary(rows: usize) -> usize {
+pub fn boundary(rows: usize) -> usize {
     rows * TRAIN_TENTHS / 10
 }
 
-/// Starts of the training windows and of the validation windows, of those that were measured where it matters.
-fn split(series: &Series, shape: &Shape) -> (Vec<usize>, Vec<usize>) {
+/// Starts of windows, and how many were lost to gaps.
+struct Split {
+    train: Vec<usize>,
+    valid: Vec<usize>,
+    lost: usize,
+}
+
+/// The training windows and the validation windows, of those that were measured where it matters.
+fn split(series: &Series, shape: &Shape) -> Split {
     let (rows, reach) = (series.rows(), shape.reach());
-    let measured = |start: &usize| {
+    let good = |start: &usize| {
         let now = start + shape.steps - 1;
-        series.measured[now] && shape.horizons.iter().all(|horizon| series.measured[now + horizon])
+        series.stretches[*start] == series.stretches[start + reach - 1]
+            && series.measured[now]
+            && shape.horizons.iter().all(|horizon| series.measured[now + horizon])
     };
-    let windows = |rows: Range<usize>| -> Vec<usize> {
-        (rows.start..(rows.end + 1).saturating_sub(reach)).filter(measured).collect()
-    };
-    (windows(0..boundary(rows)), windows(boundary(rows)..rows))
+    let all = |rows: &Range<usize>| rows.start..(rows.end + 1).saturating_sub(reach).max(rows.start);
+    let parts = [0..boundary(rows), boundary(rows)..rows];
+    let [train, valid] = parts.each_ref().map(|rows| all(rows).filter(good).collect::<Vec<usize>>());
+    let lost = parts.iter().map(|rows| all(rows).len()).sum::<usize>() - train.len() - valid.len();
+    Split { train, valid, lost }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand_chacha::rand_core::SeedableRng;
-
-    fn shape() -> Shape {
-        Shape { steps: 3, horizons: vec![2], batch: 4 }
-    }
-
-    /// Column 0 counts rows, column 1 is the square of the row and the target, column 2 is constant.
-    fn series(rows: usize) -> Series {
-        Series {
-            name: "squares".into(),
-            columns: vec!["row".into(), "square".into(), "seven".into()],
-            times: (0..rows).map(|row| format!("t{row}")).collect(),
-            values: (0..rows).flat_map(|row| [row as f32, (row * row) as f32, 7.0]).collect(),
-            units: vec![""; 3],
-            step: "row",
-            targets: vec![1],
-            measured: vec![true; rows],
-            notes: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn other_lengths_are_standardised_alike() {
-        let task = Windows::new(series(100), shape()).unwrap();
-        let moments = Moments { mean: vec![3.0, 4.0, 5.0], std: vec![7.0, 8.0, 9.0], scale: vec![11.0] };
-        let task = Windows { moments: moments.clone(), ..task };
-        let other = task.with_steps(8).unwrap();
-        assert_eq!((other.moments, other.shape.steps), (moments, 8));
-    }
-
-    #[test]
-    fn goals_are_numbered_target_by_target() {
-        let wide = Series { targets: vec![1, 0], ..series(80) };
-        let task = Windows::new(wide, Shape { steps: 3, horizons: vec![4, 1], batch: 4 }).unwrap();
-        assert_eq!(task.train.last(), Some(&(64 - 3 - 4)));
-        let goals: Vec<_> = (0..task.goals()).map(|goal| (task.target(goal), task.horizon(goal))).collect();
-        assert_eq!(goals, [(1, 4), (1, 1), (0, 4), (0, 1)]);
-        // The window at 5 ends with row 7.
-        let truths: Vec<_> = (0..4).map(|goal| task.truth(5, goal)).collect();
-        assert_eq!(truths, [121.0, 64.0, 11.0, 8.0]);
-        let (changes, scale) = (task.changes(&[5]), task.moments.scale.clone());
-        assert_eq!(changes, [72.0 / scale[0], 15.0 / scale[1], 1.0, 1.0]);
-        assert_eq!((0..4).map(|goal| task.time(5, goal)).collect::<Vec<_>>(), ["t11", "t8", "t11", "t8"]);
-        let every = task.changes_at_every_step(&[5, 9]);
-        assert_eq!((every.len(), &every[4 * 4..][..4]), (3 * 2 * 4, &changes[..]));
-    }
-
-    #[test]
-    fn splits_by_time_without_leaking() {
-        let task = Windows::new(series(50), shape()).unwrap();
-        // 40 training rows hold windows of 3 + 2 rows that start at 0 to 35; 10 rows hold 40 to 45.
-        assert_eq!(task.train, (0..=35).collect::<Vec<_>>());
-        assert_eq!(task.valid, (40..=45).collect::<Vec<_>>());
-        let last_training_target = task.train.iter().map(|&start| task.forecast_row(start, 0)).max().unwrap();
-        assert!(last_training_target < task.valid[0]);
-        assert!(task.valid.iter().all(|&start| task.forecast_row(start, 0) < 50));
-    }
-
-    #[test]
-    fn moments_know_nothing_of_validation() {
-        let task = Windows::new(series(50), shape()).unwrap();
-        // Rows 0 to 39: mean 19.5, variance (40² - 1) / 12.
-        assert_eq!(task.moments.mean[0], 19.5);
-        assert!((task.moments.std[0] - (1599.0f32 / 12.0).sqrt()).abs() < 1e-5);
-        assert_eq!((task.moments.mean[2], task.moments.std[2]), (7.0, 1.0));
-
-        let mut changed = series(50);
-        changed.values[40 * 3..].fill(1e6);
-        let other = Windows::new(changed, shape()).unwrap();
-        assert_eq!(task.moments, other.moments);
-    }
-
-    #[test]
-    fn batches_are_time_major_and_hold_the_change() {
-        let task = Windows::new(series(50), shape()).unwrap();
-        let (x, y) = (task.inputs_of(&[5, 0]), task.changes(&[5, 0]));
-        assert_eq!((x.len(), y.len()), (3 * 2 * 3, 2));
-        let row = |row: f32| (row - 19.5) / task.moments.std[0];
-        let got: Vec<_> = x.iter().step_by(3).copied().collect();
-        assert_eq!(got, [row(5.0), row(0.0), row(6.0), row(1.0), row(7.0), row(2.0)]);
-        assert_eq!(x[1], (25.0 - task.moments.mean[1]) / task.moments.std[1]);
-        assert!(x.iter().skip(2).step_by(3).all(|&seven| seven == 0.0));
-        // From row 7 to row 9: 81 - 49; from row 2 to row 4: 16 - 4.
-        let scale = task.moments.scale[0];
-        assert_eq!(y, [32.0 / scale, 12.0 / scale]);
-        assert!((task.unstandardise(5, 0, y[0]) - 81.0).abs() < 1e-4);
-        assert_eq!((task.truth(5, 0), task.naive(5, 0), task.time(5, 0)), (81.0, 49.0, "t9"));
-    }
-
-    #[test]
-    fn scale_makes_the_naive_loss_one() {
-        let task = Windows::new(series(50), shape()).unwrap();
-        let y = task.changes(&task.train);
-        let loss = y.iter().map(|y| y * y).sum::<f32>() / y.len() as f32;
-        assert!((loss - 1.0).abs() < 1e-5);
-    }
-
-    #[test]
-    fn naive_error_is_the_mean_absolute_change() {
-        let task = Windows::new(series(50), shape()).unwrap();
-        // From row n to row n + 2 the square grows by 4n + 4; n runs from 42 to 47, 44.5 on average.
-        assert!((task.error(0, std::iter::repeat(0.0)) - 182.0).abs() < 1e-9);
-        assert!(task.error(0, task.changes(&task.valid).into_iter()) < 1e-3);
-    }
-
-    #[test]
-    fn a_quantile_costs_more_on_its_rare_side() {
-        let task = Windows::new(series(50), shape()).unwrap();
-        let (exact, scale) = (task.changes(&task.valid), task.moments.scale[0]);
-        let off = |by: f32| exact.iter().map(|y| y + by / scale).collect::<Vec<_>>();
-        let loss = |by: f32| task.quantile_loss(0, 0.9, off(by).into_iter());
-        assert!((loss(-3.0) - 2.0 * 0.9 * 3.0).abs() < 1e-3 && (loss(3.0) - 2.0 * 0.1 * 3.0).abs() < 1e-3);
-        assert!((task.error(0, off(3.0).into_iter()) - 3.0).abs() < 1e-3);
-    }
-
-    #[test]
-    fn what_was_learnt_elsewhere_needs_one_window() {
-        let moments = Windows::new(series(50), shape()).unwrap().moments;
-        // Of 21 rows 5 are for validation, as many as a window and its goal take.
-        let task = Windows::known(series(21), Shape { batch: 500, ..shape() }, moments.clone()).unwrap();
-        assert_eq!((task.valid.len(), task.moments == moments), (1, true));
-        let error = Windows::known(series(19), shape(), moments).unwrap_err().to_string();
-        assert!(error.contains("in the last 2 tenths, got 19 rows without one"), "{error}");
-    }
-
-    #[test]
-    fn a_filled_target_is_never_the_truth() {
-        let mut gappy = series(50);
-        gappy.measured[44] = false;
-        let task = Windows::new(gappy, shape()).unwrap();
-        // Row 44 is the target of the window at 40 and the last known value of the window at 42.
-        assert_eq!(task.valid, [41, 43, 44, 45]);
-        assert_eq!(task.stretch(10), [43, 44, 45]);
-        assert_eq!(task.stretch(2), [43, 44]);
-        assert_eq!(task.stretch(1), [41]);
-    }
-
-    #[test]
-    fn random_starts_repeat_with_the_seed() {
-        let task = Windows::new(series(50), shape()).unwrap();
-        let draw = |seed| task.random_starts(&mut ChaCha8Rng::seed_from_u64(seed));
-        assert_eq!(draw(1), draw(1));
-        assert_ne!(draw(1), draw(2));
-        assert!(draw(1).iter().all(|start| task.train.contains(start)));
-    }
-
-    #[test]
-    fn too_little_data_is_refused() {
-        let error = format!("{:#}", Windows::new(series(20), shape()).unwrap_err());
-        assert_eq!(
-            error,
-            "squares: expected at least 21 rows for a batch of 4 windows of 3 + 2 rows and a validation window, \
-             got 20 rows with 12 training and 0 validation windows"
-        );
-        assert!(Windows::new(series(21), shape()).is_ok());
-        assert!(Windows::new(series(0), shape()).is_err());
-        let mut flat = series(50);
-        flat.values.fill(7.0);
-        let error = format!("{:#}", Windows::new(flat, shape()).unwrap_err());
-        assert!(error.contains("expected values that change"), "{error}");
-    }
-}
+mod tests;

@@ -7,11 +7,11 @@ use wgpu_rnn::{Device, wgpu};
 /// Facts by name, of the machine and of the device.
 pub fn facts(device: &Device) -> anyhow::Result<Vec<(&'static str, String)>> {
     let mut all = vec![
-        ("date", crate::today()?),
-        ("command", crate::command_line()),
+        ("date", crate::base::today()),
+        ("command", crate::base::command_line()),
         ("versions", format!("wgpu-rnn {}, wgpu {}", env!("CARGO_PKG_VERSION"), env!("WGPU_VERSION"))),
         ("system", system()),
-        ("device", crate::describe(device)),
+        ("device", crate::base::device::describe(device)),
     ];
     if let Some(gpu) = device.gpu() {
         all.extend(of(gpu));

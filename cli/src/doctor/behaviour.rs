@@ -9,7 +9,7 @@ use wgpu_rnn::{BatchShape, Cell, Device, Result, RnnConfig};
 
 use super::findings::{Check, Findings, Verdict};
 use super::training::Model;
-use crate::time::Subject;
+use crate::measure::Subject;
 
 /// Adds the checks and what they measured.
 pub fn examine(device: &Device, quick: bool, found: &mut Findings) {

@@ -18,8 +18,8 @@ use wgpu_rnn::{BatchShape, Buffer, Cell, Device, RnnConfig};
 use super::cases::compare as compare_tensors;
 use super::findings::{Check, Findings, Off, Verdict};
 use super::layer::{Tensor, values};
-use crate::stop;
-use crate::time::{median, sorted};
+use crate::base::stats::{median, sorted};
+use crate::base::stop;
 
 /// What Python is called.
 pub const PYTHON: &str = if cfg!(windows) { "python" } else { "python3" };

@@ -11,7 +11,7 @@ use wgpu_rnn::kernel::gemm::{Gemm, Matrix};
 use wgpu_rnn::{Device, wgpu};
 
 use super::findings::Findings;
-use crate::time::{median, sorted};
+use crate::base::stats::{median, sorted};
 
 /// Rounds of each measurement, after one to warm up. The median counts.
 const ROUNDS: usize = 7;

@@ -1,10 +1,19 @@
-//! Training a model for use: `train`, and what is done with what it leaves: `eval`, `sample`, `forecast`, `classify`.
+//! Training a model, and the files of trained ones.
 
-mod about;
-pub mod classify;
-pub mod eval;
-pub mod forecast;
-pub mod sample;
-pub mod train;
+mod begin;
+mod saved;
+pub mod training;
+mod views;
 
-pub use about::Saved;
+pub use begin::{New, kept_path};
+pub use saved::{About, KEY, Saved};
+pub use views::choose;
+
+use crate::base::{say, say_notes};
+use crate::task::{More, Stored};
+
+/// Says what the data are and what was done to them.
+pub fn tell(task: &dyn Stored) -> std::io::Result<()> {
+    say(format_args!("data: {}", task.describe()))?;
+    say_notes(&task.used().notes)
+}

@@ -91,6 +91,16 @@ impl Form {
         (head, embedding)
     }
 
+    /// How many parameters there are, by the sizes alone.
+    pub fn parameters(&self, config: &RnnConfig) -> usize {
+        let embedded = match self.reads {
+            Reads::Values(_) => 0,
+            Reads::Tokens { symbols, width } => symbols.saturating_mul(width),
+        };
+        let head = config.hidden.saturating_add(1).saturating_mul(self.answers.outputs());
+        config.parameters().saturating_add(head).saturating_add(embedded)
+    }
+
     /// Names and shapes of all parameters.
     pub fn table(&self, config: &RnnConfig) -> Vec<(String, Vec<usize>)> {
         let (head, embedding) = self.around(config);

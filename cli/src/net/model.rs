@@ -16,6 +16,9 @@ use super::pass::{Net, Pass};
 /// Largest norm of all gradients together.
 const CLIP: f64 = 1.0;
 
+/// Bytes of a parameter with its gradient and two moments.
+const BYTES: usize = 16;
+
 /// How a network begins and is trained.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
@@ -50,6 +53,11 @@ pub struct Model {
 impl Model {
     /// A model with fresh weights.
     pub fn new(device: &Device, config: RnnConfig, form: Form, setup: Setup) -> Result<Self> {
+        // Before anything is made, be it only the names of so many layers.
+        config.check()?;
+        form.shape.check()?;
+        let bytes = form.parameters(&config).saturating_mul(BYTES);
+        device.check_memory("the parameters with their gradients and moments", bytes as u64)?;
         let (head, embedding) = form.around(&config);
         let params = Parameters::new(device, form.table(&config))?;
         let (recurrent, chrono) = (Recurrent::Orthogonal, setup.memory);
@@ -247,69 +255,5 @@ impl Inside {
             self.pass.record_backward(recorder)
         })?;
         Ok(Some((Flow::read(&self.pass.layer)?, self.gates.read()?)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::task::{Adding, DelayedCopy, Goals, Kind, More, Sizes, Source, Task};
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-    use wgpu_rnn::Cell;
-
-    /// Of every task, of one layer and of several, judged by the last step and by all: gradients are slopes of the loss.
-    #[test]
-    fn gradients_are_slopes_of_the_loss() {
-        let folder = tempfile::tempdir().unwrap();
-        let csv = folder.path().join("waves.csv");
-        let row = |row: i32| format!("{},{}\n", (f64::from(row) * 0.3).sin(), (f64::from(row) * 0.2).cos());
-        std::fs::write(&csv, format!("level,flow\n{}", (0..900).map(row).collect::<String>())).unwrap();
-        let text = folder.path().join("poem.txt");
-        std::fs::write(&text, "the sea, the open sea! ".repeat(2000)).unwrap();
-        let device = Device::oracle().unwrap();
-        let load = |kind, path, columns: &[&str], goals: &Goals| -> Box<dyn Task> {
-            let columns = columns.iter().map(|name| name.to_string()).collect();
-            let sizes = Sizes { steps: Some(9), batch: Some(6) };
-            Source { kind: Some(kind), path, columns }.load(sizes, goals).unwrap()
-        };
-        let series = |columns: &[&str], goals: &Goals| load(Kind::Series, Some(csv.clone()), columns, goals);
-        let quantiles = Goals { horizons: vec![1, 7], levels: vec![0.1, 0.5, 0.8] };
-        let text = || load(Kind::Text, Some(text.clone()), &[], &Goals::default());
-        let speech = || load(Kind::Speech, None, &[], &Goals::default());
-        let cases: [(Box<dyn Task>, usize, LossAt); 10] = [
-            (series(&["level"], &Goals::default()), 1, LossAt::Last),
-            (series(&["level"], &Goals::default()), 2, LossAt::Last),
-            (series(&["flow", "level"], &quantiles), 1, LossAt::Last),
-            (series(&["level", "flow"], &quantiles), 3, LossAt::All),
-            (text(), 2, LossAt::Last),
-            (text(), 1, LossAt::All),
-            (speech(), 2, LossAt::Last),
-            (speech(), 1, LossAt::All),
-            (Box::new(Adding::new(7, 4).unwrap()), 1, LossAt::Last),
-            (Box::new(DelayedCopy::new(4, 3)), 1, LossAt::All),
-        ];
-        for (task, layers, loss_at) in cases {
-            let config = RnnConfig::new(Cell::Gru, task.width(), 3).layers(layers);
-            let form = Form { loss_at, ..task.form() };
-            let mut model = Model::new(&device, config, form, Setup { flow: true, ..Setup::new(1, 1e-3) }).unwrap();
-            task.feed(&mut model, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
-            model.flow().unwrap();
-            let gradients = device.read_f64(model.net.params.gradients()).unwrap();
-            let values = device.read_f64(model.net.params.values()).unwrap();
-            let loss = |at: usize, by: f64| {
-                let mut moved = values.clone();
-                moved[at] += by;
-                device.write_f64(model.net.params.values(), &moved).unwrap();
-                model.validation_loss().unwrap()
-            };
-            for entry in model.net.params.entries() {
-                let at = entry.offset + entry.len() / 2;
-                let slope = (loss(at, 1e-5) - loss(at, -1e-5)) / 2e-5;
-                let (got, data) = (gradients[at], task.used().name);
-                let what = format!("{data}: {} of {layers} layers, {loss_at:?}", entry.name);
-                assert!((got - slope).abs() < 1e-8 + 1e-6 * slope.abs(), "{what}: {got} for {slope}");
-            }
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Where the ticks of an axis are, and what is written at them.
 
-use super::numbers::count;
+use crate::base::numbers::count;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use std::ops::Range;
 

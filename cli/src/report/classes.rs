@@ -10,8 +10,8 @@ use super::bars::{self, Bar};
 use super::charts::Role;
 use super::html::{Table, section};
 use super::inside::Origin;
-use super::numbers::{NONE, number};
-use super::replace;
+use crate::base::files::replace;
+use crate::base::numbers::{NONE, number};
 use crate::task::{Verdict, right};
 
 /// Utterances with the classes that a model gave them.

@@ -5,8 +5,8 @@ use super::bars::{self, Bar};
 use super::charts::Role;
 use super::html::{Table, escape};
 use super::lines::{self, Line};
-use super::numbers::{bytes, count, median, number, range, with_unit};
 use super::{Group, groups};
+use crate::base::numbers::{bytes, count, median, number, range, with_unit};
 use crate::results::{Forecast, Point, Results, Run, Spread};
 use anyhow::Result;
 use std::collections::BTreeSet;
@@ -52,12 +52,12 @@ pub fn costs(results: &Results) -> Result<String> {
 pub fn forecasts(forecast: &Forecast) -> Result<String> {
     let all =
         || forecast.predictions.iter().flat_map(|(_, values)| values).chain(&forecast.truth).chain(&forecast.naive);
-    let vertical = lines::span(all().map(|&value| f64::from(value)));
+    let vertical = lines::span(all().copied());
     let dates = axis::dates(&forecast.times, 4);
     let mut figures = String::new();
     for (name, values) in &forecast.predictions {
-        let line = |role, width, values: &[f32]| {
-            let points = values.iter().enumerate().map(|(index, &value)| (index as f64, f64::from(value)));
+        let line = |role, width, values: &[f64]| {
+            let points = values.iter().enumerate().map(|(index, &value)| (index as f64, value));
             Line { role, width, points: points.collect() }
         };
         let role = Role::of(name);
@@ -170,13 +170,13 @@ fn curve_table(group: &Group<'_>, of: impl Fn(&Point) -> f64) -> Table {
 fn forecast_table(forecast: &Forecast) -> Table {
     let names = forecast.predictions.iter().map(|(name, _)| name.as_str());
     let head = ["time", "truth", "naive forecast"].into_iter().chain(names).map(str::to_owned).collect();
-    let columns: Vec<&[f32]> = [&forecast.truth, &forecast.naive]
+    let columns: Vec<&[f64]> = [&forecast.truth, &forecast.naive]
         .into_iter()
         .chain(forecast.predictions.iter().map(|(_, values)| values))
         .map(Vec::as_slice)
         .collect();
     let row = |(index, time): (usize, &String)| {
-        let values = columns.iter().map(|values| number(values.get(index).map_or(f64::NAN, |&value| f64::from(value))));
+        let values = columns.iter().map(|values| number(values.get(index).map_or(f64::NAN, |&value| value)));
         [time.clone()].into_iter().chain(values).collect()
     };
     Table { head, rows: forecast.times.iter().enumerate().map(row).collect() }

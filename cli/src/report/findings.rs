@@ -1,7 +1,7 @@
 //! What the numbers say, in two or three sentences.
 
-use super::numbers::{bytes, number, share, with_unit};
 use super::{Group, Results, groups};
+use crate::base::numbers::{bytes, number, share, with_unit};
 use crate::results::Run;
 
 /// The summary, one sentence each.

@@ -11,8 +11,8 @@ use super::charts::{Role, standalone};
 use super::html::{Table, escape, section};
 use super::inside::{Origin, legend, of_layer, titled, when};
 use super::lines::{Chart, Line};
-use super::numbers::NONE;
-use super::replace;
+use crate::base::files::replace;
+use crate::base::numbers::NONE;
 
 /// Everything that was looked at.
 pub struct Page {

@@ -10,7 +10,8 @@ use super::charts::Role;
 use super::html::{Table, escape, section};
 use super::inside::Origin;
 use super::lines::{Chart, Line};
-use super::replace;
+use crate::base::files::replace;
+use crate::base::numbers::apart;
 use crate::data::series::Series;
 use crate::task::{Ahead, middle};
 
@@ -33,13 +34,6 @@ fn percent(share: f64) -> String {
     format!("{} %", (share * 1e6).round() / 1e4)
 }
 
-/// A value with five digits.
-fn precise(value: f32, unit: &str) -> String {
-    let before = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
-    let decimals = (4 - before).clamp(0, 9) as usize;
-    format!("{value:.decimals$} {unit}").trim_end().to_string()
-}
-
 /// One number that is forecast.
 #[derive(Serialize)]
 struct One<'a> {
@@ -48,14 +42,16 @@ struct One<'a> {
     /// The last known time, and how many rows after it.
     after: &'a str,
     rows_ahead: usize,
+    /// When that is, where times are known.
+    time: Option<&'a str>,
     /// None for the mean.
     level: Option<f64>,
-    value: f32,
+    value: f64,
 }
 
 impl Page<'_> {
     fn last(&self) -> &str {
-        self.series.times.last().map_or("", String::as_str)
+        self.series.last()
     }
 
     /// Names of a forecast's numbers.
@@ -67,16 +63,29 @@ impl Page<'_> {
     }
 
     fn summary(&self, column: Option<usize>) -> Table {
-        let head = ["column".to_string(), format!("{}s ahead", self.series.step), "now".to_string()];
+        let head =
+            ["column".to_string(), format!("{}s ahead", self.series.step), "time".to_string(), "now".to_string()];
+        let dated = self.ahead.iter().any(|one| one.time.is_some());
         let all = self.ahead.iter().filter(|one| column.is_none_or(|column| one.column == column));
         let row = |one: &Ahead| {
             let unit = self.series.units[one.column];
+            // Of one column all are written alike, so that they can be compared.
             let now = self.series.at(self.series.rows() - 1, one.column);
-            let fixed = [self.series.columns[one.column].clone(), one.horizon.to_string()];
-            let values = [now].into_iter().chain(one.values.iter().copied());
-            fixed.into_iter().chain(values.map(|value| precise(value, unit))).collect()
+            let alike = self.ahead.iter().filter(|other| other.column == one.column);
+            let place = alike.clone().position(|other| std::ptr::eq(other, one)).unwrap_or(0);
+            let numbers =
+                apart(&[now].into_iter().chain(alike.flat_map(|one| one.values.iter().copied())).collect::<Vec<_>>());
+            let own = &numbers[1 + place * one.values.len()..][..one.values.len()];
+            let fixed = [self.series.layout.columns[one.column].clone(), one.horizon.to_string()];
+            let time = dated.then(|| one.time.clone().unwrap_or_default());
+            let values =
+                [&numbers[0]].into_iter().chain(own).map(|value| format!("{value} {unit}").trim_end().to_string());
+            let held = one.coverage.map(|share| format!("{:.1} %", 100.0 * share));
+            fixed.into_iter().chain(time).chain(values).chain(held).collect()
         };
-        Table { head: head.into_iter().chain(self.names()).collect(), rows: all.map(row).collect() }
+        let head = head.into_iter().filter(|name| dated || name != "time");
+        let held = self.ahead.iter().any(|one| one.coverage.is_some()).then(|| "interval held".to_string());
+        Table { head: head.chain(self.names()).chain(held).collect(), rows: all.map(row).collect() }
     }
 
     /// The table, for a terminal.
@@ -87,10 +96,11 @@ impl Page<'_> {
     fn all(&self) -> impl Iterator<Item = One<'_>> {
         self.ahead.iter().flat_map(move |one| {
             one.values.iter().enumerate().map(move |(place, &value)| One {
-                column: &self.series.columns[one.column],
+                column: &self.series.layout.columns[one.column],
                 unit: self.series.units[one.column],
                 after: self.last(),
                 rows_ahead: one.horizon,
+                time: one.time.as_deref(),
                 level: self.levels.get(place).copied(),
                 value,
             })
@@ -112,13 +122,13 @@ impl Page<'_> {
 
     fn html(&self) -> Result<String> {
         let mut charts = String::new();
-        for &column in &self.series.targets {
+        for &column in &self.series.layout.targets {
             charts += &self.figure(column)?;
         }
         let lead = match self.levels {
             [low, .., high] => format!(
-                "The thick line is the median. The outermost thin ones were learnt to hold {} of what comes; how much of the \
-                 validation data they do hold is what `eval` says.",
+                "The thick line is the median. Between the outermost thin ones lies {} of what comes, as far as the validation \
+                 data tell, on which they were calibrated: how much of those they held stands beside them.",
                 percent(high - low)
             ),
             _ => "The thick line is the forecast.".to_string(),
@@ -132,20 +142,20 @@ impl Page<'_> {
         let mut ahead: Vec<&Ahead> = self.ahead.iter().filter(|one| one.column == column).collect();
         ahead.sort_by_key(|one| one.horizon);
         let (now, farthest) = (self.series.rows() - 1, ahead.last().map_or(1, |one| one.horizon));
-        let value = |row: usize| f64::from(self.series.at(row, column));
+        let value = |row: usize| self.series.at(row, column);
         let first = now.saturating_sub((BEFORE * farthest).max(FEWEST));
         let known = (first..=now).map(|row| (row as f64 - now as f64, value(row))).collect();
         let mut lines = vec![Line { role: Role::Ink, width: 1.5, points: known }];
         let middle = middle(self.levels);
         for level in 0..self.levels.len().max(1) {
-            let each = ahead.iter().map(|one| (one.horizon as f64, f64::from(one.values[level])));
+            let each = ahead.iter().map(|one| (one.horizon as f64, one.values[level]));
             let points = [(0.0, value(now))].into_iter().chain(each).collect();
             let width = if level == middle { 2.5 } else { 1.0 };
             lines.push(Line { role: Role::of(self.cell.title()), width, points });
         }
-        let (name, unit) = (&self.series.columns[column], self.series.units[column]);
+        let (name, unit) = (&self.series.layout.columns[column], self.series.units[column]);
         let title = if unit.is_empty() { name.clone() } else { format!("{name}, {unit}") };
-        let step = self.series.step;
+        let step = &self.series.step;
         let label = format!("{title}: the last known {step}s and the forecast, over {step}s from now");
         let chart = Chart { label, lines, horizontal: Vec::new(), covering: Vec::new(), vertical: None, powers: false };
         let svg = chart.draw()?.unwrap_or_default();
@@ -160,11 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_the_digits_that_a_forecast_needs() {
-        assert_eq!(
-            [precise(1021.26, "mbar"), precise(-0.012345678, ""), precise(0.0, "")],
-            ["1021.3 mbar", "-0.012346", "0.0000"]
-        );
+    fn shares_have_no_more_decimals_than_they_need() {
         assert_eq!([percent(0.05), percent(0.9500000001), percent(0.975)], ["5 %", "95 %", "97.5 %"]);
     }
 }

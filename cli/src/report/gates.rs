@@ -13,8 +13,8 @@ use super::heat::{self, Map, Under};
 use super::html::{Table, escape, section};
 use super::inside::{Origin, legend, of_layer, titled, when};
 use super::lines::{Chart, Line};
-use super::numbers::{NONE, number, share};
-use super::replace;
+use crate::base::files::replace;
+use crate::base::numbers::{NONE, number, share};
 use crate::task::Shown;
 
 /// Everything that was looked at.

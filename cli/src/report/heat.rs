@@ -1,7 +1,7 @@
 //! Heat maps: what many units do step by step, above what they were shown.
 
 use super::charts::{FINE, LETTER, Role, finish, shade, text};
-use super::numbers::number;
+use crate::base::numbers::number;
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;

@@ -1,6 +1,6 @@
 //! The few pieces of HTML that pages are made of; every text from data passes through [`escape`].
 
-use super::numbers::THIN;
+use crate::base::numbers::THIN;
 
 const STYLE: &str = include_str!("style.css");
 

@@ -3,6 +3,9 @@
 use anyhow::Result;
 use wgpu_rnn::{Device, RnnConfig};
 
+use crate::base::device::describe;
+use crate::base::{command_line, today};
+
 use super::charts::Role;
 use super::html::{COMMAND, document, escape, facts};
 
@@ -18,7 +21,7 @@ pub struct Origin {
 impl Origin {
     /// Made now on this device, from these data.
     pub fn new(device: &Device, data: String) -> Result<Self> {
-        let (date, command, device) = (crate::today()?, crate::command_line(), crate::describe(device));
+        let (date, command, device) = (today(), command_line(), describe(device));
         Ok(Self { version: env!("CARGO_PKG_VERSION"), date, command, device, data })
     }
 

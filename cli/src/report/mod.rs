@@ -18,7 +18,6 @@ mod heat;
 mod html;
 pub mod inside;
 mod lines;
-mod numbers;
 mod page;
 mod profile;
 mod rows;
@@ -30,13 +29,12 @@ mod text;
 mod timeline;
 
 pub use html::COMMAND;
-pub use numbers::{bytes, count};
 pub use profile::Profiled;
 pub use text::summary;
 
+use crate::base::files::replace;
 use crate::results::{Results, Run};
 use anyhow::{Context, Result};
-use std::io::Write;
 use std::path::Path;
 
 /// Writes `results.json` and `index.html` into the folder `out`, which is made if it does not exist.
@@ -54,33 +52,6 @@ pub fn write_profile(profiled: &Profiled<'_>, path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(folder).with_context(|| format!("{}: could not make the folder", folder.display()))?;
     replace(path, &page)
-}
-
-/// An error unless files can be written into `out`, or into the nearest folder above it that exists. Leaves nothing.
-pub fn check_writable(out: &Path) -> Result<()> {
-    let here = Path::new(".");
-    let existing =
-        out.ancestors().map(|path| if path == Path::new("") { here } else { path }).find(|path| path.exists());
-    let folder = existing.unwrap_or(here);
-    tempfile::tempfile_in(folder)
-        .map(drop)
-        .with_context(|| format!("{}: could not write into this folder", out.display()))
-}
-
-/// Puts `content` at `path` in one step.
-pub fn replace(path: &Path, content: &str) -> Result<()> {
-    let attempt = || -> std::io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        // A temporary file is private unless said otherwise; a report is as readable as any new file.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
-        file.write_all(content.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    attempt().with_context(|| format!("{}: could not write the file", path.display()))
 }
 
 /// Runs that share a measure, such as the hidden size.
@@ -149,20 +120,6 @@ mod tests {
         write(&sample::results(), folder.path()).unwrap();
         let mode = |name: &str| folder.path().join(name).metadata().unwrap().permissions().mode();
         assert_eq!(mode("index.html"), mode("plain"));
-    }
-
-    #[test]
-    fn what_cannot_be_written_to_is_known_before() {
-        let folder = tempfile::tempdir().unwrap();
-        check_writable(folder.path()).unwrap();
-        check_writable(&folder.path().join("deep/report")).unwrap();
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        let file = folder.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        for out in [file.clone(), file.join("report")] {
-            let error = format!("{:#}", check_writable(&out).unwrap_err());
-            assert!(error.starts_with(&format!("{}: could not write", out.display())), "{error}");
-        }
     }
 
     #[test]

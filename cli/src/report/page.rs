@@ -1,9 +1,9 @@
 //! The page, from top to bottom.
 
 use super::html::{self, escape, list, section};
-use super::numbers::{bytes, count, number, with_unit};
 use super::rows::{Cell, Section, sections};
 use super::{Group, figures, findings, groups};
+use crate::base::numbers::{bytes, count, number, with_unit};
 use crate::results::{Claim, Results};
 use anyhow::Result;
 
@@ -148,7 +148,7 @@ fn claims(claims: &[Claim]) -> String {
         return String::new();
     }
     let row = |claim: &Claim| {
-        let (class, verdict) = if claim.held { ("held", "✓ held") } else { ("failed", "✗ did not hold") };
+        let (class, verdict) = (claim.verdict.class(), claim.verdict.marked());
         format!(
             "<tr><th scope=\"row\">{}</th><td data-name=\"Measured\">{}</td><td data-name=\"GRU / LSTM\">{}</td>\
              <td class=\"{class}\" data-name=\"Here it\">{verdict}</td></tr>\n",

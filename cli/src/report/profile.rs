@@ -1,8 +1,8 @@
 //! The page of a profile: where the time of one layer goes, by kernel and along time.
 
 use super::html::{self, Table, escape, list, section};
-use super::numbers::{count, share, with_unit};
 use super::timeline::{Chart, Lane};
+use crate::base::numbers::{count, share, with_unit};
 use anyhow::Result;
 use wgpu_rnn::{Clock, Profile};
 

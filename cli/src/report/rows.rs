@@ -1,7 +1,7 @@
 //! The table of a group: one column a run, one row a measure, the same on the page and in the terminal.
 
-use super::numbers::{bytes, change, count, median, number, range, with_unit};
 use super::{Group, Results};
+use crate::base::numbers::{bytes, change, count, median, number, range, with_unit};
 use crate::results::{Run, Spread};
 
 /// Rows about one aspect.

@@ -1,5 +1,6 @@
 //! Made-up results for tests: a whole comparison, and one in which things went wrong.
 
+use crate::results::study::Verdict;
 use crate::results::*;
 
 /// To five decimals, which JSON carries exactly.
@@ -64,7 +65,7 @@ pub fn broken() -> Results {
     run.step_ms.max = f64::INFINITY;
     results.claims[0].ratio = f64::NAN;
     if let Some(forecast) = &mut results.forecast {
-        forecast.predictions[0].1.fill(f32::NAN);
+        forecast.predictions[0].1.fill(f64::NAN);
         forecast.predictions[1].1.truncate(5);
     }
     results
@@ -106,35 +107,48 @@ fn run(cell: &str, group: &str, hidden: usize, gates: usize, error: f64) -> Run 
 }
 
 fn spread(median: f64) -> Spread {
-    Spread { median: round(median), min: round(median * 0.95), max: round(median * 1.2), runs: 20 }
+    {
+        let [min, low, high, max] = [0.95, 0.98, 1.05, 1.2].map(|share| round(median * share));
+        Spread { median: round(median), min, max, low, high, runs: 20 }
+    }
 }
 
 fn claims() -> Vec<Claim> {
-    let claim = |claim: &str, measured: &str, ratio: f64, held: bool| Claim {
+    let claim = |claim: &str, measured: &str, ratio: f64, verdict: Verdict| Claim {
         claim: claim.into(),
         measured: measured.into(),
         ratio,
-        held,
+        verdict,
     };
     vec![
-        claim("A GRU has three quarters of an LSTM's parameters", "4 416 and 5 888 parameters at H = 32.", 0.75, true),
-        claim("A GRU trains a quarter faster than an LSTM", "5.81 ms and 7.25 ms a step at H = 32.", 0.802, false),
-        claim("A GRU <forecasts> as well as an LSTM", "4.21 °F and 4.12 °F at H = 32.", 1.02, true),
+        claim(
+            "A GRU has three quarters of an LSTM's parameters",
+            "4 416 and 5 888 parameters at H = 32.",
+            0.75,
+            Verdict::Held,
+        ),
+        claim(
+            "A GRU trains a quarter faster than an LSTM",
+            "5.81 ms and 7.25 ms a step at H = 32.",
+            0.802,
+            Verdict::DidNotHold,
+        ),
+        claim("A GRU <forecasts> as well as an LSTM", "4.21 °F and 4.12 °F at H = 32.", 1.02, Verdict::NotShown),
     ]
 }
 
 fn forecast(runs: &[Run]) -> Forecast {
     let hours = 0..168;
-    let truth: Vec<f32> = hours
+    let truth: Vec<f64> = hours
         .clone()
         .map(|hour| {
-            let hour = hour as f32;
+            let hour = hour as f64;
             52.0 + 7.0 * (hour * 0.2618).sin() + 6.0 * (hour * 0.041).sin() + 1.3 * (hour * 1.7).sin()
         })
         .collect();
     let naive = hours.clone().map(|hour| if hour < 24 { 50.0 } else { truth[hour - 24] }).collect();
     let predict = |(index, run): (usize, &Run)| {
-        let miss = |hour: usize| (hour as f32 * 0.13 + index as f32).sin() * 2.0 + 0.8;
+        let miss = |hour: usize| (hour as f64 * 0.13 + index as f64).sin() * 2.0 + 0.8;
         let values = hours.clone().map(|hour| truth[hour] + miss(hour)).collect();
         (format!("{}, {}", run.cell, run.group), values)
     };

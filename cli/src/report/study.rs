@@ -9,9 +9,9 @@ use super::charts::{Role, standalone};
 use super::html::{Table, escape, list, section};
 use super::inside::{Origin, legend};
 use super::lines::{Chart, Line};
-use super::numbers::{NONE, bytes, number};
-use super::replace;
-use crate::compare::study::{FEWEST, Measured, OfCell, Seeds, Study, made};
+use crate::base::files::replace;
+use crate::base::numbers::{NONE, bytes, number};
+use crate::results::study::{FEWEST, Measured, OfCell, Seeds, Study, made};
 
 /// The file that a later run goes on from.
 const JSON: &str = "claims.json";
@@ -30,7 +30,7 @@ fn rule(study: &Study) -> String {
     format!(
         "Where seeds are compared, one cell is better only if its worst seed is better than the other's best; cells that \
          are alike do that, one way or the other, once in {:.0} times with {n} seeds, and there are {} rows. All cells \
-         see the same batches. Times: one is faster if its median is below the other's best. As good: see the row. \
+         see the same batches. Times: one is faster if the 95 % intervals of the medians do not overlap. As good: see the row. \
          Fewer than {FEWEST} seeds, or a training that went wrong, show nothing.",
         ways / 2.0,
         study.claims.len()
@@ -198,7 +198,7 @@ fn wrong(study: &Study) -> Option<Vec<String>> {
 
 fn claims(study: &Study) -> Table {
     let head = ["Claim", "Here it", "Measured"].map(str::to_string).to_vec();
-    let row = |one: &crate::compare::study::Weighed| {
+    let row = |one: &crate::results::study::Weighed| {
         vec![one.claim.clone(), one.verdict.title().to_string(), one.measured.clone()]
     };
     Table { head, rows: study.claims.iter().map(row).collect() }
@@ -206,7 +206,7 @@ fn claims(study: &Study) -> Table {
 
 /// What is printed.
 pub fn summary(study: &Study) -> String {
-    let line = |one: &crate::compare::study::Weighed| {
+    let line = |one: &crate::results::study::Weighed| {
         format!("{:<14}  {}\n{:16}{}\n", one.verdict.title(), one.claim, "", one.measured)
     };
     study.claims.iter().map(line).collect()

@@ -8,8 +8,8 @@ use wgpu_rnn::Cell;
 
 use super::charts::{Role, standalone};
 use super::lines::{Chart, Line};
-use super::numbers::{bytes, number};
-use super::replace;
+use crate::base::files::replace;
+use crate::base::numbers::{bytes, number};
 
 /// Everything one sweep found.
 pub struct Page {

@@ -1,8 +1,8 @@
 //! The summary for the terminal: tables and sentences, at most 100 columns wide.
 
-use super::numbers::{THIN, number};
 use super::rows::sections;
 use super::{findings, groups};
+use crate::base::numbers::{THIN, number};
 use crate::results::Results;
 
 const WIDTH: usize = 100;
@@ -31,7 +31,7 @@ pub fn summary(results: &Results) -> String {
         text.push('\n');
     }
     for claim in &results.claims {
-        let verdict = if claim.held { "✓ held" } else { "✗ did not hold" };
+        let verdict = claim.verdict.marked();
         let sentence = format!(
             "{}: {verdict}. {} GRU{THIN}/{THIN}LSTM{THIN}={THIN}{}.",
             claim.claim,

@@ -3,6 +3,9 @@
 
 mod adding;
 mod delayed_copy;
+mod goals;
+mod latest;
+mod quantiles;
 mod series;
 mod speech;
 mod text;
@@ -17,11 +20,17 @@ use wgpu_rnn::BatchShape;
 
 pub use adding::Adding;
 pub use delayed_copy::DelayedCopy;
-pub use series::{Ahead, Goals, Latest, MEDIAN, Series, middle};
+pub use goals::{Goals, How};
+pub use latest::{Ahead, Latest};
+pub use quantiles::{MEDIAN, middle};
+pub use series::Series;
 pub use speech::{PUBLISHED, Speech, Verdict, right};
 pub use text::Text;
 
-use crate::data::windows::Moments;
+use crate::base::numbers::significant;
+use crate::base::stop;
+use crate::data::series::{Ask, Layout};
+use crate::data::windows::{Moments, View};
 use crate::net::{Batch, Form, LossAt, Model};
 use crate::results::{DataUsed, Forecast};
 
@@ -64,18 +73,23 @@ pub trait Stored: Task {
     /// Adds every value that a model sees or is judged by.
     fn hash(&self, hasher: &mut crc32fast::Hasher);
 
+    /// Every way in which a network may see these data, and the data seen so; none where there is but one.
+    fn views(&self) -> Vec<(View, Box<dyn Stored>)> {
+        Vec::new()
+    }
+
     /// How well the model does, part by part, a line each.
     fn details(&self, _model: &mut Model) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 
     /// The model's forecast of the stretch that is drawn, in the series' unit.
-    fn forecast(&self, _model: &mut Model) -> Result<Option<Vec<f32>>> {
+    fn forecast(&self, _model: &mut Model) -> Result<Option<Vec<f64>>> {
         Ok(None)
     }
 
     /// What is drawn: the truth, the naive forecast and these.
-    fn drawn(&self, _predictions: Vec<(String, Vec<f32>)>) -> Option<Forecast> {
+    fn drawn(&self, _predictions: Vec<(String, Vec<f64>)>) -> Option<Forecast> {
         None
     }
 }
@@ -100,7 +114,7 @@ pub struct Score {
     /// May be empty.
     pub unit: String,
     /// The naive answer, in words, and its error.
-    pub naive_name: &'static str,
+    pub naive_name: String,
     pub naive: f64,
 }
 
@@ -119,26 +133,34 @@ pub enum Shown {
 pub enum Known {
     /// The character of each symbol; none stands for all other characters.
     Text(Vec<Option<char>>),
-    Series(KnownSeries),
+    Series(Box<KnownSeries>),
     Speech(KnownSpeech),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KnownSeries {
-    /// All columns, and the places of those that are forecast.
-    pub columns: Vec<String>,
-    pub targets: Vec<usize>,
+    pub layout: Layout,
     pub horizons: Vec<usize>,
     /// Levels of the quantiles that it answers with; without any it answers with the mean.
     pub levels: Vec<f64>,
+    /// Rows of a season, if there is one.
+    pub period: Option<usize>,
+    /// Whether it may forecast what is negative of columns that never are, and which these are of those that it forecasts.
+    pub negative: bool,
+    pub never_negative: Vec<bool>,
+    /// What the distances of each goal's quantiles from the median are multiplied by, so that they hold on the validation
+    /// part: `[goals, levels]`, or nothing.
+    pub factors: Vec<f64>,
+    /// How much of the validation part lies in each goal's outermost interval; nothing where there is none.
+    pub coverage: Vec<f64>,
     pub moments: Moments,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KnownSpeech {
     pub classes: Vec<String>,
-    pub mean: Vec<f32>,
-    pub std: Vec<f32>,
+    pub mean: Vec<f64>,
+    pub std: Vec<f64>,
 }
 
 /// What kind of data a file holds, or which bundled data are meant.
@@ -158,8 +180,11 @@ pub enum Kind {
 pub struct Source {
     pub kind: Option<Kind>,
     pub path: Option<PathBuf>,
-    /// Columns of a series that are forecast.
+    /// Columns of a series that are forecast, as they were named.
     pub columns: Vec<String>,
+    /// What else was said about its columns.
+    #[serde(default)]
+    pub ask: Ask,
 }
 
 /// Steps of a sequence and sequences of a batch, where they are not the task's usual ones.
@@ -190,7 +215,7 @@ impl Source {
             bail!("a column was named: expected a series, which has columns, got a {}", kind.name());
         }
         Ok(match (kind, path) {
-            (Kind::Series, _) => Box::new(Series::load(path, &self.columns, sizes, goals)?),
+            (Kind::Series, _) => Box::new(Series::load(path, &self.columns, &self.ask, sizes, goals)?),
             (Kind::Text, Some(path)) => Box::new(Text::load(path, sizes, None)?),
             (Kind::Text, None) => bail!("expected a text file, got none"),
             (Kind::Speech, _) => Box::new(Speech::load(path, sizes)?),
@@ -199,7 +224,7 @@ impl Source {
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Series => "series",
             Self::Text => "text",
@@ -215,7 +240,7 @@ impl Known {
         Ok(match (self, path) {
             (Self::Text(symbols), Some(path)) => Box::new(Text::load(path, sizes, Some(symbols))?),
             (Self::Text(_), None) => bail!("expected a text file, got none"),
-            (Self::Series(known), _) => Box::new(Series::load_known(path, &source.columns, sizes, known)?),
+            (Self::Series(known), _) => Box::new(Series::load_known(path, &source.ask, sizes, known)?),
             (Self::Speech(known), Some(path)) => Box::new(Speech::load_known(path, sizes.batch, known)?.labelled()?),
             (Self::Speech(_), None) => bail!("expected a file of utterances, got none"),
         })
@@ -223,21 +248,21 @@ impl Known {
 
     /// Whether its parts fit each other, as they do unless a file was tampered with.
     pub fn is_sound(&self) -> bool {
-        let positive = |std: &[f32]| std.iter().all(|std| *std > 0.0);
+        let positive = |std: &[f64]| std.iter().all(|std| *std > 0.0 && std.is_finite());
         match self {
             Self::Text(symbols) => !symbols.is_empty(),
             Self::Series(known) => {
-                let KnownSeries { columns, targets, horizons, levels, moments } = known;
-                let width = columns.len();
+                let KnownSeries { layout, horizons, levels, never_negative, factors, moments, .. } = &**known;
+                let (width, goals) = (layout.columns.len(), layout.targets.len().saturating_mul(horizons.len()));
                 let inside = |level: &f64| *level > 0.0 && *level < 1.0;
-                targets.iter().all(|&target| target < width)
-                    && horizons.iter().all(|&horizon| u32::try_from(horizon).is_ok())
+                layout.targets.iter().all(|&target| target < width)
+                    && 2 * layout.cycles.len() <= width
+                    && horizons.iter().all(|&horizon| horizon > 0 && u32::try_from(horizon).is_ok())
                     && levels.iter().all(inside)
-                    && moments.scale.len() == targets.len() * horizons.len()
-                    && !moments.scale.is_empty()
-                    && moments.mean.len() == width
-                    && moments.std.len() == width
-                    && positive(&moments.std)
+                    && never_negative.len() == layout.targets.len()
+                    && (factors.is_empty() || factors.len() == goals * levels.len())
+                    && factors.iter().all(|factor| factor.is_finite())
+                    && moments.is_sound(width, goals)
             }
             Self::Speech(KnownSpeech { classes, mean, std }) => {
                 !classes.is_empty() && !mean.is_empty() && mean.len() == std.len() && positive(std)
@@ -248,7 +273,13 @@ impl Known {
     /// What is forecast of a series.
     pub fn goals(&self) -> Goals {
         match self {
-            Self::Series(known) => Goals { horizons: known.horizons.clone(), levels: known.levels.clone() },
+            Self::Series(known) => Goals {
+                horizons: known.horizons.clone(),
+                levels: known.levels.clone(),
+                view: known.moments.view,
+                period: known.period,
+                negative: known.negative,
+            },
             _ => Goals::default(),
         }
     }
@@ -296,15 +327,20 @@ impl Score {
         let usual = if self.name.ends_with("usual change") { usual } else { "" };
         let unit = if self.unit.is_empty() || self.name.starts_with(&self.unit) { "" } else { &self.unit };
         let comma = if unit.is_empty() { "" } else { ", " };
-        format!("{}{comma}{unit} (naive: {:.4}, {}){usual}", self.name, self.naive, self.naive_name)
+        format!("{}{comma}{unit} (naive: {}, {}){usual}", self.name, significant(self.naive, 4), self.naive_name)
     }
 
     /// An error with its unit, unless that is in its name.
     pub fn as_text(&self, error: f64) -> String {
         match &self.unit {
-            unit if self.name.starts_with(unit) => format!("{error:.4}"),
-            unit => format!("{error:.4} {unit}"),
+            unit if unit.is_empty() || self.name.starts_with(unit) => significant(error, 4),
+            unit => format!("{} {unit}", significant(error, 4)),
         }
+    }
+
+    /// Said where a model is no better than the naive answer.
+    pub fn unbeaten(&self, error: f64) -> Option<String> {
+        (error >= self.naive).then(|| format!("the model does not beat the naive forecast ({})", self.naive_name))
     }
 }
 
@@ -316,6 +352,7 @@ fn mean_loss(model: &mut Model, batches: usize, batch: impl Fn(&mut ChaCha8Rng) 
     let mut rng = ChaCha8Rng::seed_from_u64(VALIDATION);
     let mut sum = 0.0;
     for _ in 0..batches {
+        stop::check()?;
         model.feed(batch(&mut rng))?;
         sum += model.validation_loss()?;
     }
@@ -328,3 +365,6 @@ pub fn fingerprint(task: &dyn Stored) -> u32 {
     task.hash(&mut hasher);
     hasher.finalize()
 }
+
+#[cfg(test)]
+mod tests;

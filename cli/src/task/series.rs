@@ -1,13 +1,19 @@
 //! Forecasts of a series: several columns, several rows ahead, as a value or as quantiles.
 
+use std::cell::RefCell;
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::BatchShape;
 
-use super::{Known, KnownSeries, Score, Shown, Sizes, Stored, Task, Usual};
-use crate::data::windows::{self, Windows};
+use super::quantiles::{CALIBRATED_ON, Coverage, Forecasts, HALVED, MEDIAN, calibrate, floors, middle};
+use super::{Goals, Known, KnownSeries, Score, Shown, Sizes, Stored, Task, Usual};
+use crate::base::numbers::{apart, plural, significant};
+use crate::base::stop;
+use crate::data::baseline::Baselines;
+use crate::data::series::Ask;
+use crate::data::windows::{self, View, Windows};
 use crate::data::{series, weather};
 use crate::net::{Answers, Batch, Fed, Form, LossAt, Model, Reads};
 use crate::results::{DataUsed, Forecast};
@@ -15,35 +21,29 @@ use crate::results::{DataUsed, Forecast};
 /// Rows that a forecast looks back on, and windows of a batch.
 const STEPS: usize = 72;
 const BATCH: usize = 64;
-/// Rows from the last one that is seen to the one that is forecast.
-const HORIZON: usize = 24;
 /// Windows of the forecast that is drawn.
 const DRAWN: usize = 240;
-
-/// What is forecast of each column.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Goals {
-    /// So many rows ahead each.
-    pub horizons: Vec<usize>,
-    /// Levels of the quantiles, ascending; none for the mean.
-    pub levels: Vec<f64>,
-}
-
-impl Default for Goals {
-    fn default() -> Self {
-        Self { horizons: vec![HORIZON], levels: Vec::new() }
-    }
-}
 
 pub struct Series {
     windows: Windows,
     levels: Vec<f64>,
-    /// What the naive forecast costs over the validation windows.
+    baselines: Baselines,
+    negative: bool,
+    /// Whether all that is forecast is never negative in the training part, column by column.
+    never_negative: Vec<bool>,
+    /// What the best simple forecast costs over the validation windows.
     naive: f64,
+    /// What the distances of each goal's quantiles from the median are multiplied by: measured when it is validated, or known.
+    factors: RefCell<Vec<f64>>,
+    /// How much of the validation part lies in each goal's outermost interval.
+    coverage: RefCell<Vec<f64>>,
+    /// Whether they are those of a trained model.
+    calibrated: bool,
+    bundled: bool,
 }
 
-/// The columns of a CSV file, or the bundled weather.
-fn read(path: Option<&Path>, columns: &[String]) -> Result<series::Series> {
+/// The columns of a file, or the bundled weather.
+fn read(path: Option<&Path>, columns: &[String], ask: &Ask) -> Result<series::Series> {
     match path {
         Some(path) => {
             ensure!(
@@ -51,71 +51,85 @@ fn read(path: Option<&Path>, columns: &[String]) -> Result<series::Series> {
                 "{}: expected a column to forecast, got none (--column; --task text takes it as a text)",
                 path.display()
             );
-            series::load_csv(path, columns)
+            series::load(path, columns, ask)
         }
-        None => weather::load(columns),
+        None => weather::load(columns, ask, None),
     }
 }
 
-/// [`read`], with the columns that a model knows and no others.
-pub fn read_known(path: Option<&Path>, columns: &[String], known: &KnownSeries) -> Result<series::Series> {
-    let series = read(path, columns)?;
-    if series.columns != known.columns || series.targets != known.targets {
-        let list = |columns: &[String], targets: &[usize]| {
-            let named = |&at: &usize| columns.get(at).map_or("?", String::as_str);
-            format!("{} (forecast: {})", columns.join(", "), targets.iter().map(named).collect::<Vec<_>>().join(", "))
-        };
-        bail!(
-            "{}: expected the columns {}, got {}",
-            series.name,
-            list(&known.columns, &known.targets),
-            list(&series.columns, &series.targets)
-        );
+/// [`read`], with the columns that a model knows.
+pub fn read_known(path: Option<&Path>, ask: &Ask, known: &KnownSeries) -> Result<series::Series> {
+    match path {
+        Some(path) => series::load_known(path, ask, &known.layout),
+        None => weather::load(&[], ask, Some(&known.layout)),
     }
-    Ok(series)
 }
 
 /// What a network that knows such a series reads and answers.
 pub fn form(known: &KnownSeries, shape: BatchShape) -> Form {
-    let values = known.targets.len() * known.horizons.len();
+    let values = known.layout.targets.len() * known.horizons.len();
     let answers = match known.levels.as_slice() {
         [] => Answers::Values(values),
         levels => Answers::Quantiles { values, levels: levels.to_vec() },
     };
-    Form { shape, reads: Reads::Values(known.columns.len()), answers, loss_at: LossAt::Last, lengths: false }
-}
-
-/// The level that stands for the forecast.
-pub const MEDIAN: f64 = 0.5;
-
-/// The place of the median among levels, or of the one number where there are none.
-pub fn middle(levels: &[f64]) -> usize {
-    levels.iter().position(|level| *level == MEDIAN).unwrap_or(0)
+    Form { shape, reads: Reads::Values(known.layout.columns.len()), answers, loss_at: LossAt::Last, lengths: false }
 }
 
 impl Series {
-    pub fn load(path: Option<&Path>, columns: &[String], sizes: Sizes, goals: &Goals) -> Result<Self> {
+    pub fn load(path: Option<&Path>, columns: &[String], ask: &Ask, sizes: Sizes, goals: &Goals) -> Result<Self> {
         let shape = windows::Shape {
             steps: sizes.steps.unwrap_or(STEPS),
             horizons: goals.horizons.clone(),
             batch: sizes.batch.unwrap_or(BATCH),
         };
-        Ok(Self::of_windows(Windows::new(read(path, columns)?, shape)?, goals.levels.clone()))
+        let windows = Windows::new(read(path, columns, ask)?, shape, goals.view)?;
+        let never = |&column: &usize| windows.trained_rows().all(|row| windows.series.at(row, column) >= 0.0);
+        let never_negative = windows.series.layout.targets.iter().map(never).collect();
+        let task = Self::of_windows(windows, goals.levels.clone(), goals.period, never_negative, goals.negative);
+        Ok(Self { bundled: path.is_none(), ..task })
     }
 
     /// As a model sees it that was trained on such a series.
-    pub fn load_known(path: Option<&Path>, columns: &[String], sizes: Sizes, known: &KnownSeries) -> Result<Self> {
-        let series = read_known(path, columns, known)?;
+    pub fn load_known(path: Option<&Path>, ask: &Ask, sizes: Sizes, known: &KnownSeries) -> Result<Self> {
+        let series = read_known(path, ask, known)?;
         let (steps, batch) = (sizes.steps.unwrap_or(STEPS), sizes.batch.unwrap_or(BATCH));
         let shape = windows::Shape { steps, horizons: known.horizons.clone(), batch };
         let windows = Windows::known(series, shape, known.moments.clone())?;
-        Ok(Self::of_windows(windows, known.levels.clone()))
+        let never_negative = known.never_negative.clone();
+        let task = Self::of_windows(windows, known.levels.clone(), known.period, never_negative, known.negative);
+        let (factors, coverage) = (RefCell::new(known.factors.clone()), RefCell::new(known.coverage.clone()));
+        Ok(Self { factors, coverage, calibrated: true, ..task })
     }
 
-    fn of_windows(windows: Windows, levels: Vec<f64>) -> Self {
-        let task = Self { windows, levels, naive: 0.0 };
-        let naive = task.mean(|_, _| std::iter::repeat(0.0));
-        Self { naive, ..task }
+    fn of_windows(
+        windows: Windows,
+        levels: Vec<f64>,
+        period: Option<usize>,
+        never_negative: Vec<bool>,
+        negative: bool,
+    ) -> Self {
+        let baselines = Baselines::new(&windows, &levels, period);
+        let (factors, coverage) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+        let (calibrated, bundled) = (false, false);
+        let mut task = Self {
+            windows,
+            levels,
+            baselines,
+            negative,
+            never_negative,
+            naive: 0.0,
+            factors,
+            coverage,
+            calibrated,
+            bundled,
+        };
+        task.naive = task.mean(|goal, level| task.simple(goal, level));
+        task
+    }
+
+    /// The best simple forecast of a goal at a level, for the validation windows.
+    fn simple(&self, goal: usize, level: usize) -> impl Iterator<Item = f64> + '_ {
+        self.baselines.forecasts(&self.windows, goal, level, &self.windows.valid)
     }
 
     fn batch(&self, starts: &[usize], at: LossAt) -> Batch {
@@ -127,45 +141,49 @@ impl Series {
     }
 
     /// The model's outputs for each window, in batches; the last batch is filled up with its first window.
-    fn predict(&self, model: &mut Model, starts: &[usize]) -> Result<Vec<f32>> {
+    fn outputs(&self, model: &mut Model, starts: &[usize]) -> Result<Vec<f32>> {
         let (size, width) = (self.windows.shape().batch, model.form().answers.outputs());
         let mut outputs = Vec::with_capacity(starts.len() * width);
         for part in starts.chunks(size) {
+            stop::check()?;
             let mut batch = part.to_vec();
             batch.resize(size, part[0]);
             model.feed(self.batch(&batch, LossAt::Last))?;
             outputs.extend_from_slice(&model.predict()?[..part.len() * width]);
         }
-        sort_quantiles(&mut outputs, &self.levels);
         Ok(outputs)
     }
 
-    /// Of all windows' outputs those of one goal and level.
-    fn of<'a>(&self, outputs: &'a [f32], goal: usize, level: usize) -> impl Iterator<Item = f32> + Clone + use<'a> {
-        let levels = self.levels.len().max(1);
-        outputs.iter().skip(goal * levels + level).step_by(self.windows.goals() * levels).copied()
+    /// Whether a goal's forecasts are kept from being negative.
+    fn floors(&self) -> Vec<bool> {
+        floors(&self.windows, &self.never_negative, self.negative)
     }
 
-    /// The mean absolute error of each goal.
-    fn errors<'a>(&'a self, outputs: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
-        let middle = middle(&self.levels);
-        (0..self.windows.goals()).map(move |goal| self.windows.error(goal, self.of(outputs, goal, middle)))
+    /// The model's forecasts of the validation windows, calibrated on them unless they are known to be.
+    fn judged(&self, model: &mut Model) -> Result<Forecasts> {
+        let outputs = self.outputs(model, &self.windows.valid)?;
+        if !self.calibrated {
+            *self.factors.borrow_mut() = calibrate(&self.windows, &self.levels, &outputs, |_| true);
+        }
+        let (windows, middle) = (&self.windows, middle(&self.levels));
+        let factors = self.factors.borrow();
+        let forecasts = Forecasts::new(windows, &windows.valid, &outputs, &factors, middle, &self.floors());
+        if !self.calibrated && self.levels.len() > 1 {
+            let share = |goal| forecasts.coverage(windows, goal, |_| true).share;
+            *self.coverage.borrow_mut() = (0..windows.goals()).map(share).collect();
+        }
+        Ok(forecasts)
     }
 
-    /// [`errors`](Self::errors) of the naive forecast.
-    fn naive_errors(&self) -> impl Iterator<Item = f64> + '_ {
-        (0..self.windows.goals()).map(|goal| self.windows.error(goal, std::iter::repeat(0.0)))
-    }
-
-    /// The mean over levels and goals of what answers cost, `answers` being those of a goal and level: of one column in its
+    /// The mean over levels and goals of what forecasts cost, those of a goal and level being given: of one column in its
     /// unit; of several, whose units differ, in their usual changes over the horizon.
-    fn mean<I: Iterator<Item = f32>>(&self, answers: impl Fn(usize, usize) -> I) -> f64 {
+    fn mean<I: Iterator<Item = f64>>(&self, forecasts: impl Fn(usize, usize) -> I) -> f64 {
         let levels = if self.levels.is_empty() { &[MEDIAN][..] } else { &self.levels };
-        let several = self.windows.series.targets.len() > 1;
+        let several = self.windows.series.layout.targets.len() > 1;
         let mut sum = 0.0;
         for goal in 0..self.windows.goals() {
-            let unit = if several { f64::from(self.windows.moments.scale[goal]) } else { 1.0 };
-            let loss = |(place, &level)| self.windows.quantile_loss(goal, level, answers(goal, place)) / unit;
+            let unit = if several { self.windows.moments.usual[goal] } else { 1.0 };
+            let loss = |(place, &level)| self.windows.quantile_loss(goal, level, forecasts(goal, place)) / unit;
             sum += levels.iter().enumerate().map(loss).sum::<f64>() / levels.len() as f64;
         }
         sum / self.windows.goals() as f64
@@ -174,31 +192,36 @@ impl Series {
     /// What is forecast, in words.
     fn wanted(&self) -> String {
         let series = &self.windows.series;
-        let name = |&target: &usize| match series.columns[target].as_str() {
+        let name = |&target: &usize| match series.layout.columns[target].as_str() {
             "temp" if series.name == weather::NAME => "the temperature".to_string(),
-            name => name.to_string(),
+            name => format!("`{name}`"),
         };
-        let names = series.targets.iter().map(name).collect::<Vec<_>>().join(", ");
+        let names = series.layout.targets.iter().map(name).collect::<Vec<_>>().join(", ");
         let horizons = self.windows.shape().horizons.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-        format!("{names} {horizons} {}s ahead", series.step)
+        let s = if self.windows.shape().horizons == [1] { "" } else { "s" };
+        format!("{names} {horizons} {}{s} ahead", series.step)
     }
 
     /// The first target and its unit.
     fn label(&self) -> String {
         let (series, target) = (&self.windows.series, self.windows.target(0));
         match series.units[target] {
-            "" => series.columns[target].clone(),
-            unit => format!("{} ({unit})", series.columns[target]),
+            "" => series.layout.columns[target].clone(),
+            unit => format!("{} ({unit})", series.layout.columns[target]),
         }
     }
 
-    fn form_of(&self) -> KnownSeries {
+    fn known_of(&self) -> KnownSeries {
         let Windows { series, moments, .. } = &self.windows;
         KnownSeries {
-            columns: series.columns.clone(),
-            targets: series.targets.clone(),
+            layout: series.layout.clone(),
             horizons: self.windows.shape().horizons.clone(),
             levels: self.levels.clone(),
+            period: self.baselines.period,
+            negative: self.negative,
+            never_negative: self.never_negative.clone(),
+            factors: self.factors.borrow().clone(),
+            coverage: self.coverage.borrow().clone(),
             moments: moments.clone(),
         }
     }
@@ -207,7 +230,7 @@ impl Series {
 impl Task for Series {
     fn form(&self) -> Form {
         let windows::Shape { steps, batch, .. } = self.windows.shape();
-        form(&self.form_of(), BatchShape::new(*steps, *batch))
+        form(&self.known_of(), BatchShape::new(*steps, *batch))
     }
 
     fn usual(&self) -> Usual {
@@ -219,7 +242,12 @@ impl Task for Series {
         let (steps, inputs) = (self.windows.shape().steps, self.windows.inputs());
         DataUsed {
             name: series.name.clone(),
-            task: format!("{} from the last {steps} {}s of {inputs} inputs", self.wanted(), series.step),
+            task: format!(
+                "{} from the last {} of {}",
+                self.wanted(),
+                plural(steps, &series.step),
+                plural(inputs, "input")
+            ),
             notes: series.notes.clone(),
             train: train.len(),
             validation: valid.len(),
@@ -228,19 +256,15 @@ impl Task for Series {
 
     /// Twice the quantile loss at the median is the mean absolute error.
     fn score(&self) -> Score {
-        let (one, several, mean) = match self.levels.is_empty() {
-            true => ("mean absolute error", "mean absolute error over the usual change", false),
-            false => ("twice the quantile loss", "twice the quantile loss over the usual change", true),
+        let (one, several) = match self.levels.is_empty() {
+            true => ("mean absolute error", "mean absolute error over the usual change"),
+            false => ("twice the quantile loss", "twice the quantile loss over the usual change"),
         };
-        let (name, unit) = match self.windows.series.targets[..] {
+        let (name, unit) = match self.windows.series.layout.targets[..] {
             [target] => (one, self.windows.series.units[target].to_string()),
             _ => (several, String::new()),
         };
-        let naive_name = match mean {
-            false => "persistence: the value stays as it is now",
-            true => "persistence, at every level: the value stays as it is now",
-        };
-        Score { name, unit, naive_name, naive: self.naive }
+        Score { name, unit, naive_name: self.naive_name(), naive: self.naive }
     }
 
     fn draw(&self, rng: &mut ChaCha8Rng, at: LossAt) -> (Batch, Shown) {
@@ -248,13 +272,13 @@ impl Task for Series {
         let first = starts.first().copied().unwrap_or_default();
         let rows = first..first + self.windows.shape().steps;
         let target = self.windows.target(0);
-        let values = rows.map(|row| f64::from(self.windows.series.at(row, target))).collect();
+        let values = rows.map(|row| self.windows.series.at(row, target)).collect();
         (self.batch(&starts, at), Shown::Values(self.label(), values))
     }
 
     fn validate(&self, model: &mut Model) -> Result<f64> {
-        let outputs = self.predict(model, &self.windows.valid)?;
-        Ok(self.mean(|goal, level| self.of(&outputs, goal, level)))
+        let forecasts = self.judged(model)?;
+        Ok(self.mean(|goal, level| forecasts.of(goal, level)))
     }
 
     fn validation_batches(&self) -> usize {
@@ -269,128 +293,117 @@ impl Task for Series {
 
 impl Stored for Series {
     fn with_steps(&self, steps: usize) -> Result<Box<dyn Stored>> {
-        Ok(Box::new(Self::of_windows(self.windows.with_steps(steps)?, self.levels.clone())))
+        let windows = self.windows.with_steps(steps)?;
+        let (levels, never_negative) = (self.levels.clone(), self.never_negative.clone());
+        let task = Self::of_windows(windows, levels, self.baselines.period, never_negative, self.negative);
+        Ok(Box::new(Self { bundled: self.bundled, ..task }))
+    }
+
+    /// Every view of a file of one's own; the bundled weather stays where it is.
+    fn views(&self) -> Vec<(View, Box<dyn Stored>)> {
+        let of = |view: View| -> (View, Box<dyn Stored>) {
+            let mut windows = self.windows.clone();
+            windows.see(view);
+            let (levels, never_negative) = (self.levels.clone(), self.never_negative.clone());
+            (view, Box::new(Self::of_windows(windows, levels, self.baselines.period, never_negative, self.negative)))
+        };
+        if self.bundled || self.calibrated { Vec::new() } else { View::ALL.map(of).into() }
     }
 
     fn known(&self) -> Known {
-        Known::Series(self.form_of())
+        Known::Series(Box::new(self.known_of()))
     }
 
     fn hash(&self, hasher: &mut crc32fast::Hasher) {
         let series = &self.windows.series;
-        series.columns.iter().for_each(|name| hasher.update(name.as_bytes()));
-        series.targets.iter().for_each(|target| hasher.update(&target.to_le_bytes()));
+        series.layout.columns.iter().for_each(|name| hasher.update(name.as_bytes()));
+        series.layout.targets.iter().for_each(|target| hasher.update(&target.to_le_bytes()));
+        series.stretches.iter().for_each(|stretch| hasher.update(&stretch.to_le_bytes()));
         series.values.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
     }
 
-    /// Each goal's error, and how often the truth lies between the outer quantiles.
+    /// Each goal's error beside that of its best simple forecast, and how often the truth lies between the outer quantiles.
     fn details(&self, model: &mut Model) -> Result<Vec<String>> {
         let (windows, valid) = (&self.windows, &self.windows.valid);
-        let outputs = self.predict(model, valid)?;
+        let outputs = self.outputs(model, valid)?;
+        let forecasts = self.judged(model)?;
+        let (first, second) = (|at: usize| at < valid.len() / 2, |at: usize| at >= valid.len() / 2);
+        let halved = calibrate(windows, &self.levels, &outputs, first);
+        let halved = Forecasts::new(windows, valid, &outputs, &halved, middle(&self.levels), &self.floors());
         let mut lines = Vec::new();
-        for ((goal, error), naive) in self.errors(&outputs).enumerate().zip(self.naive_errors()) {
-            let target = windows.target(goal);
-            let (name, unit) = (&windows.series.columns[target], windows.series.units[target]);
-            let (horizon, step) = (windows.horizon(goal), windows.series.step);
-            let plural = if horizon == 1 { "" } else { "s" };
-            let mut line = format!("{name} in {horizon} {step}{plural}: {error:.3} {unit} (naive: {naive:.3})");
-            if let [low, .., high] = self.levels[..] {
-                let value = |(&start, y): (&usize, f32)| windows.unstandardise(start, goal, y);
-                let of = |level| valid.iter().zip(self.of(&outputs, goal, level)).map(value);
-                let (mut inside, mut width) = (0usize, 0.0);
-                for ((low, high), &start) in of(0).zip(of(self.levels.len() - 1)).zip(valid) {
-                    inside += usize::from((low..=high).contains(&windows.truth(start, goal)));
-                    width += f64::from(high - low);
-                }
-                let count = valid.len() as f64;
-                let (share, width) = (100.0 * inside as f64 / count, width / count);
-                let wanted = 100.0 * (high - low);
-                line += &format!("; {share:.1} % lie in the {wanted:.0} % interval, {width:.3} {unit} wide");
+        for goal in 0..windows.goals() {
+            let error = windows.error(goal, forecasts.of(goal, middle(&self.levels)));
+            let (target, simple) = (windows.target(goal), &self.baselines.best[goal]);
+            let (name, unit) = (&windows.series.layout.columns[target], windows.series.units[target]);
+            let (horizon, step) = (windows.horizon(goal), &windows.series.step);
+            let numbers = apart(&[error, simple.error]);
+            let space = if unit.is_empty() { "" } else { " " };
+            let mut line = format!(
+                "`{name}` in {}: {}{space}{unit} (naive: {}, {})",
+                plural(horizon, step),
+                numbers[0],
+                numbers[1],
+                simple.which.title(step)
+            );
+            if error >= simple.error {
+                line += "; the model does not beat that";
             }
-            lines.push(line.split_whitespace().collect::<Vec<_>>().join(" "));
+            if let [low, .., high] = self.levels[..] {
+                let (Coverage { share, width }, wanted) =
+                    (forecasts.coverage(windows, goal, |_| true), 100.0 * (high - low));
+                let width = significant(width, 4);
+                line +=
+                    &format!("; {:.1} % lie in the {wanted:.0} % interval, {width}{space}{unit} wide", 100.0 * share);
+                line += &match valid.len() {
+                    _ if self.calibrated => String::new(),
+                    ..CALIBRATED_ON => " (too few to calibrate it)".to_string(),
+                    CALIBRATED_ON..HALVED => format!(" (calibrated on these {})", plural(valid.len(), "window")),
+                    _ => {
+                        let share = 100.0 * halved.coverage(windows, goal, second).share;
+                        format!(" (calibrated on these; on their first half, {share:.1} % of the second)")
+                    }
+                };
+            }
+            lines.push(line);
         }
         Ok(lines)
     }
 
-    fn forecast(&self, model: &mut Model) -> Result<Option<Vec<f32>>> {
+    fn forecast(&self, model: &mut Model) -> Result<Option<Vec<f64>>> {
         let starts = self.windows.stretch(DRAWN);
-        let outputs = self.predict(model, starts)?;
-        let answers = starts.iter().zip(self.of(&outputs, 0, middle(&self.levels)));
-        Ok(Some(answers.map(|(&start, output)| self.windows.unstandardise(start, 0, output)).collect()))
+        let outputs = self.outputs(model, starts)?;
+        let forecasts = Forecasts::new(
+            &self.windows,
+            starts,
+            &outputs,
+            &self.factors.borrow(),
+            middle(&self.levels),
+            &self.floors(),
+        );
+        Ok(Some(forecasts.of(0, middle(&self.levels)).collect()))
     }
 
-    fn drawn(&self, predictions: Vec<(String, Vec<f32>)>) -> Option<Forecast> {
+    fn drawn(&self, predictions: Vec<(String, Vec<f64>)>) -> Option<Forecast> {
         let (windows, starts) = (&self.windows, self.windows.stretch(DRAWN));
-        let each = |of: &dyn Fn(usize) -> f32| starts.iter().map(|&start| of(start)).collect();
         Some(Forecast {
             label: self.label(),
             times: starts.iter().map(|&start| windows.time(start, 0).to_string()).collect(),
-            truth: each(&|start| windows.truth(start, 0)),
-            naive: each(&|start| windows.naive(start, 0)),
+            truth: starts.iter().map(|&start| windows.truth(start, 0)).collect(),
+            naive: self.baselines.forecasts(windows, 0, middle(&self.levels), starts).collect(),
             predictions,
         })
     }
 }
 
-/// Puts each goal's quantiles in order, which a network may let cross.
-fn sort_quantiles(outputs: &mut [f32], levels: &[f64]) {
-    outputs.chunks_mut(levels.len().max(1)).for_each(|quantiles| quantiles.sort_by(f32::total_cmp));
-}
-
-/// The last rows of a series, from which what comes after them is forecast.
-pub struct Latest {
-    windows: Windows,
-    known: KnownSeries,
-}
-
-/// One goal's forecast.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ahead {
-    /// Place of the column.
-    pub column: usize,
-    /// Rows ahead.
-    pub horizon: usize,
-    /// A value for each level, ascending, or the mean alone.
-    pub values: Vec<f32>,
-}
-
-impl Latest {
-    pub fn load(path: Option<&Path>, columns: &[String], steps: usize, known: KnownSeries) -> Result<Self> {
-        let series = read_known(path, columns, &known)?;
-        let rows = series.rows();
-        ensure!(rows >= steps, "{}: expected at least the {steps} rows that the model reads, got {rows}", series.name);
-        let shape = windows::Shape { steps, horizons: known.horizons.clone(), batch: 1 };
-        Ok(Self { windows: Windows::unsplit(series, shape, known.moments.clone()), known })
-    }
-
-    pub fn series(&self) -> &series::Series {
-        &self.windows.series
-    }
-
-    /// Whether all that is forecast was measured in the last row; else its last known values stand there.
-    pub fn measured(&self) -> bool {
-        self.windows.series.measured.last().is_some_and(|&measured| measured)
-    }
-
-    /// The form of a model of one sequence.
-    pub fn form(&self) -> Form {
-        form(&self.known, BatchShape::new(self.windows.shape().steps, 1))
-    }
-
-    /// What comes after the last row.
-    pub fn ahead(&self, model: &mut Model) -> Result<Vec<Ahead>> {
-        let start = self.windows.series.rows() - self.windows.shape().steps;
-        let x = Fed::Values(self.windows.inputs_of(&[start]));
-        let y = Fed::Values(vec![0.0; model.form().answers.targets()]);
-        model.feed(Batch { x, y, lengths: None })?;
-        let mut outputs = model.predict()?;
-        ensure!(outputs.iter().all(|output| output.is_finite()), "the model's outputs are not finite");
-        sort_quantiles(&mut outputs, &self.known.levels);
-        let ahead = |(goal, outputs): (usize, &[f32])| Ahead {
-            column: self.windows.target(goal),
-            horizon: self.windows.horizon(goal),
-            values: outputs.iter().map(|&output| self.windows.unstandardise(start, goal, output)).collect(),
-        };
-        Ok(outputs.chunks(self.known.levels.len().max(1)).enumerate().map(ahead).collect())
+impl Series {
+    /// The simple forecast that is the best, in words; of several goals each may have its own.
+    fn naive_name(&self) -> String {
+        let step = &self.windows.series.step;
+        let mut titles: Vec<String> = self.baselines.best.iter().map(|best| best.which.title(step)).collect();
+        titles.dedup();
+        match &titles[..] {
+            [one] => one.clone(),
+            _ => "of persistence, drift and the season the best, horizon by horizon".to_string(),
+        }
     }
 }

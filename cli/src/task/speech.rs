@@ -10,6 +10,7 @@ use wgpu_rnn::BatchShape;
 use wgpu_rnn::kernel::cross_entropy::IGNORE;
 
 use super::{Known, KnownSpeech, Score, Shown, Sizes, Stored, Task, Usual};
+use crate::base::stop;
 use crate::data::moments::moments;
 use crate::data::utterances::{self, Utterance, Utterances};
 
@@ -30,8 +31,8 @@ pub struct Speech {
     about: Utterances,
     train: Vec<Utterance>,
     valid: Vec<Utterance>,
-    mean: Vec<f32>,
-    std: Vec<f32>,
+    mean: Vec<f64>,
+    std: Vec<f64>,
     shape: BatchShape,
 }
 
@@ -78,7 +79,7 @@ impl Speech {
             "{}: expected at least {HELD_OUT} utterances of a class, one of them for validation, got fewer of each",
             about.name
         );
-        let all: Vec<f32> = train.iter().flat_map(|one| &one.values).copied().collect();
+        let all: Vec<f64> = train.iter().flat_map(|one| &one.values).copied().collect();
         let (mean, std) = moments(&all, about.width);
         Ok(Self { about, train, valid, mean, std, shape: BatchShape::new(1, 1) }.sized(sizes))
     }
@@ -138,7 +139,7 @@ impl Speech {
             for (one, &length) in all.iter().zip(&lengths) {
                 let columns = self.mean.iter().zip(&self.std).enumerate();
                 x.extend(columns.map(|(column, (mean, std))| match step < length {
-                    true => (one.values[step * width + column] - mean) / std,
+                    true => ((one.values[step * width + column] - mean) / std) as f32,
                     false => 0.0,
                 }));
             }
@@ -159,6 +160,7 @@ impl Speech {
         let classes = self.about.classes.len();
         let mut verdicts = Vec::with_capacity(self.valid.len());
         for part in self.valid.chunks(self.shape.batch) {
+            stop::check()?;
             let mut batch: Vec<&Utterance> = part.iter().collect();
             batch.resize(self.shape.batch, &part[0]);
             model.feed(self.batch(&batch, LossAt::Last))?;
@@ -195,7 +197,7 @@ impl Task for Speech {
         DataUsed {
             name: name.clone(),
             task: format!("one of {} classes from {shortest} to {longest} steps of {width} numbers", classes.len()),
-            notes: Vec::new(),
+            notes: self.about.notes.clone(),
             train: self.train.len(),
             validation: self.valid.len(),
         }
@@ -203,14 +205,19 @@ impl Task for Speech {
 
     fn score(&self) -> Score {
         let classes = self.about.classes.len() as f64;
-        Score { name: "cross-entropy", unit: "bits".to_string(), naive_name: "any class", naive: classes.log2() }
+        Score {
+            name: "cross-entropy",
+            unit: "bits".to_string(),
+            naive_name: "any class".to_string(),
+            naive: classes.log2(),
+        }
     }
 
     fn draw(&self, rng: &mut ChaCha8Rng, at: LossAt) -> (Batch, Shown) {
         let from = if self.train.is_empty() { &self.valid } else { &self.train };
         let all: Vec<&Utterance> = (0..self.shape.batch).map(|_| &from[rng.random_range(0..from.len())]).collect();
         let steps = all[0].steps(self.about.width).min(self.shape.steps);
-        let values = all[0].values.iter().step_by(self.about.width).take(steps).map(|&value| f64::from(value));
+        let values = all[0].values.iter().step_by(self.about.width).take(steps).copied();
         (self.batch(&all, at), Shown::Values("the first coefficient".to_string(), values.collect()))
     }
 

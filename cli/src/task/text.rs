@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::BatchShape;
 
 use super::{Known, Score, Shown, Sizes, Stored, Task, Usual};
+use crate::base::stop;
 use crate::data::text::{self, Corpus};
 use crate::net::{Answers, Batch, Fed, Form, LossAt, Model, Reads};
 use crate::results::DataUsed;
@@ -55,7 +56,7 @@ impl Task for Text {
         Score {
             name: "bits per character",
             unit: "bits".to_string(),
-            naive_name: "characters by their frequency",
+            naive_name: "characters by their frequency".to_string(),
             naive: self.0.unigram_bits,
         }
     }
@@ -74,6 +75,7 @@ impl Task for Text {
         let batches = self.0.validation_batches();
         let mut nats = 0.0;
         for index in 0..batches {
+            stop::check()?;
             let (x, y) = self.0.validation_batch(index);
             model.feed(Batch { x: Fed::Tokens(x), y: Fed::Tokens(y), lengths: None })?;
             nats += model.validation_loss()?;

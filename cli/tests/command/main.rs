@@ -8,6 +8,7 @@ mod device;
 mod doctor;
 mod inside;
 mod learn;
+mod own;
 mod profile;
 mod tasks;
 mod time;

@@ -1,0 +1,47 @@
+//! `wgpu-rnn gates`: what the gates and states of RNN, GRU and LSTM do on real data, before training and after.
+
+use std::path::PathBuf;
+
+use crate::base::files::{Claim, check_writable};
+use crate::base::{say, size, stop};
+use crate::inside::Nets;
+use crate::report::gates::{Look, Page};
+use crate::report::inside::Origin;
+use crate::task::More;
+
+/// Arguments of `gates`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    nets: Nets,
+    /// Steps of a sequence, instead of the task's.
+    #[arg(long, value_parser = size)]
+    steps: Option<usize>,
+    /// Folder for the report.
+    #[arg(long, default_value = "report/gates")]
+    out: PathBuf,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    check_writable(&args.out)?;
+    let nets = &args.nets;
+    let saved = nets.saved()?;
+    let task = nets.task(saved.as_ref(), args.steps)?;
+    let _claim = Claim::new(&args.out)?;
+    let device = nets.open(&*task)?;
+    let mut looks = Vec::new();
+    for net in nets.weights(&device, &*task, saved.as_ref())? {
+        stop::check()?;
+        let mut model = nets.watched(&device, &*task, &net, task.form().loss_at)?;
+        let shown = task.feed(&mut model, &mut nets.rng())?;
+        let (activity, values) = model.gates()?;
+        for (layer, values) in values.into_iter().enumerate() {
+            let (config, trained) = (net.config, net.trained);
+            looks.push(Look { config, layer, trained, activity: activity.clone(), values, shown: shown.clone() });
+        }
+    }
+    let page = Page { origin: Origin::new(&device, task.describe())?, looks };
+    say(page.table())?;
+    stop::hold(|| page.write(&args.out))?;
+    Ok(say(format_args!("report: {}", args.out.join("index.html").display()))?)
+}

@@ -1,0 +1,169 @@
+//! `wgpu-rnn sample`: a text model writes on, one character at a time.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use rand::SeedableRng;
+use rand::distr::Distribution;
+use rand::distr::weighted::WeightedIndex;
+use rand_chacha::ChaCha8Rng;
+use wgpu_rnn::kernel::Program;
+use wgpu_rnn::nn::Parameters;
+use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn};
+use wgpu_rnn::plan::Mode;
+use wgpu_rnn::{BatchShape, Buffer, Device};
+
+use crate::base::device::Choice;
+use crate::learn::Saved;
+use crate::net::LossAt;
+use crate::task::{Known, Text};
+
+/// Arguments of `sample`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A model of a text that `train` wrote.
+    model: PathBuf,
+    /// What the model reads before it writes [default: a line's end, or else its most frequent character]
+    #[arg(long)]
+    prompt: Option<String>,
+    /// Characters to write.
+    #[arg(long, default_value_t = 500)]
+    length: usize,
+    /// Below 1 the model prefers what it is sure of, above it dares more; 0 takes the likeliest character every time.
+    #[arg(long, default_value_t = 0.8, value_parser = temperature)]
+    temperature: f64,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    device: Choice<true>,
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    let value: Option<f64> = text.parse().ok().filter(|value: &f64| value.is_finite() && *value >= 0.0);
+    value.ok_or_else(|| "expected a number of at least 0".to_string())
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let saved = Saved::open(&args.model)?;
+    let symbols = match &saved.about.net.known {
+        Known::Text(symbols) => symbols,
+        other => bail!("{}: expected a model of a text, got one of {}", args.model.display(), other.of_what()),
+    };
+    let id = |character: char| {
+        let known = symbols.iter().position(|symbol| *symbol == Some(character));
+        known.or_else(|| symbols.iter().position(Option::is_none)).map(|id| id as u32)
+    };
+    let usual = || if id('\n').is_some() { '\n' } else { symbols.iter().flatten().next().copied().unwrap_or('\n') };
+    let prompt = args.prompt.clone().unwrap_or_else(|| usual().to_string());
+    let prompt = prompt.chars().map(|character| {
+        id(character).with_context(|| format!("--prompt: expected characters that the model knows, got {character:?}"))
+    });
+    let prompt = prompt.collect::<Result<Vec<u32>>>()?;
+    if prompt.is_empty() {
+        bail!("--prompt: expected at least one character, got none");
+    }
+    let device = args.device.open()?;
+    let writer = Writer::new(&device, &saved, symbols.len())?;
+    let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
+    let mut out = std::io::stdout().lock();
+    let mut logits = Vec::new();
+    for &token in &prompt {
+        logits = writer.read(token)?;
+    }
+    for _ in 0..args.length {
+        let token = draw(&logits, args.temperature, &mut rng)?;
+        let character = symbols.get(token).copied().flatten().unwrap_or(char::REPLACEMENT_CHARACTER);
+        match write!(out, "{character}").and_then(|()| out.flush()) {
+            // Whoever read has gone away.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            other => other?,
+        }
+        logits = writer.read(token as u32)?;
+    }
+    Ok(writeln!(out)?)
+}
+
+/// One symbol, by the exponentials of the logits over the temperature.
+fn draw(logits: &[f32], temperature: f64, rng: &mut ChaCha8Rng) -> Result<usize> {
+    let (likeliest, largest) = logits
+        .iter()
+        .copied()
+        .enumerate()
+        .max_by(|(_, a), (_, b)| a.total_cmp(b))
+        .filter(|(_, largest)| largest.is_finite())
+        .context("the model's outputs are not finite")?;
+    if temperature == 0.0 {
+        return Ok(likeliest);
+    }
+    let weights = logits.iter().map(|logit| (f64::from(logit - largest) / temperature).exp());
+    Ok(WeightedIndex::new(weights).context("the model's outputs are not finite")?.sample(rng))
+}
+
+/// The model bound to one sequence that goes on character by character.
+struct Writer {
+    device: Device,
+    token: Buffer,
+    logits: Buffer,
+    program: Program,
+}
+
+impl Writer {
+    fn new(device: &Device, saved: &Saved, symbols: usize) -> Result<Self> {
+        let config = saved.about.config()?;
+        let form = Text::form(symbols, BatchShape::new(1, 1), LossAt::All);
+        let params = Parameters::frozen(device, form.table(&config))?;
+        saved.checkpoint.restore(&params, [&[], &[]])?;
+        let (head, embedding) = form.around(&config);
+        let embedding = embedding.context("a model of a text has an embedding")?;
+        let state = config.layers * config.hidden;
+        let (token, x) = (device.alloc_u32("character", 1)?, device.alloc("x", config.input)?);
+        let (y, logits) = (device.alloc("y", config.hidden)?, device.alloc("logits", head.outputs)?);
+        let h = device.alloc("h", state)?;
+        let c = config.cell.has_c().then(|| device.alloc("c", state)).transpose()?;
+        // The states after one character are those before the next.
+        let io = Io { h0: Some(h.clone()), c0: c.clone(), hn: Some(h), cn: c, ..Io::new(&x, &y) };
+        let rnn = Rnn::new(device, config, BatchShape::new(1, 1), Mode::Infer, Options::default())?;
+        let bound = rnn.bind(&params, "rnn.", &io, &Gradients::default(), &rnn.reserve()?, &rnn.workspace()?)?;
+        let mut program = embedding.bind(&params, "embedding.", &token, &x)?;
+        program.append(bound.forward);
+        program.append(head.bind(&params, "head.", 1, &y, &logits)?);
+        Ok(Self { device: device.clone(), token, logits, program })
+    }
+
+    /// What comes after one more character.
+    fn read(&self, token: u32) -> Result<Vec<f32>> {
+        self.device.write_u32(&self.token, &[token])?;
+        self.device.run(|recorder| self.program.record(recorder))?;
+        Ok(self.device.read(&self.logits)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_follow_the_temperature() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        // Shares 1/4 and 3/4.
+        let logits = [0.0, 3.0f32.ln(), f32::NEG_INFINITY];
+        let mut share = |temperature: f64| {
+            let count = 4000;
+            let drawn = (0..count).map(|_| draw(&logits, temperature, &mut rng).unwrap());
+            drawn.filter(|&token| token == 1).count() as f64 / f64::from(count)
+        };
+        assert!((share(1.0) - 0.75).abs() < 0.03);
+        assert!((share(0.5) - 0.9).abs() < 0.03);
+        assert_eq!(share(0.0), 1.0);
+    }
+
+    #[test]
+    fn outputs_that_are_no_numbers_are_refused() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for logits in [&[f32::NAN, 1.0][..], &[f32::INFINITY], &[]] {
+            assert!(draw(logits, 1.0, &mut rng).is_err());
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `wgpu-rnn verify`: a device against reference cases.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use wgpu_rnn::io::{Case, Check};
+use wgpu_rnn::{Device, Error};
+
+use crate::base::device::Choice;
+use crate::base::say;
+
+/// Arguments of `verify`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    device: Choice,
+    /// Strategy to check; default: the one that is chosen on the device.
+    #[arg(long)]
+    strategy: Option<String>,
+    /// Case files: weights, inputs, expected outputs and gradients.
+    #[arg(required = true)]
+    cases: Vec<PathBuf>,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let device = args.device.begin()?;
+    let mut far = Vec::new();
+    let mut unusable = Vec::new();
+    for path in &args.cases {
+        match checks(path, &device, args.strategy.as_deref()) {
+            Ok(checks) => {
+                print(path, &checks)?;
+                let above = checks.iter().filter(|check| !check.passes());
+                far.extend(above.map(|check| {
+                    format!("`{}` of {} ({:.3e}, bound {:.0e})", check.name, path.display(), check.error, check.bound)
+                }));
+            }
+            Err(error) => unusable.push(named(path, error)),
+        }
+    }
+    if !far.is_empty() {
+        unusable.push(format!("too far from the reference: {}", far.join(", ")));
+    }
+    if !unusable.is_empty() {
+        bail!("{}", unusable.join("; "));
+    }
+    say(format_args!("{} case{} within bounds", args.cases.len(), if args.cases.len() == 1 { "" } else { "s" }))?;
+    Ok(())
+}
+
+fn checks(path: &Path, device: &Device, strategy: Option<&str>) -> Result<Vec<Check>, Error> {
+    pollster::block_on(Case::open(path)?.run(device, strategy))
+}
+
+fn print(path: &Path, checks: &[Check]) -> std::io::Result<()> {
+    say(path.display())?;
+    for check in checks {
+        let verdict = if check.passes() { "ok" } else { "ABOVE" };
+        say(format_args!("  {:<32} {:>10.3e}  {verdict} (bound {:.0e})", check.name, check.error, check.bound))?;
+    }
+    match checks.iter().max_by(|a, b| share(a).total_cmp(&share(b))) {
+        Some(worst) => say(format_args!(
+            "  worst: {} at {:.3e}, {:.1} % of its bound",
+            worst.name,
+            worst.error,
+            100.0 * share(worst)
+        )),
+        None => Ok(()),
+    }
+}
+
+/// An error with the file that it is about.
+fn named(path: &Path, error: Error) -> String {
+    match error {
+        Error::File { .. } | Error::Missing { .. } => error.to_string(),
+        other => format!("{}: {other}", path.display()),
+    }
+}
+
+/// Error as a share of its bound.
+fn share(check: &Check) -> f64 {
+    check.error / check.bound
+}

@@ -1,0 +1,430 @@
+//! The times of a table's rows: which column holds them, and what they are.
+//!
+//! A time is an [`Instant`]: microseconds of the calendar since 1970-01-01, in UTC where the file has offsets, else in the
+//! file's own time.
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::fmt::strtime::BrokenDownTime;
+
+use super::parts::{of_parts, with_clock};
+use super::table::{Cells, Column, Table, is_missing};
+
+/// Microseconds since 1970-01-01.
+pub type Instant = i64;
+
+pub const SECOND: Instant = 1_000_000;
+pub const DAY: Instant = 24 * 3600 * SECOND;
+
+/// Which column holds the times.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// The first that does, if any.
+    Find,
+    Named(&'a str),
+    /// Rows are taken as they come.
+    None,
+}
+
+/// The times of all rows.
+#[derive(Clone, Debug)]
+pub struct Stamps {
+    /// Where they are from, for messages.
+    pub from: String,
+    /// The columns that they are from, none of which is an input.
+    pub columns: Vec<usize>,
+    pub instants: Vec<Instant>,
+    /// Whether the file has offsets, so that these are times in UTC.
+    pub utc: bool,
+}
+
+/// Writing of dates and times, the most common first. What is not there is the first month, day and midnight.
+const FORMS: [&str; 36] = [
+    "%Y/%m/%d %H:%M:%S",
+    "%Y/%m/%d %H:%M",
+    "%Y/%m/%d",
+    "%Y-%m-%d %H",
+    "%Y-%m",
+    "%Y/%m",
+    "%Y-%m-%d %I:%M:%S %p",
+    "%Y-%m-%d %I:%M %p",
+    "%d.%m.%Y %H:%M:%S",
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y",
+    "%d/%m/%Y %H:%M:%S",
+    "%d/%m/%Y %H:%M",
+    "%d/%m/%Y",
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M",
+    "%m/%d/%Y",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y %I:%M %p",
+    "%d-%m-%Y %H:%M:%S",
+    "%d-%m-%Y %H:%M",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%m/%Y",
+    "%d %b %Y",
+    "%d-%b-%Y",
+    "%d-%b-%y",
+    "%b %d, %Y",
+    "%b %d %Y",
+    "%B %d, %Y",
+    "%B %d %Y",
+    "%d %B %Y",
+    "%b %Y",
+    "%b-%Y",
+];
+
+/// A way of writing a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    /// ISO 8601 with an offset or `Z`.
+    Offset,
+    /// ISO 8601 without.
+    Iso,
+    Written(&'static str),
+    /// `2024Q1` or `2024-Q1`.
+    Quarter,
+}
+
+impl Form {
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Offset, Self::Iso].into_iter().chain(FORMS.map(Self::Written)).chain([Self::Quarter])
+    }
+
+    fn read(self, field: &str) -> Option<Instant> {
+        match self {
+            Self::Offset => Some(field.parse::<Timestamp>().ok()?.as_microsecond()),
+            Self::Iso => field.parse::<DateTime>().ok().and_then(of_civil),
+            Self::Written(form) => {
+                let mut parts = BrokenDownTime::parse(form, field).ok()?;
+                for (missing, set) in [
+                    (parts.month().is_none(), BrokenDownTime::set_month as fn(&mut _, _) -> _),
+                    (parts.day().is_none(), BrokenDownTime::set_day),
+                ] {
+                    if missing {
+                        set(&mut parts, Some(1)).ok()?;
+                    }
+                }
+                // `24` is no year that is written in full.
+                if parts.year().is_some_and(|year| year < 1000) {
+                    return None;
+                }
+                let timed = form.contains("%H") || form.contains("%I");
+                let time = if timed { parts.to_time().ok()? } else { Time::midnight() };
+                of_civil(parts.to_date().ok()?.to_datetime(time))
+            }
+            Self::Quarter => {
+                let (year, quarter) = field.split_once(['Q', 'q'])?;
+                let (year, quarter) = (year.trim_end_matches(['-', ' ']).parse().ok()?, quarter.parse::<i8>().ok()?);
+                Date::new(year, (quarter.checked_sub(1)?).checked_mul(3)?.checked_add(1)?, 1).ok().and_then(of_date)
+            }
+        }
+    }
+}
+
+pub(super) fn of_civil(time: DateTime) -> Option<Instant> {
+    Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond())
+}
+
+fn of_date(date: Date) -> Option<Instant> {
+    of_civil(date.to_datetime(Time::midnight()))
+}
+
+/// An instant on the calendar.
+pub fn civil(instant: Instant) -> DateTime {
+    let timestamp = Timestamp::from_microsecond(instant).unwrap_or_default();
+    jiff::tz::TimeZone::UTC.to_datetime(timestamp)
+}
+
+/// A time of the calendar as an instant; the largest where it is beyond what can be counted.
+pub fn instant(time: DateTime) -> Instant {
+    of_civil(time).unwrap_or(Instant::MAX)
+}
+
+/// The times of the rows, if the table has any. Columns that are `taken` hold something else, whatever it looks like.
+pub fn find(table: &Table, wanted: Wanted<'_>, taken: &[usize]) -> Result<Option<Stamps>> {
+    match wanted {
+        Wanted::None => Ok(None),
+        Wanted::Named(name) => {
+            let place = table.place(name)?;
+            let found = of_column(table, place, true)?;
+            let expected = || {
+                let file = &table.file;
+                format!("{file}, column `{name}`: expected times such as 2024-01-31 06:00, a year or a Unix time")
+            };
+            found.map(Some).with_context(expected)
+        }
+        Wanted::Find => {
+            if let Some(parts) = of_parts(table) {
+                return Ok(Some(parts));
+            }
+            for place in (0..table.columns.len()).filter(|place| !taken.contains(place)) {
+                if let Some(stamps) = of_column(table, place, false)? {
+                    return Ok(Some(with_clock(table, stamps)));
+                }
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// The times that a column holds, if it does. One that was `named` may have any name and order.
+pub fn of_column(table: &Table, place: usize, named: bool) -> Result<Option<Stamps>> {
+    let Column { name, cells } = &table.columns[place];
+    let (instants, utc) = match cells {
+        Cells::Text(fields) => match of_text(table, name, fields)? {
+            Some(found) => found,
+            None => return Ok(None),
+        },
+        Cells::Numbers(values) => {
+            let Some(values) = values.iter().copied().collect::<Option<Vec<f64>>>() else { return Ok(None) };
+            match of_numbers(name, &values, named) {
+                Some(instants) => (instants, false),
+                None => return Ok(None),
+            }
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Stamps { from: format!("column `{name}`"), columns: vec![place], instants, utc }))
+}
+
+/// Text that is times, all written alike. A few fields that are none are an error, most are a column of something else.
+fn of_text(table: &Table, name: &str, fields: &[String]) -> Result<Option<(Vec<Instant>, bool)>> {
+    let mut whole: Vec<(Form, Vec<Instant>)> = Vec::new();
+    let mut most = (0, 0);
+    for form in Form::all() {
+        // A form that fits nothing at the beginning, in the middle and at the end is not tried on every row.
+        let samples = [0, fields.len() / 2, fields.len() - 1];
+        if samples.iter().all(|&row| form.read(&fields[row]).is_none()) {
+            continue;
+        }
+        let read: Vec<Option<Instant>> = fields.iter().map(|field| form.read(field)).collect();
+        let count = read.iter().flatten().count();
+        if let Some(all) = read.iter().copied().collect::<Option<Vec<Instant>>>() {
+            // The day first and the month first, with the same times, are the same.
+            if whole.iter().all(|(_, other)| *other != all) {
+                whole.push((form, all));
+            }
+        } else if count > most.0 {
+            most = (count, read.iter().position(Option::is_none).unwrap_or(0));
+        }
+    }
+    match &mut whole[..] {
+        [] if most.0 * 10 >= fields.len() * 9 => {
+            let (file, line, field) = (&table.file, table.lines[most.1], &fields[most.1]);
+            let what = if is_missing(field) { "a missing value".to_string() } else { format!("`{field}`") };
+            bail!(
+                "{file}, line {line}, column `{name}`: expected a time as in the other rows, got {what} (--no-time takes rows \
+                 as they come)"
+            );
+        }
+        [] => Ok(None),
+        [(form, instants)] => Ok(Some((std::mem::take(instants), *form == Form::Offset))),
+        // Whether the day or the month comes first is told by the order of rows, or else by how even they are.
+        several => {
+            several.sort_by_key(|(_, all)| disorder(all));
+            let [first, second] = [0, 1].map(|place| disorder(&several[place].1));
+            if first.0 == second.0 && second.1 <= 2 * first.1 {
+                bail!(
+                    "{}, column `{name}`: expected times that can be read in one way, got `{}`, of which the first number may \
+                     be the day or the month (--no-time takes rows as they come)",
+                    table.file,
+                    fields[0]
+                );
+            }
+            Ok(Some((std::mem::take(&mut several[0].1), false)))
+        }
+    }
+}
+
+/// How many rows go the other way than most, and by how many percent the longest step is longer than the shortest.
+fn disorder(all: &[Instant]) -> (usize, u64) {
+    let back = all.windows(2).filter(|pair| pair[0] >= pair[1]).count();
+    let steps = || all.windows(2).map(|pair| pair[1].abs_diff(pair[0]).max(1));
+    let uneven = steps().max().unwrap_or(1) as f64 / steps().min().unwrap_or(1) as f64;
+    (back.min(all.len() - 1 - back), (uneven * 100.0) as u64)
+}
+
+/// Whether a column's name says that it is a time.
+fn is_named_time(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let words = ["time", "date", "epoch", "unix", "stamp"];
+    words.iter().any(|word| name.contains(word)) || ["ts", "t_s", "utc", "day", "month", "dt"].contains(&name.as_str())
+}
+
+fn is_named_year(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("year") || ["yr", "yyyy"].contains(&name.as_str())
+}
+
+/// Units of Unix times, by how large those of 1990 to 2100 are in seconds, and how many microseconds one is.
+const UNITS: [(f64, f64); 4] = [(1.0, 1e6), (1e3, 1e3), (1e6, 1.0), (1e9, 1e-3)];
+const UNIX: std::ops::Range<f64> = 6.3e8..4.2e9;
+
+/// Numbers that are times: dates such as 20240131, years, or Unix times.
+fn of_numbers(name: &str, values: &[f64], named: bool) -> Option<Vec<Instant>> {
+    let whole = values.iter().all(|value| value.fract() == 0.0);
+    let ordered = |pair: &[f64]| pair[0] <= pair[1];
+    let monotone = values.windows(2).all(ordered) || values.windows(2).all(|pair| ordered(&[pair[1], pair[0]]));
+    let strictly = monotone && values.windows(2).all(|pair| pair[0] != pair[1]);
+    let timely = named || is_named_time(name);
+    if whole && (monotone || timely) && values.iter().all(|value| (1.0e7..1.0e8).contains(value)) {
+        let date = |&value: &f64| Form::Written("%Y%m%d").read(&format!("{value:08.0}"));
+        if let Some(all) = values.iter().map(date).collect() {
+            return Some(all);
+        }
+    }
+    let in_years = values.iter().all(|value| (1000.0..3000.0).contains(value));
+    if in_years && (named || (strictly && (timely || is_named_year(name)))) {
+        return values.iter().map(|&value| of_year(value)).collect();
+    }
+    let of_unit = |&(unit, micros): &(f64, f64)| {
+        let inside = values.iter().all(|value| UNIX.contains(&(value / unit)));
+        inside.then(|| values.iter().map(|value| (value * micros).round() as Instant).collect())
+    };
+    if timely && (named || monotone) { UNITS.iter().find_map(of_unit) } else { None }
+}
+
+/// A year, or a year and a part of it. What is near a month's beginning is meant to be that.
+fn of_year(value: f64) -> Option<Instant> {
+    let (year, part) = (value.floor() as i16, value.fract());
+    let months = part * 12.0;
+    if (months - months.round()).abs() < 0.02 {
+        let month = months.round() as i16;
+        return of_date(Date::new(year + month / 12, (month % 12) as i8 + 1, 1).ok()?);
+    }
+    let start = of_date(Date::new(year, 1, 1).ok()?)?;
+    let end = of_date(Date::new(year + 1, 1, 1).ok()?)?;
+    Some(start + (part * (end - start) as f64).round() as Instant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamps(text: &str, wanted: Wanted<'_>) -> Result<Option<Stamps>> {
+        find(&Table::parse("f.csv", text, None).unwrap(), wanted, &[])
+    }
+
+    /// The times of a column of such fields, as text.
+    fn times(name: &str, fields: &[&str]) -> Option<Vec<String>> {
+        let found = stamps(&format!("{name},v\n{},1\n", fields.join(",1\n")), Wanted::Find).unwrap()?;
+        Some(
+            found
+                .instants
+                .into_iter()
+                .map(|instant| civil(instant).strftime("%Y-%m-%d %H:%M:%S").to_string())
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn usual_writings_are_read() {
+        let midnight = ["2024-01-31 00:00:00", "2024-02-01 00:00:00"];
+        let days: [&[&str]; 14] = [
+            &["2024-01-31", "2024-02-01"],
+            &["2024/01/31", "2024/02/01"],
+            &["31.01.2024", "01.02.2024"],
+            &["1/31/2024", "2/1/2024"],
+            &["31/1/2024", "1/2/2024"],
+            &["31-01-2024", "01-02-2024"],
+            &["31 Jan 2024", "1 Feb 2024"],
+            &["31-Jan-24", "01-Feb-24"],
+            &["Jan 31 2024", "Feb 1 2024"],
+            &["31 January 2024", "1 February 2024"],
+            &["2024-01-31T00:00Z", "2024-02-01T01:00+01:00"],
+            &["2024-01-31T00:00:00", "2024-02-01 00:00:00.000"],
+            &["20240131", "20240201"],
+            &["1706659200", "1706745600"],
+        ];
+        for fields in days {
+            assert_eq!(times("date", fields).as_deref(), Some(&midnight.map(String::from)[..]), "{fields:?}");
+        }
+        let hours: [&[&str]; 5] = [
+            &["2024-01-31 18:05", "2024-01-31 18:05:30"],
+            &["31.01.2024 18:05:00", "31.01.2024 18:05:30"],
+            &["1/31/2024 6:05:00 PM", "1/31/2024 6:05:30 PM"],
+            &["1706724300000", "1706724330000"],
+            &["1706724300000000000", "1706724330000000000"],
+        ];
+        for fields in hours {
+            let want = ["2024-01-31 18:05:00", "2024-01-31 18:05:30"].map(String::from);
+            assert_eq!(times("timestamp", fields).as_deref(), Some(&want[..]), "{fields:?}");
+        }
+        let months = Some(["2024-01-01 00:00:00", "2024-04-01 00:00:00"].map(String::from).to_vec());
+        let written: [&[&str]; 6] = [
+            &["2024-01", "2024-04"],
+            &["Jan 2024", "Apr 2024"],
+            &["01/2024", "04/2024"],
+            &["2024Q1", "2024Q2"],
+            &["2024-Q1", "2024-Q2"],
+            &["2024.0", "2024.25"],
+        ];
+        for fields in written {
+            assert_eq!(times("year", fields), months, "{fields:?}");
+        }
+        assert_eq!(times("YEAR", &["1700", "1701"]).unwrap()[1], "1701-01-01 00:00:00");
+        assert_eq!(times("year", &["1958.2027", "1958.2219"]).unwrap()[0], "1958-03-15 23:39:07");
+    }
+
+    #[test]
+    fn other_numbers_and_texts_are_no_times() {
+        assert_eq!(times("wh", &["100000006.4", "100000012.9"]), None);
+        assert_eq!(times("count", &["1706659200", "1706745600"]), None);
+        assert_eq!(times("price", &["1999", "2001"]), None);
+        assert_eq!(times("year", &["2001", "1999", "2003"]), None);
+        assert_eq!(times("city", &["Oslo", "Rome"]), None);
+        assert_eq!(times("date", &["20241399", "20241400"]), None);
+    }
+
+    #[test]
+    fn a_time_of_any_name_can_be_named() {
+        let found = stamps("a,x\n5,2001\n6,1999\n", Wanted::Named("x")).unwrap().unwrap();
+        assert_eq!(civil(found.instants[1]).year(), 1999);
+        assert!(stamps("year,x\n2001,1\n2002,2\n", Wanted::None).unwrap().is_none());
+        let table = Table::parse("f.csv", "year,x\n2001,1\n2002,2\n", None).unwrap();
+        assert!(find(&table, Wanted::Find, &[0]).unwrap().is_none());
+        let error = format!("{:#}", stamps("a,x\n5,low\n", Wanted::Named("x")).unwrap_err());
+        assert!(error.starts_with("f.csv, column `x`: expected times such as"), "{error}");
+    }
+
+    #[test]
+    fn times_in_several_columns_are_put_together() {
+        let found =
+            stamps("No,year,month,day,hour,v\n1,2010,1,2,3,9\n2,2010,1,2,4,9\n", Wanted::Find).unwrap().unwrap();
+        assert_eq!(found.from, "columns `year`, `month`, `day`, `hour`");
+        assert_eq!(civil(found.instants[1]).to_string(), "2010-01-02T04:00:00");
+        let found = stamps("year,quarter,v\n1959,1,9\n1959,2,9\n", Wanted::Find).unwrap().unwrap();
+        assert_eq!(civil(found.instants[1]).to_string(), "1959-04-01T00:00:00");
+        let found =
+            stamps("Date;Time;v\n10/03/2004;18.00.00;2\n10/03/2004;19.00.00;3\n13/03/2004;00.00.00;3\n", Wanted::Find);
+        let found = found.unwrap().unwrap();
+        assert_eq!((found.columns, civil(found.instants[1]).to_string()), (vec![0, 1], "2004-03-10T19:00:00".into()));
+    }
+
+    #[test]
+    fn day_and_month_are_told_by_the_order_or_asked_for() {
+        let monthly: Vec<String> =
+            (0..14).map(|month| format!("{:02}/02/{}", month % 12 + 1, 2024 + month / 12)).collect();
+        let monthly: Vec<&str> = monthly.iter().map(String::as_str).collect();
+        assert_eq!(times("d", &monthly).unwrap()[13], "2025-02-02 00:00:00");
+        assert_eq!(times("d", &["01/03/2024", "02/01/2024", "03/02/2024"]).unwrap()[1], "2024-02-01 00:00:00");
+        let error = stamps("d,v\n01/02/2024,1\n02/03/2024,2\n", Wanted::Find).unwrap_err().to_string();
+        assert!(error.contains("got `01/02/2024`, of which the first number may be the day or the month"), "{error}");
+    }
+
+    #[test]
+    fn a_row_without_a_time_is_told() {
+        let rows: String = (10..29).map(|day| format!("2024-01-{day},1\n")).collect();
+        let error = |field: &str| stamps(&format!("d,v\n{rows}{field},1\n"), Wanted::Find).unwrap_err().to_string();
+        assert!(
+            error("soon").starts_with("f.csv, line 21, column `d`: expected a time as in the other rows, got `soon`")
+        );
+        assert!(error("NA").contains("got a missing value"));
+    }
+}

@@ -1,0 +1,132 @@
+//! What `flow` and `gates` share: fresh nets of one hidden size on the same data, before training and after.
+
+use std::path::PathBuf;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use wgpu_rnn::{Device, RnnConfig};
+
+use crate::base::device::{Choice, Opened};
+use crate::base::{say, size, stop};
+use crate::data::series::Ask;
+use crate::learn::{Saved, tell};
+use crate::net::{CELLS, LossAt, Model, Setup};
+use crate::task::{Goals, Kind, More, Sizes, Source, Stored};
+
+/// Arguments of both.
+#[derive(clap::Args)]
+pub struct Nets {
+    #[command(flatten)]
+    device: Choice,
+    /// Look at this model, which `train` wrote, instead of three fresh nets, on the data that it was trained on or on
+    /// --data.
+    #[arg(long, conflicts_with_all = ["task", "column", "train", "hidden"])]
+    model: Option<PathBuf>,
+    /// Look at nets on this file instead of the bundled weather: a CSV file with --column, a .ts file of utterances, else a
+    /// text.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// What the data are, where their name does not say; without --data, which bundled data to take: series or speech.
+    #[arg(long, value_enum)]
+    task: Option<Kind>,
+    /// The column of the series that is forecast.
+    #[arg(long)]
+    column: Option<String>,
+    #[command(flatten)]
+    ask: Ask,
+    /// Training steps after which the nets are looked at again; none with 0.
+    #[arg(long, default_value_t = 300)]
+    train: usize,
+    /// Hidden size of every net.
+    #[arg(long, value_parser = size, default_value_t = 32)]
+    hidden: usize,
+    /// Seed of weights and batches.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// The weights of a net after so many training steps.
+pub struct Weights {
+    pub config: RnnConfig,
+    pub trained: usize,
+    values: Vec<f32>,
+}
+
+impl Nets {
+    pub fn saved(&self) -> anyhow::Result<Option<Saved>> {
+        self.model.as_deref().map(Saved::open).transpose()
+    }
+
+    /// The data, in sequences of the task's steps or of these.
+    pub fn task(&self, saved: Option<&Saved>, steps: Option<usize>) -> anyhow::Result<Box<dyn Stored>> {
+        let task = match saved {
+            Some(saved) => saved.task(self.data.as_deref())?,
+            None => {
+                let columns = self.column.iter().cloned().collect();
+                let source = Source { kind: self.task, path: self.data.clone(), columns, ask: self.ask.clone() };
+                let speech = source.kind() == Kind::Speech;
+                // Only as many rows as are needed; utterances are as long as they are.
+                let sizes = Sizes { steps: steps.filter(|_| !speech), batch: None };
+                source.load(sizes, &Goals::default())?
+            }
+        };
+        match steps {
+            Some(steps) => task.with_steps(steps),
+            None => Ok(task),
+        }
+    }
+
+    /// A model on such data whose gradients can be looked at, judged at these steps.
+    pub fn watched(&self, device: &Device, task: &dyn Stored, net: &Weights, loss_at: LossAt) -> anyhow::Result<Model> {
+        let setup = Setup { flow: true, ..Setup::new(self.seed, task.usual().rate) };
+        let mut form = task.form();
+        form.loss_at = loss_at;
+        let model = Model::new(device, net.config, form, setup)?;
+        model.restore(&net.values)?;
+        Ok(model)
+    }
+
+    /// Opens the device, and says on what and with what.
+    pub fn open(&self, task: &dyn Stored) -> anyhow::Result<Opened> {
+        let device = self.device.begin()?;
+        stop::listen()?;
+        tell(task)?;
+        Ok(device)
+    }
+
+    /// Weights of the model that is looked at, or of each net, untrained and, if it is to be trained, after that: the same
+    /// batches for each.
+    pub fn weights(&self, device: &Device, task: &dyn Stored, saved: Option<&Saved>) -> anyhow::Result<Vec<Weights>> {
+        if let Some(saved) = saved {
+            let config = saved.about.config()?;
+            let model = Model::new(device, config, task.form(), Setup::new(self.seed, task.usual().rate))?;
+            model.load(&saved.checkpoint)?;
+            return Ok(vec![Weights { config, trained: saved.about.state.step, values: model.snapshot()? }]);
+        }
+        let mut all = Vec::new();
+        for cell in CELLS {
+            let config = RnnConfig::new(cell, task.width(), self.hidden);
+            let setup = Setup { updates: self.train.max(1), ..Setup::new(self.seed, task.usual().rate) };
+            let mut model = Model::new(device, config, task.form(), setup)?;
+            all.push(Weights { config, trained: 0, values: model.snapshot()? });
+            if self.train == 0 {
+                continue;
+            }
+            let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+            for _ in 0..self.train {
+                stop::check()?;
+                task.feed(&mut model, &mut rng)?;
+                model.step()?;
+            }
+            let loss = model.checked_loss()?;
+            let loss = task.in_units(loss);
+            say(format_args!("{}: training loss {loss:.4} after {} steps", cell.title(), self.train))?;
+            all.push(Weights { config, trained: self.train, values: model.snapshot()? });
+        }
+        Ok(all)
+    }
+
+    pub fn rng(&self) -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(self.seed)
+    }
+}

@@ -1,0 +1,232 @@
+//! What a training begins with: the options of `train`, and the data, the net and the rule that follow from them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use wgpu_rnn::{Cell, Precision, RnnConfig};
+
+use super::saved::{About, Data, Rule};
+use crate::base::size;
+use crate::data::series::Ask;
+use crate::task::{How, Kind, MEDIAN, More, Sizes, Source, Stored, fingerprint};
+
+/// What is forecast of a series: so many rows ahead, at these levels.
+const HORIZONS: [usize; 3] = [1, 6, 24];
+const LEVELS: [f64; 3] = [0.05, 0.5, 0.95];
+const SEED: u64 = 1;
+
+/// What a training begins with; one that goes on has it from its checkpoint.
+#[derive(clap::Args)]
+pub struct New {
+    /// What the data are, where their name does not say; without --data, which bundled data to take: series (the weather)
+    /// or speech (Japanese vowels).
+    #[arg(long, value_enum)]
+    task: Option<Kind>,
+    /// Columns of the series that are forecast, separated by commas [default of the weather: temp]
+    #[arg(long)]
+    column: Vec<String>,
+    #[command(flatten)]
+    ask: Ask,
+    #[command(flatten)]
+    pub how: How,
+    /// How many rows ahead of the last known one each column is forecast, separated by commas [default: 1,6,24]
+    #[arg(long, value_delimiter = ',', value_parser = size)]
+    horizons: Vec<usize>,
+    /// Quantiles that are forecast, between 0 and 1 and 0.5 among them, separated by commas; the outer ones are an
+    /// interval. `none` forecasts the mean [default: 0.05,0.5,0.95]
+    #[arg(long, value_parser = levels)]
+    quantiles: Option<Levels>,
+    /// Cell: lstm, gru, rnn_tanh or rnn_relu [default: lstm]
+    #[arg(long)]
+    cell: Option<Cell>,
+    /// Hidden size [default: 32 for a series, 128 for a text, 64 for speech]
+    #[arg(long, value_parser = size)]
+    hidden: Option<usize>,
+    /// Layers [default: 1]
+    #[arg(long, value_parser = size)]
+    layers: Option<usize>,
+    /// Steps of a sequence [default: 72 of a series, 64 of a text; utterances are as long as they are]
+    #[arg(long, value_parser = size)]
+    steps: Option<usize>,
+    /// Sequences of a batch [default: 64 of a series, 32 of a text, 27 of speech]
+    #[arg(long, value_parser = size)]
+    batch: Option<usize>,
+    /// Training steps, over which the learning rate falls [default: 2000]
+    #[arg(long, value_parser = size)]
+    updates: Option<usize>,
+    /// Learning rate of Adam [default: 0.002 for a series, 0.006 for a text, 0.005 for speech]
+    #[arg(long, value_parser = rate)]
+    learning_rate: Option<f64>,
+    /// Training steps between checkpoints [default: 100]
+    #[arg(long, value_parser = size)]
+    save_every: Option<usize>,
+    /// Training steps between validations [default: 100]
+    #[arg(long, value_parser = size)]
+    look_every: Option<usize>,
+    /// Validations without a better one after which training ends [default: 10]
+    #[arg(long, value_parser = size)]
+    patience: Option<usize>,
+    /// full: f32. half: packed weights and activations stored as f16, with a loss scale; on GPUs that have f16
+    /// [default: full]
+    #[arg(long)]
+    precision: Option<Precision>,
+    /// Seed of weights and batches [default: 1]
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Ascending levels of quantiles, or none.
+#[derive(Clone, Debug)]
+struct Levels(Vec<f64>);
+
+fn levels(text: &str) -> Result<Levels, String> {
+    if text == "none" {
+        return Ok(Levels(Vec::new()));
+    }
+    let level = |part: &str| part.trim().parse().ok().filter(|level: &f64| *level > 0.0 && *level < 1.0);
+    let levels: Option<Vec<f64>> = text.split(',').map(level).collect();
+    let levels = levels.filter(|levels| levels.is_sorted_by(|a, b| a < b) && levels.contains(&MEDIAN));
+    let expected = || "expected ascending numbers between 0 and 1 with 0.5 among them, or `none`".to_string();
+    levels.map(Levels).ok_or_else(expected)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: Option<f64> = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "expected a number above zero".to_string())
+}
+
+impl New {
+    /// The seed of weights and batches.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(SEED)
+    }
+
+    /// The data, and where they are from.
+    pub fn load(&self, data: Option<&Path>) -> Result<(Box<dyn Stored>, Source)> {
+        let path = data.map(kept_path).transpose()?;
+        let mut source = Source {
+            kind: self.task,
+            path: data.map(Path::to_path_buf),
+            columns: self.column.clone(),
+            ask: self.ask.clone(),
+        };
+        let kind = source.kind();
+        let of_series = [
+            ("--horizons", !self.horizons.is_empty()),
+            ("--quantiles", self.quantiles.is_some()),
+            ("--view", self.how.view.is_some()),
+            ("--period", self.how.period.is_some()),
+            ("--negative", self.how.negative),
+        ];
+        if let (true, Some((option, _))) = (kind != Kind::Series, of_series.into_iter().find(|(_, given)| *given)) {
+            bail!("{option}: expected a series to forecast, which these data are not");
+        }
+        if kind == Kind::Speech && self.steps.is_some() {
+            bail!("--steps: expected none, since utterances are as long as they are");
+        }
+        if let Some(twice) = self.horizons.iter().enumerate().find(|(at, h)| self.horizons[..*at].contains(h)) {
+            bail!("--horizons: expected every horizon once, got {} again", twice.1);
+        }
+        let horizons = if self.horizons.is_empty() { HORIZONS.to_vec() } else { self.horizons.clone() };
+        let levels = self.quantiles.as_ref().map_or(LEVELS.to_vec(), |levels| levels.0.clone());
+        let goals = self.how.goals(horizons, levels);
+        let task = source.load(Sizes { steps: self.steps, batch: self.batch }, &goals)?;
+        (source.kind, source.path) = (Some(kind), path);
+        Ok((task, source))
+    }
+
+    /// An error unless what was said fits a training that goes on; how long it may be, and how patient, may change.
+    pub fn go_on(&self, about: &mut About) -> Result<()> {
+        let About { net, data, rule, .. } = &*about;
+        let goals = net.known.goals();
+        let text = |one: &dyn std::fmt::Display| one.to_string();
+        let list = |all: &[usize]| all.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let of_levels = |all: &[f64]| match all {
+            [] => "none".to_string(),
+            all => all.iter().map(f64::to_string).collect::<Vec<_>>().join(","),
+        };
+        let (source, ask) = (&data.source, &data.source.ask);
+        let names = |all: &[String]| (!all.is_empty()).then(|| all.join(","));
+        let sizes = |given: &[usize]| (!given.is_empty()).then(|| list(given));
+        let mine = |flag: bool| flag.then(|| "yes".to_string());
+        let has = |flag: bool| if flag { "yes" } else { "no" }.to_string();
+        let time = |ask: &Ask| ask.time.clone();
+        let kind = |kind: Kind| kind.name().to_string();
+        let precision = |half: bool| if half { "half" } else { "full" }.to_string();
+        let said = [
+            ("--task", self.task.map(kind), kind(source.kind())),
+            ("--column", names(&self.column), source.columns.join(",")),
+            ("--inputs", names(&self.ask.inputs), ask.inputs.join(",")),
+            ("--without", names(&self.ask.without), ask.without.join(",")),
+            ("--time", time(&self.ask), time(ask).unwrap_or_default()),
+            ("--no-time", mine(self.ask.no_time), has(ask.no_time)),
+            ("--view", self.how.view.map(|view| view.name().to_string()), goals.view.name().to_string()),
+            (
+                "--period",
+                self.how.period.map(|period| text(&period)),
+                goals.period.map_or("none".into(), |one| text(&one)),
+            ),
+            ("--negative", mine(self.how.negative), has(goals.negative)),
+            ("--horizons", sizes(&self.horizons), list(&goals.horizons)),
+            ("--quantiles", self.quantiles.as_ref().map(|levels| of_levels(&levels.0)), of_levels(&goals.levels)),
+            ("--cell", self.cell.map(|cell| text(&cell)), net.cell.clone()),
+            ("--hidden", self.hidden.map(|size| text(&size)), text(&net.hidden)),
+            ("--layers", self.layers.map(|count| text(&count)), text(&net.layers)),
+            ("--steps", self.steps.map(|steps| text(&steps)), text(&data.steps)),
+            ("--batch", self.batch.map(|batch| text(&batch)), text(&data.batch)),
+            ("--learning-rate", self.learning_rate.map(|rate| text(&rate)), text(&rule.learning_rate)),
+            ("--save-every", self.save_every.map(|steps| text(&steps)), text(&rule.save_every)),
+            ("--look-every", self.look_every.map(|steps| text(&steps)), text(&rule.look_every)),
+            ("--precision", self.precision.map(|one| precision(one == Precision::Half)), precision(rule.half)),
+            ("--seed", self.seed.map(|seed| text(&seed)), text(&rule.seed)),
+        ];
+        for (option, given, has) in said {
+            if let Some(given) = given.filter(|given| *given != has) {
+                bail!(
+                    "{option}: expected {has}, with which the training began, got {given} (--updates and --patience may change)"
+                );
+            }
+        }
+        if let Some(updates) = self.updates {
+            let made = about.state.step;
+            if updates < made {
+                bail!("--updates: expected at least the {made} steps that were made, got {updates}");
+            }
+            about.rule.updates = updates;
+        }
+        about.rule.patience = self.patience.unwrap_or(about.rule.patience);
+        Ok(())
+    }
+
+    /// The layer that is trained on it.
+    pub fn config(&self, task: &dyn Stored) -> RnnConfig {
+        let hidden = self.hidden.unwrap_or(task.usual().trained_hidden);
+        RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), hidden).layers(self.layers.unwrap_or(1))
+    }
+
+    /// What training begins with.
+    pub fn about(&self, task: &dyn Stored, source: Source) -> About {
+        let (usual, shape, config) = (task.usual(), task.shape(), self.config(task));
+        let (name, fingerprint) = (task.used().name, fingerprint(task));
+        let data = Data { source, name, fingerprint, steps: shape.steps, batch: shape.batch };
+        let rule = Rule {
+            learning_rate: self.learning_rate.unwrap_or(usual.rate),
+            updates: self.updates.unwrap_or(2000),
+            save_every: self.save_every.unwrap_or(100),
+            look_every: self.look_every.unwrap_or(100),
+            patience: self.patience.unwrap_or(10),
+            seed: self.seed(),
+            half: self.precision == Some(Precision::Half),
+        };
+        About::new(task, config, data, rule)
+    }
+}
+
+/// A path as a checkpoint keeps it.
+pub fn kept_path(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).context("the data's path can't be made absolute")?;
+    if path.to_str().is_none() {
+        bail!("{}: expected a path in UTF-8, which a checkpoint can hold", path.display());
+    }
+    Ok(path)
+}

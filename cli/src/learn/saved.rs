@@ -1,0 +1,208 @@
+//! What a saved model says of itself: enough to use it, and to go on training where it was.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use wgpu_rnn::io::Checkpoint;
+use wgpu_rnn::{Cell, Device, Precision, RnnConfig};
+
+use crate::net::{Form, Model, Setup};
+use crate::results::Point;
+use crate::task::{Kind, Known, Sizes, Source, Stored, fingerprint};
+
+/// Name of this text in a checkpoint.
+pub const KEY: &str = "wgpu-rnn";
+
+/// The format that is written.
+const FORMAT: u32 = 3;
+
+/// All of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct About {
+    format: u32,
+    version: String,
+    pub net: Net,
+    pub data: Data,
+    pub rule: Rule,
+    pub state: State,
+}
+
+/// The network.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Net {
+    pub cell: String,
+    pub hidden: usize,
+    pub layers: usize,
+    /// Width of what the recurrent layer reads.
+    pub input: usize,
+    /// What it knows of the data it was trained on.
+    pub known: Known,
+}
+
+/// What it was trained on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Data {
+    /// Where they were.
+    pub source: Source,
+    pub name: String,
+    pub fingerprint: u32,
+    pub steps: usize,
+    pub batch: usize,
+}
+
+/// How it is trained.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rule {
+    pub learning_rate: f64,
+    pub updates: usize,
+    pub save_every: usize,
+    pub look_every: usize,
+    pub patience: usize,
+    pub seed: u64,
+    pub half: bool,
+}
+
+/// How far training has come.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Updates made.
+    pub step: usize,
+    /// Words drawn from the generator that picks batches.
+    drawn: String,
+    /// The loss of the last step, as it was last looked at.
+    #[serde(default)]
+    pub loss: Option<f64>,
+    /// The update after which was last validated.
+    pub looked: Option<usize>,
+    /// What was warned of.
+    #[serde(default)]
+    pub said: Vec<String>,
+    /// The best validation error and the update after which it was found.
+    pub best: Option<(f64, usize)>,
+    /// Validations since.
+    pub since_best: usize,
+    pub curve: Vec<Point>,
+}
+
+impl Data {
+    fn sizes(&self) -> Sizes {
+        Sizes { steps: Some(self.steps), batch: Some(self.batch) }
+    }
+}
+
+impl About {
+    pub fn new(task: &dyn Stored, config: RnnConfig, data: Data, rule: Rule) -> Self {
+        let net = Net {
+            cell: config.cell.name().to_string(),
+            hidden: config.hidden,
+            layers: config.layers,
+            input: config.input,
+            known: task.known(),
+        };
+        let version = env!("CARGO_PKG_VERSION").to_string();
+        Self { format: FORMAT, version, net, data, rule, state: State::default() }
+    }
+
+    /// As a text, with the generator's place in it.
+    pub fn to_text(&self, rng: &ChaCha8Rng) -> Result<String> {
+        let mut about = self.clone();
+        about.state.drawn = rng.get_word_pos().to_string();
+        Ok(serde_json::to_string(&about)?)
+    }
+
+    /// The generator that picks batches, where it was.
+    pub fn rng(&self) -> Result<ChaCha8Rng> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.rule.seed);
+        rng.set_word_pos(self.state.drawn.parse().context("the random state of the checkpoint is damaged")?);
+        Ok(rng)
+    }
+
+    pub fn config(&self) -> Result<RnnConfig> {
+        let cell: Cell = self.net.cell.parse()?;
+        Ok(RnnConfig::new(cell, self.net.input, self.net.hidden).layers(self.net.layers))
+    }
+
+    /// How the model was begun.
+    pub fn setup(&self) -> Setup {
+        let Rule { learning_rate: rate, updates, seed, half, .. } = self.rule;
+        let precision = if half { Precision::Half } else { Precision::Full };
+        Setup { precision, updates, ..Setup::new(seed, rate) }
+    }
+}
+
+/// A model from a file.
+pub struct Saved {
+    pub path: PathBuf,
+    pub checkpoint: Checkpoint,
+    pub about: About,
+}
+
+impl Saved {
+    pub fn open(path: &Path) -> Result<Self> {
+        let checkpoint = Checkpoint::open(path)?;
+        let text = checkpoint.text(KEY).with_context(|| {
+            format!("{}: expected a model that `wgpu-rnn train` wrote, got another safetensors file", path.display())
+        })?;
+        let damaged = || format!("{}: what it says of itself can't be read", path.display());
+        let format = serde_json::from_str::<serde_json::Value>(text).with_context(damaged)?["format"].clone();
+        if format != FORMAT {
+            bail!("{}: expected a model of format {FORMAT}, got format {format}", path.display());
+        }
+        let about: About = serde_json::from_str(text).with_context(damaged)?;
+        if about.data.steps == 0 || about.data.batch == 0 || !about.net.known.is_sound() {
+            return Err(anyhow::anyhow!("its sizes don't fit each other").context(damaged()));
+        }
+        Ok(Self { path: path.to_path_buf(), checkpoint, about })
+    }
+
+    /// The data that it was trained on, to the value; wherever they are now.
+    pub fn same_task(&self, data: Option<&Path>) -> Result<Box<dyn Stored>> {
+        let About { net, data: known, .. } = &self.about;
+        let source = self.source(data)?;
+        let task = source.load(known.sizes(), &net.known.goals())?;
+        let found = fingerprint(&*task);
+        if found != known.fingerprint {
+            bail!(
+                "{}: expected the data that {} was trained on ({}, fingerprint {:08x}), got others ({found:08x})",
+                source.path.as_deref().unwrap_or(Path::new(&known.name)).display(),
+                self.path.display(),
+                known.name,
+                known.fingerprint
+            );
+        }
+        Ok(task)
+    }
+
+    /// These data, or those that it was trained on, as it sees them.
+    pub fn task(&self, data: Option<&Path>) -> Result<Box<dyn Stored>> {
+        match data {
+            None => self.same_task(None),
+            Some(_) => self.about.net.known.load(&self.source(data)?, self.about.data.sizes()),
+        }
+    }
+
+    /// Where data of its kind come from: from this file, or from where those are that it was trained on.
+    pub fn source(&self, data: Option<&Path>) -> Result<Source> {
+        let known = &self.about.data.source;
+        if data.is_some() && known.path.is_none() && known.kind() == Kind::Series {
+            bail!("{}: it is a model of the bundled weather, which reads no other file", self.path.display());
+        }
+        Ok(Source { path: data.map(Path::to_path_buf).or_else(|| known.path.clone()), ..known.clone() })
+    }
+
+    /// The model of `form`, with its weights.
+    pub fn model(&self, device: &Device, form: Form) -> Result<Model> {
+        let model = Model::new(device, self.about.config()?, form, self.about.setup())?;
+        model.load(&self.checkpoint)?;
+        let values = model.snapshot()?;
+        for entry in model.parameters().entries() {
+            if let Some(odd) = values[entry.offset..][..entry.len()].iter().find(|value| !value.is_finite()) {
+                bail!("{}, tensor `{}`: expected finite weights, got {odd}", self.path.display(), entry.name);
+            }
+        }
+        Ok(model)
+    }
+}
