@@ -57,7 +57,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(_) => task,
         None => {
             let gru = RnnConfig::new(Cell::Gru, task.width(), task.usual().hidden);
-            choose(&device, task, gru, args.what.seed)?
+            {
+                let updates = task.usual().updates;
+                choose(&device, task, gru, args.what.seed, updates)?
+            }
         }
     };
 

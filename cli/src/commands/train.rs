@@ -16,14 +16,13 @@ use crate::base::numbers::{count, significant};
 use crate::base::progress::Progress;
 use crate::base::say;
 use crate::base::stop::{self, Interrupted};
-use crate::learn::{About, KEY, New, Saved, choose, kept_path, tell};
+use crate::learn::{About, BEST, KEY, New, Saved, choose, kept_path, tell};
 use crate::net::{Inside, Model};
 use crate::results::Point;
 use crate::task::{More, Source, Stored};
 
 /// What is written in the folder.
 const LAST: &str = "last.safetensors";
-const BEST: &str = "best.safetensors";
 /// Validations without a better one after which learning suffers.
 const STALLED: usize = 2;
 
@@ -88,7 +87,7 @@ pub fn run(args: &Args) -> Result<()> {
                 Some(_) => task,
                 None => {
                     let config = args.new.config(&*task);
-                    choose(&device, task, config, args.new.seed())?
+                    choose(&device, task, config, args.new.seed(), args.new.updates())?
                 }
             };
             let about = args.new.about(&*task, source);
@@ -299,6 +298,9 @@ impl Training<'_> {
             let score = self.task.score();
             let (best, naive) = (score.as_text(error), score.as_text(score.naive));
             say(format_args!("best {}: {best} after step {at} (naive: {naive})", score.name))?;
+            if at == 0 && step > 0 {
+                say("nothing was learnt: the net was best before it was trained")?;
+            }
             score.unbeaten(error).iter().try_for_each(say)?;
         }
         Ok(say(format_args!("model: {}", self.out.join(BEST).display()))?)

@@ -69,7 +69,7 @@ pub(super) struct Chosen {
 impl Chosen {
     pub(super) fn new(table: &Table, reading: &Reading<'_>, ask: &Ask, of_time: &[usize]) -> Result<Self> {
         if let Some(known) = reading.known {
-            return Self::known(table, known, reading);
+            return Self::known(table, known, reading, of_time);
         }
         let places = |names: &[String]| names.iter().map(|name| table.place(name)).collect::<Result<Vec<usize>>>();
         let targets = places(reading.targets)?;
@@ -117,7 +117,7 @@ impl Chosen {
     }
 
     /// Columns by the names that a model knows them by.
-    fn known(table: &Table, known: &Layout, reading: &Reading<'_>) -> Result<Self> {
+    fn known(table: &Table, known: &Layout, reading: &Reading<'_>, of_time: &[usize]) -> Result<Self> {
         let own = &known.columns[..known.columns.len().saturating_sub(2 * known.cycles.len())];
         // An angle is two columns of the model's and one of the file's.
         let of_file = |name: &String| match reading.angle {
@@ -137,6 +137,7 @@ impl Chosen {
         let targets = known.targets.iter().map(target).collect::<Result<_>>()?;
         let others = table.columns.iter().enumerate().filter(|(place, column)| {
             !places.contains(place)
+                && !of_time.contains(place)
                 && matches!(column.cells, Cells::Numbers(_) | Cells::Truths(_))
                 && !column.name.is_empty()
         });

@@ -1,7 +1,7 @@
 //! Rows in the order of their times, at equal steps of time: how far apart they are, which are missing, and what comes next.
 
 use anyhow::{Result, bail};
-use jiff::ToSpan;
+use jiff::Span;
 use jiff::civil::Weekday;
 use serde::{Deserialize, Serialize};
 
@@ -80,20 +80,22 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// The time of a place.
+    /// The time of a place; the largest where the calendar has none.
     pub fn time(&self, place: i64) -> Instant {
         let first = civil(self.first);
         let time = match self.spacing {
             Spacing::Even(micros) => return self.first.saturating_add(place.saturating_mul(micros)),
             Spacing::Months(months) => {
-                let there = first.checked_add(place.saturating_mul(months).months());
+                let there =
+                    Span::new().try_months(place.saturating_mul(months)).and_then(|span| first.checked_add(span));
                 there.map(|time| if self.ends { time.date().last_of_month().to_datetime(time.time()) } else { time })
             }
             Spacing::Workdays => {
                 // From the Monday before on, five days a week.
                 let weekday = i64::from(first.weekday().to_monday_zero_offset());
                 let days = weekday.saturating_add(place);
-                first.checked_add((days.div_euclid(5) * 7 + days.rem_euclid(5) - weekday).days())
+                let days = days.div_euclid(5).saturating_mul(7) + days.rem_euclid(5) - weekday;
+                Span::new().try_days(days).and_then(|span| first.checked_add(span))
             }
         };
         time.map_or(Instant::MAX, instant)
@@ -154,9 +156,15 @@ impl Ordered {
         }
         let mut distinct: Vec<Instant> = rows.iter().map(|&row| all[row]).collect();
         distinct.dedup();
-        let double = all.len() - distinct.len();
+        let pairs = || rows.windows(2).filter(|pair| all[pair[0]] == all[pair[1]]);
+        let same = pairs().filter(|pair| table.are_same(pair[0], pair[1])).count();
+        if same > 0 {
+            let (rows, stand, count) = if same == 1 { ("row", "stands", "counts") } else { ("rows", "stand", "count") };
+            notes.push(format!("{same} {rows} {stand} in the file twice and {count} once."));
+        }
+        let double = all.len() - distinct.len() - same;
         if double > 0 {
-            let pair = rows.windows(2).find(|pair| all[pair[0]] == all[pair[1]]);
+            let pair = pairs().find(|pair| !table.are_same(pair[0], pair[1]));
             let [a, b] = pair.map_or([0; 2], |pair| [table.lines[pair[0]], table.lines[pair[1]]]);
             if double * FEW > all.len() {
                 bail!(
@@ -192,6 +200,7 @@ impl Ordered {
                 let zone = if stamps.utc { ", in UTC" } else { "" };
                 format!("Times are in {}{zone}: a row each {}{near}.", stamps.from, grid.spacing.title())
             }
+            None if distinct.len() == 1 => format!("The time is in {}.", stamps.from),
             None => {
                 let mut steps: Vec<Instant> = distinct.windows(2).map(|pair| pair[1] - pair[0]).collect();
                 steps.sort_unstable();
@@ -335,6 +344,15 @@ mod tests {
     }
 
     #[test]
+    fn what_the_calendar_does_not_have_is_no_time() {
+        for spacing in [Spacing::Even(DAY), Spacing::Months(1), Spacing::Workdays] {
+            let grid = Grid { spacing, first: 0, ends: false };
+            assert!(grid.time(i64::MAX / 8) >= Instant::MAX / 8 && grid.time(4_000_000_000) > 0, "{spacing:?}");
+        }
+        assert_eq!(of(&["2024-01-01"]).notes, ["The time is in column `time`."]);
+    }
+
+    #[test]
     fn missing_rows_have_no_value() {
         let found = of(&["2024-01-01 00:00", "2024-01-01 01:00", "2024-01-01 04:00", "2024-01-01 05:00"]);
         assert_eq!(
@@ -366,6 +384,11 @@ mod tests {
             found.notes[1].starts_with("1 row has the time of another, such as that of line 152"),
             "{:?}",
             found.notes
+        );
+        let twice = ordered("2024-01-01,1\n2024-01-02,2\n2024-01-02,2\n2024-01-03,1\n").unwrap();
+        assert_eq!(
+            (twice.times.len(), twice.notes[0].as_str()),
+            (3, "1 row stands in the file twice and counts once.")
         );
         let error = ordered("2024-01-01,1\n2024-01-01,2\n2024-01-02,1\n2024-01-02,2\n").unwrap_err().to_string();
         assert!(

@@ -58,7 +58,9 @@ pub(super) fn with_clock(table: &Table, stamps: Stamps) -> Stamps {
         return stamps;
     }
     let clock = |field: &String| {
-        let time = field.parse::<Time>().or_else(|_| Time::strptime("%H.%M.%S", field)).ok()?;
+        let forms = ["%H.%M.%S", "%I:%M:%S %p", "%I:%M %p"];
+        let written = || forms.iter().find_map(|form| Time::strptime(form, field).ok());
+        let time = field.parse::<Time>().ok().or_else(written)?;
         Some(time.duration_since(Time::midnight()).as_micros() as Instant)
     };
     for (place, column) in table.columns.iter().enumerate().filter(|(place, _)| !stamps.columns.contains(place)) {

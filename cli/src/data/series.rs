@@ -98,8 +98,8 @@ impl Series {
     /// The time so many rows after the last, where times are known.
     pub fn ahead(&self, rows: usize) -> Option<String> {
         let (grid, last) = self.clock.as_ref()?;
-        let times = [grid.time(0), grid.time(*last), grid.time(last + rows as i64)];
-        (times[2] < Instant::MAX).then(|| label(times[2], &style(&times, Some(grid.spacing))))
+        let times = [grid.time(0), grid.time(*last), grid.time(last.saturating_add_unsigned(rows as u64))];
+        time::is_on_calendar(times[2]).then(|| label(times[2], &style(&times, Some(grid.spacing))))
     }
 }
 
@@ -141,10 +141,6 @@ pub(super) fn from_table(name: String, table: &Table, reading: Reading<'_>) -> R
         |cells: &[Option<f64>]| ordered.as_ref().map_or_else(|| cells.to_vec(), |ordered| ordered.spread(cells));
     let length = ordered.as_ref().map_or(table.lines.len(), |ordered| ordered.times.len());
     let present = ordered.as_ref().map_or_else(|| vec![true; length], Ordered::present);
-    let absent = present.iter().filter(|present| !**present).count();
-    if absent > 0 {
-        notes.push(format!("{} missing and put in, {length} in all.", are(absent, "row")));
-    }
 
     // What is kept: rows that the file has, or that miss little.
     let mut kept = vec![true; length];
@@ -173,10 +169,14 @@ pub(super) fn from_table(name: String, table: &Table, reading: Reading<'_>) -> R
     let cuts = kept.iter().filter(|kept| !**kept).count();
     let keep: Vec<usize> = (0..length).filter(|&row| kept[row]).collect();
     ensure!(!keep.is_empty(), "{file}: expected rows with values of what is forecast, got none");
+    let put_in = keep.iter().filter(|row| !present[**row]).count();
+    if put_in > 0 {
+        notes.push(format!("{} missing and put in, {} in all.", are(put_in, "row"), keep.len()));
+    }
     if cuts > 0 {
         let stretches = 1 + keep.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
         notes.push(format!(
-            "{} left out, where more than {LONGEST_GAP} in a row are missing: {} that no window crosses.",
+            "{} not there or not known, more than {LONGEST_GAP} in a row: {}, and no window goes from one to the next.",
             are(cuts, "row"),
             if stretches == 1 { "1 stretch is left".to_string() } else { format!("{stretches} stretches are left") }
         ));

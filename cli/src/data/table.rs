@@ -82,8 +82,10 @@ impl Table {
             }
         }
         ensure!(!lines.is_empty(), "{file}: expected rows of numbers below the header, got none");
-        let typed =
-            |(name, fields): (&str, Vec<String>)| Column { name: name.to_owned(), cells: typed(fields, &lines) };
+        let typed = |(name, fields): (&str, Vec<String>)| Column {
+            name: name.to_owned(),
+            cells: typed(fields, &lines, delimiter == b';'),
+        };
         let columns = header.iter().zip(fields).map(typed).collect();
         let notes = match delimiter {
             b';' => vec!["Fields are separated by semicolons.".to_owned()],
@@ -116,6 +118,16 @@ impl Table {
                 bail!("{file}, line {line}, column `{name}`: expected a number, got `{got}`")
             }
         }
+    }
+
+    /// Whether two rows are the same in every column.
+    pub fn are_same(&self, a: usize, b: usize) -> bool {
+        self.columns.iter().all(|column| match &column.cells {
+            Cells::Numbers(cells) | Cells::Truths(cells) => cells[a] == cells[b],
+            Cells::Text(fields) => fields[a] == fields[b],
+            Cells::Mixed(..) => false,
+            Cells::Empty => true,
+        })
     }
 
     /// Column names from a command line: each text is a name of the file's, or a list of names as a CSV file would have them.
@@ -163,14 +175,18 @@ fn check_header(file: &str, header: &csv::StringRecord) -> Result<()> {
 }
 
 /// A column by what its fields are.
-fn typed(fields: Vec<String>, lines: &[u64]) -> Cells {
+fn typed(fields: Vec<String>, lines: &[u64], comma: bool) -> Cells {
     let known = || fields.iter().filter(|field| !is_missing(field));
     let truth = |field: &String| match () {
         () if field.eq_ignore_ascii_case("true") => Some(1.0),
         () if field.eq_ignore_ascii_case("false") => Some(0.0),
         () => None,
     };
-    let number = |field: &String| field.parse().ok().filter(|value: &f64| value.is_finite());
+    // Where semicolons separate fields a comma may be the decimal point.
+    let number = |field: &String| {
+        let read = if comma { field.replacen(',', ".", 1).parse() } else { field.parse() };
+        read.ok().filter(|value: &f64| value.is_finite())
+    };
     if known().next().is_none() {
         return Cells::Empty;
     }
@@ -244,6 +260,7 @@ mod tests {
             let table = parse(text).unwrap();
             assert_eq!(table.columns[1].cells, Cells::Numbers(vec![Some(2.0)]), "{text}");
         }
+        assert_eq!(parse("a;b\n1,5;2\n").unwrap().columns[0].cells, Cells::Numbers(vec![Some(1.5)]));
         let table = Table::parse("f.tsv", "a,x\tb\n1\t2\n", Some(b'\t')).unwrap();
         assert_eq!(table.columns[0].name, "a,x");
     }

@@ -120,6 +120,8 @@ pub struct Windows {
     /// The series.
     pub series: Series,
     pub moments: Moments,
+    /// Windows that are left out, since what is forecast was not measured there or the series is cut.
+    lost: usize,
     shape: Shape,
 }
 
@@ -130,13 +132,14 @@ const MEASURED: usize = 4096;
 
 impl Windows {
     /// Splits a series and measures its training part.
-    pub fn new(mut series: Series, shape: Shape, view: View) -> Result<Self> {
+    pub fn new(series: Series, shape: Shape, view: View) -> Result<Self> {
         let (name, rows, reach) = (&series.name, series.rows(), shape.reach());
         let Split { train, valid, lost } = split(&series, &shape);
         ensure!(
             train.len() >= shape.batch && !valid.is_empty(),
             "{name}: expected at least {} rows for a batch of {} windows of {} + {} rows and a validation \
-             window, got {rows} rows with {} training and {} validation windows",
+             window, got {rows} rows with {} training and {} validation windows; --steps, --horizons and --batch of `train` ask \
+             for less",
             shape.rows_needed(),
             shape.batch,
             shape.steps,
@@ -144,17 +147,11 @@ impl Windows {
             train.len(),
             valid.len()
         );
-        if lost > 0 {
-            let (windows, are) = if lost == 1 { ("window", "is") } else { ("windows", "are") };
-            series.notes.push(format!(
-                "{lost} {windows} {are} left out: what is forecast was not measured there, or the series is cut."
-            ));
-        }
         let width = series.layout.columns.len();
         let (mean, std) = moments(&series.values[..boundary(rows) * width], width);
         let moments =
             Moments { view, mean, std, step: Vec::new(), window: Vec::new(), usual: Vec::new(), scale: Vec::new() };
-        let mut all = Self { train, valid, moments, series, shape };
+        let mut all = Self { train, valid, moments, series, lost, shape };
         let or_one = |scale: f64| if scale > 0.0 && scale.is_finite() { scale } else { 1.0 };
         all.moments.step = (0..width).map(|column| or_one(all.usual_step(column))).collect();
         let windows = (0..width).map(|column| or_one(all.root_mean_square(|start| all.distance(start, column))));
@@ -199,7 +196,7 @@ impl Windows {
 
     /// Splits a series that is seen as another was, which a network was trained on: a validation window is all it needs.
     pub fn known(series: Series, shape: Shape, moments: Moments) -> Result<Self> {
-        let Split { train, valid, .. } = split(&series, &shape);
+        let Split { train, valid, lost } = split(&series, &shape);
         ensure!(
             !valid.is_empty(),
             "{}: expected a window of {} rows and what is forecast of it in the last {} tenths, got {} rows without one",
@@ -208,12 +205,12 @@ impl Windows {
             10 - TRAIN_TENTHS,
             series.rows()
         );
-        Ok(Self { train, valid, moments, series, shape })
+        Ok(Self { train, valid, moments, series, lost, shape })
     }
 
     /// A series of which no window is judged.
     pub fn unsplit(series: Series, shape: Shape, moments: Moments) -> Self {
-        Self { train: Vec::new(), valid: Vec::new(), moments, series, shape }
+        Self { train: Vec::new(), valid: Vec::new(), moments, series, lost: 0, shape }
     }
 
     /// The same series, standardised as it is, in windows of `steps` rows.
@@ -226,6 +223,16 @@ impl Windows {
                 Ok(Self { moments: self.moments.clone(), ..other })
             }
         }
+    }
+
+    /// What was done to the data.
+    pub fn notes(&self) -> Vec<String> {
+        let (windows, are) = if self.lost == 1 { ("window", "is") } else { ("windows", "are") };
+        let lost = format!(
+            "{} {windows} {are} left out: what is forecast was not measured there, or the series is cut.",
+            self.lost
+        );
+        self.series.notes.iter().cloned().chain((self.lost > 0).then_some(lost)).collect()
     }
 
     pub fn shape(&self) -> &Shape {

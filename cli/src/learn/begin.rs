@@ -101,6 +101,11 @@ impl New {
         self.seed.unwrap_or(SEED)
     }
 
+    /// Training steps.
+    pub fn updates(&self) -> usize {
+        self.updates.unwrap_or(2000)
+    }
+
     /// The data, and where they are from.
     pub fn load(&self, data: Option<&Path>) -> Result<(Box<dyn Stored>, Source)> {
         let path = data.map(kept_path).transpose()?;
@@ -211,7 +216,7 @@ impl New {
         let data = Data { source, name, fingerprint, steps: shape.steps, batch: shape.batch };
         let rule = Rule {
             learning_rate: self.learning_rate.unwrap_or(usual.rate),
-            updates: self.updates.unwrap_or(2000),
+            updates: self.updates(),
             save_every: self.save_every.unwrap_or(100),
             look_every: self.look_every.unwrap_or(100),
             patience: self.patience.unwrap_or(10),

@@ -6,7 +6,7 @@ pub mod training;
 mod views;
 
 pub use begin::{New, kept_path};
-pub use saved::{About, KEY, Saved};
+pub use saved::{About, BEST, KEY, Saved};
 pub use views::choose;
 
 use crate::base::{say, say_notes};

@@ -16,6 +16,9 @@ use crate::task::{Kind, Known, Sizes, Source, Stored, fingerprint};
 /// Name of this text in a checkpoint.
 pub const KEY: &str = "wgpu-rnn";
 
+/// Name of the best weights in a folder.
+pub const BEST: &str = "best.safetensors";
+
 /// The format that is written.
 const FORMAT: u32 = 3;
 
@@ -141,7 +144,10 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// A file, or the best of the folder that `train` wrote.
     pub fn open(path: &Path) -> Result<Self> {
+        let best = path.join(BEST);
+        let path = if path.is_dir() && best.exists() { &best } else { path };
         let checkpoint = Checkpoint::open(path)?;
         let text = checkpoint.text(KEY).with_context(|| {
             format!("{}: expected a model that `wgpu-rnn train` wrote, got another safetensors file", path.display())

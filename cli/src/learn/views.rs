@@ -4,23 +4,36 @@ use anyhow::Result;
 use wgpu_rnn::{Device, RnnConfig};
 
 use super::training::{Plan, train};
-use crate::base::numbers::apart;
+use crate::base::numbers::{apart, plural};
 use crate::base::progress::Progress;
 use crate::base::say;
 use crate::net::{Model, Setup};
 use crate::task::Stored;
 
-/// Training steps of each.
+/// Training steps of each, unless the net itself has fewer.
 const TRIAL: usize = 200;
 
 /// The same data as the view shows them that a short training of such a net validates best, and says which that is. Data that
 /// can be seen in one way only are given back.
-pub fn choose(device: &Device, task: Box<dyn Stored>, config: RnnConfig, seed: u64) -> Result<Box<dyn Stored>> {
-    let mut tried = Vec::new();
-    for (view, seen) in task.views() {
-        let setup = Setup { updates: TRIAL, ..Setup::new(seed, seen.usual().rate) };
+pub fn choose(
+    device: &Device,
+    task: Box<dyn Stored>,
+    config: RnnConfig,
+    seed: u64,
+    updates: usize,
+) -> Result<Box<dyn Stored>> {
+    let (mut tried, views, steps) = (Vec::new(), task.views(), updates.min(TRIAL));
+    if !views.is_empty() {
+        say(format_args!(
+            "inputs: {} trainings of {} find out how the net sees them best",
+            views.len(),
+            plural(steps, "step")
+        ))?;
+    }
+    for (view, seen) in views {
+        let setup = Setup { updates: steps, ..Setup::new(seed, seen.usual().rate) };
         let mut model = Model::new(device, config, seen.form(), setup)?;
-        let learned = train(&mut model, &*seen, seed, Plan::short(TRIAL), &Progress::silent())?;
+        let learned = train(&mut model, &*seen, seed, Plan::short(steps), &Progress::silent())?;
         tried.push((view, learned.best_error, seen));
     }
     let written = apart(&tried.iter().map(|(_, error, _)| *error).collect::<Vec<_>>());
@@ -28,7 +41,7 @@ pub fn choose(device: &Device, task: Box<dyn Stored>, config: RnnConfig, seed: u
         tried.iter().zip(written).map(|((view, ..), error)| format!("{} {error}", view.name())).collect();
     let Some((view, _, seen)) = tried.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)) else { return Ok(task) };
     say(format_args!(
-        "inputs: {} (--view {}), which validates best after {TRIAL} steps: {}",
+        "inputs: {} (--view {}), which validates best after {steps} steps: {}",
         view.title(),
         view.name(),
         all.join(", ")

@@ -248,7 +248,7 @@ impl Task for Series {
                 plural(steps, &series.step),
                 plural(inputs, "input")
             ),
-            notes: series.notes.clone(),
+            notes: self.windows.notes(),
             train: train.len(),
             validation: valid.len(),
         }
@@ -339,7 +339,7 @@ impl Stored for Series {
             let numbers = apart(&[error, simple.error]);
             let space = if unit.is_empty() { "" } else { " " };
             let mut line = format!(
-                "`{name}` in {}: {}{space}{unit} (naive: {}, {})",
+                "`{name}` in {}: mean absolute error {}{space}{unit} (naive: {}, {})",
                 plural(horizon, step),
                 numbers[0],
                 numbers[1],

@@ -87,6 +87,7 @@ fn rows_have_times_and_go_on() {
     assert_eq!(series.layout.columns, ["t", "hour_sin", "hour_cos", "weekday_sin", "weekday_cos"]);
     assert_eq!((series.step.as_str(), series.last(), series.own_columns()), ("hour", "2024-01-20 23:00", 1));
     assert_eq!(series.ahead(1).as_deref(), Some("2024-01-21 00:00"));
+    assert_eq!((series.ahead(4_000_000_000), series.ahead(usize::MAX / 4)), (None, None));
     assert_eq!(series.notes[1], "Times are in column `time`: a row each hour.");
     assert!(
         series.notes[2].starts_with("Inputs from the times: time of the day and day of the week, each"),
@@ -124,7 +125,7 @@ fn small_holes_are_filled_and_large_ones_cut() {
         (0, 1, Some("2024-01-21 01:00"))
     );
     assert!(
-        large.notes[3].contains("30 rows are left out, where more than 24 in a row are missing: 2 stretches are left"),
+        large.notes[2].contains("30 rows are not there or not known, more than 24 in a row: 2 stretches are left"),
         "{:?}",
         large.notes
     );
