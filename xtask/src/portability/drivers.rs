@@ -59,7 +59,7 @@ pub fn validation(quick: bool) -> Result<Outcome> {
 /// SwiftShader in place of the machine's Vulkan drivers.
 pub fn swiftshader(quick: bool) -> Result<Outcome> {
     let environment = [("VK_DRIVER_FILES", need::swiftshader()?.into())];
-    takes(&environment, "SwiftShader")?;
+    takes(&environment, "SwiftShader", "swiftshader")?;
     run(&tests(quick)?, &environment)
 }
 
@@ -67,16 +67,16 @@ pub fn swiftshader(quick: bool) -> Result<Outcome> {
 pub fn gles(_: bool) -> Result<Outcome> {
     need::egl()?;
     let environment = [("WGPU_BACKEND", OsString::from("gl")), ("VK_DRIVER_FILES", "/nonexistent".into())];
-    takes(&environment, "OpenGL")?;
+    takes(&environment, "OpenGL", ", gl, ")?;
     run(&FEW.map(String::from), &environment)
 }
 
-/// Fails unless the command lists an adapter with `name` somewhere in its line.
-fn takes(environment: Environment<'_>, name: &str) -> Result<()> {
+/// Fails unless the command lists an adapter of `name`, with `mark` somewhere in its line, whatever the case.
+fn takes(environment: Environment<'_>, name: &str, mark: &str) -> Result<()> {
     let mut adapters = cargo();
     adapters.args(["run", "--quiet", "--package", "wgpu-rnn-cli", "--", "adapters"]);
     let listed = shell::capture(adapters.envs(environment.iter().cloned()))?;
-    if !listed.to_lowercase().contains(&name.to_lowercase()) {
+    if !listed.to_lowercase().contains(mark) {
         bail!("there is no adapter of {name}, only:\n{listed}");
     }
     Ok(())
