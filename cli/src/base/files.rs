@@ -34,11 +34,12 @@ impl Claim {
     pub fn new(folder: &Path) -> Result<Self> {
         let missing = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
         let made = missing.map(Path::to_path_buf).collect();
-        std::fs::create_dir_all(folder).with_context(|| format!("{}: could not make the folder", folder.display()))?;
+        let unwritable = || format!("{}: could not write into this folder", folder.display());
+        std::fs::create_dir_all(folder).with_context(unwritable)?;
         let lock = folder.join(LOCK);
         loop {
             let file = File::options().create(true).truncate(false).write(true).open(&lock);
-            let file = file.with_context(|| format!("{}: could not write into this folder", folder.display()))?;
+            let file = file.with_context(unwritable)?;
             match file.try_lock() {
                 // The run that had it may have removed it in between.
                 Ok(()) if !lock.exists() => {}

@@ -27,6 +27,11 @@ pub fn plural(count: usize, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
+/// `1 row is`, `2 rows are`.
+pub fn are(count: usize, one: &str) -> String {
+    format!("{} {}", plural(count, one), if count == 1 { "is" } else { "are" })
+}
+
 /// A number with three significant digits, such as `0.0123`, `1.20`, `45.6` or `7 890`.
 pub fn number(value: f64) -> String {
     significant(value, 3)

@@ -90,11 +90,11 @@ impl Progress {
         }
     }
 
-    /// Ends, and says why it was too early.
-    pub fn stopped(&self, why: &str) -> std::io::Result<()> {
+    /// What is to be said after the end.
+    pub fn last(&self, text: impl Display) -> std::io::Result<()> {
         match self.show {
             Show::Nothing => Ok(()),
-            _ => say(format_args!("{} stopped: {why}", self.name)),
+            _ => say(format_args!("{} {text}", self.name)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 
 use crate::base::device::Choice;
-use crate::base::files::{Claim, check_writable};
+use crate::base::files::Claim;
 use crate::base::{say, stop};
 use crate::learn::Saved;
 use crate::report::classes::Page;
@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    check_writable(&args.out)?;
+    let _claim = Claim::new(&args.out)?;
     let saved = Saved::open(&args.model)?;
     let known = match &saved.about.net.known {
         Known::Speech(known) => known,
@@ -44,7 +44,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             saved.about.data.name
         ),
     };
-    let _claim = Claim::new(&args.out)?;
     let device = args.device.begin()?;
     let used = speech.used();
     let data = format!("{}: {} ({} utterances)", used.name, used.task, used.validation);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use wgpu_rnn::{Cell, Device, Precision, RnnConfig};
 
-use crate::base::files::{Claim, check_writable};
+use crate::base::files::Claim;
 use crate::base::{command_line, say, stop, today};
 use crate::learn::training::{self, Plan};
 use crate::learn::{choose, tell};
@@ -44,12 +44,11 @@ struct Contender {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    check_writable(&args.what.out)?;
+    let _claim = Claim::new(&args.what.out)?;
     if args.claims {
         return study::run(&args.what, &args.study);
     }
     let task = args.what.source().load(Sizes::default(), &args.how.goals(Goals::default().horizons, Vec::new()))?;
-    let _claim = Claim::new(&args.what.out)?;
     let device = args.what.device.begin()?;
     stop::listen()?;
     tell(&*task)?;

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use anyhow::bail;
 
 use crate::base::device::Choice;
-use crate::base::files::{Claim, check_writable};
+use crate::base::files::Claim;
 use crate::base::numbers::plural;
 use crate::base::{say, say_notes, stop};
 use crate::learn::Saved;
 use crate::report::forecast::Page;
 use crate::report::inside::Origin;
-use crate::task::{Known, Latest};
+use crate::task::{Known, KnownSeries, Latest};
 
 /// Arguments of `forecast`.
 #[derive(clap::Args)]
@@ -29,15 +29,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    check_writable(&args.out)?;
+    let _claim = Claim::new(&args.out)?;
     let saved = Saved::open(&args.model)?;
     let known = match &saved.about.net.known {
-        Known::Series(known) => known.clone(),
+        Known::Series(known) => KnownSeries::clone(known),
         other => bail!("{}: expected a model of a series, got one of {}", args.model.display(), other.of_what()),
     };
     let (source, steps) = (saved.source(args.data.as_deref())?, saved.about.data.steps);
-    let latest = Latest::load(source.path.as_deref(), &source.ask, steps, *known.clone())?;
-    let _claim = Claim::new(&args.out)?;
+    let latest = Latest::load(source.path.as_deref(), &source.ask, steps, known.clone())?;
     let device = args.device.begin()?;
     let mut model = saved.model(&device, latest.form())?;
     let ahead = latest.ahead(&mut model)?;

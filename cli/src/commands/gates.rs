@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::base::files::{Claim, check_writable};
+use crate::base::files::Claim;
 use crate::base::{say, size, stop};
 use crate::inside::Nets;
 use crate::report::gates::{Look, Page};
@@ -23,11 +23,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    check_writable(&args.out)?;
+    let _claim = Claim::new(&args.out)?;
     let nets = &args.nets;
     let saved = nets.saved()?;
     let task = nets.task(saved.as_ref(), args.steps)?;
-    let _claim = Claim::new(&args.out)?;
     let device = nets.open(&*task)?;
     let mut looks = Vec::new();
     for net in nets.weights(&device, &*task, saved.as_ref())? {

@@ -11,7 +11,7 @@ use wgpu_rnn::Error;
 use wgpu_rnn::probe::{Activity, Flow, Remark, Trouble, Watch, troubles};
 
 use crate::base::device::Choice;
-use crate::base::files::{Claim, check_writable};
+use crate::base::files::Claim;
 use crate::base::numbers::{count, significant};
 use crate::base::progress::Progress;
 use crate::base::say;
@@ -49,6 +49,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    // Before anything in it is looked at, which another run may be writing.
+    let _claim = Claim::new(&args.out)?;
+    remove_parts(&args.out);
     let last = args.out.join(LAST);
     let there = [LAST, BEST].map(|name| args.out.join(name)).into_iter().find(|file| file.exists());
     let saved = match (args.resume, &there) {
@@ -75,8 +78,6 @@ pub fn run(args: &Args) -> Result<()> {
             (task, Begun::Now(source))
         }
     };
-    check_writable(&args.out)?;
-    let _claim = Claim::new(&args.out)?;
     let device = args.device.begin()?;
     stop::listen()?;
     tell(&*task)?;
@@ -111,6 +112,17 @@ pub fn run(args: &Args) -> Result<()> {
     let (bar, watch) = (Progress::new(String::new()), Watch::resume(about.state.said.clone()));
     bar.begin(about.state.step, about.rule.updates);
     Training { task, model, about, rng, out: &args.out, bar, began: Instant::now(), first: None, inside, watch }.run()
+}
+
+/// Removes what killed runs left of files that they were writing.
+fn remove_parts(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".part") && [LAST, BEST].iter().any(|file| name.starts_with(file)) {
+            // What can't be removed is in nobody's way.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// What there is when the data were read.
@@ -190,11 +202,10 @@ impl Training<'_> {
                 self.task.feed(&mut self.model, &mut self.rng.clone())?;
                 self.model.validation_loss()?
             }
-            // A training that was interrupted right here kept it.
+            // A training that ended right here kept it.
             _ if self.first == Some(step) => self.about.state.loss.unwrap_or(f64::NAN),
             _ => self.checked_loss()?,
         };
-        self.about.state.loss = Some(loss);
         // Of the batch that was trained on last, which validation replaces.
         let inside = self.look_inside()?;
         let validation_error = self.task.validate(&mut self.model)?;
@@ -276,7 +287,7 @@ impl Training<'_> {
     /// Saves everything in one file, unless training has gone wrong: then what was there is better.
     fn save(&mut self, name: &str) -> Result<()> {
         if self.about.state.step > 0 && self.first != Some(self.about.state.step) {
-            self.checked_loss()?;
+            self.about.state.loss = Some(self.checked_loss()?);
         }
         let text = self.about.to_text(&self.rng)?;
         Ok(stop::hold(|| self.model.save(&self.out.join(name), (KEY, &text)))?)

@@ -1,6 +1,9 @@
 //! What anyone can forecast without a network: that nothing changes, that things go on as they did, or as a season ago.
 
+use crate::base::numbers::plural;
+
 use super::grid::Spacing;
+use super::series::Series;
 use super::windows::Windows;
 
 /// A simple forecast.
@@ -43,13 +46,12 @@ const LOOKED_AT: usize = 20_000;
 const BETTER: f64 = 0.7;
 
 impl Baseline {
-    /// In words; `row` is what a row of the series is called.
-    pub fn title(self, row: &str) -> String {
-        let ago = |period: usize| match (row, period) {
-            ("hour", 24) => "a day".to_string(),
-            ("hour", 168) | ("day", 7) | ("working day", 5) => "a week".to_string(),
-            ("day", 365) | ("week", 52) | ("month", 12) | ("quarter", 4) => "a year".to_string(),
-            _ => format!("{period} {row}s"),
+    /// In words, for a series.
+    pub fn title(self, series: &Series) -> String {
+        let ago = |period: usize| {
+            let seasons = series.layout.spacing.map(Spacing::seasons).unwrap_or_default();
+            let named = seasons.into_iter().find(|(rows, _)| *rows == period);
+            named.map_or_else(|| plural(period, &series.step), |(_, name)| format!("a {name}"))
         };
         match self {
             Self::Persistence => "persistence: the value stays as it is now".to_string(),
@@ -177,11 +179,11 @@ fn season(windows: &Windows, column: usize) -> Option<usize> {
     let found = (2..=longest).filter(is_season).min_by(|a, b| distances[*a].total_cmp(&distances[*b]))?;
     // Of several seasons alike the shortest is meant, as a day of a week of days; and one of the calendar, where it is near.
     let shortest = (2..=found).filter(is_season).find(|lag| distances[*lag] <= distances[found] * 1.1)?;
-    let near = |period: &&usize| {
-        period.abs_diff(shortest) * 30 <= shortest && distances[**period] <= distances[shortest] * 1.1
-    };
-    let of_calendar = windows.series.layout.spacing.map_or(&[][..], Spacing::seasons);
-    of_calendar.iter().filter(|period| **period <= longest).find(near).copied().or(Some(shortest))
+    let near =
+        |period: &usize| period.abs_diff(shortest) * 30 <= shortest && distances[*period] <= distances[shortest] * 1.1;
+    let of_calendar = windows.series.layout.spacing.map(Spacing::seasons).unwrap_or_default();
+    let mut of_calendar = of_calendar.into_iter().map(|(rows, _)| rows).filter(|period| *period <= longest);
+    of_calendar.find(near).or(Some(shortest))
 }
 
 #[cfg(test)]
@@ -260,11 +262,17 @@ mod tests {
 
     #[test]
     fn seasons_are_named() {
-        assert_eq!(Baseline::Season(24).title("hour"), "the season: the value a day before");
-        assert_eq!(
-            Baseline::SeasonChange(52).title("week"),
-            "the season: the value now and the change of a year before"
-        );
-        assert_eq!(Baseline::Season(11).title("year"), "the season: the value 11 years before");
+        let title = |which: Baseline, spacing: Option<Spacing>| {
+            let mut series = Series::plain("s", vec!["v".into()], vec![1.0], vec![0]);
+            series.step = spacing.map_or("row".into(), Spacing::row);
+            series.layout.spacing = spacing;
+            which.title(&series)
+        };
+        let hour = Spacing::Even(crate::data::time::DAY / 24);
+        assert_eq!(title(Baseline::Season(24), Some(hour)), "the season: the value a day before");
+        let weeks = title(Baseline::SeasonChange(52), Some(Spacing::Even(7 * crate::data::time::DAY)));
+        assert_eq!(weeks, "the season: the value now and the change of a year before");
+        assert_eq!(title(Baseline::Season(11), Some(Spacing::Months(12))), "the season: the value 11 years before");
+        assert_eq!(title(Baseline::Season(52), None), "the season: the value 52 rows before");
     }
 }

@@ -5,6 +5,8 @@ use jiff::Span;
 use jiff::civil::Weekday;
 use serde::{Deserialize, Serialize};
 
+use crate::base::numbers::are;
+
 use super::table::Table;
 use super::time::{DAY, Instant, SECOND, Stamps, civil, instant};
 
@@ -45,18 +47,21 @@ impl Spacing {
         if title.starts_with(|first: char| first.is_ascii_digit()) { "row".to_string() } else { title }
     }
 
-    /// The seasons of the calendar, in rows: of a day, a week and a year.
-    pub fn seasons(self) -> &'static [usize] {
-        match self.title().as_str() {
-            "15 minutes" => &[96, 672],
-            "30 minutes" => &[48, 336],
-            "hour" => &[24, 168],
-            "day" => &[7, 365],
-            "working day" => &[5, 261],
-            "week" => &[52],
-            "month" => &[12],
-            "quarter" => &[4],
-            _ => &[],
+    /// The seasons of the calendar: rows, and what they are.
+    pub fn seasons(self) -> Vec<(usize, &'static str)> {
+        let whole = |micros: i64| {
+            [(DAY, "day"), (7 * DAY, "week")].map(|(season, name)| ((season / micros) as usize, season % micros, name))
+        };
+        match self {
+            Self::Workdays => vec![(5, "week"), (261, "year")],
+            Self::Months(months) if 12 % months == 0 && months < 12 => vec![((12 / months) as usize, "year")],
+            Self::Months(_) => Vec::new(),
+            Self::Even(micros) => {
+                let years = [(DAY, 365), (7 * DAY, 52)].into_iter().filter(|(size, _)| *size == micros);
+                let even =
+                    whole(micros).into_iter().filter(|(_, rest, _)| *rest == 0).map(|(rows, _, name)| (rows, name));
+                even.chain(years.map(|(_, rows)| (rows, "year"))).filter(|(rows, _)| *rows > 1).collect()
+            }
         }
     }
 
@@ -159,8 +164,7 @@ impl Ordered {
         let pairs = || rows.windows(2).filter(|pair| all[pair[0]] == all[pair[1]]);
         let same = pairs().filter(|pair| table.are_same(pair[0], pair[1])).count();
         if same > 0 {
-            let (rows, stand, count) = if same == 1 { ("row", "stands", "counts") } else { ("rows", "stand", "count") };
-            notes.push(format!("{same} {rows} {stand} in the file twice and {count} once."));
+            notes.push(format!("{} in the file twice and taken once.", are(same, "row")));
         }
         let double = all.len() - distinct.len() - same;
         if double > 0 {
@@ -340,6 +344,12 @@ mod tests {
             want("working day", "2024-09-23T00:00:00")
         );
         assert_eq!(Spacing::Even(250_000).title(), "0.25 s");
+        assert_eq!(Spacing::Even(900 * SECOND).seasons(), [(96, "day"), (672, "week")]);
+        assert_eq!(
+            (Spacing::Even(DAY).seasons(), Spacing::Months(3).seasons()),
+            (vec![(7, "week"), (365, "year")], vec![(4, "year")])
+        );
+        assert_eq!((Spacing::Even(7 * DAY).seasons(), Spacing::Months(12).seasons()), (vec![(52, "year")], vec![]));
         assert_eq!((Spacing::Even(900 * SECOND).row(), Spacing::Months(3).row()), ("row".into(), "quarter".into()));
     }
 
@@ -386,10 +396,7 @@ mod tests {
             found.notes
         );
         let twice = ordered("2024-01-01,1\n2024-01-02,2\n2024-01-02,2\n2024-01-03,1\n").unwrap();
-        assert_eq!(
-            (twice.times.len(), twice.notes[0].as_str()),
-            (3, "1 row stands in the file twice and counts once.")
-        );
+        assert_eq!((twice.times.len(), twice.notes[0].as_str()), (3, "1 row is in the file twice and taken once."));
         let error = ordered("2024-01-01,1\n2024-01-01,2\n2024-01-02,1\n2024-01-02,2\n").unwrap_err().to_string();
         assert!(
             error.starts_with("f.csv, lines 2 and 3, column `time`: expected every time once, got 2 rows"),

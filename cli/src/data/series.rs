@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::base::numbers::plural;
+use crate::base::numbers::{are, plural};
 
 use super::columns::{Chosen, Columns, Reading, list, taken, unusable};
 use super::cycles::Cycle;
@@ -294,11 +294,6 @@ fn cycle_note(cycles: &[Cycle]) -> Option<String> {
     let (last, others) = titles.split_last()?;
     let titles = if others.is_empty() { (*last).to_string() } else { format!("{} and {last}", others.join(", ")) };
     Some(format!("Inputs from the times: {titles}, each a sine and a cosine."))
-}
-
-/// `1 row is`, `2 rows are`.
-fn are(count: usize, one: &str) -> String {
-    format!("{} {}", plural(count, one), if count == 1 { "is" } else { "are" })
 }
 
 /// How times are written: as much of them as tells rows apart.

@@ -8,6 +8,8 @@
 //! for it over the training windows. A network that always answers 0 is then exactly the naive forecast “no change”, with a
 //! mean square loss of 1, and everything below 1 is learnt. How a network sees a window is its [`View`].
 
+use crate::base::numbers::are;
+
 use super::moments::moments;
 use super::series::Series;
 use anyhow::{Result, ensure};
@@ -183,12 +185,10 @@ impl Windows {
         self.moments.scale = match view {
             View::Level | View::Changes => self.moments.usual.clone(),
             View::Window => {
-                let change = |goal: usize| {
-                    move |all: &Self, start: usize| {
-                        (all.truth(start, goal) - all.now(start, goal)) / all.own_scale(start, goal)
-                    }
+                let of = |goal: usize| {
+                    let change = |start: usize| self.truth(start, goal) - self.now(start, goal);
+                    self.root_mean_square(|start| change(start) / self.own_scale(start, goal))
                 };
-                let of = |goal: usize| self.root_mean_square(|start| change(goal)(self, start));
                 (0..self.goals()).map(of).collect()
             }
         };
@@ -227,10 +227,9 @@ impl Windows {
 
     /// What was done to the data.
     pub fn notes(&self) -> Vec<String> {
-        let (windows, are) = if self.lost == 1 { ("window", "is") } else { ("windows", "are") };
         let lost = format!(
-            "{} {windows} {are} left out: what is forecast was not measured there, or the series is cut.",
-            self.lost
+            "{} left out: what is forecast was not measured there, or the series is cut.",
+            are(self.lost, "window")
         );
         self.series.notes.iter().cloned().chain((self.lost > 0).then_some(lost)).collect()
     }

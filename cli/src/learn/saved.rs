@@ -75,7 +75,7 @@ pub struct State {
     pub step: usize,
     /// Words drawn from the generator that picks batches.
     drawn: String,
-    /// The loss of the last step, as it was last looked at.
+    /// The loss of the last step.
     #[serde(default)]
     pub loss: Option<f64>,
     /// The update after which was last validated.

@@ -129,10 +129,10 @@ pub fn train(
     progress.end();
     let best = learned.curve.iter().min_by(|a, b| a.validation_error.total_cmp(&b.validation_error));
     if best.is_some_and(|best| best.step == 0 && learned.steps > 0) {
-        progress.note("nothing was learnt: the net was best before it was trained")?;
+        progress.last("has learnt nothing: it was best before it was trained")?;
     }
     if let Some(why) = &learned.stopped {
-        progress.stopped(why)?;
+        progress.last(format_args!("stopped: {why}"))?;
     }
     Ok(learned)
 }

@@ -11,7 +11,6 @@ use anyhow::{Result, bail};
 use wgpu_rnn::{Device, RnnConfig};
 
 use crate::base::device::Choice;
-use crate::base::files::Claim;
 use crate::base::{command_line, say, size, stop, today};
 use crate::data::series::Ask;
 use crate::learn::training::{self, Plan};
@@ -134,7 +133,6 @@ pub fn run(what: &What, options: &Options) -> Result<()> {
     let asked = Asked { what, options };
     let problems = problems(asked)?;
     let before = if asked.options.keep { Some(report::study::read(&asked.what.out)?) } else { None };
-    let _claim = Claim::new(&asked.what.out)?;
     let device = asked.what.device.begin()?;
     stop::listen()?;
     if let Some(Study { device: other, version, .. }) = &before

@@ -24,6 +24,7 @@ const BATCH: usize = 64;
 /// Windows of the forecast that is drawn.
 const DRAWN: usize = 240;
 
+#[derive(Clone)]
 pub struct Series {
     windows: Windows,
     levels: Vec<f64>,
@@ -159,20 +160,19 @@ impl Series {
         floors(&self.windows, &self.never_negative, self.negative)
     }
 
-    /// The model's forecasts of the validation windows, calibrated on them unless they are known to be.
-    fn judged(&self, model: &mut Model) -> Result<Forecasts> {
-        let outputs = self.outputs(model, &self.windows.valid)?;
+    /// Forecasts from a model's outputs for the validation windows, calibrated on them unless they are known to be.
+    fn judged(&self, outputs: &[f32]) -> Forecasts {
         if !self.calibrated {
-            *self.factors.borrow_mut() = calibrate(&self.windows, &self.levels, &outputs, |_| true);
+            *self.factors.borrow_mut() = calibrate(&self.windows, &self.levels, outputs, |_| true);
         }
         let (windows, middle) = (&self.windows, middle(&self.levels));
         let factors = self.factors.borrow();
-        let forecasts = Forecasts::new(windows, &windows.valid, &outputs, &factors, middle, &self.floors());
+        let forecasts = Forecasts::new(windows, &windows.valid, outputs, &factors, middle, &self.floors());
         if !self.calibrated && self.levels.len() > 1 {
             let share = |goal| forecasts.coverage(windows, goal, |_| true).share;
             *self.coverage.borrow_mut() = (0..windows.goals()).map(share).collect();
         }
-        Ok(forecasts)
+        forecasts
     }
 
     /// The mean over levels and goals of what forecasts cost, those of a goal and level being given: of one column in its
@@ -277,7 +277,7 @@ impl Task for Series {
     }
 
     fn validate(&self, model: &mut Model) -> Result<f64> {
-        let forecasts = self.judged(model)?;
+        let forecasts = self.judged(&self.outputs(model, &self.windows.valid)?);
         Ok(self.mean(|goal, level| forecasts.of(goal, level)))
     }
 
@@ -302,10 +302,9 @@ impl Stored for Series {
     /// Every view of a file of one's own; the bundled weather stays where it is.
     fn views(&self) -> Vec<(View, Box<dyn Stored>)> {
         let of = |view: View| -> (View, Box<dyn Stored>) {
-            let mut windows = self.windows.clone();
-            windows.see(view);
-            let (levels, never_negative) = (self.levels.clone(), self.never_negative.clone());
-            (view, Box::new(Self::of_windows(windows, levels, self.baselines.period, never_negative, self.negative)))
+            let mut seen = self.clone();
+            seen.windows.see(view);
+            (view, Box::new(seen))
         };
         if self.bundled || self.calibrated { Vec::new() } else { View::ALL.map(of).into() }
     }
@@ -326,7 +325,7 @@ impl Stored for Series {
     fn details(&self, model: &mut Model) -> Result<Vec<String>> {
         let (windows, valid) = (&self.windows, &self.windows.valid);
         let outputs = self.outputs(model, valid)?;
-        let forecasts = self.judged(model)?;
+        let forecasts = self.judged(&outputs);
         let (first, second) = (|at: usize| at < valid.len() / 2, |at: usize| at >= valid.len() / 2);
         let halved = calibrate(windows, &self.levels, &outputs, first);
         let halved = Forecasts::new(windows, valid, &outputs, &halved, middle(&self.levels), &self.floors());
@@ -343,7 +342,7 @@ impl Stored for Series {
                 plural(horizon, step),
                 numbers[0],
                 numbers[1],
-                simple.which.title(step)
+                simple.which.title(&windows.series)
             );
             if error >= simple.error {
                 line += "; the model does not beat that";
@@ -398,8 +397,8 @@ impl Stored for Series {
 impl Series {
     /// The simple forecast that is the best, in words; of several goals each may have its own.
     fn naive_name(&self) -> String {
-        let step = &self.windows.series.step;
-        let mut titles: Vec<String> = self.baselines.best.iter().map(|best| best.which.title(step)).collect();
+        let series = &self.windows.series;
+        let mut titles: Vec<String> = self.baselines.best.iter().map(|best| best.which.title(series)).collect();
         titles.dedup();
         match &titles[..] {
             [one] => one.clone(),
