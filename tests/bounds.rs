@@ -303,7 +303,8 @@ fn products_keep_their_bits_wherever_they_are_cut() {
                     let of = |device: &Device| product(device, mapped, accumulate, bias, transposed);
                     let ((want, one), (got, many)) = (of(&whole), of(&cut));
                     let what = format!("{kind:?} {mapped:?} {accumulate:?} transposed {transposed}");
-                    assert!(one == 1 && many > 8, "{what}: {one} and {many} dispatches");
+                    // Limits of a device may cut even the whole.
+                    assert!(one <= 2 && many > 8, "{what}: {one} and {many} dispatches");
                     let differs = want.iter().zip(&got).position(|(want, got)| want.to_bits() != got.to_bits());
                     assert_eq!(differs, None, "{what}");
                 }

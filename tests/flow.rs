@@ -246,10 +246,14 @@ fn small_gradients_have_norms() {
         let config = RnnConfig::new(Cell::RnnTanh, 2, 8);
         let layer = seen(Layer::random(config, 40, 2, 5)).scaled("weight_hh", 0.2).without(&["dy"]);
         let trace = flow(&device, &layer).trace(0, 0);
-        let first = trace.h.last().copied().expect("a step");
-        assert!(first > 0.0 && first < 1e-22, "{first:e} on {device:?}");
         let want = flow(&Device::oracle().expect("oracle"), &layer).trace(0, 0);
-        assert!((first / want.h.last().expect("a step") - 1.0).abs() < 1e-3);
+        // Of subnormal numbers a device may make zeros.
+        let small = |norm: &&f64| (1e-36..1e-22).contains(*norm);
+        let both = trace.h.iter().zip(&want.h).filter(|(_, want)| small(want));
+        assert!(both.clone().count() > 5, "{:?}", want.h);
+        for (got, want) in both {
+            assert!((got / want - 1.0).abs() < 1e-3, "{got:e} for {want:e} on {device:?}");
+        }
         assert_eq!(trace.memory().verdict, Verdict::Vanishing);
     }
 }
