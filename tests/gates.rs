@@ -37,6 +37,7 @@ fn unit(values: &[f64]) -> Unit {
     Unit {
         mean,
         spread: (values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count).sqrt(),
+        log_mean: values.iter().map(|value| value.max(1e-30).ln()).sum::<f64>() / count,
         near_minus_one: share(&|value| value < -HIGH),
         near_zero: share(&|value| value.abs() < LOW),
         near_one: share(&|value| value > HIGH),
@@ -57,6 +58,8 @@ fn agrees(what: &str, layer: &Layer, running: &Running, activity: &Activity) {
                 let close = |got: f64, want: f64| (got - want).abs() <= 2e-6 * want.abs().max(1.0);
                 assert!(close(got.mean, want.mean), "{what}: mean {} for {}", got.mean, want.mean);
                 assert!(close(got.spread, want.spread), "{what}: spread {} for {}", got.spread, want.spread);
+                let (got_log, want_log) = (got.log_mean, want.log_mean);
+                assert!(close(got_log, want_log), "{what}: mean logarithm {got_log} for {want_log}");
                 let shares = |unit: &Unit| [unit.near_minus_one, unit.near_zero, unit.near_one];
                 for (got, want) in shares(got).into_iter().zip(shares(&want)) {
                     assert!((got - want).abs() < 1e-6, "{what}: a share of {got} for {want}");

@@ -1,14 +1,15 @@
 // What the values of each column do over the rows that are not padding: a workgroup a tile of columns, its lanes rows
 // apart. Sums are of the distance from the column's first value, so that a small spread around a large mean is not lost.
 //
-//   moments [6][columns]: that first value; Σ distance; Σ distance²; rows with a value below -HIGH, within LOW of zero,
-//   and above HIGH
+//   moments [7][columns]: that first value; Σ distance; Σ distance²; rows with a value below -HIGH, within LOW of zero,
+//   and above HIGH; Σ ln(max(value, LEAST)), which says of a gate what is left after many steps
 
 const TILE_COLUMNS: u32 = 8u;
 const SLICES: u32 = LANES / TILE_COLUMNS;
-const MOMENTS: u32 = 6u;
+const MOMENTS: u32 = 7u;
 const LOW: f32 = 0.05;
 const HIGH: f32 = 0.95;
+const LEAST: f32 = 1e-30;
 
 struct Sizes {
     rows: u32,       // steps · B
@@ -60,6 +61,7 @@ fn main(
                 found[3] += select(0.0, 1.0, beyond && negative);
                 found[4] += select(0.0, 1.0, size < bitcast<u32>(LOW));
                 found[5] += select(0.0, 1.0, beyond && !negative);
+                found[6] += log(max(value, LEAST));
             }
         }
         workgroupBarrier();

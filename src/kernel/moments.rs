@@ -1,11 +1,11 @@
-//! What the values of each column do over steps and sequences, padding left out: mean, spread, and how often they are near
-//! −1, 0 and 1.
+//! What the values of each column do over steps and sequences, padding left out: mean, spread, how often they are near −1, 0
+//! and 1, and the mean of their logarithms.
 //!
 //! | buffer | shape | role |
 //! |---|---|---|
 //! | `lengths` | `[B]`, u32 | read |
 //! | `values` | `[steps·B, columns]` | read |
-//! | `moments` | `[6, columns]`, see the shader | written, or added to |
+//! | `moments` | `[7, columns]`, see the shader | written, or added to |
 
 use super::cuts::{index, runs};
 use super::gemm::Matrix;
@@ -45,11 +45,13 @@ uniform! {
 }
 
 /// Numbers of a column.
-pub const MOMENTS: usize = 6;
+pub const MOMENTS: usize = 7;
 /// A value nearer to zero than this is counted as near zero.
 pub const LOW: f64 = 0.05;
 /// One beyond this, on either side, as near ±1.
 pub const HIGH: f64 = 0.95;
+/// Of smaller values the logarithm is that of this.
+const LEAST: f64 = 1e-30;
 
 /// Columns of a workgroup.
 const TILE_COLUMNS: usize = 8;
@@ -134,7 +136,7 @@ fn on_cpu<S: Scalar + Element>(call: &Moments) -> Result<()> {
     let lengths = call.lengths.read::<u32>()?;
     let values = call.values.buffer.read::<S>()?;
     let mut moments = call.to.buffer.write::<S>()?;
-    let (low, high) = (S::from_f64(LOW), S::from_f64(HIGH));
+    let [low, high, least] = [LOW, HIGH, LEAST].map(S::from_f64);
     let moments = &mut moments[call.to.offset..][..MOMENTS * call.columns];
     let rows = values[call.values.offset..].chunks_exact(call.columns);
     if call.begins {
@@ -155,6 +157,7 @@ fn on_cpu<S: Scalar + Element>(call: &Moments) -> Result<()> {
         add(2, &|value, _| one_if(value < -high));
         add(3, &|value, _| one_if(value.abs() < low));
         add(4, &|value, _| one_if(value > high));
+        add(5, &|value, _| value.max(least).ln());
     }
     Ok(())
 }

@@ -31,6 +31,9 @@ pub struct Unit {
     pub mean: f64,
     /// Standard deviation over steps and sequences.
     pub spread: f64,
+    /// Mean of the natural logarithm, values below 1e-30 taken as that: of a gate that keeps a state, the logarithm of the
+    /// share that it keeps of it a step, over many steps. Without a meaning for what may be negative.
+    pub log_mean: f64,
     /// Share below −[`HIGH`](super::HIGH).
     pub near_minus_one: f64,
     /// Share within [`LOW`](super::LOW) of zero.
@@ -195,7 +198,7 @@ impl Activity {
         Vec::new()
     }
 
-    fn unit(&self, [first, sum, squares, low, zero, high]: [f64; MOMENTS]) -> Unit {
+    fn unit(&self, [first, sum, squares, low, zero, high, logs]: [f64; MOMENTS]) -> Unit {
         let rows = self.rows as f64;
         let distance = sum / rows;
         // A NaN stays one.
@@ -204,6 +207,7 @@ impl Activity {
         Unit {
             mean: first + distance,
             spread,
+            log_mean: logs / rows,
             near_minus_one: low / rows,
             near_zero: zero / rows,
             near_one: high / rows,
@@ -229,12 +233,14 @@ impl Activity {
         })
     }
 
-    /// Of each unit the steps in which what it remembers falls to 1/e, `−1/ln k̄` with the mean k̄ of the gate that keeps
-    /// the state: f of an LSTM, z of a GRU. Infinite where that is always open; empty for a cell without such a gate, and
-    /// where there is no such layer or direction.
+    /// Of each unit the steps in which what it remembers by its gate alone falls to 1/e: `−1 / mean(ln k)` over the values k of
+    /// the gate that keeps the state, f of an LSTM and z of a GRU, since what is kept over steps is their product. Infinite where
+    /// that is always open; empty for a cell without such a gate, and where there is no such layer or direction.
     pub fn time_constants(&self, layer: usize, direction: usize) -> Vec<f64> {
         let keeps = self.values().into_iter().find(|value| value.kind == ValueKind::Keep);
         let units = keeps.map_or_else(Vec::new, |keeps| self.units(layer, direction, keeps));
-        units.iter().map(|unit| unit.mean.ln().recip().abs()).collect()
+        // What is not a number in the gate is none here.
+        let constant = |unit: &Unit| if unit.mean.is_nan() { f64::NAN } else { unit.log_mean.recip().abs() };
+        units.iter().map(constant).collect()
     }
 }
