@@ -11,7 +11,7 @@ use crate::base::{say, size, stop};
 use crate::data::series::Ask;
 use crate::learn::{Saved, tell};
 use crate::net::{CELLS, LossAt, Model, Setup};
-use crate::task::{Goals, Kind, More, Sizes, Source, Stored};
+use crate::task::{Adding, Goals, Kind, Lengths, More, Sizes, Source, Task};
 
 /// Arguments of both.
 #[derive(clap::Args)]
@@ -20,7 +20,7 @@ pub struct Nets {
     device: Choice,
     /// Look at this model, which `train` wrote, instead of three fresh nets, on the data that it was trained on or on
     /// --data.
-    #[arg(long, conflicts_with_all = ["task", "column", "train", "hidden"])]
+    #[arg(long, conflicts_with_all = ["task", "column", "train", "hidden", "memory"])]
     model: Option<PathBuf>,
     /// Look at nets on this file instead of the bundled weather: a CSV file with --column, a .ts file of utterances, else a
     /// text.
@@ -34,6 +34,13 @@ pub struct Nets {
     column: Option<String>,
     #[command(flatten)]
     ask: Ask,
+    /// Look at nets on the adding problem instead of data: of so many numbers two are marked, and their sum is wanted.
+    #[arg(long, value_name = "LAG", value_parser = size, conflicts_with_all = ["model", "data", "task", "column"])]
+    adding: Option<usize>,
+    /// Let the gates of GRU and LSTM begin with memories of 1 to STEPS − 1 steps (chrono initialisation), so that they can be
+    /// compared; without it the LSTM's forget bias is 1, and the GRU's gates begin half open.
+    #[arg(long, value_name = "STEPS", value_parser = size, conflicts_with = "model")]
+    memory: Option<usize>,
     /// Training steps after which the nets are looked at again; none with 0.
     #[arg(long, default_value_t = 300)]
     train: usize,
@@ -44,6 +51,9 @@ pub struct Nets {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
+
+/// Sequences of a batch of made problems.
+const MADE: usize = 64;
 
 /// The weights of a net after so many training steps.
 pub struct Weights {
@@ -58,10 +68,11 @@ impl Nets {
     }
 
     /// The data, in sequences of the task's steps or of these.
-    pub fn task(&self, saved: Option<&Saved>, steps: Option<usize>) -> anyhow::Result<Box<dyn Stored>> {
-        let task = match saved {
-            Some(saved) => saved.task(self.data.as_deref())?,
-            None => {
+    pub fn task(&self, saved: Option<&Saved>, steps: Option<usize>) -> anyhow::Result<Box<dyn Lengths>> {
+        let task: Box<dyn Lengths> = match (saved, self.adding) {
+            (Some(saved), _) => saved.task(self.data.as_deref())?,
+            (None, Some(lag)) => Box::new(Adding::new(lag, MADE)?),
+            (None, None) => {
                 let columns = self.column.iter().cloned().collect();
                 let source = Source { kind: self.task, path: self.data.clone(), columns, ask: self.ask.clone() };
                 let speech = source.kind() == Kind::Speech;
@@ -77,8 +88,8 @@ impl Nets {
     }
 
     /// A model on such data whose gradients can be looked at, judged at these steps.
-    pub fn watched(&self, device: &Device, task: &dyn Stored, net: &Weights, loss_at: LossAt) -> anyhow::Result<Model> {
-        let setup = Setup { flow: true, ..Setup::new(self.seed, task.usual().rate) };
+    pub fn watched(&self, device: &Device, task: &dyn Task, net: &Weights, loss_at: LossAt) -> anyhow::Result<Model> {
+        let setup = Setup { flow: true, ..self.setup(task) };
         let mut form = task.form();
         form.loss_at = loss_at;
         let model = Model::new(device, net.config, form, setup)?;
@@ -87,7 +98,7 @@ impl Nets {
     }
 
     /// Opens the device, and says on what and with what.
-    pub fn open(&self, task: &dyn Stored) -> anyhow::Result<Opened> {
+    pub fn open(&self, task: &dyn Task) -> anyhow::Result<Opened> {
         let device = self.device.begin()?;
         stop::listen()?;
         tell(task)?;
@@ -96,17 +107,17 @@ impl Nets {
 
     /// Weights of the model that is looked at, or of each net, untrained and, if it is to be trained, after that: the same
     /// batches for each.
-    pub fn weights(&self, device: &Device, task: &dyn Stored, saved: Option<&Saved>) -> anyhow::Result<Vec<Weights>> {
+    pub fn weights(&self, device: &Device, task: &dyn Task, saved: Option<&Saved>) -> anyhow::Result<Vec<Weights>> {
         if let Some(saved) = saved {
             let config = saved.about.config()?;
-            let model = Model::new(device, config, task.form(), Setup::new(self.seed, task.usual().rate))?;
+            let model = Model::new(device, config, task.form(), self.setup(task))?;
             model.load(&saved.checkpoint)?;
             return Ok(vec![Weights { config, trained: saved.about.state.step, values: model.snapshot()? }]);
         }
         let mut all = Vec::new();
         for cell in CELLS {
             let config = RnnConfig::new(cell, task.width(), self.hidden);
-            let setup = Setup { updates: self.train.max(1), ..Setup::new(self.seed, task.usual().rate) };
+            let setup = Setup { updates: self.train.max(1), ..self.setup(task) };
             let mut model = Model::new(device, config, task.form(), setup)?;
             all.push(Weights { config, trained: 0, values: model.snapshot()? });
             if self.train == 0 {
@@ -124,6 +135,11 @@ impl Nets {
             all.push(Weights { config, trained: self.train, values: model.snapshot()? });
         }
         Ok(all)
+    }
+
+    /// How nets begin.
+    fn setup(&self, task: &dyn Task) -> Setup {
+        Setup { memory: self.memory, ..Setup::new(self.seed, task.usual().rate) }
     }
 
     pub fn rng(&self) -> ChaCha8Rng {

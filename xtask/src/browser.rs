@@ -28,7 +28,8 @@ pub fn ensure() -> Result<()> {
     Ok(())
 }
 
-fn find() -> Option<PathBuf> {
+/// The browser, if there is one.
+pub fn find() -> Option<PathBuf> {
     let named = std::env::var_os(VARIABLE).map(PathBuf::from);
     named.or_else(|| NAMES.into_iter().find_map(shell::find))
 }

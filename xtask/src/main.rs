@@ -5,12 +5,14 @@
 //! | `test` | everything that must pass before a change lands |
 //! | `driver` | makes sure that there is a Vulkan driver to run the shaders on |
 //! | `browser` | makes sure that there is a browser to open reports in |
+//! | `picture` | a picture of a report's figure, for the documentation |
 //! | `portability` | every kernel through other compilers, and the tests on other drivers |
 //! | `data` | fetches the text of *Moby-Dick* for the text model |
 
 mod browser;
 mod data;
 mod driver;
+mod picture;
 mod portability;
 mod shell;
 mod suite;
@@ -40,6 +42,8 @@ enum Task {
     Driver,
     /// Find a browser to open reports in, or install one
     Browser,
+    /// Take a picture of a report, for the documentation
+    Picture(picture::Options),
     /// Compile every kernel by other compilers, and run the tests on other drivers
     Portability(portability::Options),
     /// Fetch the text of Moby-Dick into data/moby-dick.txt
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Task::Test { runner_args } => suite::run(&runner_args),
         Task::Driver => driver::ensure(),
         Task::Browser => browser::ensure(),
+        Task::Picture(options) => picture::take(&options),
         Task::Portability(options) => portability::run(&options),
         Task::Data => data::fetch_moby_dick(),
     };

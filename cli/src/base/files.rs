@@ -69,7 +69,11 @@ impl Drop for Claim {
 /// Puts `content` at `path` in one step.
 pub fn replace(path: &Path, content: &str) -> Result<()> {
     let attempt = || -> std::io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let prefix = format!("{name}.");
         let mut builder = tempfile::Builder::new();
+        // What a killed run leaves can be told by its name.
+        builder.prefix(&prefix).suffix(".part");
         // A temporary file is private unless said otherwise; a report is as readable as any new file.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -141,6 +141,15 @@ pub fn change(value: f64, reference: f64) -> String {
     }
 }
 
+/// How far `value` is from `reference`, in words: `12 % below`.
+pub fn beside(value: f64, reference: f64) -> String {
+    let percent = (value / reference - 1.0) * 100.0;
+    if !percent.is_finite() {
+        return "beside".to_owned();
+    }
+    format!("{} {}", share(percent.abs()), if percent < 0.0 { "below" } else { "above" })
+}
+
 /// A percentage: a whole number, or one decimal below ten.
 pub fn share(percent: f64) -> String {
     if !percent.is_finite() {

@@ -8,8 +8,8 @@ use crate::base::device::Choice;
 use crate::base::files::Claim;
 use crate::base::{say, stop};
 use crate::learn::Saved;
+use crate::report::Origin;
 use crate::report::classes::Page;
-use crate::report::inside::Origin;
 use crate::task::{Known, PUBLISHED, Speech, Task};
 
 /// Arguments of `classify`.

@@ -6,9 +6,9 @@ use crate::base::files::Claim;
 use crate::base::{say, size, stop};
 use crate::inside::Nets;
 use crate::net::LossAt;
+use crate::report::Origin;
 use crate::report::flow::{Look, Page};
-use crate::report::inside::Origin;
-use crate::task::{More, Stored};
+use crate::task::{Lengths, More};
 
 /// Arguments of `flow`.
 #[derive(clap::Args)]
@@ -63,7 +63,7 @@ const STEPS: [usize; 5] = [10, 32, 100, 316, 1000];
 
 /// The data in sequences of every length that was asked for, or of the usual ones that fit. Where not all do, the task's own
 /// is one more.
-fn lengths(args: &Args, task: &dyn Stored) -> anyhow::Result<Vec<Box<dyn Stored>>> {
+fn lengths(args: &Args, task: &dyn Lengths) -> anyhow::Result<Vec<Box<dyn Lengths>>> {
     if !args.steps.is_empty() {
         let mut asked = args.steps.clone();
         asked.sort_unstable();

@@ -9,8 +9,8 @@ use crate::base::files::Claim;
 use crate::base::numbers::plural;
 use crate::base::{say, say_notes, stop};
 use crate::learn::Saved;
+use crate::report::Origin;
 use crate::report::forecast::Page;
-use crate::report::inside::Origin;
 use crate::task::{Known, KnownSeries, Latest};
 
 /// Arguments of `forecast`.

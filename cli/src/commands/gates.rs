@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crate::base::files::Claim;
 use crate::base::{say, size, stop};
 use crate::inside::Nets;
+use crate::report::Origin;
 use crate::report::gates::{Look, Page};
-use crate::report::inside::Origin;
 use crate::task::More;
 
 /// Arguments of `gates`.

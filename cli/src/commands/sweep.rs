@@ -11,8 +11,9 @@ use wgpu_rnn::{BatchShape, Cell, Device, Precision, RnnConfig};
 use crate::base::device::Choice;
 use crate::base::files::Claim;
 use crate::base::stats::{median, sorted};
-use crate::base::{say, size, stop, today};
+use crate::base::{say, size, stop};
 use crate::measure::Subject;
+use crate::report::Origin;
 use crate::report::sweep::{self, Curve, Page, Point, Quantity};
 
 /// Arguments of `sweep`.
@@ -29,8 +30,8 @@ pub struct Args {
     /// Timed rounds at each point; in a round every cell runs once.
     #[arg(long, default_value = "15", value_parser = size)]
     rounds: usize,
-    /// Folder for the page, its charts and the numbers.
-    #[arg(long, default_value = "sweep", value_hint = ValueHint::DirPath)]
+    /// Folder for the report.
+    #[arg(long, default_value = "report/sweep", value_hint = ValueHint::DirPath)]
     out: PathBuf,
 }
 
@@ -67,17 +68,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
         curves.push(curve);
     }
-    let page = Page {
-        device: device.name(),
-        kind: device.kind_name(),
-        backend: device.backend(),
-        date: today(),
-        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
-        curves,
-    };
-    let written = stop::hold(|| sweep::write(&page, &args.out))?;
-    say(format_args!("page: {}", written.display()))?;
-    Ok(())
+    let origin = Origin::new(&device, "layers of random weights on random inputs".to_string())?;
+    let page = Page { origin, kind: device.kind_name(), curves };
+    stop::hold(|| sweep::write(&page, &args.out))?;
+    Ok(say(format_args!("report: {}", args.out.join("index.html").display()))?)
 }
 
 /// Times every cell at one shape, one after another in each round, so that a disturbance falls on all.

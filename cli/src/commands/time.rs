@@ -11,9 +11,9 @@ use wgpu_rnn::{BatchShape, Cell, Clock, Device, KernelTime, Precision, RnnConfig
 use crate::base::device::Choice;
 use crate::base::files::check_writable;
 use crate::base::stats::{median, sorted};
-use crate::base::{command_line, say, size};
+use crate::base::{say, size};
 use crate::measure::{Kernel, Profiling, Subject, distinct, profile, step};
-use crate::report::{self, Profiled};
+use crate::report::{self, Origin, Profiled};
 
 /// Arguments of `time`.
 #[derive(clap::Args)]
@@ -239,7 +239,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let profiled = report.profile.as_ref().zip(page.as_deref());
     if let Some((profile, page)) = profiled {
-        write_page(profile, &report, page)?;
+        write_page(&device, profile, &report, page)?;
     }
     if args.json {
         say(serde_json::to_string(&report)?)?;
@@ -295,18 +295,17 @@ fn check(out: &Path) -> anyhow::Result<()> {
 }
 
 /// Writes the page.
-fn write_page(profiling: &Profiling, report: &Report, out: &Path) -> anyhow::Result<()> {
+fn write_page(device: &Device, profiling: &Profiling, report: &Report, out: &Path) -> anyhow::Result<()> {
     let facts = vec![
-        ("Device", format!("{} ({}, {})", report.device, report.device_kind, report.backend)),
         ("Why this device", report.why_device.clone()),
-        ("Layer", report.sizes()),
         ("Strategy", report.strategy.to_string()),
         ("Why this strategy", report.why_strategy.clone()),
         ("Without a profile", format!("{:.3} ms by the wall clock, median of {}", report.median_ms, report.runs)),
-        (report::COMMAND, command_line()),
     ];
     let title = format!("{} {}", report.title, report.mode.title());
-    report::write_profile(&Profiled { profile: &profiling.profile, title, facts, runs: profiling.runs }, out)
+    let origin = Origin::new(device, format!("random inputs, {}", report.sizes()))?;
+    let profiled = Profiled { profile: &profiling.profile, title, origin, facts, runs: profiling.runs };
+    report::write_profile(&profiled, out)
 }
 
 /// The table.

@@ -16,10 +16,12 @@ use crate::base::numbers::{count, significant};
 use crate::base::progress::Progress;
 use crate::base::say;
 use crate::base::stop::{self, Interrupted};
-use crate::learn::{About, BEST, KEY, New, Saved, choose, kept_path, tell};
+use crate::learn::{About, BEST, KEY, New, Pulse, Saved, choose, kept_path, tell};
 use crate::net::{Inside, Model};
+use crate::report::Origin;
+use crate::report::training;
 use crate::results::Point;
-use crate::task::{More, Source, Stored};
+use crate::task::{More, Source, Stored, Validated};
 
 /// What is written in the folder.
 const LAST: &str = "last.safetensors";
@@ -35,7 +37,7 @@ pub struct Args {
     /// character by character.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Folder of the model: `last.safetensors`, to go on from, and `best.safetensors`.
+    /// Folder of the model: `last.safetensors`, to go on from, `best.safetensors`, and the page of its training.
     #[arg(long, default_value = "model")]
     out: PathBuf,
     /// Go on from `last.safetensors` in the folder, on the same data, as if training had never stopped.
@@ -111,14 +113,19 @@ pub fn run(args: &Args) -> Result<()> {
     let inside = (!args.no_warnings).then(|| model.inside()).transpose()?;
     let (bar, watch) = (Progress::new(String::new()), Watch::resume(about.state.said.clone()));
     bar.begin(about.state.step, about.rule.updates);
-    Training { task, model, about, rng, out: &args.out, bar, began: Instant::now(), first: None, inside, watch }.run()
+    let (origin, began) = (Origin::new(&device, task.describe())?, Instant::now());
+    let (out, since) = (&args.out, (about.state.step, began));
+    let speeds = training::speeds(out, about.state.step);
+    Training { task, model, about, rng, out, bar, began, origin, since, speeds, first: None, inside, watch }.run()
 }
 
 /// Removes what killed runs left of files that they were writing.
 fn remove_parts(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".part") && [LAST, BEST].iter().any(|file| name.starts_with(file)) {
+        if name.ends_with(".part")
+            && [LAST, BEST, training::PAGE, training::TABLE].iter().any(|file| name.starts_with(file))
+        {
             // What can't be removed is in nobody's way.
             let _ = std::fs::remove_file(entry.path());
         }
@@ -142,6 +149,12 @@ struct Training<'a> {
     out: &'a Path,
     bar: Progress,
     began: Instant,
+    /// Where the page says that it was made.
+    origin: Origin,
+    /// The update after which was last validated, or begun, and when that was.
+    since: (usize, Instant),
+    /// Sequences trained on in a second, validation not counted, up to these updates.
+    speeds: Vec<(usize, f64)>,
     /// The update that it began at, this time.
     first: Option<usize>,
     /// What looks inside.
@@ -206,16 +219,17 @@ impl Training<'_> {
             _ if self.first == Some(step) => self.about.state.loss.unwrap_or(f64::NAN),
             _ => self.checked_loss()?,
         };
+        let pulse = self.pulse()?;
         // Of the batch that was trained on last, which validation replaces.
         let inside = self.look_inside()?;
-        let validation_error = self.task.validate(&mut self.model)?;
+        let Validated { error: validation_error, loss: validation_loss } = self.task.validate(&mut self.model)?;
         // With what it found out about quantiles.
         self.about.net.known = self.task.known();
         if !(loss.is_finite() && validation_error.is_finite()) {
             let what = "the loss or the validation error".to_string();
             return Err(Error::NonFinite { what, step: step as u64, got: loss + validation_error }.into());
         }
-        let point = Point { step, train_loss: self.task.in_units(loss), validation_error };
+        let point = Point { step, train_loss: self.task.in_units(loss), validation_loss, validation_error };
         let pace = Pace {
             made: step - self.first.unwrap_or(0),
             left: self.about.rule.updates - step,
@@ -233,6 +247,7 @@ impl Training<'_> {
         )?;
         let state = &mut self.about.state;
         state.curve.push(point);
+        state.pulses.extend(pulse);
         state.looked = Some(step);
         if state.best.is_none_or(|(best, _)| validation_error < best) {
             (state.best, state.since_best) = (Some((validation_error, step)), 0);
@@ -240,7 +255,29 @@ impl Training<'_> {
         } else {
             state.since_best += 1;
         }
-        inside.iter().try_for_each(|inside| self.warn(inside))
+        inside.iter().try_for_each(|inside| self.warn(inside))?;
+        self.report()?;
+        self.since = (step, Instant::now());
+        Ok(())
+    }
+
+    /// How training went since the point before; none before the first step.
+    fn pulse(&mut self) -> Result<Option<Pulse>> {
+        let ((since, at), step) = (self.since, self.about.state.step);
+        if step > since {
+            let sequences = ((step - since) * self.task.shape().batch) as f64;
+            self.speeds.push((step, sequences / at.elapsed().as_secs_f64()));
+        }
+        let made = self.model.progress_made()?;
+        Ok((step > 0).then_some(Pulse { step, rate: made.learning_rate, gradient_norm: made.gradient_norm }))
+    }
+
+    /// Writes the page of what there is by now.
+    fn report(&self) -> Result<()> {
+        let (score, parameters) = (self.task.score(), self.model.parameters().count());
+        let (origin, about, speeds) = (&self.origin, &self.about, &self.speeds);
+        let page = training::Page { origin, about, score: &score, parameters, speeds };
+        stop::hold(|| page.write(self.out))
     }
 
     /// Looks inside, on the batch that was trained on last.
@@ -258,10 +295,12 @@ impl Training<'_> {
         let error = state.curve.last().map_or(f64::INFINITY, |point| point.validation_error);
         let suffers = state.since_best >= STALLED || (state.step > 0 && error >= naive);
         for remark in self.watch.look(state.step as u64, flow, activity, suffers) {
-            self.bar.note(match &remark {
+            let said = match &remark {
                 Remark::Warning(warning) => format!("warning: {warning}; {}", advice(&warning.trouble)),
                 over => format!("well again: {over}"),
-            })?;
+            };
+            self.bar.note(&said)?;
+            state.remarks.push(said);
         }
         state.said = self.watch.said().collect();
         Ok(())
@@ -314,7 +353,8 @@ impl Training<'_> {
             }
             score.unbeaten(error).iter().try_for_each(say)?;
         }
-        Ok(say(format_args!("model: {}", self.out.join(BEST).display()))?)
+        say(format_args!("model: {}", self.out.join(BEST).display()))?;
+        Ok(say(format_args!("report: {}", self.out.join("index.html").display()))?)
     }
 }
 

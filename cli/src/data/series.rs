@@ -141,46 +141,7 @@ pub(super) fn from_table(name: String, table: &Table, reading: Reading<'_>) -> R
         |cells: &[Option<f64>]| ordered.as_ref().map_or_else(|| cells.to_vec(), |ordered| ordered.spread(cells));
     let length = ordered.as_ref().map_or(table.lines.len(), |ordered| ordered.times.len());
     let present = ordered.as_ref().map_or_else(|| vec![true; length], Ordered::present);
-
-    // What is kept: rows that the file has, or that miss little.
-    let mut kept = vec![true; length];
-    let mut cut = |missing: &[bool]| gaps::long_runs(missing, LONGEST_GAP).for_each(|run| kept[run].fill(false));
-    cut(&present.iter().map(|present| !present).collect::<Vec<_>>());
-    let mut columns = Vec::new();
-    for place in chosen.places {
-        let Column { name, .. } = &table.columns[place];
-        let (is_target, cells) = (chosen.targets.contains(&place), spread(table.numbers(place)?));
-        let missing: Vec<bool> = cells.iter().map(Option::is_none).collect();
-        let of_rows: Vec<bool> = missing.iter().zip(&present).map(|(missing, present)| *missing && *present).collect();
-        let run = gaps::longest(&of_rows);
-        if run.len() > LONGEST_GAP && !is_target && !chosen.asked {
-            notes.push(format!("Column `{name}` is left out: it misses {} values in a row.", run.len()));
-            ensure!(
-                reading.known.is_none(),
-                unusable(file, name, &format!("{} of its values are missing in a row", run.len()))
-            );
-            continue;
-        }
-        if is_target || chosen.asked {
-            cut(&missing);
-        }
-        columns.push((place, cells));
-    }
-    let cuts = kept.iter().filter(|kept| !**kept).count();
-    let keep: Vec<usize> = (0..length).filter(|&row| kept[row]).collect();
-    ensure!(!keep.is_empty(), "{file}: expected rows with values of what is forecast, got none");
-    let put_in = keep.iter().filter(|row| !present[**row]).count();
-    if put_in > 0 {
-        notes.push(format!("{} missing and put in, {} in all.", are(put_in, "row"), keep.len()));
-    }
-    if cuts > 0 {
-        let stretches = 1 + keep.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
-        notes.push(format!(
-            "{} not there or not known, more than {LONGEST_GAP} in a row: {}, and no window goes from one to the next.",
-            are(cuts, "row"),
-            if stretches == 1 { "1 stretch is left".to_string() } else { format!("{stretches} stretches are left") }
-        ));
-    }
+    let Kept { columns, rows: keep } = kept(table, &reading, &chosen, spread, &present, &mut notes)?;
 
     let mut gathered = Columns::default();
     let mut measured = vec![true; keep.len()];
@@ -260,6 +221,65 @@ pub(super) fn from_table(name: String, table: &Table, reading: Reading<'_>) -> R
     let last = *keep.last().unwrap_or(&0) as i64;
     let clock = grid.map(|grid| (grid, last));
     Ok(Series { name, layout, labels, values, units, step, stretches, measured, notes, clock })
+}
+
+/// The columns that are taken, with a cell for each step of time, and the steps that are kept.
+struct Kept {
+    columns: Vec<(usize, Vec<Option<f64>>)>,
+    rows: Vec<usize>,
+}
+
+/// Cuts out the steps at which too much is missing in a row: of all columns, of a target, or of an input that was asked for.
+/// Another input that misses as much is left out. `spread` brings a column of the file to the steps of time, at some of which the
+/// file has no row (`present`).
+fn kept(
+    table: &Table,
+    reading: &Reading<'_>,
+    chosen: &Chosen,
+    spread: impl Fn(&[Option<f64>]) -> Vec<Option<f64>>,
+    present: &[bool],
+    notes: &mut Vec<String>,
+) -> Result<Kept> {
+    let (file, length) = (&table.file, present.len());
+    let mut kept = vec![true; length];
+    let mut cut = |missing: &[bool]| gaps::long_runs(missing, LONGEST_GAP).for_each(|run| kept[run].fill(false));
+    cut(&present.iter().map(|present| !present).collect::<Vec<_>>());
+    let mut columns = Vec::new();
+    for &place in &chosen.places {
+        let Column { name, .. } = &table.columns[place];
+        let (is_target, cells) = (chosen.targets.contains(&place), spread(table.numbers(place)?));
+        let missing: Vec<bool> = cells.iter().map(Option::is_none).collect();
+        let of_rows: Vec<bool> = missing.iter().zip(present).map(|(missing, present)| *missing && *present).collect();
+        let run = gaps::longest(&of_rows);
+        if run.len() > LONGEST_GAP && !is_target && !chosen.asked {
+            notes.push(format!("Column `{name}` is left out: it misses {} values in a row.", run.len()));
+            ensure!(
+                reading.known.is_none(),
+                unusable(file, name, &format!("{} of its values are missing in a row", run.len()))
+            );
+            continue;
+        }
+        if is_target || chosen.asked {
+            cut(&missing);
+        }
+        columns.push((place, cells));
+    }
+    let cuts = kept.iter().filter(|kept| !**kept).count();
+    let keep: Vec<usize> = (0..length).filter(|&row| kept[row]).collect();
+    ensure!(!keep.is_empty(), "{file}: expected rows with values of what is forecast, got none");
+    let put_in = keep.iter().filter(|row| !present[**row]).count();
+    if put_in > 0 {
+        notes.push(format!("{} missing and put in, {} in all.", are(put_in, "row"), keep.len()));
+    }
+    if cuts > 0 {
+        let stretches = 1 + keep.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
+        notes.push(format!(
+            "{} not there or not known, more than {LONGEST_GAP} in a row: {}, and no window goes from one to the next.",
+            are(cuts, "row"),
+            if stretches == 1 { "1 stretch is left".to_string() } else { format!("{stretches} stretches are left") }
+        ));
+    }
+    Ok(Kept { columns, rows: keep })
 }
 
 /// The cycles that are inputs: those that a model knows, that are given, or that the times deserve.

@@ -350,10 +350,7 @@ impl Windows {
 
     /// Twice the mean quantile loss of forecasts of a goal at a level, which at 0.5 is the mean absolute error.
     pub fn quantile_loss(&self, goal: usize, level: f64, values: impl Iterator<Item = f64>) -> f64 {
-        let miss = |(&start, value): (&usize, f64)| {
-            let below = self.truth(start, goal) - value;
-            2.0 * (level * below).max((level - 1.0) * below)
-        };
+        let miss = |(&start, value): (&usize, f64)| 2.0 * quantile_loss(self.truth(start, goal) - value, level);
         self.valid.iter().zip(values).map(miss).sum::<f64>() / self.valid.len() as f64
     }
 
@@ -437,6 +434,11 @@ fn split(series: &Series, shape: &Shape) -> Split {
     let [train, valid] = parts.each_ref().map(|rows| all(rows).filter(good).collect::<Vec<usize>>());
     let lost = parts.iter().map(|rows| all(rows).len()).sum::<usize>() - train.len() - valid.len();
     Split { train, valid, lost }
+}
+
+/// The quantile loss of a value that is so much below the truth, at a level (Koenker and Bassett, "Regression Quantiles", 1978).
+pub fn quantile_loss(below: f64, level: f64) -> f64 {
+    (level * below).max((level - 1.0) * below)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use wgpu_rnn::io::Checkpoint;
 use wgpu_rnn::{Cell, Device, Precision, RnnConfig};
 
 use crate::net::{Form, Model, Setup};
-use crate::results::Point;
+use crate::results::{Point, number};
 use crate::task::{Kind, Known, Sizes, Source, Stored, fingerprint};
 
 /// Name of this text in a checkpoint.
@@ -83,11 +83,28 @@ pub struct State {
     /// What was warned of.
     #[serde(default)]
     pub said: Vec<String>,
+    /// Every remark, as it was said.
+    #[serde(default)]
+    pub remarks: Vec<String>,
     /// The best validation error and the update after which it was found.
     pub best: Option<(f64, usize)>,
     /// Validations since.
     pub since_best: usize,
     pub curve: Vec<Point>,
+    /// What else was seen at points of the curve.
+    #[serde(default)]
+    pub pulses: Vec<Pulse>,
+}
+
+/// How training went at a point of its curve.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Pulse {
+    pub step: usize,
+    /// Learning rate of the step before.
+    pub rate: f64,
+    /// Norm of its gradients before clipping.
+    #[serde(deserialize_with = "number")]
+    pub gradient_norm: f64,
 }
 
 impl Data {

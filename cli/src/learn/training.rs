@@ -11,7 +11,7 @@ use crate::base::progress::Progress;
 use crate::base::stop;
 use crate::net::Model;
 use crate::results::{Point, Spread};
-use crate::task::{More, Task};
+use crate::task::{More, Task, Validated};
 
 /// What training gave.
 #[derive(Clone)]
@@ -155,17 +155,17 @@ fn look(
     };
     let validated = match loss {
         Ok(loss) => {
-            let error = task.validate(model)?;
-            finite("the validation error", learned.steps, error).map(|error| (loss, error))
+            let Validated { error, loss: on_validation } = task.validate(model)?;
+            finite("the validation error", learned.steps, error).map(|error| (loss, on_validation, error))
         }
         Err(error) => Err(error),
     };
-    let (loss, validation_error) = match validated {
-        Ok(both) => both,
+    let (loss, validation_loss, validation_error) = match validated {
+        Ok(all) => all,
         Err(error @ wgpu_rnn::Error::NonFinite { .. }) => return Ok(Some(error.to_string())),
         Err(error) => return Err(error.into()),
     };
-    let point = Point { step: learned.steps, train_loss: task.in_units(loss), validation_error };
+    let point = Point { step: learned.steps, train_loss: task.in_units(loss), validation_loss, validation_error };
     let (loss, error, unit) = (significant(point.train_loss, 4), significant(validation_error, 4), task.score().unit);
     let line = format_args!("step {}: loss {loss}, validation {error} {unit}", learned.steps);
     progress.point(format_args!("loss {loss}, error {error} {unit}"), line)?;
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!((&learned.best, learned.best_error, learned.curve.len()), (&best, error, 6));
 
         model.restore(&best).unwrap();
-        assert_eq!(task.validate(&mut model).unwrap(), error);
+        assert_eq!(task.validate(&mut model).unwrap().error, error);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use wgpu_rnn::nn::rnn::tensors;
 use wgpu_rnn::nn::{Init, Layer, Parameters, Recurrent};
 use wgpu_rnn::plan::{Memory, Mode};
 use wgpu_rnn::probe::{Activity, Flow, Gates, Values};
-use wgpu_rnn::train::{LossScale, Optimizer, OptimizerConfig, Schedule};
+use wgpu_rnn::train::{LossScale, Optimizer, OptimizerConfig, OptimizerState, Schedule};
 use wgpu_rnn::{Buffer, Device, Error, Precision, Recorder, Result, RnnConfig};
 
 use super::form::{Batch, Form, LossAt};
@@ -176,6 +176,11 @@ impl Model {
         })?;
         let values = |layer| Values::read(&self.training.layer, &self.training.reserve, layer, 0, 0);
         Ok((gates.read()?, (0..self.net.config.layers).map(values).collect::<Result<_>>()?))
+    }
+
+    /// Where the optimiser is, as after the last step.
+    pub fn progress_made(&self) -> Result<OptimizerState> {
+        self.optimizer.read_state()
     }
 
     /// The loss of the last step; an error when it is not finite, or when the optimiser refused a step because the norm

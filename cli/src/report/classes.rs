@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use maud::{Markup, html};
 use serde::Serialize;
 use wgpu_rnn::Cell;
 
-use super::bars::{self, Bar};
-use super::charts::Role;
-use super::html::{Table, section};
-use super::inside::Origin;
+use super::bars::{Bar, Bars};
+use super::figure::Role;
+use super::page::{self, Origin, section};
+use super::table::Table;
+use super::write_csv;
 use crate::base::files::replace;
 use crate::base::numbers::{NONE, number};
 use crate::task::{Verdict, right};
@@ -61,8 +63,7 @@ impl Page<'_> {
             let fixed = [self.name(truth).to_string(), right];
             fixed.into_iter().chain((0..self.classes.len()).map(|class| count(class).to_string())).collect()
         };
-        let rows = self.truths().into_iter().map(row).collect();
-        Table { head: head.into_iter().chain(said).collect(), rows }
+        Table::new(head.into_iter().chain(said), self.truths().into_iter().map(row).collect())
     }
 
     /// The table, for a terminal.
@@ -93,47 +94,89 @@ impl Page<'_> {
             probability: one.probability,
         };
         let all: Vec<One<'_>> = self.verdicts.iter().enumerate().map(one).collect();
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        for one in &all {
-            writer.serialize(one)?;
-        }
         replace(&out.join("classes.json"), &(serde_json::to_string_pretty(&all)? + "\n"))?;
-        replace(&out.join("classes.csv"), &String::from_utf8(writer.into_inner()?)?)?;
-        replace(&out.join("index.html"), &self.html()?)
+        replace(&out.join("classes.csv"), &write_csv(&all)?)?;
+        replace(&out.join("index.html"), &self.html())
     }
 
-    fn html(&self) -> Result<String> {
-        let role = Role::of(self.cell.title());
-        let bar = |name: String, detail: String, count: usize, of: usize| {
-            let share = 100.0 * count as f64 / of as f64;
-            let value = format!("{} %", number(share));
-            Bar { role, name, detail, parts: vec![share], whisker: None, value }
-        };
+    fn html(&self) -> String {
         let labelled = self.verdicts.iter().any(|one| one.truth.is_some());
+        let mut sections = Vec::new();
+        if labelled {
+            let lead =
+                "A row is what was said by a speaker, or is of a class; a column is the class that the model gave it.";
+            sections.push(section("confusion", "Which was taken for which", lead, &self.matrix()));
+        }
+        let page = page::Page {
+            command: "classify",
+            title: "Classes of utterances".to_string(),
+            result: vec![capital(&self.sentence()) + "."],
+            picture: self.shares(labelled),
+            sections,
+            origin: &self.origin,
+            facts: Vec::new(),
+        };
+        page.render()
+    }
+
+    /// Right answers of each class, or, where truths are not known, how often each was said.
+    fn shares(&self, labelled: bool) -> Markup {
+        let role = Role::of(self.cell.title());
+        let bar = |name: &str, count: usize, of: usize| {
+            let share = 100.0 * count as f64 / of as f64;
+            let (value, cells) = (format!("{} %", number(share)), vec![format!("{count} of {of}")]);
+            Bar { role, name: name.to_string(), parts: vec![share], whisker: None, value, cells }
+        };
         let (title, bars): (&str, Vec<Bar>) = match labelled {
             true => {
                 let bar = |truth: Option<usize>| {
                     let (right, of) = right(&self.of(truth));
-                    bar(self.name(truth).to_string(), format!("of {of}"), right, of)
+                    bar(self.name(truth), right, of)
                 };
                 let known = self.truths().into_iter().filter(Option::is_some);
                 ("Right answers of each class", known.map(bar).collect())
             }
             false => {
-                let of = self.verdicts.len();
                 let count = |class: usize| self.verdicts.iter().filter(|one| one.class as usize == class).count();
-                let bar = |class| bar(self.name(Some(class)).to_string(), String::new(), count(class), of);
+                let bar = |class| bar(self.name(Some(class)), count(class), self.verdicts.len());
                 ("How often each class was said", (0..self.classes.len()).map(bar).collect())
             }
         };
-        let told = bars.iter().map(|bar| format!("{}: {}", bar.name, bar.value)).collect::<Vec<_>>().join(", ");
-        let chart = bars::Chart { label: format!("{title}: {told}"), groups: vec![(title.to_string(), bars)] };
-        let figure = format!(
-            "<div class=\"charts\">\n<figure>\n{}\n{}</figure>\n</div>\n",
-            chart.draw()?,
-            self.confusion().folded("How often each class was taken for which")
-        );
-        let body = section("classes", "Who was recognised", &self.sentence(), &figure);
-        Ok(self.origin.page("classify", "Classes of utterances", &[], &body))
+        let (groups, columns) = (vec![(String::new(), bars)], vec!["share", "utterances"]);
+        Bars { title: title.to_string(), parts: Vec::new(), columns, groups, aside: "" }.markup()
     }
+
+    /// The confusion matrix, the more of a class the deeper the colour.
+    fn matrix(&self) -> Markup {
+        let count = |truth: Option<usize>, class: usize| {
+            self.of(truth).iter().filter(|one| one.class as usize == class).count()
+        };
+        html! {
+            div.scroll tabindex="0" role="region" aria-label="Confusion matrix" {
+                table.matrix {
+                    thead { tr {
+                        th scope="col" { "class" }
+                        @for class in self.classes { th scope="col" { "as " (class) } }
+                    } }
+                    tbody { @for truth in self.truths() {
+                        @let all = self.of(truth).len();
+                        tr {
+                            th scope="row" { (self.name(truth)) }
+                            @for class in 0..self.classes.len() {
+                                @let count = count(truth, class);
+                                @let share = 100 * count / all.max(1);
+                                td.right[truth == Some(class)] style=(format!("--share:{share}%")) { @if count > 0 { (count) } }
+                            }
+                        }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+/// A sentence begins with a capital.
+fn capital(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -1,7 +1,7 @@
 //! What the numbers say, in two or three sentences.
 
 use super::{Group, Results, groups};
-use crate::base::numbers::{bytes, number, share, with_unit};
+use crate::base::numbers::{beside, bytes, number, with_unit};
 use crate::results::Run;
 
 /// The summary, one sentence each.
@@ -38,17 +38,17 @@ fn learning(results: &Results, groups: &[Group<'_>]) -> String {
         .enumerate()
         .map(|(index, (group, run))| {
             let error = with_unit(run.validation_error, unit);
-            let against = against(run.validation_error, results.naive_error);
+            let beside = beside(run.validation_error, results.naive_error);
             let cell = &run.cell;
             if index == 0 {
                 let naive = with_unit(results.naive_error, unit);
                 let name = &results.error_name;
                 format!(
-                    "At {}, the {cell} has the lowest {name}: {error}, {against} the naive forecast’s {naive}",
+                    "At {}, the {cell} has the lowest {name}: {error}, {beside} the naive forecast’s {naive}",
                     group.name
                 )
             } else {
-                format!("at {}, it is the {cell}: {error}, {against} it", group.name)
+                format!("at {}, it is the {cell}: {error}, {beside} it", group.name)
             }
         })
         .collect();
@@ -56,14 +56,6 @@ fn learning(results: &Results, groups: &[Group<'_>]) -> String {
         return format!("No run reached a {} that is a number.", results.error_name);
     }
     format!("{}.", phrases.join("; "))
-}
-
-fn against(error: f64, naive: f64) -> String {
-    let percent = (error / naive - 1.0) * 100.0;
-    if !percent.is_finite() {
-        return "beside".to_owned();
-    }
-    format!("{} {}", share(percent.abs()), if percent < 0.0 { "below" } else { "above" })
 }
 
 /// What a GRU costs beside an LSTM.
@@ -135,7 +127,7 @@ mod tests {
 
     #[test]
     fn above_the_naive_forecast_is_said_too() {
-        assert_eq!(against(6.0, 5.0), "20\u{202f}% above");
-        assert_eq!(against(6.0, 0.0), "beside");
+        assert_eq!(beside(6.0, 5.0), "20\u{202f}% above");
+        assert_eq!(beside(6.0, 0.0), "beside");
     }
 }

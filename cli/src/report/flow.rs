@@ -7,12 +7,12 @@ use serde::Serialize;
 use wgpu_rnn::RnnConfig;
 use wgpu_rnn::probe::{GONE, Memory, Trace, WILD};
 
-use super::charts::{Role, standalone};
-use super::html::{Table, escape, section};
-use super::inside::{Origin, legend, of_layer, titled, when};
-use super::lines::{Chart, Line};
+use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
+use super::page::{self, Origin, charts, section};
+use super::table::Table;
+use super::{of_layer, titled, when};
 use crate::base::files::replace;
-use crate::base::numbers::NONE;
+use crate::base::numbers::{NONE, plural};
 
 /// Everything that was looked at.
 pub struct Page {
@@ -88,12 +88,6 @@ impl Look {
         titled(self.config, self.layer)
     }
 
-    /// Name of the file of its chart.
-    fn file(&self) -> String {
-        let layer = if self.config.layers == 1 { String::new() } else { format!("-layer-{}", self.layer) };
-        format!("norms-{}-after-{}{layer}.svg", self.steps, self.trained)
-    }
-
     /// Cells of a table's row.
     fn row(&self) -> Vec<String> {
         let memory = self.memory();
@@ -129,7 +123,7 @@ const HEAD: [&str; 9] = [
 
 impl Page {
     fn summary(&self) -> Table {
-        Table { head: HEAD.map(str::to_string).to_vec(), rows: self.looks.iter().map(Look::row).collect() }
+        Table::new(HEAD, self.looks.iter().map(Look::row).collect())
     }
 
     /// The table, for a terminal.
@@ -137,20 +131,13 @@ impl Page {
         self.summary().plain()
     }
 
-    /// Writes `index.html`, `flow.csv`, `flow.json` and each chart as a file of its own into the folder `out`.
+    /// Writes `index.html`, `flow.csv` and `flow.json` into the folder `out`.
     pub fn write(&self, out: &Path) -> Result<()> {
         std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
         let summaries: Vec<Summary> = self.looks.iter().map(Look::summary).collect();
-        for looks in self.figures() {
-            let (Some(first), Some(svg)) = (looks.first(), chart(&looks)?) else { continue };
-            let names: Vec<String> = looks.iter().map(|look| look.title()).collect();
-            let legend: Vec<(Role, &str)> = names.iter().map(|name| (Role::of(name), name.as_str())).collect();
-            let title = format!("Gradient over steps back, {}", caption(first));
-            replace(&out.join(first.file()), &standalone(&svg, &title, &legend))?;
-        }
         replace(&out.join("flow.json"), &(serde_json::to_string_pretty(&summaries)? + "\n"))?;
         replace(&out.join("flow.csv"), &self.csv()?)?;
-        replace(&out.join("index.html"), &self.html()?)
+        replace(&out.join("index.html"), &self.html())
     }
 
     fn csv(&self) -> Result<String> {
@@ -178,28 +165,66 @@ impl Page {
         Ok(String::from_utf8(writer.into_inner()?)?)
     }
 
-    fn html(&self) -> Result<String> {
+    fn html(&self) -> String {
         let lead = format!(
-            "Norms of the gradient of what the cell remembers, c of an LSTM and h of the others, over the steps back from \
-             the last one. Vanishing: less than {GONE} of it is left at the first step. Exploding: it has grown beyond \
-             {WILD} times, or is not finite. Directly is what came through the forget gates of an LSTM, or the update \
-             gates of a GRU, alone; mostly direct for as many steps back as that is between half the gradient and twice it."
+            "The norm is that of the gradient of what the cell remembers, c of an LSTM and h of the others, over the steps back \
+             from the last one. Vanishing: less than {GONE} of it is left at the first step. Exploding: it has grown beyond {WILD} \
+             times, or is not finite. Directly is what came through the forget gates of an LSTM, or the update gates of a GRU, \
+             alone; mostly direct for as many steps back as that is between half the gradient and twice it."
         );
         let adds = " Here every step has a loss of its own: what is new at a step adds to what comes back through it, and \
                     factors, lengths and verdicts say where the loss is as much as how gradients last.";
         let lead = if self.at_every_step { lead + adds } else { lead };
-        let mut body = section("memory", "How long they last", &lead, &self.summary().open("How long gradients last"));
-        let charts = self.figures().iter().map(|looks| figure(looks)).collect::<Result<String>>()?;
-        let lead = "Each line is one net, the thinner one what of it came directly. The last step is at the left; what is too \
-                    small for 32-bit numbers is left out.";
-        body += &section("norms", "Norms, step by step", lead, &format!("<div class=\"charts\">\n{charts}</div>\n"));
+        let figures = self.figures();
+        let main = self.main();
+        let is_main = |looks: &[&Look]| looks.first().is_some_and(|look| Some(key(look)) == main);
+        let picture = figures.iter().find(|looks| is_main(looks)).map(|looks| figure(looks).markup());
+        let others = figures.iter().filter(|looks| !is_main(looks)).map(|looks| figure(looks).markup());
+        let how = "Each line is one net, the thin one what of its gradient came directly. The last step is at the left; what is \
+                   too small for 32-bit numbers is left out.";
+        let sections = vec![
+            section("norms", "At other lengths and moments", how, &charts(others)),
+            section("memory", "How long they last", &lead, &self.summary().open("How long gradients last")),
+        ];
         let loss = if self.at_every_step { "of every step's output" } else { "of the last step's output" };
-        Ok(self.origin.page("flow", "How gradients flow back", &[("Loss", loss)], &body))
+        let page = page::Page {
+            command: "flow",
+            title: "How gradients flow back".to_string(),
+            result: vec![self.sentence(), how.to_string()],
+            picture: picture.unwrap_or_default(),
+            sections,
+            origin: &self.origin,
+            facts: vec![("Loss", loss.to_string())],
+        };
+        page.render()
+    }
+
+    /// The chart that tells most: the longest sequences after training.
+    fn main(&self) -> Option<[usize; 3]> {
+        self.looks.iter().map(key).max_by_key(|&[trained, steps, layer]| (trained, steps, std::cmp::Reverse(layer)))
+    }
+
+    /// How far gradients come there.
+    fn sentence(&self) -> String {
+        let looks: Vec<&Look> = self.looks.iter().filter(|look| Some(key(look)) == self.main()).collect();
+        let Some(first) = looks.first() else { return "Nothing was looked at.".to_string() };
+        let far = |look: &&Look| {
+            let steps = look.memory().one_percent;
+            let end = look.trace.state().len().saturating_sub(1);
+            let far = steps
+                .map_or_else(|| format!("not within {end} steps"), |steps| format!("in {}", plural(steps, "step")));
+            format!("that of the {} {far}", look.title())
+        };
+        let all: Vec<String> = looks.iter().map(far).collect();
+        let when = match first.trained {
+            0 => "Untrained".to_string(),
+            steps => format!("After {}", plural(steps, "training step")),
+        };
+        format!("{when}, gradients fall to 1 % on their way back over {} steps: {}.", first.steps, all.join(", "))
     }
 
     /// The looks of each chart: those of one layer at one moment on sequences of one length.
     fn figures(&self) -> Vec<Vec<&Look>> {
-        let key = |look: &Look| [look.trained, look.steps, look.layer];
         let mut keys: Vec<[usize; 3]> = self.looks.iter().map(key).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -207,52 +232,27 @@ impl Page {
     }
 }
 
-fn caption(look: &Look) -> String {
-    format!("T = {}, {}{}", look.steps, when(look.trained), of_layer(look.config, look.layer))
+/// What looks of one chart have in common.
+fn key(look: &Look) -> [usize; 3] {
+    [look.trained, look.steps, look.layer]
 }
 
 /// Norms over steps back.
-fn chart(looks: &[&Look]) -> Result<Option<String>> {
+fn figure(looks: &[&Look]) -> Figure {
     let normal = |(_, norm): &(usize, &f64)| **norm >= f64::from(f32::MIN_POSITIVE);
-    let line = |look: &Look, width: f64, norms: &[f64]| Line {
-        role: Role::of(&look.title()),
-        width,
-        points: norms.iter().enumerate().filter(normal).map(|(back, norm)| (back as f64, norm.log10())).collect(),
+    let points =
+        |norms: &[f64]| norms.iter().enumerate().filter(normal).map(|(back, norm)| (back as f64, *norm)).collect();
+    let lines = |look: &&Look| {
+        let (name, directly) = (look.title(), format!("{} directly", look.title()));
+        let role = Role::of(&name);
+        [
+            Line::new(directly, role, Draw::Thin, points(&look.trace.direct)),
+            Line::new(name, role, Draw::Line, points(look.trace.state())),
+        ]
     };
-    let lines =
-        looks.iter().flat_map(|look| [line(look, 1.0, &look.trace.direct), line(look, 2.0, look.trace.state())]);
-    let title = looks.first().map_or_else(String::new, |look| caption(look));
-    let chart = Chart {
-        label: format!("Norms of gradients over steps back from the last, {title}"),
-        lines: lines.collect(),
-        horizontal: Vec::new(),
-        covering: Vec::new(),
-        vertical: None,
-        powers: true,
-    };
-    chart.draw()
-}
-
-fn figure(looks: &[&Look]) -> Result<String> {
-    let Some(first) = looks.first() else { return Ok(String::new()) };
-    let title = caption(first);
-    let legend = legend(looks.iter().map(|look| look.title()));
-    let svg = chart(looks)?.unwrap_or_else(|| "<p class=\"nothing\">There is no number to draw.</p>".to_string());
-    let columns = looks.iter().flat_map(|look| [look.title(), format!("{} directly", look.title())]);
-    let head = ["steps back".to_string()].into_iter().chain(columns);
-    let norm = |norms: &[f64], back: usize| match norms.get(back) {
-        None => String::new(),
-        Some(&norm) if norm > 0.0 && norm < f64::from(f32::MIN_POSITIVE) => "too small for f32".to_string(),
-        Some(norm) => format!("{norm:.3e}"),
-    };
-    let rows = (0..first.steps).map(|back| {
-        let both = |look: &&Look| [norm(look.trace.state(), back), norm(&look.trace.direct, back)];
-        [back.to_string()].into_iter().chain(looks.iter().flat_map(both)).collect()
+    let title = looks.first().map_or_else(String::new, |look| {
+        format!("Gradient over {} steps back, {}{}", look.steps, when(look.trained), of_layer(look.config, look.layer))
     });
-    let table = Table { head: head.collect(), rows: rows.collect() };
-    Ok(format!(
-        "<figure>\n<figcaption>{}</figcaption>\n{legend}\n{svg}\n{}</figure>\n",
-        escape(&title),
-        table.folded(&title)
-    ))
+    let drawn = looks.iter().flat_map(lines).filter(|line| !line.points.is_empty()).collect();
+    Figure::of(title, Lines::new(Axis::linear("steps back from the last"), Axis::log("norm of the gradient"), drawn))
 }

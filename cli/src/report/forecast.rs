@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use maud::{Markup, html};
 use serde::Serialize;
 use wgpu_rnn::Cell;
 
-use super::charts::Role;
-use super::html::{Table, escape, section};
-use super::inside::Origin;
-use super::lines::{Chart, Line};
+use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
+use super::page::{self, Origin, charts, section};
+use super::table::Table;
+use super::write_csv;
 use crate::base::files::replace;
-use crate::base::numbers::apart;
+use crate::base::numbers::{apart, plural};
 use crate::data::series::Series;
 use crate::task::{Ahead, middle};
 
@@ -85,7 +86,7 @@ impl Page<'_> {
         };
         let head = head.into_iter().filter(|name| dated || name != "time");
         let held = self.ahead.iter().any(|one| one.coverage.is_some()).then(|| "interval held".to_string());
-        Table { head: head.chain(self.names()).chain(held).collect(), rows: all.map(row).collect() }
+        Table::new(head.chain(self.names()).chain(held), all.map(row).collect())
     }
 
     /// The table, for a terminal.
@@ -111,57 +112,86 @@ impl Page<'_> {
     pub fn write(&self, out: &Path) -> Result<()> {
         std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
         let all: Vec<One<'_>> = self.all().collect();
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        for one in &all {
-            writer.serialize(one)?;
-        }
         replace(&out.join("forecast.json"), &(serde_json::to_string_pretty(&all)? + "\n"))?;
-        replace(&out.join("forecast.csv"), &String::from_utf8(writer.into_inner()?)?)?;
-        replace(&out.join("index.html"), &self.html()?)
+        replace(&out.join("forecast.csv"), &write_csv(&all)?)?;
+        replace(&out.join("index.html"), &self.html())
     }
 
-    fn html(&self) -> Result<String> {
-        let mut charts = String::new();
-        for &column in &self.series.layout.targets {
-            charts += &self.figure(column)?;
-        }
+    fn html(&self) -> String {
+        let targets = &self.series.layout.targets;
         let lead = match self.levels {
             [low, .., high] => format!(
-                "The thick line is the median. Between the outermost thin ones lies {} of what comes, as far as the validation \
-                 data tell, on which they were calibrated: how much of those they held stands beside them.",
+                "The points are medians. Within the tinted band lies {} of what comes, as far as the validation data tell, on which \
+                 it was calibrated: how much of those it held stands in the table.",
                 percent(high - low)
             ),
-            _ => "The thick line is the forecast.".to_string(),
+            _ => "The points are the forecast.".to_string(),
         };
-        let body = section("forecast", "What comes next", &lead, &format!("<div class=\"charts\">\n{charts}</div>\n"));
-        Ok(self.origin.page("forecast", "Forecast", &[("After", self.last())], &body))
+        let mut figures: Vec<Markup> = targets.iter().map(|&column| self.figure(column).markup()).collect();
+        let picture = html! { (figures.remove(0)) p.lead { (lead) } };
+        let mut sections = Vec::new();
+        if !figures.is_empty() {
+            sections.push(section("others", "The other columns", "", &charts(figures)));
+        }
+        let table = self.summary(None).open("What comes next");
+        sections.push(section("forecast", "What comes next", "", &table));
+        let page = page::Page {
+            command: "forecast",
+            title: format!("What comes after {}", self.last()),
+            result: targets.iter().filter_map(|&column| self.sentence(column)).collect(),
+            picture,
+            sections,
+            origin: &self.origin,
+            facts: vec![("After", self.last().to_string())],
+        };
+        page.render()
+    }
+
+    /// What is forecast of a column farthest ahead.
+    fn sentence(&self, column: usize) -> Option<String> {
+        let one = self.ahead.iter().filter(|one| one.column == column).max_by_key(|one| one.horizon)?;
+        let now = self.series.at(self.series.rows() - 1, column);
+        let numbers = apart(&[now].into_iter().chain(one.values.iter().copied()).collect::<Vec<_>>());
+        let (name, unit) = (&self.series.layout.columns[column], self.series.units[column]);
+        let when = one.time.as_ref().map_or_else(String::new, |time| format!(" ({time})"));
+        let ahead = plural(one.horizon, &self.series.step);
+        let value = format!("{} {unit}", numbers[1 + middle(self.levels)]);
+        let interval = match self.levels {
+            [low, .., high] => {
+                format!(", {} interval {} to {}", percent(high - low), numbers[1], numbers[numbers.len() - 1])
+            }
+            _ => String::new(),
+        };
+        Some(format!("{name} in {ahead}{when}: {}{interval}; now {}.", value.trim_end(), numbers[0]))
     }
 
     /// The last known rows of a column, and what comes after them.
-    fn figure(&self, column: usize) -> Result<String> {
+    fn figure(&self, column: usize) -> Figure {
         let mut ahead: Vec<&Ahead> = self.ahead.iter().filter(|one| one.column == column).collect();
         ahead.sort_by_key(|one| one.horizon);
         let (now, farthest) = (self.series.rows() - 1, ahead.last().map_or(1, |one| one.horizon));
-        let value = |row: usize| self.series.at(row, column);
         let first = now.saturating_sub((BEFORE * farthest).max(FEWEST));
-        let known = (first..=now).map(|row| (row as f64 - now as f64, value(row))).collect();
-        let mut lines = vec![Line { role: Role::Ink, width: 1.5, points: known }];
+        let place = |row: usize| (row - first) as f64;
+        let known = (first..=now).map(|row| (place(row), self.series.at(row, column))).collect();
+        let role = Role::of(self.cell.title());
+        let of_level = |level: usize| ahead.iter().map(move |one| (place(now + one.horizon), one.values[level]));
         let middle = middle(self.levels);
-        for level in 0..self.levels.len().max(1) {
-            let each = ahead.iter().map(|one| (one.horizon as f64, one.values[level]));
-            let points = [(0.0, value(now))].into_iter().chain(each).collect();
-            let width = if level == middle { 2.5 } else { 1.0 };
-            lines.push(Line { role: Role::of(self.cell.title()), width, points });
+        let mut lines = vec![Line::new("known", Role::Ink, Draw::Line, known)];
+        for (level, name) in self.names().into_iter().enumerate() {
+            // A thin line from what is known.
+            let draw = if level == middle { Draw::Points } else { Draw::Thin };
+            let points = [(place(now), self.series.at(now, column))].into_iter().chain(of_level(level));
+            lines.push(Line::new(name, role, draw, points.collect()));
         }
+        let bands = if self.levels.len() > 1 { vec![[self.levels.len(), 1]] } else { Vec::new() };
         let (name, unit) = (&self.series.layout.columns[column], self.series.units[column]);
         let title = if unit.is_empty() { name.clone() } else { format!("{name}, {unit}") };
         let step = &self.series.step;
-        let label = format!("{title}: the last known {step}s and the forecast, over {step}s from now");
-        let chart = Chart { label, lines, horizontal: Vec::new(), covering: Vec::new(), vertical: None, powers: false };
-        let svg = chart.draw()?.unwrap_or_default();
-        let table = self.summary(Some(column)).folded(&title);
-        let caption = escape(&format!("{title}, over {step}s from now"));
-        Ok(format!("<figure>\n<figcaption>{caption}</figcaption>\n{svg}\n{table}</figure>\n"))
+        let times = (first..=now).map(|row| self.series.labels[row].clone());
+        let coming = |rows: usize| self.series.ahead(rows).unwrap_or_else(|| format!("{} ahead", plural(rows, step)));
+        let x = Axis::names("time", times.chain((1..=farthest).map(coming)).collect());
+        let chart = Lines { bands, ..Lines::new(x, Axis::linear(&title), lines) };
+        Figure::with(title, chart, self.summary(Some(column)))
     }
 }
 

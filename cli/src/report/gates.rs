@@ -4,15 +4,15 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use maud::html;
 use serde::Serialize;
 use wgpu_rnn::probe::{Activity, HIGH, LOW, Summary, Value, Values};
 use wgpu_rnn::{RnnConfig, ValueKind};
 
-use super::charts::{Role, standalone};
-use super::heat::{self, Map, Under};
-use super::html::{Table, escape, section};
-use super::inside::{Origin, legend, of_layer, titled, when};
-use super::lines::{Chart, Line};
+use super::figure::{Axis, Draw, Figure, Heat, Line, Lines, Plot, Role};
+use super::page::{self, Origin, charts, section};
+use super::table::Table;
+use super::{of_layer, titled, when};
 use crate::base::files::replace;
 use crate::base::numbers::{NONE, number, share};
 use crate::task::Shown;
@@ -81,12 +81,6 @@ impl Look {
         titled(self.config, self.layer)
     }
 
-    /// Name of the file of its heat maps.
-    fn file(&self) -> String {
-        let layer = if self.config.layers == 1 { String::new() } else { format!("-layer-{}", self.layer) };
-        format!("{}-after-{}{layer}.svg", self.config.cell.name(), self.trained)
-    }
-
     fn rows(&self) -> impl Iterator<Item = Vec<String>> {
         self.summaries().into_iter().map(|(value, all)| {
             let near = |of: f64| share(of * 100.0);
@@ -127,7 +121,7 @@ const HEAD: [&str; 11] = [
 
 impl Page {
     fn summary(&self) -> Table {
-        Table { head: HEAD.map(str::to_string).to_vec(), rows: self.looks.iter().flat_map(Look::rows).collect() }
+        Table::new(HEAD, self.looks.iter().flat_map(Look::rows).collect())
     }
 
     /// The table, for a terminal.
@@ -135,19 +129,13 @@ impl Page {
         self.summary().plain()
     }
 
-    /// Writes `index.html`, `gates.csv`, `sequence.csv`, `gates.json` and each net's heat maps as a file of their own into
-    /// the folder `out`.
+    /// Writes `index.html`, `gates.csv`, `sequence.csv` and `gates.json` into the folder `out`.
     pub fn write(&self, out: &Path) -> Result<()> {
         std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
-        for look in &self.looks {
-            if let Heat { title, svg: Some(svg), .. } = heat(look)? {
-                replace(&out.join(look.file()), &standalone(&svg, &title, &[]))?;
-            }
-        }
         replace(&out.join("gates.json"), &(serde_json::to_string_pretty(&self.numbers())? + "\n"))?;
         replace(&out.join("gates.csv"), &self.units()?)?;
         replace(&out.join("sequence.csv"), &self.sequence()?)?;
-        replace(&out.join("index.html"), &self.html()?)
+        replace(&out.join("index.html"), &self.html())
     }
 
     fn numbers(&self) -> Vec<Numbers> {
@@ -219,68 +207,80 @@ impl Page {
         Ok(String::from_utf8(writer.into_inner()?)?)
     }
 
-    fn html(&self) -> Result<String> {
+    fn html(&self) -> String {
         let lead = format!(
-            "Over all units, steps and sequences of a batch. Near 0: within {LOW}; near ±1: beyond {HIGH}. A gate that is \
-             always near 0 is never open, one that is always near 1 never shut; a state that is always near 0 is dead. \
-             The time constant is the median over units of −1/ln of the mean of the gate that keeps the state, f of an \
-             LSTM and z of a GRU: steps until what a unit remembers falls to 1/e."
+            "Over all units, steps and sequences of a batch. Near 0: within {LOW}; near ±1: beyond {HIGH}. A gate that is always \
+             near 0 is never open, one that is always near 1 never shut; a state that is always near 0 is dead. The time constant \
+             is the median over units of −1 / mean(ln f), f being the gate that keeps the state, f of an LSTM and z of a GRU: steps \
+             until what a unit keeps by its gate alone has fallen to 1/e."
         );
-        let mut body = section("gates", "What they do", &lead, &self.summary().open("What gates and states do"));
-        let lead = "Each line is one net, its units in the order of their time constants, in steps.";
-        body += &section("constants", "How long units remember", lead, &self.constants()?);
         let last = self.looks.iter().map(|look| look.trained).max().unwrap_or(0);
-        let mut maps = String::new();
-        for look in self.looks.iter().filter(|look| look.trained == last) {
-            maps += &figure(look)?;
-        }
-        let lead = "A row is a unit, a column a step of one sequence; what the sequence shows is under it. Blue is \
-                    positive, orange negative, nothing zero.";
-        body += &section("steps", "Step by step", lead, &maps);
-        Ok(self.origin.page("gates", "What gates keep and discard", &[], &body))
+        let trained = || self.looks.iter().filter(|look| look.trained == last);
+        let maps = html! { @for look in trained() { (figure(look).markup()) } };
+        let mut constants = self.constants();
+        let picture = constants.pop().map(|figure| figure.markup()).unwrap_or_default();
+        let constants = charts(constants.iter().map(Figure::markup));
+        let how = "Each line is one net, its units in the order of their time constants.";
+        let by_step = "A row is a unit, a column a step of one sequence; what the sequence shows is under it. Blue is positive, orange \
+                       negative, nothing zero.";
+        let sections = vec![
+            section("constants", "How long units keep, before", how, &constants),
+            section("steps", "Step by step", by_step, &maps),
+            section("gates", "What they do", &lead, &self.summary().open("What gates and states do")),
+        ];
+        let page = page::Page {
+            command: "gates",
+            title: "What gates keep and discard".to_string(),
+            result: vec![sentence(trained()), how.to_string()],
+            picture,
+            sections,
+            origin: &self.origin,
+            facts: Vec::new(),
+        };
+        page.render()
     }
 
     /// Time constants of every net that has them, before training and after.
-    fn constants(&self) -> Result<String> {
-        let mut figures = String::new();
+    fn constants(&self) -> Vec<Figure> {
         let mut groups: Vec<[usize; 2]> = self.looks.iter().map(|look| [look.trained, look.layer]).collect();
-        groups.sort_unstable();
+        // The first layer after training is the last.
+        groups.sort_unstable_by_key(|&[trained, layer]| (trained, std::cmp::Reverse(layer)));
         groups.dedup();
-        for group in groups {
+        let figure = |group| {
             let looks = self.looks.iter().filter(|look| [look.trained, look.layer] == group);
             let looks: Vec<(&Look, Vec<f64>)> = looks.map(|look| (look, look.time_constants())).collect();
             let looks: Vec<_> = looks.into_iter().filter(|(_, constants)| !constants.is_empty()).collect();
-            let Some((first, _)) = looks.first() else { continue };
+            let (first, _) = looks.first()?;
             let title = format!("Time constants, {}{}", when(first.trained), of_layer(first.config, first.layer));
-            let lines = looks.iter().map(|(look, constants)| Line {
-                role: Role::of(&look.title()),
-                width: 2.0,
-                points: constants.iter().enumerate().map(|(unit, steps)| (unit as f64, steps.log10())).collect(),
-            });
-            let chart = Chart {
-                label: title.clone(),
-                lines: lines.collect(),
-                horizontal: Vec::new(),
-                covering: vec![0.0, 1.0],
-                vertical: None,
-                powers: true,
+            let line = |(look, constants): &(&Look, Vec<f64>)| {
+                let points = constants.iter().enumerate().map(|(unit, steps)| (unit as f64, *steps)).collect();
+                Line::of(&look.title(), points)
             };
-            let names = looks.iter().map(|(look, _)| look.title());
-            let legend = legend(names.clone());
-            let head = ["unit, by its time constant".to_string()].into_iter().chain(names).collect();
-            let units = looks.iter().map(|(_, constants)| constants.len()).max().unwrap_or(0);
-            let rows = (0..units).map(|unit| {
-                let cells =
-                    looks.iter().map(|(_, constants)| constants.get(unit).copied().map_or_else(String::new, steps));
-                [unit.to_string()].into_iter().chain(cells).collect()
-            });
-            figures += &format!(
-                "<figure>\n<figcaption>{title}</figcaption>\n{legend}\n{}\n{}</figure>\n",
-                chart.draw()?.unwrap_or_default(),
-                Table { head, rows: rows.collect() }.folded(&title)
-            );
+            let (x, y) = (Axis::linear("unit, by its time constant"), Axis::log("time constant, steps"));
+            let chart = Lines { reach: vec![1.0, 10.0], ..Lines::new(x, y, looks.iter().map(line).collect()) };
+            Some(Figure::of(title, chart))
+        };
+        groups.into_iter().filter_map(figure).collect()
+    }
+}
+
+/// How long half of the units of each net keep what they hold.
+fn sentence<'a>(looks: impl Iterator<Item = &'a Look>) -> String {
+    let half = |look: &Look| {
+        let all = look.time_constants();
+        let (median, longest) = (all.get(all.len() / 2)?, all.last()?);
+        let (median, longest) = (steps(*median), steps(*longest));
+        Some(format!(
+            "half of the units of the {} for {median} steps or longer, the longest for {longest}",
+            look.title()
+        ))
+    };
+    let all: Vec<String> = looks.filter_map(half).collect();
+    match all.is_empty() {
+        true => "The plain RNN has no gates.".to_string(),
+        false => {
+            format!("By their gates alone units keep what they hold, until it has fallen to 1/e: {}.", all.join("; "))
         }
-        Ok(format!("<div class=\"charts\">\n{figures}</div>\n"))
     }
 }
 
@@ -309,70 +309,48 @@ fn letter(character: Option<char>) -> String {
     }
 }
 
-/// Heat maps of every gate and state of a net.
-struct Heat {
-    title: String,
-    svg: Option<String>,
-    /// What has no bounds, and how far it reaches.
-    scaled: Vec<String>,
-}
-
-fn heat(look: &Look) -> Result<Heat> {
-    let hidden = look.values.hidden();
-    let drawn = look.values.all().iter().filter(|(value, _)| value.name != "hn");
-    let mut scaled = Vec::new();
-    let maps = drawn.map(|(value, numbers)| {
-        let largest = numbers.iter().copied().filter(|number| number.is_finite()).fold(0.0, |a: f64, b| a.max(b.abs()));
-        // What has no bounds is drawn as a share of its largest.
-        let unit = if value.kind == ValueKind::Free && largest > 0.0 { largest } else { 1.0 };
-        if value.kind == ValueKind::Free {
-            scaled.push(format!("{} reaches ±{}", value.name, number(largest)));
-        }
-        let steps = numbers.chunks_exact(hidden).take(DRAWN_STEPS);
-        let steps = steps.map(|units| units.iter().take(DRAWN_UNITS).map(|number| number / unit).collect());
-        Map { name: value.name.to_string(), steps: steps.collect() }
-    });
-    let (name, under) = match &look.shown {
-        Shown::Values(name, values) => (name.clone(), Under::Line(values.clone())),
-        Shown::Characters(all) => ("the characters".into(), Under::Letters(all.iter().map(|&c| letter(c)).collect())),
-    };
-    let maps: Vec<Map> = maps.collect();
-    let title = format!("{}, {}: gates and states, and {name} under them", look.title(), when(look.trained));
-    let chart = heat::Chart { label: title.clone(), maps, under };
-    let svg = chart.draw()?;
-    Ok(Heat { title, svg, scaled })
-}
-
-fn figure(look: &Look) -> Result<String> {
-    let Heat { title, svg, scaled: mut aside } = heat(look)?;
-    let svg = svg.unwrap_or_else(|| "<p class=\"nothing\">There is no step to draw.</p>".to_string());
+/// Heat maps of every gate and state of a net on one sequence, above what it shows.
+fn figure(look: &Look) -> Figure {
     let hidden = look.values.hidden();
     let drawn = look.values.all().iter().filter(|(value, _)| value.name != "hn");
     let steps = look.values.all().first().map_or(0, |(_, numbers)| numbers.len() / hidden.max(1));
-    if steps > DRAWN_STEPS || hidden > DRAWN_UNITS {
-        let (some_steps, some) = (steps.min(DRAWN_STEPS), hidden.min(DRAWN_UNITS));
-        aside.push(format!("{some_steps} of {steps} steps and {some} of {hidden} units are drawn"));
-    }
-    let aside = match aside.is_empty() {
-        true => String::new(),
-        false => format!("<p class=\"aside\">{}.</p>", escape(&aside.join("; "))),
+    let (some_steps, some) = (steps.min(DRAWN_STEPS), hidden.min(DRAWN_UNITS));
+    let names: Vec<String> = match &look.shown {
+        Shown::Values(..) => (0..some_steps).map(|step| step.to_string()).collect(),
+        Shown::Characters(all) => all.iter().take(some_steps).map(|&found| letter(found)).collect(),
     };
-    let names: Vec<&str> = drawn.clone().map(|(value, _)| value.name).collect();
-    let head = ["step", "input"].into_iter().chain(names).map(str::to_string).collect();
+    let map = |(value, numbers): &(Value, Vec<f64>)| {
+        let largest = numbers.iter().copied().filter(|number| number.is_finite()).fold(0.0, |a: f64, b| a.max(b.abs()));
+        // What has no bounds has a scale of its own.
+        let most = if value.kind == ValueKind::Free && largest > 0.0 { largest } else { 1.0 };
+        let unit = |unit: usize| numbers.chunks_exact(hidden).take(some_steps).map(|step| step[unit]).collect();
+        Plot::Heat(Heat {
+            name: value.name.to_string(),
+            steps: names.clone(),
+            units: (0..some).map(unit).collect(),
+            most,
+        })
+    };
+    let mut plots: Vec<Plot> = drawn.clone().map(map).collect();
+    if let Shown::Values(name, values) = &look.shown {
+        let points = values.iter().take(some_steps).enumerate().map(|(step, &value)| (step as f64, value)).collect();
+        let line = Line::new(name, Role::Ink, Draw::Line, points);
+        plots.push(Plot::Lines(Lines::new(Axis::names("step", names), Axis::linear(name), vec![line])));
+    }
+    let mut asides = Vec::new();
+    if steps > DRAWN_STEPS || hidden > DRAWN_UNITS {
+        asides.push(format!("{some_steps} of {steps} steps and {some} of {hidden} units are drawn."));
+    }
+    let columns = drawn.clone().map(|(value, _)| format!("{}, mean of units", value.name));
+    let head = ["step", "input"].into_iter().map(str::to_string).chain(columns);
     let mean = |numbers: &[f64], step: usize| {
         let units = numbers.chunks_exact(hidden).nth(step).unwrap_or_default();
         number(units.iter().sum::<f64>() / units.len() as f64)
     };
-    let rows = (0..steps.min(DRAWN_STEPS)).map(|step| {
+    let rows = (0..some_steps).map(|step| {
         let means = drawn.clone().map(|(_, numbers)| mean(numbers, step));
         [step.to_string(), input(&look.shown, step)].into_iter().chain(means).collect()
     });
-    let table = Table { head, rows: rows.collect() };
-    Ok(format!(
-        "<figure class=\"wide\">\n<figcaption>{}</figcaption>\n<div class=\"across\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"{}\">{svg}</div>{aside}\n{}</figure>\n",
-        escape(&title),
-        escape(&title),
-        table.folded(&format!("{title}, means over units"))
-    ))
+    let title = format!("{}, {}: gates and states, step by step", look.title(), when(look.trained));
+    Figure { title, plots, asides, table: Table::new(head, rows.collect()) }
 }

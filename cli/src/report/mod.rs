@@ -1,23 +1,19 @@
-//! The report of `compare`: `index.html` to look at, `results.json` to compute with, a summary to print. And the page
-//! of `time --profile`.
+//! What commands leave to be looked at: pages, with their numbers as CSV and JSON beside them, and summaries to print.
 //!
-//! A page is one file that opens without a network. Each file is written under another name in the
-//! same folder and then renamed, so that an interruption leaves the old file or the new one, never half
-//! of one.
+//! A page is one file that opens without a network: a sentence of result, the picture that shows it, then charts, then
+//! tables, and at its end the device and the command. uPlot, which is in every page, draws the charts (`page.js`); maud writes
+//! the HTML. Each file is written under another name in the same folder and then renamed, so that an interruption leaves the
+//! old file or the new one, never half of one.
 
-mod axis;
 mod bars;
-mod charts;
 pub mod classes;
-mod figures;
+mod compare;
+mod figure;
 mod findings;
 pub mod flow;
 pub mod forecast;
 pub mod gates;
-mod heat;
-mod html;
-pub mod inside;
-mod lines;
+pub mod judged;
 mod page;
 mod profile;
 mod rows;
@@ -25,10 +21,11 @@ mod rows;
 mod sample;
 pub mod study;
 pub mod sweep;
+mod table;
 mod text;
-mod timeline;
+pub mod training;
 
-pub use html::COMMAND;
+pub use page::Origin;
 pub use profile::Profiled;
 pub use text::summary;
 
@@ -36,22 +33,48 @@ use crate::base::files::replace;
 use crate::results::{Results, Run};
 use anyhow::{Context, Result};
 use std::path::Path;
+use wgpu_rnn::RnnConfig;
 
 /// Writes `results.json` and `index.html` into the folder `out`, which is made if it does not exist.
 pub fn write(results: &Results, out: &Path) -> Result<()> {
     let json = serde_json::to_string_pretty(results).context("could not write the results as JSON")?;
-    let page = page::render(results).context("could not draw the page")?;
     std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
     replace(&out.join("results.json"), &(json + "\n"))?;
-    replace(&out.join("index.html"), &page)
+    replace(&out.join("index.html"), &compare::render(results))
 }
 
 /// Writes the page of a profile to `path`, its folder being made if it does not exist.
 pub fn write_profile(profiled: &Profiled<'_>, path: &Path) -> Result<()> {
-    let page = profile::render(profiled).context("could not draw the page")?;
     let folder = path.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(folder).with_context(|| format!("{}: could not make the folder", folder.display()))?;
-    replace(path, &page)
+    replace(path, &profile::render(profiled))
+}
+
+/// Rows as CSV, with the names of their fields above them.
+fn write_csv(rows: &[impl serde::Serialize]) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row)?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+/// A net's name, with the layer, numbered as in the names of its weights, where there are several.
+fn titled(config: RnnConfig, layer: usize) -> String {
+    format!("{}{}", config.cell.title(), of_layer(config, layer))
+}
+
+/// The layer as the end of a title, where there are several.
+fn of_layer(config: RnnConfig, layer: usize) -> String {
+    if config.layers == 1 { String::new() } else { format!(", layer {layer}") }
+}
+
+/// When a net was looked at.
+fn when(trained: usize) -> String {
+    match trained {
+        0 => "untrained".to_string(),
+        steps => format!("after {steps} steps"),
+    }
 }
 
 /// Runs that share a measure, such as the hidden size.
@@ -87,7 +110,7 @@ mod tests {
         names.sort();
         assert_eq!(names, ["index.html", "results.json"]);
         let page = std::fs::read_to_string(out.join("index.html")).unwrap();
-        assert_eq!(page, page::render(&results).unwrap());
+        assert_eq!(page, compare::render(&results));
     }
 
     #[test]

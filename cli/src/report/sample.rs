@@ -60,7 +60,7 @@ pub fn broken() -> Results {
     run.sequences_per_second = f64::INFINITY;
     run.workspace_predicted = 1 << 20;
     let run = &mut results.runs[1];
-    run.curve[3] = Point { step: 150, train_loss: f64::NAN, validation_error: f64::INFINITY };
+    run.curve[3] = Point { step: 150, train_loss: f64::NAN, validation_loss: 0.5, validation_error: f64::INFINITY };
     run.curve[4].train_loss = 1e9;
     run.step_ms.max = f64::INFINITY;
     results.claims[0].ratio = f64::NAN;
@@ -80,7 +80,8 @@ fn run(cell: &str, group: &str, hidden: usize, gates: usize, error: f64) -> Run 
         let (step, left) = (point * 50, (-(point as f64) / 9.0).exp());
         let wave = ((point * point * (gates + hidden)) as f64).sin() * 0.012;
         let train_loss = round(0.52 + 0.05 * (error - 4.0) + 0.6 * left + wave);
-        Point { step, train_loss, validation_error: round(error + 2.4 * left + 6.0 * wave.abs()) }
+        let validation_loss = round(train_loss * 1.1);
+        Point { step, train_loss, validation_loss, validation_error: round(error + 2.4 * left + 6.0 * wave.abs()) }
     });
     Run {
         cell: cell.into(),

@@ -1,17 +1,17 @@
-//! What `compare --claims` leaves: a page, its charts as files, Markdown, JSON, and every training as CSV.
+//! What `compare --claims` leaves: a page, the same as Markdown, JSON, and every training as CSV.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use maud::Markup;
 
-use super::charts::{Role, standalone};
-use super::html::{Table, escape, list, section};
-use super::inside::{Origin, legend};
-use super::lines::{Chart, Line};
+use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
+use super::page::{self, Judged, Origin, charts, list, section, verdicts};
+use super::table::Table;
 use crate::base::files::replace;
 use crate::base::numbers::{NONE, bytes, number};
-use crate::results::study::{FEWEST, Measured, OfCell, Seeds, Study, made};
+use crate::results::study::{FEWEST, Measured, OfCell, Seeds, Study, Verdict, made};
 
 /// The file that a later run goes on from.
 const JSON: &str = "claims.json";
@@ -54,14 +54,6 @@ fn conditions(study: &Study) -> String {
     )
 }
 
-/// A chart with a name for its file, a title and the numbers behind it.
-struct Figure {
-    stem: String,
-    title: String,
-    svg: String,
-    table: Table,
-}
-
 /// The mean, with the smallest and largest where they differ.
 fn spread(values: &[f64]) -> String {
     match Seeds::of(values) {
@@ -71,41 +63,29 @@ fn spread(values: &[f64]) -> String {
     }
 }
 
-/// A name as a part of file names and of addresses in a page.
-fn slug(name: &str) -> String {
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-    let kept = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    stem.chars().map(kept).collect()
-}
-
 /// Training steps until each lag of a made problem was learnt.
-fn learning(name: &str, problems: &[&Measured]) -> Result<Option<Figure>> {
+fn learning(name: &str, problems: &[&Measured]) -> Figure {
     let budget = problems.first().map_or(0, |one| one.updates) as f64;
     let taken = |cell: &OfCell| {
         cell.trials.iter().map(|one| one.learnt_after.map_or(budget, |steps| steps as f64)).collect::<Vec<_>>()
     };
     let mut lines = Vec::new();
+    let mut bands = Vec::new();
     for cell in CELLS {
-        let each: Vec<(f64, Vec<f64>)> =
-            (0..).zip(problems).filter_map(|(x, one)| Some((f64::from(x), taken(one.of(cell)?)))).collect();
-        let median = |(x, steps): &(f64, Vec<f64>)| Some((*x, Seeds::of(steps)?.median));
-        lines.push(Line { role: Role::of(cell), width: 2.0, points: each.iter().filter_map(median).collect() });
+        let of = |one: &Measured| one.of(cell).and_then(|cell| Seeds::of(&taken(cell)));
+        let each: Vec<(f64, Seeds)> =
+            (0..).zip(problems).filter_map(|(x, one)| Some((f64::from(x), of(one)?))).collect();
+        let line = |name: String, draw: Draw, value: fn(&Seeds) -> f64| {
+            Line::new(name, Role::of(cell), draw, each.iter().map(|(x, seeds)| (*x, value(seeds))).collect())
+        };
         // From the fastest seed to the slowest.
-        for (x, steps) in &each {
-            let x = x + 0.03 * (CELLS.iter().position(|name| *name == cell).unwrap_or(0) as f64 - 1.0);
-            if let Some(Seeds { least, most, .. }) = Seeds::of(steps) {
-                lines.push(Line { role: Role::of(cell), width: 1.0, points: vec![(x, least), (x, most)] });
-            }
-        }
+        bands.push([lines.len(), lines.len() + 1]);
+        lines.push(line(format!("{cell}, slowest"), Draw::Thin, |seeds| seeds.most));
+        lines.push(line(format!("{cell}, fastest"), Draw::Thin, |seeds| seeds.least));
+        lines.push(line(cell.to_string(), Draw::Line, |seeds| seeds.median));
     }
-    let chart = Chart {
-        label: format!("{name}: training steps until it is learnt, over the lag, for RNN, GRU and LSTM"),
-        lines,
-        horizontal: (0..).zip(problems).map(|(x, one)| (f64::from(x), one.lag.unwrap_or(0).to_string())).collect(),
-        covering: vec![0.0],
-        vertical: Some(-0.03 * budget..1.05 * budget),
-        powers: false,
-    };
+    let x = Axis::names("lag, steps", problems.iter().map(|one| one.lag.unwrap_or(0).to_string()).collect());
+    let chart = Lines { bands, reach: vec![0.0, budget], ..Lines::new(x, Axis::linear("training steps"), lines) };
     let head = ["lag", "cell", "H", "learnt", "training steps", "seconds", "best error", "memory", "training step, ms"];
     let row = |one: &Measured, cell: &OfCell| {
         let seconds: Vec<f64> = cell.trials.iter().map(|trial| trial.seconds).collect();
@@ -122,14 +102,11 @@ fn learning(name: &str, problems: &[&Measured]) -> Result<Option<Figure>> {
         ]
     };
     let rows = problems.iter().flat_map(|one| one.cells.iter().map(move |cell| row(one, cell))).collect();
-    let table = Table { head: head.map(str::to_string).to_vec(), rows };
-    let title = format!("{name}: training steps until learnt, over the lag");
-    let stem = format!("learnt-{}", slug(name));
-    Ok(chart.draw()?.map(|svg| Figure { stem, title, svg, table }))
+    Figure::with(format!("{name}: training steps until learnt, over the lag"), chart, Table::new(head, rows))
 }
 
 /// The validation error of the real data while training, the mean of all seeds.
-fn curves(one: &Measured) -> Result<Option<Figure>> {
+fn curves(one: &Measured) -> Figure {
     let mean = |cell: &OfCell| -> Vec<(f64, f64)> {
         let shortest = cell.trials.iter().map(|trial| trial.curve.len()).min().unwrap_or(0);
         let count = cell.trials.len() as f64;
@@ -139,18 +116,10 @@ fn curves(one: &Measured) -> Result<Option<Figure>> {
         };
         (0..shortest).map(at).collect()
     };
-    let line = |cell: &OfCell| Line { role: Role::of(&cell.cell), width: 2.0, points: mean(cell) };
     let named = one.error_unit.is_empty() || one.error_name.starts_with(&one.error_unit);
     let unit = if named { String::new() } else { format!(", {}", one.error_unit) };
-    let title = format!("{}: {}{unit}, over training steps", one.name, one.error_name);
-    let chart = Chart {
-        label: format!("{title}, for RNN, GRU and LSTM"),
-        lines: one.cells.iter().map(line).collect(),
-        horizontal: Vec::new(),
-        covering: Vec::new(),
-        vertical: None,
-        powers: false,
-    };
+    let lines = one.cells.iter().map(|cell| Line::of(&cell.cell, mean(cell))).collect();
+    let chart = Lines::new(Axis::linear("training step"), Axis::linear(format!("{}{unit}", one.error_name)), lines);
     let head = ["cell", "H", "parameters", "best error", "seconds", "memory", "forward, ms", "training step, ms"];
     let row = |cell: &OfCell| {
         let seconds: Vec<f64> = cell.trials.iter().map(|trial| trial.seconds).collect();
@@ -168,26 +137,14 @@ fn curves(one: &Measured) -> Result<Option<Figure>> {
     let mut rows: Vec<Vec<String>> = one.cells.iter().map(row).collect();
     let naive = [&format!("naive: {}", one.naive_name), "", "", &number(one.naive_error), "", "", "", ""];
     rows.push(naive.map(str::to_string).to_vec());
-    let table = Table { head: head.map(str::to_string).to_vec(), rows };
-    let stem = format!("curve-{}", slug(&one.name));
-    Ok(chart.draw()?.map(|svg| Figure { stem, title, svg, table }))
+    Figure::with(format!("{}: {}, over training steps", one.name, one.error_name), chart, Table::new(head, rows))
 }
 
-fn figures(study: &Study) -> Result<Vec<Figure>> {
-    let mut all: Vec<Figure> = Vec::new();
-    for (name, problems) in made(&study.measured) {
-        all.extend(learning(name, &problems)?);
-    }
-    for one in study.measured.iter().filter(|one| one.lag.is_none()) {
-        all.extend(curves(one)?);
-    }
-    // Two files of one name don't lie over each other.
-    for at in 1..all.len() {
-        if all[..at].iter().any(|before| before.stem == all[at].stem) {
-            all[at].stem += &format!("-{at}");
-        }
-    }
-    Ok(all)
+/// Of made problems first, then of real data.
+fn figures(study: &Study) -> Vec<Figure> {
+    let made = made(&study.measured);
+    let real = study.measured.iter().filter(|one| one.lag.is_none());
+    made.iter().map(|(name, problems)| learning(name, problems)).chain(real.map(curves)).collect()
 }
 
 /// The trainings that went wrong, if any did.
@@ -197,11 +154,10 @@ fn wrong(study: &Study) -> Option<Vec<String>> {
 }
 
 fn claims(study: &Study) -> Table {
-    let head = ["Claim", "Here it", "Measured"].map(str::to_string).to_vec();
     let row = |one: &crate::results::study::Weighed| {
         vec![one.claim.clone(), one.verdict.title().to_string(), one.measured.clone()]
     };
-    Table { head, rows: study.claims.iter().map(row).collect() }
+    Table::new(["Claim", "Here it", "Measured"], study.claims.iter().map(row).collect())
 }
 
 /// What is printed.
@@ -212,47 +168,53 @@ pub fn summary(study: &Study) -> String {
     study.claims.iter().map(line).collect()
 }
 
-fn key() -> Vec<(Role, &'static str)> {
-    CELLS.map(|cell| (Role::of(cell), cell)).to_vec()
+/// How many claims held.
+fn sentence(study: &Study) -> String {
+    let count = |verdict: Verdict| study.claims.iter().filter(|one| one.verdict == verdict).count();
+    let [held, failed, open] = [Verdict::Held, Verdict::DidNotHold, Verdict::NotShown].map(count);
+    format!(
+        "Of {} common claims {held} held here, {failed} did not, and {open} could not be shown either way.",
+        study.claims.len()
+    )
 }
 
-fn page(study: &Study, figures: &[Figure]) -> String {
-    let table = format!("<div class=\"claims\">{}</div>", claims(study).open("Claims and what was measured"));
-    let mut body = section("claims", "Common claims", &rule(study), &table);
-    let figure = |figure: &Figure| {
-        let Figure { title, svg, table, .. } = figure;
-        let (caption, legend) = (escape(title), legend(CELLS.iter().map(|cell| cell.to_string())));
-        let table = table.folded(title);
-        format!("<figure>\n<figcaption>{caption}</figcaption>\n{legend}\n{svg}\n{table}</figure>\n")
-    };
-    let charts: String = figures.iter().map(figure).collect();
-    let lead = "Of made problems the median of all seeds, with thin lines from the fastest to the slowest; what is at the top \
-                was not learnt. Of real data the mean of all seeds.";
-    body += &section("learning", "How they learn", lead, &format!("<div class=\"charts\">\n{charts}</div>\n"));
-    body += &section("conditions", "Conditions", &conditions(study), &wrong(study).map_or_else(String::new, list));
+fn page(study: &Study) -> String {
+    let mut figures: Vec<Markup> = figures(study).iter().map(Figure::markup).collect();
+    let picture = if figures.is_empty() { Markup::default() } else { figures.remove(0) };
+    let claims = study.claims.iter().map(|one| Judged {
+        claim: &one.claim,
+        verdict: one.verdict,
+        measured: &one.measured,
+        ratio: None,
+    });
+    let lead = "Of made problems the median of all seeds, within a band from the fastest to the slowest; what is at the top was not \
+                learnt. Of real data the mean of all seeds.";
+    let sections = vec![
+        section("learning", "How they learn", lead, &charts(figures)),
+        section("claims", "Common claims", &rule(study), &verdicts(claims)),
+        section("conditions", "Conditions", &conditions(study), &wrong(study).map_or_else(Markup::default, list)),
+    ];
     let names: Vec<&str> = study.measured.iter().filter(|one| one.lag.is_none()).map(|one| one.name.as_str()).collect();
     let origin = Origin {
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("CARGO_PKG_VERSION").to_string(),
         date: study.date.clone(),
         command: study.command.clone(),
         device: format!("{} ({}, {})", study.device.name, study.device.kind, study.device.backend),
         data: format!("adding problem, delayed copy, {}", names.join(", ")),
     };
-    origin.page("compare --claims", "GRU or LSTM?", &[("Seeds", &study.seeds.to_string())], &body)
+    let page = page::Page {
+        command: "compare --claims",
+        title: "GRU or LSTM?".to_string(),
+        result: vec![sentence(study)],
+        picture,
+        sections,
+        origin: &origin,
+        facts: vec![("Seeds", study.seeds.to_string())],
+    };
+    page.render()
 }
 
-fn markdown(study: &Study, figures: &[Figure]) -> String {
-    let cell = |text: &str| text.replace('|', "\\|");
-    let table = |table: &Table| {
-        let line =
-            |row: &[String]| format!("| {} |\n", row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(" | "));
-        format!(
-            "{}|{}\n{}",
-            line(&table.head),
-            "---|".repeat(table.head.len()),
-            table.rows.iter().map(|row| line(row)).collect::<String>()
-        )
-    };
+fn markdown(study: &Study) -> String {
     let mut page = format!(
         "# Common claims about the cells, measured\n\nMeasured {} on {} ({}, {}) by `{}`, with {} seeds of each cell on each \
          problem, all at equal parameters unless a row says otherwise. {}\n\n{}\n{}\n{}",
@@ -263,14 +225,13 @@ fn markdown(study: &Study, figures: &[Figure]) -> String {
         study.command,
         study.seeds,
         rule(study),
-        table(&claims(study)),
+        claims(study).markdown(),
         conditions(study),
         wrong(study)
             .map_or_else(String::new, |all| all.iter().map(|one| format!("\n- {one}")).collect::<String>() + "\n")
     );
-    for figure in figures {
-        let Figure { stem, title, .. } = figure;
-        let _ = write!(page, "\n## {title}\n\n![{title}]({stem}.svg)\n\n{}", table(&figure.table));
+    for Figure { title, table, .. } in figures(study) {
+        let _ = write!(page, "\n## {title}\n\n{}", table.markdown());
     }
     page.push_str("\nEvery training: [claims.csv](claims.csv).\n");
     page
@@ -311,17 +272,13 @@ fn rows(study: &Study) -> Result<String> {
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-/// Writes `index.html`, `README.md`, the charts, `claims.csv` and `claims.json` into the folder `out`.
+/// Writes `index.html`, `README.md`, `claims.csv` and `claims.json` into the folder `out`.
 pub fn write(study: &Study, out: &Path) -> Result<()> {
-    let figures = figures(study).context("could not draw the page")?;
     std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
-    for figure in &figures {
-        replace(&out.join(format!("{}.svg", figure.stem)), &standalone(&figure.svg, &figure.title, &key()))?;
-    }
     replace(&out.join(JSON), &(serde_json::to_string_pretty(study)? + "\n"))?;
     replace(&out.join("claims.csv"), &rows(study)?)?;
-    replace(&out.join("README.md"), &markdown(study, &figures))?;
-    replace(&out.join("index.html"), &page(study, &figures))
+    replace(&out.join("README.md"), &markdown(study))?;
+    replace(&out.join("index.html"), &page(study))
 }
 
 /// What an earlier one left in the folder.

@@ -1,24 +1,23 @@
-//! The page of `sweep`: Markdown with charts beside it, and the numbers as CSV.
+//! The page of `sweep`, the same as Markdown, and the numbers as CSV.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use maud::{Markup, html};
 use wgpu_rnn::Cell;
 
-use super::charts::{Role, standalone};
-use super::lines::{Chart, Line};
+use super::figure::{Axis, Figure, Line, Lines};
+use super::page::{self, Origin, charts, section};
+use super::table::Table;
 use crate::base::files::replace;
 use crate::base::numbers::{bytes, number};
 
 /// Everything one sweep found.
 pub struct Page {
-    pub device: String,
+    pub origin: Origin,
     /// `gpu`, `software` or `cpu`.
     pub kind: &'static str,
-    pub backend: String,
-    pub date: String,
-    pub command: String,
     pub curves: Vec<Curve>,
 }
 
@@ -55,7 +54,8 @@ pub enum Quantity {
 }
 
 impl Quantity {
-    const ALL: [Self; 3] = [Self::Forward, Self::Training, Self::Memory];
+    /// What tells most first.
+    const ALL: [Self; 3] = [Self::Training, Self::Forward, Self::Memory];
 
     fn title(self) -> &'static str {
         match self {
@@ -120,29 +120,17 @@ impl Curve {
         self.points.iter().find(|point| point.cell == cell && point.size(self.symbol) == size)
     }
 
-    fn file(&self, quantity: Quantity) -> String {
-        format!("{}-{}.svg", quantity.stem(), self.symbol.to_lowercase())
-    }
-
-    fn chart(&self, quantity: Quantity) -> Result<Option<String>> {
-        let (cells, sizes) = (self.cells(), self.sizes());
+    /// A chart of a quantity, with equal distances from size to size.
+    fn figure(&self, quantity: Quantity) -> Figure {
+        let sizes = self.sizes();
         let line = |&cell: &Cell| {
-            let points = sizes.iter().filter_map(|&size| Some((size as f64, self.at(cell, size)?.of(quantity))));
-            Line { role: Role::of(cell.title()), width: 2.0, points: points.collect() }
+            let place = |(place, &size): (usize, &usize)| Some((place as f64, self.at(cell, size)?.of(quantity)));
+            Line::of(cell.title(), sizes.iter().enumerate().filter_map(place).collect())
         };
-        let names: Vec<&str> = cells.iter().map(|cell| cell.title()).collect();
-        let chart = Chart {
-            label: format!("{} over {} for {}", quantity.title(), self.name, names.join(", ")),
-            lines: cells.iter().map(line).collect(),
-            horizontal: sizes.iter().map(|&size| (size as f64, size.to_string())).collect(),
-            covering: vec![0.0],
-            vertical: None,
-            powers: false,
-        };
-        let legend: Vec<(Role, &str)> = names.iter().map(|name| (Role::of(name), *name)).collect();
-        Ok(chart
-            .draw()?
-            .map(|svg| standalone(&svg, &format!("{}, over {} {}", quantity.title(), self.name, self.symbol), &legend)))
+        let lines = self.cells().iter().map(line).collect();
+        let x = Axis::names(format!("{} {}", self.name, self.symbol), sizes.iter().map(usize::to_string).collect());
+        let chart = Lines { reach: vec![0.0], ..Lines::new(x, Axis::linear(quantity.title()), lines) };
+        Figure::of(format!("{}, over {} {}", quantity.title(), self.name, self.symbol), chart)
     }
 
     fn fixed(&self) -> String {
@@ -152,66 +140,101 @@ impl Curve {
     }
 
     /// Every size with every cell's numbers, and GRU over LSTM.
-    fn table(&self) -> String {
+    fn table(&self) -> Table {
         let cells = self.cells();
-        let mut table = format!("| {} |", self.symbol);
-        for quantity in Quantity::ALL {
-            for cell in &cells {
-                let _ = write!(table, " {} {} |", cell.title(), quantity.stem());
-            }
-        }
-        let _ = writeln!(table, " GRU / LSTM training | GRU / LSTM memory |");
-        let _ = writeln!(table, "|{}", "--:|".repeat(3 + Quantity::ALL.len() * cells.len()));
-        for size in self.sizes() {
-            let _ = write!(table, "| {size} |");
-            for quantity in Quantity::ALL {
-                for &cell in &cells {
-                    let text = self.at(cell, size).map_or(String::new(), |point| match quantity {
-                        Quantity::Memory => bytes(point.memory()),
-                        _ => number(point.of(quantity)),
-                    });
-                    let _ = write!(table, " {text} |");
-                }
-            }
-            for quantity in [Quantity::Training, Quantity::Memory] {
-                let of = |cell| self.at(cell, size).map_or(f64::NAN, |point| point.of(quantity));
-                let _ = write!(table, " {} |", number(of(Cell::Gru) / of(Cell::Lstm)));
-            }
-            table.push('\n');
-        }
-        table
+        let of_cells = Quantity::ALL
+            .iter()
+            .flat_map(|quantity| cells.iter().map(|cell| format!("{} {}", cell.title(), quantity.stem())));
+        let ratios = ["GRU / LSTM training", "GRU / LSTM memory"].map(str::to_string);
+        let head = std::iter::once(self.symbol.to_string()).chain(of_cells).chain(ratios);
+        let row = |size: usize| {
+            let number_of = |quantity: Quantity, cell: Cell| match (self.at(cell, size), quantity) {
+                (None, _) => String::new(),
+                (Some(point), Quantity::Memory) => bytes(point.memory()),
+                (Some(point), _) => number(point.of(quantity)),
+            };
+            let numbers = Quantity::ALL.iter().flat_map(|&quantity| cells.iter().map(move |&cell| (quantity, cell)));
+            let numbers = numbers.map(|(quantity, cell)| number_of(quantity, cell));
+            let ratios = [Quantity::Training, Quantity::Memory].map(|quantity| number(self.ratio(size, quantity)));
+            std::iter::once(size.to_string()).chain(numbers).chain(ratios).collect()
+        };
+        Table::new(head, self.sizes().into_iter().map(row).collect())
+    }
+
+    /// GRU over LSTM.
+    fn ratio(&self, size: usize, quantity: Quantity) -> f64 {
+        let of = |cell| self.at(cell, size).map_or(f64::NAN, |point| point.of(quantity));
+        of(Cell::Gru) / of(Cell::Lstm)
     }
 }
 
 impl Page {
-    fn markdown(&self) -> String {
-        let mut page = format!(
-            "# GRU against LSTM on {}\n\nMeasured {} on {} ({}, {}) by `wgpu-rnn {}`: medians of rounds in which every cell \
-             runs once at each point. Times are {}. Memory is what training one layer takes: weights, reserve and \
-             workspace, as allocated.\n",
-            self.device,
-            self.date,
-            self.device,
-            self.kind,
-            self.backend,
-            self.command,
-            match self.kind {
-                "cpu" => "wall-clock milliseconds of the native executor",
-                _ => "milliseconds between GPU timestamps",
+    /// What the times are, and what they are not.
+    fn times(&self) -> String {
+        let times = match self.kind {
+            "cpu" => {
+                "Times are wall-clock milliseconds of the native executor, medians of rounds in which every cell runs once."
             }
-        );
-        if self.kind == "software" {
-            page.push_str(
-                "\n**This is a software adapter: its times say nothing of a GPU. Only their ratios mean something, and \
-                 those only here.**\n",
-            );
+            _ => "Times are milliseconds between GPU timestamps, medians of rounds in which every cell runs once.",
+        };
+        let software = " This is a software adapter: its times say nothing of a GPU.";
+        let memory = " Memory is what training one layer takes: weights, reserve and workspace, as allocated.";
+        times.to_string() + if self.kind == "software" { software } else { "" } + memory
+    }
+
+    /// What a GRU costs beside an LSTM, over all points.
+    fn sentence(&self) -> String {
+        let all = |quantity| {
+            let each = self
+                .curves
+                .iter()
+                .flat_map(move |curve| curve.sizes().into_iter().map(move |size| curve.ratio(size, quantity)));
+            let each: Vec<f64> = each.filter(|ratio| ratio.is_finite()).collect();
+            let (least, most) = (each.iter().copied().reduce(f64::min)?, each.iter().copied().reduce(f64::max)?);
+            Some(format!("{} to {}", number(least), number(most)))
+        };
+        match (all(Quantity::Training), all(Quantity::Memory)) {
+            (Some(time), Some(memory)) => format!(
+                "At equal hidden size, forward and backward of a GRU take {time} times as long as those of an LSTM, in {memory} \
+                 times its memory."
+            ),
+            _ => "GRU and LSTM were not both measured.".to_string(),
         }
+    }
+
+    fn html(&self) -> String {
+        let mut figures: Vec<Vec<Figure>> =
+            self.curves.iter().map(|curve| Quantity::ALL.map(|quantity| curve.figure(quantity)).into()).collect();
+        let picture = match figures.first_mut() {
+            Some(figures) => figures.remove(0).markup(),
+            None => Markup::default(),
+        };
+        let of_curve = |(curve, figures): (&Curve, &Vec<Figure>)| {
+            let label = format!("Over {}", curve.name);
+            let content = html! { (charts(figures.iter().map(Figure::markup))) (curve.table().open(&label)) };
+            section(&curve.symbol.to_lowercase(), &label, &format!("{}.", curve.fixed()), &content)
+        };
+        let page = page::Page {
+            command: "sweep",
+            title: "GRU against LSTM".to_string(),
+            result: vec![self.sentence(), self.times()],
+            picture,
+            sections: self.curves.iter().zip(&figures).map(of_curve).collect(),
+            origin: &self.origin,
+            facts: Vec::new(),
+        };
+        page.render()
+    }
+
+    fn markdown(&self) -> String {
+        let Origin { device, date, command, .. } = &self.origin;
+        let mut page = format!(
+            "# GRU against LSTM on {device}\n\nMeasured {date} by `{command}`. {} {}\n",
+            self.sentence(),
+            self.times()
+        );
         for curve in &self.curves {
-            let _ = writeln!(page, "\n## Over {}\n\n{}.\n", curve.name, curve.fixed());
-            for quantity in Quantity::ALL {
-                let _ = writeln!(page, "![{} over {}]({})", quantity.title(), curve.name, curve.file(quantity));
-            }
-            let _ = write!(page, "\n{}", curve.table());
+            let _ = write!(page, "\n## Over {}\n\n{}.\n\n{}", curve.name, curve.fixed(), curve.table().markdown());
         }
         page.push_str("\nAll numbers, with the strategy that ran: [sweep.csv](sweep.csv).\n");
         page
@@ -226,7 +249,9 @@ impl Page {
             for point in &curve.points {
                 let mut row = vec![curve.symbol.to_owned()];
                 row.extend(point.shape.map(|size| size.to_string()));
-                row.extend([point.cell.name(), point.strategy, &self.device, &self.date].map(str::to_owned));
+                row.extend(
+                    [point.cell.name(), point.strategy, &self.origin.device, &self.origin.date].map(str::to_owned),
+                );
                 row.push(point.parameters.to_string());
                 row.extend([point.forward_ms, point.training_ms].map(|ms| format!("{ms:.4}")));
                 row.extend([point.weight_bytes, point.reserve_bytes, point.workspace_bytes].map(|n| n.to_string()));
@@ -237,20 +262,12 @@ impl Page {
     }
 }
 
-/// Writes `README.md`, `sweep.csv` and the charts into the folder `out`, and says where the page is.
-pub fn write(page: &Page, out: &Path) -> Result<PathBuf> {
+/// Writes `index.html`, `README.md` and `sweep.csv` into the folder `out`.
+pub fn write(page: &Page, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
-    for curve in &page.curves {
-        for quantity in Quantity::ALL {
-            if let Some(svg) = curve.chart(quantity)? {
-                replace(&out.join(curve.file(quantity)), &svg)?;
-            }
-        }
-    }
     replace(&out.join("sweep.csv"), &page.csv()?)?;
-    let path = out.join("README.md");
-    replace(&path, &page.markdown())?;
-    Ok(path)
+    replace(&out.join("README.md"), &page.markdown())?;
+    replace(&out.join("index.html"), &page.html())
 }
 
 #[cfg(test)]
@@ -273,45 +290,47 @@ mod tests {
             .into_iter()
             .flat_map(|hidden| [Cell::RnnTanh, Cell::Gru, Cell::Lstm].map(|cell| point(cell, hidden)));
         let curve = Curve { name: "hidden size", symbol: "H", points: points.collect() };
-        Page {
-            device: "CPU".into(),
-            kind,
-            backend: "native, 2 threads".into(),
-            date: "2026-11-21".into(),
-            command: "sweep".into(),
-            curves: vec![curve],
-        }
+        let words = str::to_string;
+        let origin = Origin {
+            version: words("1"),
+            date: words("2026-11-21"),
+            command: words("wgpu-rnn sweep"),
+            device: words("CPU (cpu, native, 2 threads)"),
+            data: words("noise"),
+        };
+        Page { origin, kind, curves: vec![curve] }
     }
 
     #[test]
-    fn every_chart_of_the_page_is_written() {
+    fn the_page_has_every_chart_and_markdown_every_table() {
         let folder = tempfile::tempdir().unwrap();
-        let path = write(&page("cpu"), &folder.path().join("deep")).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        for stem in ["forward", "training", "memory"] {
-            let file = format!("{stem}-h.svg");
-            assert!(text.contains(&format!("({file})")), "{text}");
-            let svg = std::fs::read_to_string(path.with_file_name(&file)).unwrap();
-            assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{svg}");
-            for cell in ["rnn", "gru", "lstm"] {
-                assert!(svg.contains(&format!("class=\"stroke-{cell}\"")), "{svg}");
-            }
+        let out = folder.path().join("deep");
+        write(&page("cpu"), &out).unwrap();
+        let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+        let html = read("index.html");
+        for title in ["Forward, ms", "Forward and backward, ms", "Memory in training, MiB"] {
+            assert!(html.contains(&format!("<figcaption>{title}, over hidden size H</figcaption>")), "{title}");
         }
+        assert!(html.contains("\"names\":[\"32\",\"64\"]"));
+        assert!(read("README.md").contains(&page("cpu").curves[0].table().markdown()));
     }
 
     #[test]
     fn the_table_has_the_ratios_and_the_csv_every_point() {
         let page = page("cpu");
         let table = page.curves[0].table();
-        assert_eq!(table.lines().count(), 4);
+        assert_eq!((table.rows.len(), table.head.len()), (2, 1 + 3 * 3 + 2));
         // Training of the GRU is three quarters of the LSTM's in the sample.
-        assert!(table.lines().last().unwrap().contains("| 0.750 |"), "{table}");
+        assert_eq!(table.rows[1][10], "0.750");
+        assert!(page.sentence().contains("a GRU take 0.750 to 0.750 times as long"), "{}", page.sentence());
         assert_eq!(page.csv().unwrap().lines().count(), 1 + 6);
     }
 
     #[test]
     fn a_software_adapter_is_never_taken_for_a_gpu() {
-        assert!(page("software").markdown().contains("say nothing of a GPU"));
+        for text in [page("software").markdown(), page("software").html()] {
+            assert!(text.contains("say nothing of a GPU"));
+        }
         assert!(!page("cpu").markdown().contains("say nothing of a GPU"));
     }
 }

@@ -188,9 +188,13 @@ fn of_median(count: usize) -> Option<(usize, usize)> {
 pub struct Point {
     /// Training step, from 0.
     pub step: usize,
-    /// Loss of the last batch that was trained on: mean square error, 1 for the naive forecast, or bits per character.
+    /// Loss of the last batch that was trained on, which training minimises: the mean square error or twice the quantile loss
+    /// of standardised values, or bits.
     #[serde(deserialize_with = "number")]
     pub train_loss: f64,
+    /// The same loss over validation data.
+    #[serde(deserialize_with = "number", default = "unknown")]
+    pub validation_loss: f64,
     /// Validation error at this step.
     #[serde(deserialize_with = "number")]
     pub validation_error: f64,

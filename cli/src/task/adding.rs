@@ -6,7 +6,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::BatchShape;
 
-use super::{Score, Shown, Task, Usual, mean_loss};
+use super::{Lengths, Score, Shown, Task, Usual, Validated, mean_loss};
 use crate::net::{Answers, Batch, Fed, Form, LossAt, Model, Reads};
 use crate::results::DataUsed;
 
@@ -75,12 +75,18 @@ impl Task for Adding {
         (batch, Shown::Values("number".to_string(), values))
     }
 
-    fn validate(&self, model: &mut Model) -> Result<f64> {
-        mean_loss(model, VALIDATION, |rng| self.batch(rng))
+    fn validate(&self, model: &mut Model) -> Result<Validated> {
+        mean_loss(model, VALIDATION, |rng| self.batch(rng)).map(Validated::alike)
     }
 
     fn validation_batches(&self) -> usize {
         VALIDATION
+    }
+}
+
+impl Lengths for Adding {
+    fn with_steps(&self, steps: usize) -> Result<Box<dyn Lengths>> {
+        Ok(Box::new(Self::new(steps, self.shape.batch)?))
     }
 }
 

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::BatchShape;
 use wgpu_rnn::kernel::cross_entropy::IGNORE;
 
-use super::{Score, Shown, Task, Usual, mean_loss};
+use super::{Score, Shown, Task, Usual, Validated, mean_loss};
 use crate::net::{Answers, Batch, Fed, Form, LossAt, Model, Reads};
 use crate::results::DataUsed;
 
@@ -95,8 +95,8 @@ impl Task for DelayedCopy {
         (batch, shown)
     }
 
-    fn validate(&self, model: &mut Model) -> Result<f64> {
-        Ok(self.in_units(mean_loss(model, VALIDATION, |rng| self.batch(rng))?))
+    fn validate(&self, model: &mut Model) -> Result<Validated> {
+        Ok(Validated::alike(self.in_units(mean_loss(model, VALIDATION, |rng| self.batch(rng))?)))
     }
 
     fn validation_batches(&self) -> usize {

@@ -50,8 +50,8 @@ pub trait Task {
     /// only, as made problems are, is.
     fn draw(&self, rng: &mut ChaCha8Rng, at: LossAt) -> (Batch, Shown);
 
-    /// The validation error of the model as it is, in the unit of [`score`](Self::score). The less the better.
-    fn validate(&self, model: &mut Model) -> Result<f64>;
+    /// How well the model as it is does on validation data.
+    fn validate(&self, model: &mut Model) -> Result<Validated>;
 
     /// Batches that a validation takes.
     fn validation_batches(&self) -> usize;
@@ -62,11 +62,14 @@ pub trait Task {
     }
 }
 
-/// A task on data from a file, which a model can be kept for.
-pub trait Stored: Task {
-    /// The same data in sequences of `steps` steps.
-    fn with_steps(&self, steps: usize) -> Result<Box<dyn Stored>>;
+/// A task whose sequences may be of other lengths.
+pub trait Lengths: Task {
+    /// The same in sequences of `steps` steps.
+    fn with_steps(&self, steps: usize) -> Result<Box<dyn Lengths>>;
+}
 
+/// A task on data from a file, which a model can be kept for.
+pub trait Stored: Lengths {
     /// What a model must keep of it to see other data alike.
     fn known(&self) -> Known;
 
@@ -78,8 +81,8 @@ pub trait Stored: Task {
         Vec::new()
     }
 
-    /// How well the model does, part by part, a line each.
-    fn details(&self, _model: &mut Model) -> Result<Vec<String>> {
+    /// How well the model does, part by part.
+    fn details(&self, _model: &mut Model) -> Result<Vec<Detail>> {
         Ok(Vec::new())
     }
 
@@ -92,6 +95,40 @@ pub trait Stored: Task {
     fn drawn(&self, _predictions: Vec<(String, Vec<f64>)>) -> Option<Forecast> {
         None
     }
+}
+
+/// How well a model does on data that it never learns from. The less the better.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Validated {
+    /// In the unit of [`score`](Task::score).
+    pub error: f64,
+    /// What training minimises, in the unit of [`in_units`](Task::in_units).
+    pub loss: f64,
+}
+
+impl Validated {
+    /// Where what is minimised is what counts.
+    fn alike(error: f64) -> Self {
+        Self { error, loss: error }
+    }
+}
+
+/// How well a model does on a part of a task.
+#[derive(Clone, Debug, Serialize)]
+pub struct Detail {
+    /// In words.
+    pub said: String,
+    /// Where it is the forecast of one goal.
+    pub goal: Option<GoalError>,
+}
+
+/// Mean absolute errors of one goal.
+#[derive(Clone, Debug, Serialize)]
+pub struct GoalError {
+    pub name: String,
+    pub unit: String,
+    pub error: f64,
+    pub naive: f64,
 }
 
 /// How a task is usually learnt.

@@ -8,12 +8,14 @@ use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::BatchShape;
 
 use super::quantiles::{CALIBRATED_ON, Coverage, Forecasts, HALVED, MEDIAN, calibrate, floors, middle};
-use super::{Goals, Known, KnownSeries, Score, Shown, Sizes, Stored, Task, Usual};
+use super::{
+    Detail, GoalError, Goals, Known, KnownSeries, Lengths, Score, Shown, Sizes, Stored, Task, Usual, Validated,
+};
 use crate::base::numbers::{apart, plural, significant};
 use crate::base::stop;
 use crate::data::baseline::Baselines;
 use crate::data::series::Ask;
-use crate::data::windows::{self, View, Windows};
+use crate::data::windows::{self, View, Windows, quantile_loss};
 use crate::data::{series, weather};
 use crate::net::{Answers, Batch, Fed, Form, LossAt, Model, Reads};
 use crate::results::{DataUsed, Forecast};
@@ -155,6 +157,22 @@ impl Series {
         Ok(outputs)
     }
 
+    /// What training minimises, of a model's outputs for the validation windows.
+    fn loss(&self, outputs: &[f32]) -> f64 {
+        let wanted = self.windows.changes(&self.windows.valid);
+        let each = wanted.iter().zip(outputs.chunks(self.levels.len().max(1)));
+        let of_one = |(wanted, outputs): (&f32, &[f32])| {
+            let off = |output: &f32| f64::from(wanted - output);
+            match self.levels.is_empty() {
+                true => outputs.iter().map(|output| off(output).powi(2)).sum::<f64>(),
+                false => {
+                    outputs.iter().zip(&self.levels).map(|(output, level)| quantile_loss(off(output), *level)).sum()
+                }
+            }
+        };
+        each.map(of_one).sum::<f64>() / outputs.len() as f64
+    }
+
     /// Whether a goal's forecasts are kept from being negative.
     fn floors(&self) -> Vec<bool> {
         floors(&self.windows, &self.never_negative, self.negative)
@@ -276,9 +294,11 @@ impl Task for Series {
         (self.batch(&starts, at), Shown::Values(self.label(), values))
     }
 
-    fn validate(&self, model: &mut Model) -> Result<f64> {
-        let forecasts = self.judged(&self.outputs(model, &self.windows.valid)?);
-        Ok(self.mean(|goal, level| forecasts.of(goal, level)))
+    fn validate(&self, model: &mut Model) -> Result<Validated> {
+        let outputs = self.outputs(model, &self.windows.valid)?;
+        let forecasts = self.judged(&outputs);
+        let error = self.mean(|goal, level| forecasts.of(goal, level));
+        Ok(Validated { error, loss: self.in_units(self.loss(&outputs)) })
     }
 
     fn validation_batches(&self) -> usize {
@@ -291,14 +311,16 @@ impl Task for Series {
     }
 }
 
-impl Stored for Series {
-    fn with_steps(&self, steps: usize) -> Result<Box<dyn Stored>> {
+impl Lengths for Series {
+    fn with_steps(&self, steps: usize) -> Result<Box<dyn Lengths>> {
         let windows = self.windows.with_steps(steps)?;
         let (levels, never_negative) = (self.levels.clone(), self.never_negative.clone());
         let task = Self::of_windows(windows, levels, self.baselines.period, never_negative, self.negative);
         Ok(Box::new(Self { bundled: self.bundled, ..task }))
     }
+}
 
+impl Stored for Series {
     /// Every view of a file of one's own; the bundled weather stays where it is.
     fn views(&self) -> Vec<(View, Box<dyn Stored>)> {
         let of = |view: View| -> (View, Box<dyn Stored>) {
@@ -322,7 +344,7 @@ impl Stored for Series {
     }
 
     /// Each goal's error beside that of its best simple forecast, and how often the truth lies between the outer quantiles.
-    fn details(&self, model: &mut Model) -> Result<Vec<String>> {
+    fn details(&self, model: &mut Model) -> Result<Vec<Detail>> {
         let (windows, valid) = (&self.windows, &self.windows.valid);
         let outputs = self.outputs(model, valid)?;
         let forecasts = self.judged(&outputs);
@@ -363,7 +385,8 @@ impl Stored for Series {
                     }
                 };
             }
-            lines.push(line);
+            let (name, unit) = (format!("{name} in {}", plural(horizon, step)), unit.to_string());
+            lines.push(Detail { said: line, goal: Some(GoalError { name, unit, error, naive: simple.error }) });
         }
         Ok(lines)
     }

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::BatchShape;
 use wgpu_rnn::kernel::cross_entropy::IGNORE;
 
-use super::{Known, KnownSpeech, Score, Shown, Sizes, Stored, Task, Usual};
+use super::{Detail, Known, KnownSpeech, Lengths, Score, Shown, Sizes, Stored, Task, Usual, Validated};
 use crate::base::stop;
 use crate::data::moments::moments;
 use crate::data::utterances::{self, Utterance, Utterances};
@@ -221,9 +221,9 @@ impl Task for Speech {
         (self.batch(&all, at), Shown::Values("the first coefficient".to_string(), values.collect()))
     }
 
-    fn validate(&self, model: &mut Model) -> Result<f64> {
+    fn validate(&self, model: &mut Model) -> Result<Validated> {
         let verdicts = self.classify(model)?;
-        Ok(verdicts.iter().map(|one| one.surprise).sum::<f64>() / verdicts.len() as f64)
+        Ok(Validated::alike(verdicts.iter().map(|one| one.surprise).sum::<f64>() / verdicts.len() as f64))
     }
 
     fn validation_batches(&self) -> usize {
@@ -236,8 +236,8 @@ impl Task for Speech {
     }
 }
 
-impl Stored for Speech {
-    fn with_steps(&self, steps: usize) -> Result<Box<dyn Stored>> {
+impl Lengths for Speech {
+    fn with_steps(&self, steps: usize) -> Result<Box<dyn Lengths>> {
         let longest = self.longest();
         ensure!(
             steps <= longest,
@@ -248,10 +248,13 @@ impl Stored for Speech {
         let shape = BatchShape::new(steps, self.shape.batch);
         Ok(Box::new(Self { about, train, valid, mean: self.mean.clone(), std: self.std.clone(), shape }))
     }
+}
 
-    fn details(&self, model: &mut Model) -> Result<Vec<String>> {
+impl Stored for Speech {
+    fn details(&self, model: &mut Model) -> Result<Vec<Detail>> {
         let (right, of) = right(&self.classify(model)?);
-        Ok(vec![format!("accuracy: {:.1} % ({right} of {of})", 100.0 * right as f64 / of as f64)])
+        let said = format!("accuracy: {:.1} % ({right} of {of})", 100.0 * right as f64 / of as f64);
+        Ok(vec![Detail { said, goal: None }])
     }
 
     fn known(&self) -> Known {

@@ -7,6 +7,29 @@ use wgpu_rnn::{Cell, Device, RnnConfig};
 use super::*;
 use crate::net::Setup;
 
+/// What training minimises is the same over validation data, where the validation windows are one batch.
+#[test]
+fn validation_has_the_loss_of_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("waves.csv");
+    let row = |row: i32| format!("{}\n", (f64::from(row) * 0.3).sin() + (f64::from(row) * 0.11).cos());
+    std::fs::write(&csv, format!("level\n{}", (0..400).map(row).collect::<String>())).unwrap();
+    for levels in [Vec::new(), vec![0.1, 0.5, 0.8]] {
+        let goals = Goals { horizons: vec![1, 4], levels, ..Goals::default() };
+        let load = |batch| {
+            let sizes = Sizes { steps: Some(9), batch: Some(batch) };
+            Series::load(Some(&csv), &["level".to_string()], &Ask::default(), sizes, &goals).unwrap()
+        };
+        let task = load(load(8).used().validation);
+        let config = RnnConfig::new(Cell::Gru, task.width(), 5);
+        let mut model = Model::new(&Device::oracle().unwrap(), config, task.form(), Setup::new(1, 1e-3)).unwrap();
+        // All windows are in the batch that is fed last.
+        let validated = task.validate(&mut model).unwrap();
+        let loss = task.in_units(model.validation_loss().unwrap());
+        assert!((validated.loss - loss).abs() < 1e-5 * loss, "{} for {loss}", validated.loss);
+    }
+}
+
 /// Of every task, of one layer and of several, judged by the last step and by all: gradients are slopes of the loss.
 #[test]
 fn gradients_are_slopes_of_the_loss() {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::BatchShape;
 
-use super::{Known, Score, Shown, Sizes, Stored, Task, Usual};
+use super::{Known, Lengths, Score, Shown, Sizes, Stored, Task, Usual, Validated};
 use crate::base::stop;
 use crate::data::text::{self, Corpus};
 use crate::net::{Answers, Batch, Fed, Form, LossAt, Model, Reads};
@@ -71,7 +71,7 @@ impl Task for Text {
         (Batch { x: Fed::Tokens(x), y: Fed::Tokens(y), lengths: None }, shown)
     }
 
-    fn validate(&self, model: &mut Model) -> Result<f64> {
+    fn validate(&self, model: &mut Model) -> Result<Validated> {
         let batches = self.0.validation_batches();
         let mut nats = 0.0;
         for index in 0..batches {
@@ -80,7 +80,7 @@ impl Task for Text {
             model.feed(Batch { x: Fed::Tokens(x), y: Fed::Tokens(y), lengths: None })?;
             nats += model.validation_loss()?;
         }
-        Ok(self.in_units(nats / batches as f64))
+        Ok(Validated::alike(self.in_units(nats / batches as f64)))
     }
 
     fn validation_batches(&self) -> usize {
@@ -93,11 +93,13 @@ impl Task for Text {
     }
 }
 
-impl Stored for Text {
-    fn with_steps(&self, steps: usize) -> Result<Box<dyn Stored>> {
+impl Lengths for Text {
+    fn with_steps(&self, steps: usize) -> Result<Box<dyn Lengths>> {
         Ok(Box::new(Self(self.0.with_steps(steps)?)))
     }
+}
 
+impl Stored for Text {
     fn known(&self) -> Known {
         Known::Text(self.0.symbols.clone())
     }

@@ -9,29 +9,47 @@ use super::{finish, json, path};
 
 /// What is asked of an opened page: its charts and tables as they are laid out, and what would not be seen without.
 const QUESTIONS: &str = r#"<script>
-const seen = [...document.querySelectorAll('svg.chart')].map(svg => {
-  const box = svg.getBoundingClientRect();
-  // Its own, or one behind all charts of its section.
-  const figure = svg.closest('figure:has(table)') || svg.closest('section');
+// Colours of a drawing beside that of its ground.
+const colours = canvas => {
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const found = new Set();
+  for (let at = 0; at < data.length; at += 4) {
+    if (data[at + 3] > 128) found.add((data[at] << 16) | (data[at + 1] << 8) | data[at + 2]);
+  }
+  return found.size;
+};
+const plots = [...document.querySelectorAll('.plot')].map(plot => {
+  const box = plot.getBoundingClientRect();
+  const canvas = plot.querySelector('canvas');
   return {
-    label: svg.getAttribute('aria-label'), role: svg.getAttribute('role'), width: box.width, height: box.height,
-    marks: [...svg.querySelectorAll('polyline, rect, circle, path')].filter(mark => {
-      const style = getComputedStyle(mark);
-      return style.fill !== 'none' || style.stroke !== 'none';
-    }).length,
-    table: figure ? figure.querySelectorAll('table td').length : 0,
+    label: plot.getAttribute('aria-label'), role: plot.getAttribute('role'), width: box.width, height: box.height,
+    marks: canvas ? colours(canvas) : 0, table: plot.closest('figure').querySelectorAll('table:not(.u-legend) td').length,
   };
 });
+const bars = [...document.querySelectorAll('.bars')].map(bars => {
+  const box = bars.getBoundingClientRect();
+  const drawn = [...bars.querySelectorAll('i')].filter(bar => bar.getBoundingClientRect().width > 0);
+  return {
+    label: bars.closest('figure').querySelector('figcaption').textContent, role: 'img', width: box.width, height: box.height + 40,
+    marks: 1 + drawn.length, table: bars.querySelectorAll('td').length,
+  };
+});
+const seen = [...plots, ...bars];
 const outside = [...document.querySelectorAll('[src], [href]')].map(e => e.getAttribute('src') || e.getAttribute('href'));
 const answer = document.createElement('pre');
 answer.id = 'answer';
 answer.textContent = JSON.stringify({
   charts: seen, title: document.title, outside,
-  overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth, errors,
+  result: document.querySelector('.result')?.textContent ?? '',
   ink: getComputedStyle(document.body).color, page: getComputedStyle(document.body).backgroundColor,
 });
 document.body.append(answer);
 </script>"#;
+
+/// What goes wrong is kept from the beginning.
+const ERRORS: &str =
+    "<script>const errors = []; addEventListener('error', event => errors.push(event.message));</script>";
 
 /// How a page is looked at.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,7 +76,7 @@ fn headless(look: Look, folder: &Path) -> Command {
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]);
     command.args(["--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND"]);
     command.arg(format!("--user-data-dir={}", path(&folder.join("profile"))));
-    command.arg(if look == Look::Phone { "--window-size=500,900" } else { "--window-size=1200,900" });
+    command.arg(if look == Look::Phone { "--window-size=390,900" } else { "--window-size=1200,900" });
     if look == Look::Dark {
         command.arg("--blink-settings=preferredColorScheme=0");
     }
@@ -70,9 +88,13 @@ pub fn open(page: &Path, look: Look) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("page.html");
     let html = std::fs::read_to_string(page).unwrap();
-    std::fs::write(&copy, html.replace("</body>", &format!("{QUESTIONS}</body>"))).unwrap();
+    std::fs::write(
+        &copy,
+        html.replace("<body>", &format!("<body>{ERRORS}")).replace("</body>", &format!("{QUESTIONS}</body>")),
+    )
+    .unwrap();
     let mut command = headless(look, folder.path());
-    command.arg("--dump-dom").arg(format!("file://{}", path(&copy)));
+    command.args(["--dump-dom", "--virtual-time-budget=3000"]).arg(format!("file://{}", path(&copy)));
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a browser");
     let ran = finish(child);
     let answer = ran.out.split_once("<pre id=\"answer\">").and_then(|(_, rest)| rest.split_once("</pre>"));
@@ -109,6 +131,8 @@ pub fn check(page: &Path, charts: usize) {
             assert_eq!(chart["role"], "img");
             assert!(chart["label"].as_str().is_some_and(|label| label.len() > 8), "{look:?}: {chart}");
         }
+        assert_eq!(seen["errors"], Value::Array(Vec::new()), "{look:?}");
+        assert!(seen["result"].as_str().is_some_and(|result| result.len() > 20), "{look:?}: {}", seen["result"]);
         let outside = seen["outside"].as_array().expect("links");
         // The files beside it are its own.
         let own = |link: &Value| link.as_str().is_some_and(|link| link.starts_with("data:") || !link.contains("//"));

@@ -6,6 +6,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::browser;
 use super::compare::waves;
 use super::{Ran, command, finish, gpu, json, path, run, spawn, start};
 
@@ -114,7 +115,8 @@ fn a_training_that_is_killed_goes_on_to_the_bit() {
     // A file that was begun when the process was killed may be left, under another name.
     for entry in std::fs::read_dir(&out).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(name.ends_with(".safetensors") || name.ends_with(".part"), "{name}");
+        let written = ["index.html", "training.csv"].contains(&name.as_str());
+        assert!(written || name.ends_with(".safetensors") || name.ends_with(".part"), "{name}");
     }
 }
 
@@ -205,8 +207,10 @@ fn a_text_model_learns_evaluates_and_writes() {
     let said = run(&["eval", path(&best)]).succeeded();
     let bits = |line: &str| -> f64 { line.rsplit(' ').next().unwrap().parse().unwrap() };
     let lines: Vec<&str> = said.lines().collect();
-    let [.., model, naive] = lines[..] else { panic!("{said}") };
+    let [.., model, naive, _] = lines[..] else { panic!("{said}") };
     assert!(bits(model) < 0.5 && bits(naive) > 2.0, "{said}");
+    // Error, loss, norm, rate and throughput.
+    browser::check(&out.join("index.html"), 5);
     let write = |rest: &[&str]| {
         run(&[&["sample", path(&best), "--prompt", "lmn", "--length", "60"], rest].concat()).succeeded()
     };

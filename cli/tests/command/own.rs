@@ -181,7 +181,7 @@ fn two_runs_do_not_write_into_one_folder() {
         .succeeded();
     let mut left: Vec<_> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["best.safetensors", "last.safetensors"]);
+    assert_eq!(left, ["best.safetensors", "index.html", "last.safetensors", "training.csv"]);
 }
 
 /// Sizes that nothing could hold are refused before anything is made.

@@ -1,3 +1,4 @@
+use super::browser;
 use super::{gpu, json, path, run};
 
 const SIZES: &str =
@@ -61,8 +62,10 @@ fn text_has_a_table_and_names_the_page() {
         // The page alone, without what it was written into first.
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         let page = std::fs::read_to_string(&out).unwrap();
-        assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<svg") && page.ends_with("</html>\n"));
+        assert!(page.starts_with("<!DOCTYPE html>") && page.contains("class=\"plot\"") && page.ends_with("</html>\n"));
     }
+    // Bars of kernels, and a timeline.
+    browser::check(&out, 2);
 }
 
 #[test]
