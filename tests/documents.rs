@@ -61,47 +61,138 @@ fn nothing_is_left_open() {
     }
 }
 
-/// The chapter's table of claims is the measured one, row by row.
+/// The rows of the tables between two headings, each as its cells.
+fn rows(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, section) = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    let lines = section.lines().take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("| "));
+    lines.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_string()).collect()).collect()
+}
+
+/// The numbers of a cell, and how far each may be from the right one: half of its last digit.
+fn numbers(cell: &str) -> Vec<(f64, f64)> {
+    let words = cell.split(|c: char| !(c.is_ascii_digit() || ".e−".contains(c))).filter(|word| !word.is_empty());
+    let number = |word: &str| {
+        let word = word.replace('−', "-");
+        let (digits, power) = word.split_once('e').unwrap_or((&word, "0"));
+        let decimals = digits.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        let unit = 10f64.powi(power.parse::<i32>().ok()? - decimals as i32);
+        Some((word.parse::<f64>().ok()?, 0.501 * unit))
+    };
+    words.filter_map(number).collect()
+}
+
+#[track_caller]
+fn agree(cell: &str, want: &[f64]) {
+    let found = numbers(cell);
+    assert_eq!(found.len(), want.len(), "`{cell}` for {want:?}");
+    for ((got, off), want) in found.into_iter().zip(want) {
+        assert!((got - want).abs() <= off, "`{cell}` for {want}");
+    }
+}
+
+/// What the chapter says of how fast the cells learnt, how good they were and what they cost is what was recorded.
 #[test]
 fn claims_are_those_of_the_record() {
-    let row = |line: &&str| line.starts_with("| ") && line.matches(" | ").count() == 2;
-    let rows = |text: &str| -> Vec<String> {
-        let table =
-            text.lines().skip_while(|line| !line.starts_with("| Claim |")).take_while(|line| line.starts_with('|'));
-        table.filter(row).map(str::to_string).collect()
+    let chapter = read(&root().join("docs/gru-or-lstm.md"));
+    let record = read(&root().join("docs/record/cpu/claims/claims.csv"));
+    let record: Vec<Vec<&str>> = record.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    let of = |problem: &str, lag: &str, cell: &str, column: usize| -> Vec<f64> {
+        let these = record.iter().filter(|row| row[0].starts_with(problem) && row[1] == lag && row[4] == cell);
+        these.filter_map(|row| row[column].parse().ok()).collect()
     };
-    let (chapter, record) = (
-        rows(&read(&root().join("docs/gru-or-lstm.md"))),
-        rows(&read(&root().join("docs/record/cpu/claims/README.md"))),
-    );
-    assert!(record.len() > 10, "{}", record.len());
-    assert_eq!(chapter, record);
+    let spread = |values: &[f64]| {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let (least, most) =
+            (values.iter().copied().fold(f64::MAX, f64::min), values.iter().copied().fold(0.0, f64::max));
+        if least == most { vec![mean] } else { vec![mean, least, most] }
+    };
+    let (mut problem, mut learnt) = (String::new(), 0);
+    for row in
+        rows(&chapter, "How fast they learnt").iter().filter(|row| row.len() == 5 && row[1] != "lag" && row[1] != "--:")
+    {
+        problem = if row[0].is_empty() { problem } else { row[0].clone() };
+        for (cell, told) in ["RNN", "GRU", "LSTM"].iter().zip(&row[2..]) {
+            let steps = of(&problem, &row[1], cell, 8);
+            match steps.len() {
+                0 => assert_eq!(told, "none", "{row:?}"),
+                3 => agree(told, &spread(&steps)),
+                some => agree(told, &[some as f64, 3.0, steps.iter().sum::<f64>() / some as f64]),
+            }
+            learnt += 1;
+        }
+    }
+    assert_eq!(learnt, 2 * 5 * 3);
+    for (told, problem) in [("weather", "weather"), ("speakers", "japanese"), ("Moby-Dick", "moby")] {
+        let all = rows(&chapter, "How good they were on real data");
+        let row = all.iter().find(|row| row[0].starts_with(told)).expect("a row");
+        for (cell, told) in ["RNN", "GRU", "LSTM"].iter().zip(&row[1..]) {
+            agree(told, &spread(&of(problem, "", cell, 10)));
+        }
+        let mean = |cell: &str| spread(&of(problem, "", cell, 10))[0];
+        agree(&row[4], &[mean("GRU") / mean("LSTM")]);
+    }
+    let said = read(&root().join("docs/record/cpu/claims/README.md")).replace('\u{202f}', " ");
+    let (mut hidden, mut costs) = (Vec::new(), 0);
+    for row in rows(&chapter, "What it cost").iter().filter(|row| row.len() == 5) {
+        if row[0].ends_with(": H") {
+            hidden = row[1..3].to_vec();
+        }
+        for ((cell, hidden), told) in
+            ["GRU", "LSTM"].iter().zip(&hidden).zip(&row[1..]).filter(|(_, told)| told.contains(" ms "))
+        {
+            assert!(said.contains(&format!("{cell} (H = {hidden}) {told}")), "{told}");
+            costs += 1;
+        }
+    }
+    assert_eq!(costs, 8);
 }
 
 /// The chapter's table of how gradients last is the recorded one, row by row.
 #[test]
 fn gradients_are_those_of_the_record() {
-    let record = read(&root().join("docs/record/cpu/flow/flow.json"));
-    let looks: Vec<Value> = serde_json::from_str(&record).expect("JSON");
-    let factor = |value: &Value| value.as_f64().map_or_else(|| "–".to_string(), |factor| format!("{factor:.3}"));
-    let steps = |value: &Value| value.as_u64().map_or_else(|| "> 99".to_string(), |steps| steps.to_string());
-    let row = |look: &Value| {
-        let cell = match look["cell"].as_str() {
-            Some("rnn_tanh") => "RNN",
-            Some("gru") => "GRU",
-            _ => "LSTM",
-        };
-        let trained = if look["trained"] == 0 { "untrained" } else { "after 300 steps" };
-        let factors = [&look["decay"], &look["direct_decay"]].map(factor).join(" | ");
-        let lengths = [&look["one_e"], &look["one_percent"]].map(steps).join(" | ");
-        format!("| {cell} | {trained} | {factors} | {lengths} | {} |", look["verdict"].as_str().unwrap_or_default())
-    };
-    let rows: Vec<String> = looks.iter().filter(|look| look["steps"] == 100).map(row).collect();
-    assert_eq!(rows.len(), 6);
+    let folders = [
+        ("weather, half-open gates", "usual"),
+        ("weather, open gates", "alike"),
+        ("adding, open gates", "adding"),
+        ("adding, half-open gates", "control"),
+    ];
     let chapter = read(&root().join("docs/gradients.md"));
-    for row in rows {
-        assert!(chapter.lines().any(|line| line == row), "{row}");
+    let (mut folder, mut found) = ("", 0);
+    for row in rows(&chapter, "What it looks like").iter().filter(|row| row.len() == 9 && !row[2].contains("-")) {
+        let (net, cell) = row[0].rsplit_once(": ").unwrap_or(("", &row[0]));
+        folder = folders.iter().find(|(name, _)| *name == net).map_or(folder, |(_, folder)| folder);
+        let name = match cell {
+            "RNN" => "rnn_tanh",
+            "GRU" => "gru",
+            "LSTM" => "lstm",
+            _ => continue,
+        };
+        let trained: u64 = row[1].split_whitespace().find_map(|word| word.parse().ok()).unwrap_or(0);
+        let load = |file: &str| -> Vec<Value> {
+            let text = read(&root().join("docs/record/cpu/inside").join(folder).join(file));
+            serde_json::from_str(&text).expect("JSON")
+        };
+        let of = |all: Vec<Value>| {
+            all.into_iter().filter(move |one| one["cell"] == name && one["trained"] == trained).collect::<Vec<_>>()
+        };
+        let look = of(load("flow.json")).into_iter().next().expect("a look");
+        let number = |key: &str| look[key].as_f64().unwrap_or(f64::NAN);
+        agree(&row[2], &[number("left_at_the_first")]);
+        found += 1;
+        if name == "rnn_tanh" {
+            continue;
+        }
+        agree(&row[3], &[number("left_at_the_first") * number("direct_share_of_the_first")]);
+        for (cell, key) in row[4..].iter().zip(["direct_share_1", "direct_share_10", "direct_share_of_the_first"]) {
+            agree(cell, &[number(key)]);
+        }
+        let gates = of(load("gates.json"));
+        let keeps = gates.iter().find(|one| one["time_constant_median"].is_f64()).expect("a gate that keeps");
+        for (cell, key) in row[7..].iter().zip(["time_constant_median", "time_constant_longest"]) {
+            agree(cell, &[keeps[key].as_f64().expect("a number")]);
+        }
     }
+    assert_eq!(found, 17);
 }
 
 /// What is told of an adapter is what the doctor printed there, and every block is told of.

@@ -46,7 +46,10 @@ pub fn take(options: &Options) -> Result<()> {
         }
     };
     let out = std::path::absolute(out)?;
-    shell::run(headless(profile.path(), *width, height)?.arg(format!("--screenshot={}", out.display())).arg(&address))
+    let mut camera = headless(profile.path(), *width, height)?;
+    shell::capture(camera.arg(format!("--screenshot={}", out.display())).arg(&address))?;
+    println!("{}: {width} x {height}", out.display());
+    Ok(())
 }
 
 /// The browser without a window, with a profile of its own.

@@ -147,6 +147,9 @@ pub fn beside(value: f64, reference: f64) -> String {
     if !percent.is_finite() {
         return "beside".to_owned();
     }
+    if percent.abs() < 0.05 {
+        return "as large as".to_owned();
+    }
     format!("{} {}", share(percent.abs()), if percent < 0.0 { "below" } else { "above" })
 }
 

@@ -192,6 +192,7 @@ fn gather(
         input: task.width(),
         error_name: score.name.to_string(),
         error_unit: score.unit,
+        loss_name: score.loss.to_string(),
         naive_name: score.naive_name,
         naive_error: score.naive,
         runs,

@@ -116,7 +116,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (origin, began) = (Origin::new(&device, task.describe())?, Instant::now());
     let (out, since) = (&args.out, (about.state.step, began));
     let speeds = training::speeds(out, about.state.step);
-    Training { task, model, about, rng, out, bar, began, origin, since, speeds, first: None, inside, watch }.run()
+    Training { task, model, about, rng, out, bar, began, origin, since, speeds, first: None, inside, watch }.whole()
 }
 
 /// Removes what killed runs left of files that they were writing.
@@ -163,6 +163,19 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
+    /// Trains; where something goes wrong the page says so.
+    fn whole(&mut self) -> Result<()> {
+        let ran = self.run();
+        if let Err(error) = &ran
+            && !error.is::<Interrupted>()
+        {
+            let step = self.about.state.step;
+            self.about.state.remarks.push(format!("step {step}: training ended: {error}"));
+            self.report()?;
+        }
+        ran
+    }
+
     fn run(&mut self) -> Result<()> {
         self.first = Some(self.about.state.step);
         loop {

@@ -97,6 +97,15 @@ impl Form {
         [Self::Offset, Self::Iso].into_iter().chain(FORMS.map(Self::Written)).chain([Self::Quarter])
     }
 
+    /// Which of day and month comes first, where both are numbers between slashes or strokes, in words.
+    fn order(self) -> &'static str {
+        match self {
+            Self::Written(form) if form.starts_with("%d/%m") || form.starts_with("%d-%m") => ", the day first",
+            Self::Written(form) if form.starts_with("%m/%d") || form.starts_with("%m-%d") => ", the month first",
+            _ => "",
+        }
+    }
+
     fn read(self, field: &str) -> Option<Instant> {
         match self {
             Self::Offset => Some(field.parse::<Timestamp>().ok()?.as_microsecond()),
@@ -182,25 +191,25 @@ pub fn find(table: &Table, wanted: Wanted<'_>, taken: &[usize]) -> Result<Option
 /// The times that a column holds, if it does. One that was `named` may have any name and order.
 pub fn of_column(table: &Table, place: usize, named: bool) -> Result<Option<Stamps>> {
     let Column { name, cells } = &table.columns[place];
-    let (instants, utc) = match cells {
+    let (instants, utc, order) = match cells {
         Cells::Text(fields) => match of_text(table, name, fields)? {
-            Some(found) => found,
+            Some((form, instants, utc)) => (instants, utc, form.order()),
             None => return Ok(None),
         },
         Cells::Numbers(values) => {
             let Some(values) = values.iter().copied().collect::<Option<Vec<f64>>>() else { return Ok(None) };
             match of_numbers(name, &values, named) {
-                Some(instants) => (instants, false),
+                Some(instants) => (instants, false, ""),
                 None => return Ok(None),
             }
         }
         _ => return Ok(None),
     };
-    Ok(Some(Stamps { from: format!("column `{name}`"), columns: vec![place], instants, utc }))
+    Ok(Some(Stamps { from: format!("column `{name}`{order}"), columns: vec![place], instants, utc }))
 }
 
 /// Text that is times, all written alike. A few fields that are none are an error, most are a column of something else.
-fn of_text(table: &Table, name: &str, fields: &[String]) -> Result<Option<(Vec<Instant>, bool)>> {
+fn of_text(table: &Table, name: &str, fields: &[String]) -> Result<Option<(Form, Vec<Instant>, bool)>> {
     let mut whole: Vec<(Form, Vec<Instant>)> = Vec::new();
     let mut most = (0, 0);
     for form in Form::all() {
@@ -221,7 +230,8 @@ fn of_text(table: &Table, name: &str, fields: &[String]) -> Result<Option<(Vec<I
         }
     }
     if let Some(at) = whole.iter().position(|(form, _)| *form == Form::Offset) {
-        return Ok(Some(of_offsets(whole, at)));
+        let (instants, utc) = of_offsets(whole, at);
+        return Ok(Some((Form::Offset, instants, utc)));
     }
     match &mut whole[..] {
         [] if most.0 * 10 >= fields.len() * 9 => {
@@ -233,7 +243,7 @@ fn of_text(table: &Table, name: &str, fields: &[String]) -> Result<Option<(Vec<I
             );
         }
         [] => Ok(None),
-        [(_, instants)] => Ok(Some((std::mem::take(instants), false))),
+        [(form, instants)] => Ok(Some((*form, std::mem::take(instants), false))),
         // Whether the day or the month comes first is told by the order of rows, or else by how even they are.
         several => {
             several.sort_by_key(|(_, all)| disorder(all));
@@ -246,7 +256,8 @@ fn of_text(table: &Table, name: &str, fields: &[String]) -> Result<Option<(Vec<I
                     fields[0]
                 );
             }
-            Ok(Some((std::mem::take(&mut several[0].1), false)))
+            let (form, instants) = &mut several[0];
+            Ok(Some((*form, std::mem::take(instants), false)))
         }
     }
 }

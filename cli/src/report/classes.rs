@@ -103,8 +103,7 @@ impl Page<'_> {
         let labelled = self.verdicts.iter().any(|one| one.truth.is_some());
         let mut sections = Vec::new();
         if labelled {
-            let lead =
-                "A row is what was said by a speaker, or is of a class; a column is the class that the model gave it.";
+            let lead = "Rows are true classes, columns the model’s answers.";
             sections.push(section("confusion", "Which was taken for which", lead, &self.matrix()));
         }
         let page = page::Page {
@@ -156,7 +155,7 @@ impl Page<'_> {
                 table.matrix {
                     thead { tr {
                         th scope="col" { "class" }
-                        @for class in self.classes { th scope="col" { "as " (class) } }
+                        @for class in self.classes { th scope="col" { (class) } }
                     } }
                     tbody { @for truth in self.truths() {
                         @let all = self.of(truth).len();

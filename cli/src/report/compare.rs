@@ -126,7 +126,7 @@ fn errors(results: &Results) -> Markup {
 fn learning(results: &Results) -> Markup {
     let curves = |group: &Group<'_>| {
         let error = titled(&results.error_name, &results.error_unit);
-        let loss = curve(results, group, ("Training loss", "loss"), None, |point| point.train_loss);
+        let loss = curve(results, group, ("Training loss", &results.loss_name), None, |point| point.train_loss);
         let title = format!("Validation: {}", results.error_name);
         let error = curve(results, group, (&title, &error), Some(results.naive_error), |point| point.validation_error);
         html! { h3 { "At " (group.name) } (charts([error, loss])) }
@@ -145,12 +145,13 @@ fn curve(
     let naive = naive.filter(|value| value.is_finite());
     let level = naive.map(|value| {
         let name = format!("naive, {}", with_unit(value, &results.error_unit));
-        Line::new(name, Role::Naive, Draw::Dashed, vec![(0.0, value), (last as f64, value)])
+        Line::new(name, Role::Naive, Draw::Dashed, vec![(0.0, value), (last.max(1) as f64, value)])
     });
     let line = |run: &&Run| Line::of(&run.cell, run.curve.iter().map(|point| (point.step as f64, of(point))).collect());
     let lines = level.into_iter().chain(group.runs.iter().map(line)).collect();
     let title = format!("{title}, at {}", group.name);
-    Figure::of(title, Lines::new(Axis::linear("training step"), Axis::linear(of_what), lines)).markup()
+    let chart = Lines::new(Axis::linear("training step"), Axis::linear(of_what), lines).of_any_size();
+    Figure::of(title, chart).markup()
 }
 
 /// Each forecast against the truth.
@@ -169,7 +170,7 @@ pub fn forecasts(forecast: &Forecast) -> Markup {
         ];
         let x = Axis::names("time", forecast.times.clone());
         let chart = Lines { reach: reach.clone(), ..Lines::new(x, Axis::linear(&forecast.label), lines) };
-        Figure::of(format!("Forecast of {name}"), chart).markup()
+        Figure::of(format!("Forecast of the {name}"), chart).markup()
     };
     charts(forecast.predictions.iter().map(figure))
 }
@@ -282,7 +283,7 @@ mod tests {
         let page = seen(&results);
         for text in [
             "<h1>RNN, GRU and LSTM on weather-nyc-2013.csv</h1>",
-            "<p class=\"result\">At equal hidden size, the LSTM has the lowest mean absolute error: 4.12",
+            "<p class=\"result\">At equal hidden size, with one seed, the LSTM has the lowest mean absolute error: 4.12",
             "Lowest validation error: mean absolute error, °F",
             "<strong>4.12\u{202f}°F</strong>",
         ] {

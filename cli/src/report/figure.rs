@@ -7,7 +7,7 @@ use super::page::slug;
 use super::table::Table;
 use crate::base::numbers::{count, number};
 
-/// Values this many times the median are beyond a chart's upper edge.
+/// Values this many times the median would flatten all others on a linear axis.
 const TOO_FAR: f64 = 8.0;
 
 /// What a mark stands for; the style sheet has a colour for each, for light pages and for dark ones.
@@ -130,11 +130,13 @@ pub struct Lines {
     pub bands: Vec<[usize; 2]>,
     /// Values that the vertical axis must at least reach.
     pub reach: Vec<f64>,
+    /// Places of the horizontal axis that are named, the most important last; where there are none, even distances.
+    pub marks: Vec<usize>,
 }
 
 impl Lines {
     pub fn new(x: Axis, y: Axis, lines: Vec<Line>) -> Self {
-        Self { x, y, lines, bands: Vec::new(), reach: Vec::new() }
+        Self { x, y, lines, bands: Vec::new(), reach: Vec::new(), marks: Vec::new() }
     }
 
     /// Every place of any line, ascending, with each line's value there.
@@ -155,13 +157,17 @@ impl Lines {
         (places, columns)
     }
 
-    /// The value beyond which nothing is drawn, where one that runs away would flatten all others.
-    fn top(&self) -> Option<f64> {
+    /// With powers of ten on the vertical axis, where all values are above zero and one would flatten all others.
+    pub fn of_any_size(mut self) -> Self {
         let mut values: Vec<f64> = self.lines.iter().flat_map(|line| line.finite().map(|(_, y)| y)).collect();
         values.sort_unstable_by(f64::total_cmp);
-        let (low, high) = (*values.first()?, *values.last()?);
-        let top = values[values.len() / 2] * TOO_FAR;
-        (matches!(self.y.scale, Scale::Linear) && low > 0.0 && high > top).then_some(top)
+        if let (Some(&low), Some(&high)) = (values.first(), values.last())
+            && low > 0.0
+            && high > TOO_FAR * values[values.len() / 2]
+        {
+            self.y.scale = Scale::Log;
+        }
+        self
     }
 
     /// Every number of the lines.
@@ -185,8 +191,10 @@ pub struct Heat {
     pub steps: Vec<String>,
     /// Of each unit its value at each step.
     pub units: Vec<Vec<f64>>,
-    /// The value of the deepest colour; of its negative the other deepest.
+    /// The value of the deepest colour.
     pub most: f64,
+    /// Whether there are negative values, for which there is another colour.
+    pub signed: bool,
 }
 
 /// What ran when, a lane for each kind of work.
@@ -216,10 +224,10 @@ impl Plot {
                     .collect();
                 serde_json::json!({
                     "kind": "lines", "x": chart.x, "y": chart.y, "lines": chart.lines.iter().map(line).collect::<Vec<_>>(),
-                    "bands": chart.bands, "reach": chart.reach, "top": chart.top(), "data": data,
+                    "bands": chart.bands, "reach": chart.reach, "marks": chart.marks, "data": data,
                 })
             }
-            Self::Heat(Heat { name, steps, units, most }) => {
+            Self::Heat(Heat { name, steps, units, most, .. }) => {
                 // Three digits are more than can be seen.
                 let short = |value: &f64| (value * 1e3 / most).round() * most / 1e3;
                 let units: Vec<Vec<f64>> = units.iter().map(|unit| unit.iter().map(short).collect()).collect();
@@ -262,8 +270,12 @@ impl Plot {
         // So that no text in it ends the element.
         let json = self.json().to_string().replace('<', "\\u003c");
         html! {
-            @if let Self::Heat(Heat { name, most, .. }) = self {
-                p.scale { b { (name) } span { "−" (number(*most)) } i {} span { (number(*most)) } }
+            @if let Self::Heat(Heat { name, most, signed, .. }) = self {
+                p.scale {
+                    b { (name) }
+                    @if *signed { span { "−" (number(*most)) } i {} } @else { span { "0" } i.unsigned {} }
+                    span { (number(*most)) }
+                }
             }
             div.plot role="img" aria-label=(self.label(title)) { script type="application/json" { (PreEscaped(json)) } }
         }
@@ -289,8 +301,7 @@ impl Figure {
 
     /// Lines, and other numbers.
     pub fn with(title: impl Into<String>, chart: Lines, table: Table) -> Self {
-        let aside = chart.top().map(|_| "Larger values are beyond the upper edge.".to_string());
-        Self { title: title.into(), plots: vec![Plot::Lines(chart)], asides: aside.into_iter().collect(), table }
+        Self { title: title.into(), plots: vec![Plot::Lines(chart)], asides: Vec::new(), table }
     }
 
     /// Its address in the page.
@@ -359,13 +370,14 @@ mod tests {
     }
 
     #[test]
-    fn a_runaway_is_beyond_the_edge_and_that_is_said() {
+    fn a_runaway_takes_powers_of_ten() {
         let mut points: Vec<_> = (0..9).map(|index| (f64::from(index), 1.0)).collect();
-        assert!(Figure::of("Loss", chart(points.clone())).asides.is_empty());
+        let scale = |points: &Vec<_>| json(Plot::Lines(chart(points.clone()).of_any_size()))["y"]["scale"].clone();
+        assert_eq!(scale(&points), "linear");
         points[4].1 = 1e9;
-        let figure = Figure::of("Loss", chart(points));
-        assert_eq!(figure.plots[0].json()["top"], 8.0);
-        assert!(figure.markup().into_string().contains("beyond the upper edge"));
+        assert_eq!(scale(&points), "log");
+        points[5].1 = 0.0;
+        assert_eq!(scale(&points), "linear");
     }
 
     #[test]
@@ -384,6 +396,7 @@ mod tests {
             steps: vec!["a".into(), "<".into()],
             units: vec![vec![-2.5, 1.0 / 3.0]],
             most: 2.5,
+            signed: true,
         };
         let html = Plot::Heat(heat.clone()).markup("LSTM").into_string();
         assert!(html.contains("<b>c</b><span>−2.50</span><i></i><span>2.50</span>"), "{html}");

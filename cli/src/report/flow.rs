@@ -47,6 +47,10 @@ struct Summary {
     one_e: Option<usize>,
     one_percent: Option<usize>,
     verdict: String,
+    /// The norm at the first step over that at the last, and the direct part over the whole 1 and 10 steps back and there.
+    left_at_the_first: Option<f64>,
+    direct_share_1: Option<f64>,
+    direct_share_10: Option<f64>,
     direct_share_of_the_first: Option<f64>,
 }
 
@@ -80,6 +84,14 @@ impl Look {
             one_e,
             one_percent,
             verdict: verdict.to_string(),
+            left_at_the_first: self
+                .trace
+                .state()
+                .first()
+                .zip(self.trace.state().last())
+                .map(|(last, first)| first / last),
+            direct_share_1: self.trace.direct_share().get(1).copied().flatten(),
+            direct_share_10: self.trace.direct_share().get(10).copied().flatten(),
             direct_share_of_the_first: self.trace.direct_share().last().copied().flatten(),
         }
     }
@@ -180,12 +192,13 @@ impl Page {
         let is_main = |looks: &[&Look]| looks.first().is_some_and(|look| Some(key(look)) == main);
         let picture = figures.iter().find(|looks| is_main(looks)).map(|looks| figure(looks).markup());
         let others = figures.iter().filter(|looks| !is_main(looks)).map(|looks| figure(looks).markup());
-        let how = "Each line is one net, the thin one what of its gradient came directly. The last step is at the left; what is \
+        let how = "Each line is one net, the dashed one what of its gradient came directly. The last step is at the left; what is \
                    too small for 32-bit numbers is left out.";
-        let sections = vec![
-            section("norms", "At other lengths and moments", how, &charts(others)),
-            section("memory", "How long they last", &lead, &self.summary().open("How long gradients last")),
-        ];
+        let mut sections = Vec::new();
+        if figures.len() > 1 {
+            sections.push(section("norms", "At other lengths and moments", "", &charts(others)));
+        }
+        sections.push(section("memory", "How long they last", &lead, &self.summary().open("How long gradients last")));
         let loss = if self.at_every_step { "of every step's output" } else { "of the last step's output" };
         let page = page::Page {
             command: "flow",
@@ -213,7 +226,7 @@ impl Page {
             let end = look.trace.state().len().saturating_sub(1);
             let far = steps
                 .map_or_else(|| format!("not within {end} steps"), |steps| format!("in {}", plural(steps, "step")));
-            format!("that of the {} {far}", look.title())
+            format!("those of the {} {far}", look.title())
         };
         let all: Vec<String> = looks.iter().map(far).collect();
         let when = match first.trained {
@@ -246,13 +259,14 @@ fn figure(looks: &[&Look]) -> Figure {
         let (name, directly) = (look.title(), format!("{} directly", look.title()));
         let role = Role::of(&name);
         [
-            Line::new(directly, role, Draw::Thin, points(&look.trace.direct)),
+            Line::new(directly, role, Draw::Dashed, points(&look.trace.direct)),
             Line::new(name, role, Draw::Line, points(look.trace.state())),
         ]
     };
     let title = looks.first().map_or_else(String::new, |look| {
         format!("Gradient over {} steps back, {}{}", look.steps, when(look.trained), of_layer(look.config, look.layer))
     });
-    let drawn = looks.iter().flat_map(lines).filter(|line| !line.points.is_empty()).collect();
+    // Of a plain RNN nothing comes directly but what begins there.
+    let drawn = looks.iter().flat_map(lines).filter(|line| line.points.len() > 1).collect();
     Figure::of(title, Lines::new(Axis::linear("steps back from the last"), Axis::log("norm of the gradient"), drawn))
 }

@@ -12,7 +12,7 @@ use super::page::{self, Origin, charts, section};
 use super::table::Table;
 use super::write_csv;
 use crate::base::files::replace;
-use crate::base::numbers::{apart, plural};
+use crate::base::numbers::{NONE, apart, plural};
 use crate::data::series::Series;
 use crate::task::{Ahead, middle};
 
@@ -66,6 +66,7 @@ impl Page<'_> {
     fn summary(&self, column: Option<usize>) -> Table {
         let head =
             ["column".to_string(), format!("{}s ahead", self.series.step), "time".to_string(), "now".to_string()];
+        let halves = self.ahead.iter().any(|one| one.halved.is_some());
         let dated = self.ahead.iter().any(|one| one.time.is_some());
         let all = self.ahead.iter().filter(|one| column.is_none_or(|column| one.column == column));
         let row = |one: &Ahead| {
@@ -81,12 +82,15 @@ impl Page<'_> {
             let time = dated.then(|| one.time.clone().unwrap_or_default());
             let values =
                 [&numbers[0]].into_iter().chain(own).map(|value| format!("{value} {unit}").trim_end().to_string());
-            let held = one.coverage.map(|share| format!("{:.1} %", 100.0 * share));
-            fixed.into_iter().chain(time).chain(values).chain(held).collect()
+            let share = |share: Option<f64>| share.map(|share| format!("{:.1} %", 100.0 * share));
+            let held = share(one.coverage);
+            let halved = halves.then(|| share(one.halved).unwrap_or_else(|| NONE.to_string()));
+            fixed.into_iter().chain(time).chain(values).chain(held).chain(halved).collect()
         };
         let head = head.into_iter().filter(|name| dated || name != "time");
         let held = self.ahead.iter().any(|one| one.coverage.is_some()).then(|| "interval held".to_string());
-        Table::new(head.chain(self.names()).chain(held), all.map(row).collect())
+        let halved = halves.then(|| "later half".to_string());
+        Table::new(head.chain(self.names()).chain(held).chain(halved), all.map(row).collect())
     }
 
     /// The table, for a terminal.
@@ -121,8 +125,9 @@ impl Page<'_> {
         let targets = &self.series.layout.targets;
         let lead = match self.levels {
             [low, .., high] => format!(
-                "The points are medians. Within the tinted band lies {} of what comes, as far as the validation data tell, on which \
-                 it was calibrated: how much of those it held stands in the table.",
+                "The points are medians. The tinted band is to hold {} of what comes. It was calibrated on the validation data; how \
+                 much of those it held stands in the table, and, which says more, how much of their later half when calibrated on \
+                 the earlier.",
                 percent(high - low)
             ),
             _ => "The points are the forecast.".to_string(),
@@ -162,7 +167,7 @@ impl Page<'_> {
             }
             _ => String::new(),
         };
-        Some(format!("{name} in {ahead}{when}: {}{interval}; now {}.", value.trim_end(), numbers[0]))
+        Some(format!("`{name}` in {ahead}{when}: {}{interval}; now {}.", value.trim_end(), numbers[0]))
     }
 
     /// The last known rows of a column, and what comes after them.
@@ -190,7 +195,9 @@ impl Page<'_> {
         let times = (first..=now).map(|row| self.series.labels[row].clone());
         let coming = |rows: usize| self.series.ahead(rows).unwrap_or_else(|| format!("{} ahead", plural(rows, step)));
         let x = Axis::names("time", times.chain((1..=farthest).map(coming)).collect());
-        let chart = Lines { bands, ..Lines::new(x, Axis::linear(&title), lines) };
+        let horizons = ahead.iter().map(|one| now + one.horizon - first);
+        let marks = [0, now - first].into_iter().chain(horizons).collect();
+        let chart = Lines { bands, marks, ..Lines::new(x, Axis::linear(&title), lines) };
         Figure::with(title, chart, self.summary(Some(column)))
     }
 }

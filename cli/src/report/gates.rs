@@ -52,6 +52,7 @@ struct Numbers {
     units_always_near_zero: usize,
     units_always_near_one: usize,
     time_constant_median: Option<f64>,
+    time_constant_longest: Option<f64>,
 }
 
 /// Steps and units of a heat map at most, so that each can be seen.
@@ -154,6 +155,10 @@ impl Page {
                 units_always_near_zero: all.always_zero,
                 units_always_near_one: all.always_one,
                 time_constant_median: look.median_of(value).filter(|median| median.is_finite()),
+                time_constant_longest: (value.kind == ValueKind::Keep)
+                    .then(|| look.time_constants().last().copied())
+                    .flatten()
+                    .filter(|longest| longest.is_finite()),
             };
             look.summaries().into_iter().map(numbers).collect()
         };
@@ -218,20 +223,28 @@ impl Page {
         let trained = || self.looks.iter().filter(|look| look.trained == last);
         let maps = html! { @for look in trained() { (figure(look).markup()) } };
         let mut constants = self.constants();
-        let picture = constants.pop().map(|figure| figure.markup()).unwrap_or_default();
-        let constants = charts(constants.iter().map(Figure::markup));
+        // A plain RNN has no gates that keep: its states are the picture.
+        let first = constants.pop();
+        let picture = match (&first, trained().next()) {
+            (None, Some(look)) => figure(look).markup(),
+            (first, _) => first.as_ref().map(Figure::markup).unwrap_or_default(),
+        };
         let how = "Each line is one net, its units in the order of their time constants.";
         let by_step = "A row is a unit, a column a step of one sequence; what the sequence shows is under it. Blue is positive, orange \
                        negative, nothing zero.";
-        let sections = vec![
-            section("constants", "How long units keep, before", how, &constants),
-            section("steps", "Step by step", by_step, &maps),
-            section("gates", "What they do", &lead, &self.summary().open("What gates and states do")),
-        ];
+        let mut sections = Vec::new();
+        if !constants.is_empty() {
+            let constants = charts(constants.iter().map(Figure::markup));
+            sections.push(section("constants", "How long units keep, elsewhere and before", "", &constants));
+        }
+        if first.is_some() {
+            sections.push(section("steps", "Step by step", by_step, &maps));
+        }
+        sections.push(section("gates", "What they do", &lead, &self.summary().open("What gates and states do")));
         let page = page::Page {
             command: "gates",
             title: "What gates keep and discard".to_string(),
-            result: vec![sentence(trained()), how.to_string()],
+            result: vec![sentence(trained()), if first.is_some() { how } else { by_step }.to_string()],
             picture,
             sections,
             origin: &self.origin,
@@ -252,11 +265,12 @@ impl Page {
             let looks: Vec<_> = looks.into_iter().filter(|(_, constants)| !constants.is_empty()).collect();
             let (first, _) = looks.first()?;
             let title = format!("Time constants, {}{}", when(first.trained), of_layer(first.config, first.layer));
+            let units = (0..first.config.hidden).map(|unit| unit.to_string()).collect();
             let line = |(look, constants): &(&Look, Vec<f64>)| {
                 let points = constants.iter().enumerate().map(|(unit, steps)| (unit as f64, *steps)).collect();
                 Line::of(&look.title(), points)
             };
-            let (x, y) = (Axis::linear("unit, by its time constant"), Axis::log("time constant, steps"));
+            let (x, y) = (Axis::names("unit, by its time constant", units), Axis::log("time constant, steps"));
             let chart = Lines { reach: vec![1.0, 10.0], ..Lines::new(x, y, looks.iter().map(line).collect()) };
             Some(Figure::of(title, chart))
         };
@@ -323,12 +337,14 @@ fn figure(look: &Look) -> Figure {
         let largest = numbers.iter().copied().filter(|number| number.is_finite()).fold(0.0, |a: f64, b| a.max(b.abs()));
         // What has no bounds has a scale of its own.
         let most = if value.kind == ValueKind::Free && largest > 0.0 { largest } else { 1.0 };
+        let signed = matches!(value.kind, ValueKind::Free | ValueKind::Squashed);
         let unit = |unit: usize| numbers.chunks_exact(hidden).take(some_steps).map(|step| step[unit]).collect();
         Plot::Heat(Heat {
             name: value.name.to_string(),
             steps: names.clone(),
             units: (0..some).map(unit).collect(),
             most,
+            signed,
         })
     };
     let mut plots: Vec<Plot> = drawn.clone().map(map).collect();

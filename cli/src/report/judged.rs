@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use maud::html;
 use serde::Serialize;
 use wgpu_rnn::Cell;
 
@@ -44,7 +43,7 @@ impl Page<'_> {
     /// Writes `index.html` and `eval.json` into the folder `out`.
     pub fn write(&self, out: &Path) -> Result<()> {
         std::fs::create_dir_all(out).with_context(|| format!("{}: could not make the folder", out.display()))?;
-        let Score { name, unit, naive_name, naive } = self.score;
+        let Score { name, unit, naive_name, naive, .. } = self.score;
         let (error, naive, details) = (self.error, *naive, self.details);
         let numbers = Numbers { name, unit, error, naive_name, naive, details };
         replace(&out.join("eval.json"), &(serde_json::to_string_pretty(&numbers)? + "\n"))?;
@@ -54,22 +53,18 @@ impl Page<'_> {
     fn html(&self) -> String {
         let score = self.score;
         let mut result = vec![format!(
-            "On these data: {}, {}; {} the naive forecast’s {} ({}).",
-            score.as_text(self.error),
-            score.name,
+            "On these data: {}; {} the naive forecast’s {} ({}).",
+            score.named(self.error),
             beside(self.error, score.naive),
             score.as_text(score.naive),
             score.naive_name
         )];
         result.extend(score.unbeaten(self.error).map(|sentence| format!("Mind: {sentence}.")));
         let said = list(self.details.iter().map(|detail| &detail.said));
-        let (picture, lead) = match &self.forecast {
-            Some(forecast) => (forecasts(forecast), format!("A stretch of what it was judged by: {}.", forecast.label)),
-            None => (self.bars(), String::new()),
-        };
         let mut sections = Vec::new();
-        if self.forecast.is_some() {
-            sections.push(section("errors", "Errors", "", &self.bars()));
+        if let Some(forecast) = &self.forecast {
+            let lead = format!("A stretch of what it was judged by: {}.", forecast.label);
+            sections.push(section("forecast", "Forecast and truth", &lead, &forecasts(forecast)));
         }
         if !self.details.is_empty() {
             sections.push(section("parts", "Part by part", "", &said));
@@ -79,7 +74,7 @@ impl Page<'_> {
             command: "eval",
             title: format!("How well the {} does", self.cell.title()),
             result,
-            picture: html! { (picture) @if !lead.is_empty() { p.lead { (lead) } } },
+            picture: self.bars(),
             sections,
             origin: &self.origin,
             facts: Vec::new(),

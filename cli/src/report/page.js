@@ -17,7 +17,9 @@
     if (value == null || !Number.isFinite(value)) return '–';
     const size = Math.abs(value);
     let text;
-    if (size !== 0 && (size < 1e-4 || size >= 1e7)) text = size.toExponential(apart ? 0 : 2);
+    if (size !== 0 && (size < 1e-4 || size >= 1e9)) {
+      text = size.toExponential(apart ? Math.min(8, Math.max(0, Math.ceil(Math.log10(size / apart) - 1e-9))) : 2);
+    }
     else {
       const decimals = apart ? decimalsOf(apart) : size === 0 ? 0 : Math.max(0, 3 - Math.floor(Math.log10(size)));
       const [whole, part] = size.toFixed(Math.min(decimals, 10)).split('.');
@@ -33,20 +35,24 @@
       grid: { show: upright, stroke: () => colour('line'), width: 1 }, ticks: { stroke: () => colour('line'), width: 1, size: 5 },
       values: (_, places, __, ___, apart) => places.map(place => number(place, apart)),
     };
-    if (upright) own.size = (_, texts) => 14 + 7 * Math.max(3, ...(texts || []).map(text => String(text ?? '').length));
+    if (upright) own.size = (_, texts) => 20 + 7.5 * Math.max(3, ...(texts || []).map(text => String(text ?? '').length));
     else [own.space, own.size] = [70, 32];
     if (scale === 'log') {
       own.splits = (_, __, low, high) => {
         const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
         const every = Math.max(1, Math.ceil((last - first) / 7));
         const powers = [];
-        for (let power = first; power <= last; power++) if ((power - first) % every === 0) powers.push(10 ** power);
-        return powers;
+        // Within a decade or two there is place for more than their powers.
+        const between = last - first < 2 ? [1, 2, 5] : [1];
+        for (let power = first - 1; power <= last; power++) {
+          if ((power - first) % every === 0 || every === 1) powers.push(...between.map(times => times * 10 ** power));
+        }
+        return powers.filter(power => power >= low * (1 - 1e-9) && power <= high * (1 + 1e-9));
       };
       own.filter = (_, places) => places;
       own.values = (_, places) => places.map(place => {
-        const power = Math.round(Math.log10(place));
-        return Math.abs(power) <= 3 ? number(place, Math.min(place, 1)) : `1e${power}`.replace('-', '−');
+        const power = Math.floor(Math.log10(place) + 1e-9);
+        return Math.abs(power) <= 3 ? number(place, Math.min(10 ** power, 1)) : `${Math.round(place / 10 ** power)}e${power}`.replace('-', '−');
       });
     }
     if (scale.names) {
@@ -66,17 +72,40 @@
 
   const named = ({ scale }, place) => place == null ? '' : scale.names ? scale.names[place] ?? '–' : number(place);
 
-  function lines({ x, y, lines, bands, reach, top, data }) {
-    const one = ({ name, role, draw }) => ({
+  // Names of these places, the last first, as far as they do not overprint.
+  function marked(own, marks, names) {
+    own.splits = () => [...new Set(marks)].sort((a, b) => a - b);
+    own.filter = (_, places) => places;
+    own.values = (u, places) => {
+      const taken = [];
+      const wide = place => 3.6 * names[place].length;
+      for (const place of new Set([...marks].reverse())) {
+        const at = u.valToPos(place, 'x');
+        if (taken.every(([other, width]) => Math.abs(at - other) > width + wide(place) + 8)) taken.push([at, wide(place), place]);
+      }
+      return places.map(place => taken.some(([, , other]) => other === place) ? names[place] : '');
+    };
+  }
+
+  function lines({ x, y, lines, bands, reach, marks, data }) {
+    const below = axis(x, false);
+    if (marks.length && x.scale.names) marked(below, marks, x.scale.names);
+    const few = column => column.filter(value => value != null).length < 25;
+    // What is forecast begins where it is known: there is no point of it.
+    const ahead = (u, index) => u.data[index].map((value, at) => value == null ? -1 : at).filter(at => at >= 0).slice(1);
+    const one = ({ name, role, draw }, index) => ({
       label: name, stroke: () => colour(role), width: draw === 'line' ? 2 : 1.25, spanGaps: true,
       dash: draw === 'dashed' ? [6, 5] : undefined,
-      points: { show: draw === 'points' || (draw !== 'dashed' && data[0].length < 25), size: draw === 'points' ? 7 : 5, fill: () => colour(role) },
+      points: {
+        show: draw === 'points' || (draw !== 'dashed' && few(data[index + 1])), size: draw === 'points' ? 7 : 5, fill: () => colour(role),
+        ...(draw === 'points' ? { filter: ahead } : {}),
+      },
       value: (_, value) => value == null ? '' : number(value),
     });
     const range = (_, low, high) => {
       if (low == null) return [0, 1];
       if (y.scale === 'log') return uPlot.rangeLog(Math.min(low, ...reach), Math.max(high, ...reach), 10, true);
-      const [least, most] = [Math.min(low, ...reach), Math.min(Math.max(high, ...reach), top ?? Infinity)];
+      const [least, most] = [Math.min(low, ...reach), Math.max(high, ...reach)];
       const air = most > least ? 0.06 * (most - least) : 0.1 * (Math.abs(most) || 1);
       // Zero is a floor, where it was asked for and nothing is below it.
       return [least === 0 && reach.includes(0) ? 0 : least - air, most + air];
@@ -89,10 +118,17 @@
       height: 290,
       data,
       scales: { x: { time: false, range: across }, y: { range, ...(y.scale === 'log' ? { distr: 3 } : {}) } },
-      axes: [axis(x, false), axis(y, true)],
+      axes: [below, axis(y, true)],
+      padding: marks.length ? [null, 46, null, null] : undefined,
       series: [{ label: x.title, value: (_, place) => named(x, place) }, ...lines.map(one)],
       bands: bands.map(([upper, lower]) => ({ series: [upper + 1, lower + 1], fill: () => faded(lines[upper].role, 0.16) })),
-      legend: { show: true },
+      legend: {
+        show: true,
+        markers: {
+          width: (_, index) => lines[index - 1]?.draw === 'line' ? 3 : 1.5, dash: (_, index) => lines[index - 1]?.draw === 'dashed' ? 'dashed' : 'solid',
+          stroke: (_, index) => colour(lines[index - 1]?.role ?? 'muted'), fill: () => 'transparent',
+        },
+      },
     };
   }
   const scaleIsNames = ({ scale }) => Boolean(scale.names);
@@ -130,7 +166,7 @@
       height: 70 + 5 * units.length,
       data: [steps.map((_, step) => step), steps.map(() => null)],
       scales: { x: { time: false, range: (_, low, high) => [low - 0.5, high + 0.5] }, y: { range: () => [0, units.length] } },
-      axes: [{ ...axis(x, false), label: undefined }, { ...axis({ title: 'unit', scale: 'linear' }, true), splits: () => [0, units.length], values: () => [units.length, 0].map(String), grid: { show: false } }],
+      axes: [{ ...axis(x, false), label: place.closest('figure').querySelector('.plot:last-of-type') === place ? 'step' : undefined }, { ...axis({ title: 'unit', scale: 'linear' }, true), splits: () => [0, units.length], values: () => [units.length, 0].map(String), grid: { show: false } }],
       series: [{}, { label: name }],
       legend: { show: false },
       hooks: { draw: [draw], setCursor: [tell] },
@@ -144,7 +180,7 @@
       const dpr = devicePixelRatio;
       ctx.save();
       ctx.font = `${12 * dpr}px system-ui, sans-serif`;
-      ctx.textBaseline = 'bottom';
+      [ctx.textBaseline, ctx.textAlign] = ['bottom', 'left'];
       lanes.forEach((lane, row) => {
         const bottom = u.valToPos(lanes.length - row - 0.9, 'y', true);
         const top = u.valToPos(lanes.length - row - 0.5, 'y', true);
@@ -196,6 +232,11 @@
     const rest = u => u.root.classList.toggle('rests', u.cursor.left == null || u.cursor.left < 0);
     options.hooks = { ...options.hooks, ready: [rest], setCursor: [rest, ...(options.hooks?.setCursor ?? [])] };
     options.cursor = { points: { size: 7 }, ...(shared ? { sync: { key } } : {}) };
+    if (shared) {
+      // Steps are above each other.
+      options.axes[1].size = () => 62;
+      options.scales.x.range = (_, low, high) => [low - 0.5, high + 0.5];
+    }
     options.width = width(place);
     options.pxAlign = true;
     one.plot = new uPlot(options, options.data, place);
@@ -209,7 +250,7 @@
     }
   });
   places.forEach(({ place }) => watch.observe(place));
-  // For those who take a picture of it.
-  if (alone) document.documentElement.dataset.height = Math.ceil(alone.getBoundingClientRect().height);
+  // For those who take a picture of it, once everything has its place.
+  if (alone) setTimeout(() => { document.documentElement.dataset.height = Math.ceil(alone.getBoundingClientRect().height); }, 50);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => places.forEach(draw));
 })();

@@ -50,6 +50,7 @@ impl Page<'_> {
     pub fn render(self) -> String {
         let Self { command, title, result, picture, sections, origin, facts } = self;
         let Origin { version, date, command: line, device, data } = origin;
+        let drawn = std::iter::once(&picture).chain(&sections).any(|part| part.0.contains("class=\"plot\""));
         let page = html! {
             (DOCTYPE)
             html lang="en" {
@@ -67,8 +68,8 @@ impl Page<'_> {
                             p.eyebrow { "wgpu-rnn " (command) }
                             h1 { (title) }
                             @if let Some((first, others)) = result.split_first() {
-                                p.result { (first) }
-                                @for sentence in others { p.lead { (sentence) } }
+                                p.result { (text(first)) }
+                                @for sentence in others { p.lead { (text(sentence)) } }
                             }
                         }
                         div.picture { (picture) }
@@ -83,10 +84,7 @@ impl Page<'_> {
                             (fact("Date", html! { (date) }))
                             (fact("Command", html! { code { (line) } }))
                         }
-                        p {
-                            "Made by wgpu-rnn " (version) ". Drag over a chart to look closer, click twice to see all of it, click a name to hide \
-                             its line."
-                        }
+                        p { "Made by wgpu-rnn " (version) "." @if drawn { " " (HINT) } }
                     }
                     @for script in SCRIPT { script { (PreEscaped(script)) } }
                 }
@@ -105,7 +103,7 @@ pub fn section(id: &str, title: &str, lead: &str, content: &Markup) -> Markup {
     html! {
         section id=(id) {
             h2 { (title) }
-            @if !lead.is_empty() { p.lead { (lead) } }
+            @if !lead.is_empty() { p.lead { (text(lead)) } }
             (content)
         }
     }
@@ -129,7 +127,7 @@ pub fn tiles(tiles: impl IntoIterator<Item = (String, String, String)>) -> Marku
 
 /// Sentences as a list.
 pub fn list<S: AsRef<str>>(sentences: impl IntoIterator<Item = S>) -> Markup {
-    html! { ul.notes { @for sentence in sentences { li { (sentence.as_ref()) } } } }
+    html! { ul.notes { @for sentence in sentences { li { (text(sentence.as_ref())) } } } }
 }
 
 /// A claim, what became of it, and what was measured.
@@ -162,11 +160,28 @@ pub fn verdicts<'a>(claims: impl IntoIterator<Item = Judged<'a>>) -> Markup {
     }
 }
 
-/// A name as a part of addresses in a page and of file names.
+/// What charts can do.
+const HINT: &str = "Drag over a chart to look closer, click twice to see all of it, click a name to hide its line.";
+
+/// A sentence in which names are between backticks.
+pub fn text(sentence: &str) -> Markup {
+    let parts: Vec<&str> = sentence.split('`').collect();
+    // One that is left over is a backtick.
+    if parts.len().is_multiple_of(2) {
+        return html! { (sentence) };
+    }
+    html! { @for (place, part) in parts.iter().enumerate() { @if place % 2 == 1 { code { (part) } } @else { (part) } } }
+}
+
+/// A name as a part of addresses in a page; letters that have no place there are told apart by a number.
 pub fn slug(name: &str) -> String {
     let kept = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' };
     let words: String = name.chars().map(kept).collect();
-    words.split_whitespace().collect::<Vec<_>>().join("-")
+    let slug = words.split_whitespace().collect::<Vec<_>>().join("-");
+    match name.is_ascii() {
+        true => slug,
+        false => format!("{slug}-{:08x}", crc32fast::hash(name.as_bytes())),
+    }
 }
 
 #[cfg(test)]
@@ -227,6 +242,13 @@ mod tests {
     #[test]
     fn names_become_addresses() {
         assert_eq!(slug("Training: T = 64, ms"), "training-t-64-ms");
-        assert_eq!(slug("Größe"), "gr-e");
+        assert_ne!(slug("日"), slug("月"));
+    }
+
+    #[test]
+    fn names_in_sentences_are_code() {
+        let html = |sentence: &str| text(sentence).into_string();
+        assert_eq!(html("`a<b` in 6 hours"), "<code>a&lt;b</code> in 6 hours");
+        assert_eq!(html("a ` alone"), "a ` alone");
     }
 }

@@ -151,7 +151,7 @@ mod tests {
         for foreign in ["http", "src=", "@import", "url(", "<b>", "& Co"] {
             assert!(!html.contains(foreign), "{foreign}");
         }
-        assert!(html.contains("50 % of the 4.00 ms that kernels take together is in `"));
+        assert!(html.contains("50 % of the 4.00 ms that kernels take together is in <code>"));
         assert!(html.contains("<td>2.00 ms</td><td>50 %</td><td>1</td><td>2</td>"), "{html}");
         assert!(html.contains("<td>2.00 ms</td><td>50 %</td><td>2</td><td>4</td>"));
         assert!(html.contains("<p class=\"value\">4.50 ms</p>"));

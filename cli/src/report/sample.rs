@@ -39,6 +39,7 @@ pub fn results() -> Results {
         input: 12,
         error_name: "mean absolute error".into(),
         error_unit: "°F".into(),
+        loss_name: "mean squared error, standardised".into(),
         naive_name: "the same temperature as 24 hours before".into(),
         naive_error: 5.6,
         forecast: Some(forecast(&runs)),

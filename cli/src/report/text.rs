@@ -111,7 +111,9 @@ mod tests {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains("A GRU has three quarters of an LSTM's parameters: ✓ held."));
         assert!(text.contains("✗ did not hold. 5.81 ms and 7.25 ms a step at H = 32. GRU / LSTM = 0.802."));
-        assert!(text.contains("At equal hidden size, the LSTM has the lowest mean absolute error: 4.12 °F"));
+        assert!(
+            text.contains("At equal hidden size, with one seed, the LSTM has the lowest mean absolute error: 4.120 °F")
+        );
     }
 
     #[test]

@@ -85,9 +85,8 @@ impl Page<'_> {
         };
         let unbeaten = if error < score.naive { "" } else { "The model does not beat the naive forecast. " };
         format!(
-            "{unbeaten}Best on validation data: {}, {}, after step {at}{so_far}; {} the naive forecast’s {} ({}).",
-            score.as_text(error),
-            score.name,
+            "{unbeaten}Best on validation data: {}, after step {at}{so_far}; {} the naive forecast’s {} ({}).",
+            score.named(error),
             beside(error, score.naive),
             score.as_text(score.naive),
             score.naive_name
@@ -105,9 +104,11 @@ impl Page<'_> {
             true => score.name.to_string(),
             false => format!("{}, {}", score.name, score.unit),
         };
-        let naive = Line::new("naive", Role::Naive, Draw::Dashed, vec![(0.0, score.naive), (last, score.naive)]);
+        let naive =
+            Line::new("naive", Role::Naive, Draw::Dashed, vec![(0.0, score.naive), (last.max(1.0), score.naive)]);
         let error = Line::new("validation", role, Draw::Line, over(|point| point.validation_error));
-        let picture = Figure::of("Validation error", Lines::new(step(), Axis::linear(unit), vec![naive, error]));
+        let picture =
+            Figure::of("Validation error", Lines::new(step(), Axis::linear(unit), vec![naive, error]).of_any_size());
         let losses = vec![
             Line::new("training batch", Role::Ink, Draw::Thin, over(|point| point.train_loss)),
             Line::new("validation", role, Draw::Line, over(|point| point.validation_loss)),
@@ -119,7 +120,7 @@ impl Page<'_> {
         let pulse = |title: &str, y: Axis, of: fn(&Pulse) -> f64| {
             figure(title, y, state.pulses.iter().map(|pulse| (pulse.step as f64, of(pulse))).collect())
         };
-        let loss = Figure::of("Loss", Lines::new(step(), Axis::linear("loss"), losses)).markup();
+        let loss = Figure::of("Loss", Lines::new(step(), Axis::linear(score.loss), losses).of_any_size()).markup();
         let norm = pulse("Norm of the gradients, before clipping", Axis::log("norm"), |pulse| pulse.gradient_norm);
         let rate = pulse("Learning rate", Axis::linear("rate of a step"), |pulse| pulse.rate);
         let speeds = self.speeds.iter().map(|(step, speed)| (*step as f64, *speed)).collect();

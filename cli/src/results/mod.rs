@@ -34,6 +34,9 @@ pub struct Results {
     pub error_name: String,
     /// Unit of the error, such as `°F` or `bits`; may be empty.
     pub error_unit: String,
+    /// What training minimises, with its unit.
+    #[serde(default)]
+    pub loss_name: String,
     /// What the naive forecast is, in words.
     pub naive_name: String,
     /// Validation error of the naive forecast.

@@ -65,7 +65,13 @@ impl Task for Adding {
 
     /// Each of the two numbers has a variance of 1/12 around 1/2.
     fn score(&self) -> Score {
-        Score { name: "mean squared error", unit: String::new(), naive_name: "always 1".to_string(), naive: 1.0 / 6.0 }
+        Score {
+            name: "mean squared error",
+            unit: String::new(),
+            loss: "mean squared error",
+            naive_name: "always 1".to_string(),
+            naive: 1.0 / 6.0,
+        }
     }
 
     fn draw(&self, rng: &mut ChaCha8Rng, _at: LossAt) -> (Batch, Shown) {

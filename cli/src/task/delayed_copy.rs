@@ -84,7 +84,13 @@ impl Task for DelayedCopy {
 
     fn score(&self) -> Score {
         let naive = f64::from(ALPHABET).log2();
-        Score { name: "bits per letter", unit: "bits".to_string(), naive_name: "any letter".to_string(), naive }
+        Score {
+            name: "bits per letter",
+            unit: "bits".to_string(),
+            loss: "bits per letter",
+            naive_name: "any letter".to_string(),
+            naive,
+        }
     }
 
     fn draw(&self, rng: &mut ChaCha8Rng, _at: LossAt) -> (Batch, Shown) {

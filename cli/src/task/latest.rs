@@ -29,6 +29,8 @@ pub struct Ahead {
     pub time: Option<String>,
     /// How much of the validation part lay in the outermost interval, if there is one.
     pub coverage: Option<f64>,
+    /// The same of its second half, when calibrated on its first.
+    pub halved: Option<f64>,
     /// A value for each level, ascending, or the mean alone.
     pub values: Vec<f64>,
 }
@@ -82,6 +84,7 @@ impl Latest {
             horizon: windows.horizon(goal),
             time: windows.series.ahead(windows.horizon(goal)),
             coverage: known.coverage.get(goal).copied(),
+            halved: known.halved.get(goal).copied(),
             values: (0..forecasts.levels).flat_map(|level| forecasts.of(goal, level)).collect(),
         };
         Ok((0..windows.goals()).map(ahead).collect())

@@ -150,6 +150,8 @@ pub struct Score {
     pub name: &'static str,
     /// May be empty.
     pub unit: String,
+    /// What training minimises, with its unit.
+    pub loss: &'static str,
     /// The naive answer, in words, and its error.
     pub naive_name: String,
     pub naive: f64,
@@ -190,6 +192,9 @@ pub struct KnownSeries {
     pub factors: Vec<f64>,
     /// How much of the validation part lies in each goal's outermost interval; nothing where there is none.
     pub coverage: Vec<f64>,
+    /// The same of its second half, when calibrated on its first; nothing where it is too short for that.
+    #[serde(default)]
+    pub halved: Vec<f64>,
     pub moments: Moments,
 }
 
@@ -365,6 +370,14 @@ impl Score {
         let unit = if self.unit.is_empty() || self.name.starts_with(&self.unit) { "" } else { &self.unit };
         let comma = if unit.is_empty() { "" } else { ", " };
         format!("{}{comma}{unit} (naive: {}, {}){usual}", self.name, significant(self.naive, 4), self.naive_name)
+    }
+
+    /// An error with its unit and what it is an error of.
+    pub fn named(&self, error: f64) -> String {
+        match self.name.starts_with(&self.unit) && !self.unit.is_empty() {
+            true => format!("{} {}", self.as_text(error), self.name),
+            false => format!("{}, {}", self.as_text(error), self.name),
+        }
     }
 
     /// An error with its unit, unless that is in its name.

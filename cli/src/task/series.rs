@@ -40,6 +40,8 @@ pub struct Series {
     factors: RefCell<Vec<f64>>,
     /// How much of the validation part lies in each goal's outermost interval.
     coverage: RefCell<Vec<f64>>,
+    /// The same of the second half of the validation part, calibrated on the first.
+    halved: RefCell<Vec<f64>>,
     /// Whether they are those of a trained model.
     calibrated: bool,
     bundled: bool,
@@ -100,8 +102,9 @@ impl Series {
         let windows = Windows::known(series, shape, known.moments.clone())?;
         let never_negative = known.never_negative.clone();
         let task = Self::of_windows(windows, known.levels.clone(), known.period, never_negative, known.negative);
-        let (factors, coverage) = (RefCell::new(known.factors.clone()), RefCell::new(known.coverage.clone()));
-        Ok(Self { factors, coverage, calibrated: true, ..task })
+        let [factors, coverage, halved] =
+            [&known.factors, &known.coverage, &known.halved].map(|all| RefCell::new(all.clone()));
+        Ok(Self { factors, coverage, halved, calibrated: true, ..task })
     }
 
     fn of_windows(
@@ -112,7 +115,7 @@ impl Series {
         negative: bool,
     ) -> Self {
         let baselines = Baselines::new(&windows, &levels, period);
-        let (factors, coverage) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+        let [factors, coverage, halved] = [(); 3].map(|()| RefCell::new(Vec::new()));
         let (calibrated, bundled) = (false, false);
         let mut task = Self {
             windows,
@@ -123,6 +126,7 @@ impl Series {
             naive: 0.0,
             factors,
             coverage,
+            halved,
             calibrated,
             bundled,
         };
@@ -189,8 +193,21 @@ impl Series {
         if !self.calibrated && self.levels.len() > 1 {
             let share = |goal| forecasts.coverage(windows, goal, |_| true).share;
             *self.coverage.borrow_mut() = (0..windows.goals()).map(share).collect();
+            if windows.valid.len() >= HALVED {
+                *self.halved.borrow_mut() = self.halved(outputs);
+            }
         }
         forecasts
+    }
+
+    /// How much of each goal's truth the outermost intervals hold in the second half of the validation part, when they are
+    /// calibrated on its first.
+    fn halved(&self, outputs: &[f32]) -> Vec<f64> {
+        let (windows, half) = (&self.windows, self.windows.valid.len() / 2);
+        let factors = calibrate(windows, &self.levels, outputs, |at| at < half);
+        let middle = middle(&self.levels);
+        let forecasts = Forecasts::new(windows, &windows.valid, outputs, &factors, middle, &self.floors());
+        (0..windows.goals()).map(|goal| forecasts.coverage(windows, goal, |at| at >= half).share).collect()
     }
 
     /// The mean over levels and goals of what forecasts cost, those of a goal and level being given: of one column in its
@@ -223,10 +240,9 @@ impl Series {
     /// The first target and its unit.
     fn label(&self) -> String {
         let (series, target) = (&self.windows.series, self.windows.target(0));
-        match series.units[target] {
-            "" => series.layout.columns[target].clone(),
-            unit => format!("{} ({unit})", series.layout.columns[target]),
-        }
+        let unit = series.units[target];
+        let comma = if unit.is_empty() { "" } else { ", " };
+        format!("{}{comma}{unit}", series.layout.columns[target])
     }
 
     fn known_of(&self) -> KnownSeries {
@@ -240,6 +256,7 @@ impl Series {
             never_negative: self.never_negative.clone(),
             factors: self.factors.borrow().clone(),
             coverage: self.coverage.borrow().clone(),
+            halved: self.halved.borrow().clone(),
             moments: moments.clone(),
         }
     }
@@ -282,7 +299,11 @@ impl Task for Series {
             [target] => (one, self.windows.series.units[target].to_string()),
             _ => (several, String::new()),
         };
-        Score { name, unit, naive_name: self.naive_name(), naive: self.naive }
+        let loss = match self.levels.is_empty() {
+            true => "mean squared error, standardised",
+            false => "twice the quantile loss, standardised",
+        };
+        Score { name, unit, loss, naive_name: self.naive_name(), naive: self.naive }
     }
 
     fn draw(&self, rng: &mut ChaCha8Rng, at: LossAt) -> (Batch, Shown) {
@@ -348,9 +369,7 @@ impl Stored for Series {
         let (windows, valid) = (&self.windows, &self.windows.valid);
         let outputs = self.outputs(model, valid)?;
         let forecasts = self.judged(&outputs);
-        let (first, second) = (|at: usize| at < valid.len() / 2, |at: usize| at >= valid.len() / 2);
-        let halved = calibrate(windows, &self.levels, &outputs, first);
-        let halved = Forecasts::new(windows, valid, &outputs, &halved, middle(&self.levels), &self.floors());
+        let halved = if self.levels.len() > 1 { self.halved(&outputs) } else { Vec::new() };
         let mut lines = Vec::new();
         for goal in 0..windows.goals() {
             let error = windows.error(goal, forecasts.of(goal, middle(&self.levels)));
@@ -380,7 +399,7 @@ impl Stored for Series {
                     ..CALIBRATED_ON => " (too few to calibrate it)".to_string(),
                     CALIBRATED_ON..HALVED => format!(" (calibrated on these {})", plural(valid.len(), "window")),
                     _ => {
-                        let share = 100.0 * halved.coverage(windows, goal, second).share;
+                        let share = 100.0 * halved.get(goal).copied().unwrap_or(f64::NAN);
                         format!(" (calibrated on these; on their first half, {share:.1} % of the second)")
                     }
                 };
@@ -408,7 +427,7 @@ impl Stored for Series {
     fn drawn(&self, predictions: Vec<(String, Vec<f64>)>) -> Option<Forecast> {
         let (windows, starts) = (&self.windows, self.windows.stretch(DRAWN));
         Some(Forecast {
-            label: self.label(),
+            label: format!("{}, {} ahead", self.label(), plural(windows.horizon(0), &windows.series.step)),
             times: starts.iter().map(|&start| windows.time(start, 0).to_string()).collect(),
             truth: starts.iter().map(|&start| windows.truth(start, 0)).collect(),
             naive: self.baselines.forecasts(windows, 0, middle(&self.levels), starts).collect(),
@@ -425,7 +444,7 @@ impl Series {
         titles.dedup();
         match &titles[..] {
             [one] => one.clone(),
-            _ => "of persistence, drift and the season the best, horizon by horizon".to_string(),
+            _ => "the best of persistence, drift and the season at each horizon".to_string(),
         }
     }
 }

@@ -206,6 +206,7 @@ impl Task for Speech {
     fn score(&self) -> Score {
         let classes = self.about.classes.len() as f64;
         Score {
+            loss: "cross-entropy, bits",
             name: "cross-entropy",
             unit: "bits".to_string(),
             naive_name: "any class".to_string(),

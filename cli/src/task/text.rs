@@ -54,6 +54,7 @@ impl Task for Text {
 
     fn score(&self) -> Score {
         Score {
+            loss: "bits per character",
             name: "bits per character",
             unit: "bits".to_string(),
             naive_name: "characters by their frequency".to_string(),

@@ -114,6 +114,10 @@ fn day_and_month_are_told_by_the_order_or_asked_for() {
     let monthly: Vec<&str> = monthly.iter().map(String::as_str).collect();
     assert_eq!(times("d", &monthly).unwrap()[13], "2025-02-02 00:00:00");
     assert_eq!(times("d", &["01/03/2024", "02/01/2024", "03/02/2024"]).unwrap()[1], "2024-02-01 00:00:00");
+    let from = |text: &str| stamps(text, Wanted::Find).unwrap().unwrap().from;
+    assert_eq!(from("d,v\n1/31/2024,1\n2/1/2024,2\n"), "column `d`, the month first");
+    assert_eq!(from("d,v\n31-01-2024,1\n01-02-2024,2\n"), "column `d`, the day first");
+    assert_eq!(from("d,v\n2024/01/31,1\n2024/02/01,2\n"), "column `d`");
     let error = stamps("d,v\n01/02/2024,1\n02/03/2024,2\n", Wanted::Find).unwrap_err().to_string();
     assert!(error.contains("got `01/02/2024`, of which the first number may be the day or the month"), "{error}");
 }
