@@ -247,7 +247,11 @@ fn small_gradients_have_norms() {
         let layer = seen(Layer::random(config, 40, 2, 5)).scaled("weight_hh", 0.2).without(&["dy"]);
         let trace = flow(&device, &layer).trace(0, 0);
         let want = flow(&Device::oracle().expect("oracle"), &layer).trace(0, 0);
-        // Of subnormal numbers a device may make zeros.
+        // WGSL lets a GPU make zeros of subnormal numbers; whatever else it makes is right.
+        let (first, wanted) = (trace.h.last().copied().expect("a step"), want.h.last().copied().expect("a step"));
+        assert!(wanted > 0.0 && wanted < 1e-22, "{wanted:e}");
+        let flushed = first == 0.0 && wanted < f64::from(f32::MIN_POSITIVE) && device.gpu().is_some();
+        assert!(flushed || (first / wanted - 1.0).abs() < 1e-3, "{first:e} for {wanted:e} on {device:?}");
         let small = |norm: &&f64| (1e-36..1e-22).contains(*norm);
         let both = trace.h.iter().zip(&want.h).filter(|(_, want)| small(want));
         assert!(both.clone().count() > 5, "{:?}", want.h);

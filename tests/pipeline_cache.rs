@@ -64,9 +64,10 @@ fn a_device_goes_on_with_what_another_has_compiled() {
     let Some((data, results)) = compiled() else { return };
     let (second, said) = begin_with(&data);
     assert!(said.is_empty(), "{said:?}");
-    // Before anything is compiled, what came in comes out; a driver may write it otherwise.
+    // Before anything is compiled, what came in is what comes out. SwiftShader adds a header of its own to what it was given.
     let before = second.pipeline_cache_data().expect("data");
-    assert!(before.len() >= data.len(), "{} and {} bytes", before.len(), data.len());
+    let added = if second.name().contains("SwiftShader") { 32 } else { 0 };
+    assert_eq!(before.len(), data.len() + added);
     assert_same_bits("with the cache", &layer().run(&second), &results);
     assert_close("with the cache", &results, &oracle(), OUTPUT_BOUND, GRADIENT_BOUND);
     // The kernels were known, so the cache has not grown.

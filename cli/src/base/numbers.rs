@@ -96,6 +96,11 @@ pub fn with_unit(value: f64, unit: &str) -> String {
     format!("{}{THIN}{unit}", number(value))
 }
 
+/// A quantity with its unit, unless that is in its name: `mean absolute error, °F`, `bits per character`.
+pub fn quantity(name: &str, unit: &str) -> String {
+    if unit.is_empty() || name.starts_with(unit) { name.to_owned() } else { format!("{name}, {unit}") }
+}
+
 /// A size in memory, such as `640 B`, `12.5 KiB` or `3.00 MiB`.
 pub fn bytes(value: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];

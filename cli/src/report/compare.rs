@@ -5,7 +5,7 @@ use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
 use super::page::{Judged, Origin, Page, charts, list, section, tiles, verdicts};
 use super::rows::{Cell, Section, sections};
 use super::{Group, findings, groups};
-use crate::base::numbers::{NONE, apart, bytes, change, count, median, number, with_unit};
+use crate::base::numbers::{NONE, apart, bytes, change, count, median, number, quantity, with_unit};
 use crate::results::{Forecast, Point, Results, Run, Spread};
 use maud::{Markup, html};
 
@@ -85,11 +85,6 @@ fn take_home(results: &Results) -> impl Iterator<Item = (String, String, String)
     best.into_iter().chain([naive]).chain(ratio)
 }
 
-/// A quantity with its unit, as the title of an axis or a chart.
-fn titled(name: &str, unit: &str) -> String {
-    if unit.is_empty() || name.starts_with(unit) { name.to_owned() } else { format!("{name}, {unit}") }
-}
-
 /// The lowest validation error of every run, and the naive forecast's.
 fn errors(results: &Results) -> Markup {
     let all: Vec<f64> = results.runs.iter().map(|run| run.validation_error).chain([results.naive_error]).collect();
@@ -118,14 +113,14 @@ fn errors(results: &Results) -> Markup {
         cells: vec![NONE.to_string()],
     };
     bars.push((format!("Naive forecast: {}", results.naive_name), vec![naive]));
-    let title = format!("Lowest validation error: {}", titled(&results.error_name, &results.error_unit));
+    let title = format!("Lowest validation error: {}", quantity(&results.error_name, &results.error_unit));
     Bars { title, parts: Vec::new(), columns: vec!["error", "against naive"], groups: bars, aside: "" }.markup()
 }
 
 /// How the training loss and the validation error of each group went.
 fn learning(results: &Results) -> Markup {
     let curves = |group: &Group<'_>| {
-        let error = titled(&results.error_name, &results.error_unit);
+        let error = quantity(&results.error_name, &results.error_unit);
         let loss = curve(results, group, ("Training loss", &results.loss_name), None, |point| point.train_loss);
         let title = format!("Validation: {}", results.error_name);
         let error = curve(results, group, (&title, &error), Some(results.naive_error), |point| point.validation_error);

@@ -12,7 +12,7 @@ use super::page::{self, Origin, charts, section};
 use super::table::Table;
 use super::write_csv;
 use crate::base::files::replace;
-use crate::base::numbers::{NONE, apart, plural};
+use crate::base::numbers::{NONE, apart, plural, quantity};
 use crate::data::series::Series;
 use crate::task::{Ahead, middle};
 
@@ -190,7 +190,7 @@ impl Page<'_> {
         }
         let bands = if self.levels.len() > 1 { vec![[self.levels.len(), 1]] } else { Vec::new() };
         let (name, unit) = (&self.series.layout.columns[column], self.series.units[column]);
-        let title = if unit.is_empty() { name.clone() } else { format!("{name}, {unit}") };
+        let title = quantity(name, unit);
         let step = &self.series.step;
         let times = (first..=now).map(|row| self.series.labels[row].clone());
         let coming = |rows: usize| self.series.ahead(rows).unwrap_or_else(|| format!("{} ahead", plural(rows, step)));

@@ -19,8 +19,7 @@
     let text;
     if (size !== 0 && (size < 1e-4 || size >= 1e9)) {
       text = size.toExponential(apart ? Math.min(8, Math.max(0, Math.ceil(Math.log10(size / apart) - 1e-9))) : 2);
-    }
-    else {
+    } else {
       const decimals = apart ? decimalsOf(apart) : size === 0 ? 0 : Math.max(0, 3 - Math.floor(Math.log10(size)));
       const [whole, part] = size.toFixed(Math.min(decimals, 10)).split('.');
       text = spaced(whole) + (part ? `.${part}` : '');
@@ -111,7 +110,7 @@
       return [least === 0 && reach.includes(0) ? 0 : least - air, most + air];
     };
     const across = (_, low, high) => {
-      const air = scaleIsNames(x) ? 0.03 * (high - low) || 0.5 : 0;
+      const air = x.scale.names ? 0.03 * (high - low) || 0.5 : 0;
       return high > low ? [low - air, high + air] : [low - 0.5, high + 0.5];
     };
     return {
@@ -131,7 +130,6 @@
       },
     };
   }
-  const scaleIsNames = ({ scale }) => Boolean(scale.names);
 
   function heat({ name, steps, units, most }, place) {
     const told = place.previousElementSibling?.appendChild(document.createElement('em'));

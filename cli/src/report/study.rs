@@ -10,7 +10,7 @@ use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
 use super::page::{self, Judged, Origin, charts, list, section, verdicts};
 use super::table::Table;
 use crate::base::files::replace;
-use crate::base::numbers::{NONE, bytes, number};
+use crate::base::numbers::{NONE, bytes, number, quantity};
 use crate::results::study::{FEWEST, Measured, OfCell, Seeds, Study, Verdict, made};
 
 /// The file that a later run goes on from.
@@ -116,10 +116,9 @@ fn curves(one: &Measured) -> Figure {
         };
         (0..shortest).map(at).collect()
     };
-    let named = one.error_unit.is_empty() || one.error_name.starts_with(&one.error_unit);
-    let unit = if named { String::new() } else { format!(", {}", one.error_unit) };
     let lines = one.cells.iter().map(|cell| Line::of(&cell.cell, mean(cell))).collect();
-    let chart = Lines::new(Axis::linear("training step"), Axis::linear(format!("{}{unit}", one.error_name)), lines);
+    let chart =
+        Lines::new(Axis::linear("training step"), Axis::linear(quantity(&one.error_name, &one.error_unit)), lines);
     let head = ["cell", "H", "parameters", "best error", "seconds", "memory", "forward, ms", "training step, ms"];
     let row = |cell: &OfCell| {
         let seconds: Vec<f64> = cell.trials.iter().map(|trial| trial.seconds).collect();

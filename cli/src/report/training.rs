@@ -9,7 +9,7 @@ use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
 use super::page::{self, Origin, charts, list, section};
 use super::write_csv;
 use crate::base::files::replace;
-use crate::base::numbers::{beside, number, plural};
+use crate::base::numbers::{beside, number, plural, quantity};
 use crate::learn::{About, Pulse};
 use crate::results::Point;
 use crate::task::Score;
@@ -100,15 +100,13 @@ impl Page<'_> {
         let over = |of: fn(&Point) -> f64| self.curve().iter().map(|point| (point.step as f64, of(point))).collect();
         let step = || Axis::linear("training step");
         let score = self.score;
-        let unit = match score.unit.is_empty() || score.name.starts_with(&score.unit) {
-            true => score.name.to_string(),
-            false => format!("{}, {}", score.name, score.unit),
-        };
         let naive =
             Line::new("naive", Role::Naive, Draw::Dashed, vec![(0.0, score.naive), (last.max(1.0), score.naive)]);
         let error = Line::new("validation", role, Draw::Line, over(|point| point.validation_error));
-        let picture =
-            Figure::of("Validation error", Lines::new(step(), Axis::linear(unit), vec![naive, error]).of_any_size());
+        let picture = Figure::of(
+            "Validation error",
+            Lines::new(step(), Axis::linear(quantity(score.name, &score.unit)), vec![naive, error]).of_any_size(),
+        );
         let losses = vec![
             Line::new("training batch", Role::Ink, Draw::Thin, over(|point| point.train_loss)),
             Line::new("validation", role, Draw::Line, over(|point| point.validation_loss)),

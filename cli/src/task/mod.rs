@@ -27,7 +27,7 @@ pub use series::Series;
 pub use speech::{PUBLISHED, Speech, Verdict, right};
 pub use text::Text;
 
-use crate::base::numbers::significant;
+use crate::base::numbers::{quantity, significant};
 use crate::base::stop;
 use crate::data::series::{Ask, Layout};
 use crate::data::windows::{Moments, View};
@@ -367,9 +367,8 @@ impl Score {
     pub fn meaning(&self) -> String {
         let usual = "; the usual change is the root mean square change over the horizon, in the training part";
         let usual = if self.name.ends_with("usual change") { usual } else { "" };
-        let unit = if self.unit.is_empty() || self.name.starts_with(&self.unit) { "" } else { &self.unit };
-        let comma = if unit.is_empty() { "" } else { ", " };
-        format!("{}{comma}{unit} (naive: {}, {}){usual}", self.name, significant(self.naive, 4), self.naive_name)
+        let what = quantity(self.name, &self.unit);
+        format!("{what} (naive: {}, {}){usual}", significant(self.naive, 4), self.naive_name)
     }
 
     /// An error with its unit and what it is an error of.

@@ -11,7 +11,7 @@ use super::quantiles::{CALIBRATED_ON, Coverage, Forecasts, HALVED, MEDIAN, calib
 use super::{
     Detail, GoalError, Goals, Known, KnownSeries, Lengths, Score, Shown, Sizes, Stored, Task, Usual, Validated,
 };
-use crate::base::numbers::{apart, plural, significant};
+use crate::base::numbers::{apart, plural, quantity, significant};
 use crate::base::stop;
 use crate::data::baseline::Baselines;
 use crate::data::series::Ask;
@@ -240,9 +240,7 @@ impl Series {
     /// The first target and its unit.
     fn label(&self) -> String {
         let (series, target) = (&self.windows.series, self.windows.target(0));
-        let unit = series.units[target];
-        let comma = if unit.is_empty() { "" } else { ", " };
-        format!("{}{comma}{unit}", series.layout.columns[target])
+        quantity(&series.layout.columns[target], series.units[target])
     }
 
     fn known_of(&self) -> KnownSeries {

@@ -30,16 +30,15 @@ const bars = [...document.querySelectorAll('.bars')].map(bars => {
   const box = bars.getBoundingClientRect();
   const drawn = [...bars.querySelectorAll('i')].filter(bar => bar.getBoundingClientRect().width > 0);
   return {
-    label: bars.closest('figure').querySelector('figcaption').textContent, role: 'img', width: box.width, height: box.height + 40,
-    marks: 1 + drawn.length, table: bars.querySelectorAll('td').length,
+    label: bars.closest('figure').querySelector('figcaption').textContent, width: box.width, height: box.height,
+    rows: bars.querySelectorAll('.bar').length, drawn: drawn.length, told: bars.querySelectorAll('tbody td:nth-child(3)').length,
   };
 });
-const seen = [...plots, ...bars];
 const outside = [...document.querySelectorAll('[src], [href]')].map(e => e.getAttribute('src') || e.getAttribute('href'));
 const answer = document.createElement('pre');
 answer.id = 'answer';
 answer.textContent = JSON.stringify({
-  charts: seen, title: document.title, outside,
+  charts: plots, bars, title: document.title, outside,
   overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth, errors,
   result: document.querySelector('.result')?.textContent ?? '',
   ink: getComputedStyle(document.body).color, page: getComputedStyle(document.body).backgroundColor,
@@ -116,14 +115,23 @@ pub fn screenshot(page: &Path, look: Look) -> PathBuf {
     picture
 }
 
-/// Every chart of a page can be seen, heard and read as numbers, on wide pages, on phones and in the dark, and it needs
+/// Every chart of a page, with a canvas or of bars, can be seen, heard and read as numbers, on wide pages, on phones and in the dark, and it needs
 /// nothing from elsewhere.
 pub fn check(page: &Path, charts: usize) {
     let mut inks = Vec::new();
     for look in [Look::Wide, Look::Phone, Look::Dark] {
         let seen = open(page, look);
         let found = seen["charts"].as_array().expect("charts");
-        assert_eq!(found.len(), charts, "{look:?}: {seen}");
+        let bars = seen["bars"].as_array().expect("bars");
+        assert_eq!(found.len() + bars.len(), charts, "{look:?}: {seen}");
+        for chart in bars {
+            let number = |name: &str| chart[name].as_f64().unwrap_or(0.0);
+            // A row has a bar, of one part at least unless it is nothing, and a value.
+            assert!(number("width") > 200.0 && number("height") > 18.0 * number("rows"), "{look:?}: {chart}");
+            assert!(number("rows") > 0.0 && number("drawn") > 0.0, "{look:?}: {chart}");
+            assert_eq!(chart["rows"], chart["told"], "{look:?}: {chart}");
+            assert!(chart["label"].as_str().is_some_and(|label| label.len() > 8), "{look:?}: {chart}");
+        }
         for chart in found {
             let number = |name: &str| chart[name].as_f64().unwrap_or(0.0);
             assert!(number("width") > 200.0 && number("height") > 60.0, "{look:?}: {chart}");
