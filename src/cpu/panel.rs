@@ -110,9 +110,16 @@ impl<S: Scalar> Packed<S> {
 
 /// Where the rows of a product go.
 pub trait Rows<S> {
-    /// Of M rows from `first` on some of the product's columns.
-    fn rows<const M: usize>(&mut self, first: usize, columns: Range<usize>) -> [&mut [S]; M];
+    /// Sets `rows` to some of the product's columns of as many rows, from `first` on.
+    fn rows<'s>(&'s mut self, first: usize, columns: Range<usize>, rows: &mut [&'s mut [S]]);
 }
+
+/// Slices that make a row of A, at most: the gates of a cell.
+const MOST_RUNS: usize = 4;
+
+/// Rows that are looked up at a time: so many that looking up takes no time beside what is done with them, so few that
+/// the stack has room.
+pub const ROWS: usize = 96;
 
 /// `bias + A·B`, or that added to what is there, for `A [rows, depth]` and `B [depth, columns]` packed. A row of A is made
 /// of `runs` slices, one after the other, `depth` elements in all, of the same lengths in every row. A missing (empty)
@@ -124,7 +131,7 @@ pub struct Product<'a, S, A, C> {
     pub depth: usize,
     /// One value for each column, or none.
     pub bias: &'a [S],
-    /// Slices that make a row of A, one at least, and none of them empty.
+    /// Slices that make a row of A, one at least, `MOST_RUNS` at most, and none of them empty.
     pub runs: usize,
     /// Of a row of A the slice of a run.
     pub a: A,
@@ -144,7 +151,136 @@ pub struct Product<'a, S, A, C> {
 impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R, C> {
     /// Computes it.
     pub fn run(self) {
-        vectorised(self);
+        self.run_with(|known| vectorised(known));
+    }
+
+    /// The same, where `run` chooses the vectors.
+    fn run_with(mut self, run: impl Fn(Known<'_, '_, S>)) {
+        /// As [`ROWS`], where there are no more: what is looked up then takes little room to clear.
+        const FEW: usize = 8;
+        match self.rows {
+            0..=FEW => self.look_up::<FEW>(run),
+            _ => self.look_up::<ROWS>(run),
+        }
+    }
+
+    /// Looks up N rows at a time and has them computed.
+    fn look_up<const N: usize>(&mut self, run: impl Fn(Known<'_, '_, S>)) {
+        debug_assert!((1..=MOST_RUNS).contains(&self.runs), "{} runs", self.runs);
+        for first in (0..self.rows).step_by(N) {
+            let rows = N.min(self.rows - first);
+            let mut a = [[&[][..]; N]; MOST_RUNS];
+            for (index, slices) in a.iter_mut().enumerate().take(self.runs) {
+                for (row, slice) in slices.iter_mut().enumerate().take(rows) {
+                    *slice = (self.a)(first + row, index);
+                }
+            }
+            let mut c: [&mut [S]; N] = std::array::from_fn(|_| Default::default());
+            self.c.rows(first, 0..self.columns, &mut c[..rows]);
+            debug_assert!(c[..rows].iter().all(|row| row.len() == self.columns), "rows of {} columns", self.columns);
+            run(Known {
+                packed: self.packed,
+                depth: self.depth,
+                bias: self.bias,
+                a: a.each_ref().map(|slices| &slices[..rows]),
+                runs: self.runs,
+                columns: self.columns,
+                adds: self.adds,
+                backwards: self.backwards,
+                c: &mut c[..rows],
+            });
+        }
+    }
+}
+
+/// A [`Product`] whose rows are looked up: a type that does not depend on where they come from and go, so that its loops
+/// are compiled once for all products.
+struct Known<'b, 'c, S> {
+    packed: &'b [S],
+    depth: usize,
+    bias: &'b [S],
+    /// Of each run the slices of the rows of A.
+    a: [&'b [&'b [S]]; MOST_RUNS],
+    runs: usize,
+    columns: usize,
+    adds: bool,
+    backwards: bool,
+    /// Where the rows go, each all columns.
+    c: &'b mut [&'c mut [S]],
+}
+
+impl<S: Scalar> WithSimd for Known<'_, '_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<A: Simd>(mut self, arch: A) {
+        // A constant, so that the compiler makes only what is for this width of vectors.
+        match const { WIDTH * size_of::<S>() / size_of::<S::Vector<A>>() } {
+            1 => self.all::<A, 1>(arch),
+            2 => self.all::<A, 2>(arch),
+            4 => self.all::<A, 4>(arch),
+            8 => self.all::<A, 8>(arch),
+            _ => self.all::<A, 16>(arch),
+        }
+    }
+}
+
+impl<S: Scalar> Known<'_, '_, S> {
+    /// All rows and columns. Few rows, or few vectors to a panel, would spend their time waiting for the sum before:
+    /// several panels at a time keep busy.
+    #[inline(always)]
+    fn all<A: Simd, const P: usize>(&mut self, arch: A) {
+        let panels = self.columns.div_ceil(WIDTH);
+        match (self.c.len(), P) {
+            (1, _) | (2..4, 1) => {
+                let (fours, twos) = (panels / 4 * 4, panels / 2 * 2);
+                self.columns::<A, P, 4>(arch, 0..fours);
+                self.columns::<A, P, 2>(arch, fours..twos);
+                self.columns::<A, P, 1>(arch, twos..panels);
+            }
+            (2, _) | (_, 1) => {
+                self.columns::<A, P, 2>(arch, 0..panels);
+                self.columns::<A, P, 1>(arch, panels / 2 * 2..panels);
+            }
+            _ => self.columns::<A, P, 1>(arch, 0..panels),
+        }
+    }
+
+    /// These panels, Q at a time, as long as there are Q.
+    #[inline(always)]
+    fn columns<A: Simd, const P: usize, const Q: usize>(&mut self, arch: A, panels: Range<usize>) {
+        let turns = panels.len() / Q;
+        for turn in 0..turns {
+            let turn = if self.backwards { turns - 1 - turn } else { turn };
+            self.panels::<A, P, Q>(arch, panels.start + turn * Q);
+        }
+    }
+
+    /// All rows of Q panels, in blocks of rows as even as they come.
+    #[inline(always)]
+    fn panels<A: Simd, const P: usize, const Q: usize>(&mut self, arch: A, panel: usize) {
+        /// Calls `block` with the constant that `$size` equals. The guard is a constant, so that the compiler makes only
+        /// the blocks that there are.
+        macro_rules! block {
+            ($size:expr, $bias:expr, $first:expr, $($m:literal)*) => {
+                match $size {
+                    $($m if const { $m <= most::<A>(P * Q) } => self.block::<A, $m, P, Q>(arch, $bias, $first, panel),)*
+                    _ => {}
+                }
+            };
+        }
+        let mut bias = [[S::ZERO; WIDTH]; Q];
+        for (to, from) in bias.as_flattened_mut().iter_mut().zip(self.bias.iter().skip(panel * WIDTH)) {
+            *to = *from;
+        }
+        let rows = self.c.len();
+        let blocks = rows.div_ceil(most::<A>(P * Q));
+        let mut first = 0;
+        for block in 0..blocks {
+            let size = (rows - first).div_ceil(blocks - block);
+            block!(size, &bias, first, 1 2 3 4 5 6 7 8);
+            first += size;
+        }
     }
 
     /// Rows `first..first + M` of the columns of Q panels of P vectors each, from `panel` on. Sums stay in registers as
@@ -152,7 +288,6 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
     /// end: with one that may have no turn the compiler copies them in every turn. Slices are shortened to one length
     /// beforehand, so that the innermost loop checks nothing.
     #[inline(always)]
-    #[expect(clippy::needless_range_loop, reason = "iterators over arrays of arrays put the sums into memory")]
     fn block<A: Simd, const M: usize, const P: usize, const Q: usize>(
         &mut self,
         arch: A,
@@ -164,13 +299,11 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
         let (vectors, _) = S::vectors::<A>(self.packed).as_chunks::<P>();
         let (mut done, mut run) = (0, 0);
         loop {
+            let slices = &self.a[run][first..first + M];
+            let len = slices[0].len();
             let mut rows: [&[S]; M] = [&[]; M];
             for m in 0..M {
-                rows[m] = (self.a)(first + m, run);
-            }
-            let len = rows[0].len();
-            for m in 0..M {
-                rows[m] = &rows[m][..len];
+                rows[m] = &slices[m][..len];
             }
             debug_assert!(len > 0, "an empty run");
             if len == 0 {
@@ -201,7 +334,6 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
                 break;
             }
         }
-
         self.store::<A, M, P, Q>(arch, sums, bias, first, panel * WIDTH);
     }
 
@@ -225,8 +357,7 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
             }
         }
         let width = (Q * WIDTH).min(self.columns - start);
-        let mut rows: [&mut [S]; M] = self.c.rows(first, start..start + width);
-        debug_assert!(rows.iter().all(|row| row.len() == width), "rows of {width} columns from {start} on");
+        let to = &mut self.c[first..first + M];
         if width < Q * WIDTH {
             // The last columns, from a copy: sums whose address is taken would be in memory from their first turn on.
             let mut tile = [[[S::ZERO; WIDTH]; Q]; M];
@@ -238,81 +369,22 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
                     }
                 }
             }
-            for (row, sums) in rows.iter_mut().zip(&tile) {
-                for (to, &sum) in row.iter_mut().zip(sums.as_flattened()) {
+            for (row, sums) in to.iter_mut().zip(&tile) {
+                for (to, &sum) in row.iter_mut().skip(start).zip(sums.as_flattened()) {
                     *to = if self.adds { *to + sum } else { sum };
                 }
             }
             return;
         }
-        let mut whole: [Option<&mut [[S; WIDTH]; Q]>; M] = [const { None }; M];
         for m in 0..M {
-            whole[m] = std::mem::take(&mut rows[m]).as_chunks_mut().0.first_chunk_mut();
-        }
-        for m in 0..M {
-            let Some(row) = &mut whole[m] else { continue };
-            let row = S::vectors_mut::<A>(row.as_flattened_mut());
+            let Some(row) = to[m].get_mut(start..start + Q * WIDTH) else { continue };
+            let row = S::vectors_mut::<A>(row);
             for q in 0..Q {
                 for p in 0..P {
                     let (at, sum) = (q * P + p, sums[m][q][p]);
                     row[at] = if self.adds { S::plus(arch, row[at], sum) } else { sum };
                 }
             }
-        }
-    }
-
-    /// All rows of Q panels, in blocks of rows as even as they come.
-    #[inline(always)]
-    fn panels<A: Simd, const P: usize, const Q: usize>(&mut self, arch: A, panel: usize) {
-        /// Calls `block` with the constant that `$size` equals.
-        macro_rules! block {
-            ($size:expr, $bias:expr, $first:expr, $($m:literal)*) => {
-                match $size {
-                    $($m if $m <= most::<A>(P * Q) => self.block::<A, $m, P, Q>(arch, $bias, $first, panel),)*
-                    _ => {}
-                }
-            };
-        }
-        let mut bias = [[S::ZERO; WIDTH]; Q];
-        for (to, from) in bias.as_flattened_mut().iter_mut().zip(self.bias.iter().skip(panel * WIDTH)) {
-            *to = *from;
-        }
-        let blocks = self.rows.div_ceil(most::<A>(P * Q));
-        let mut first = 0;
-        for block in 0..blocks {
-            let size = (self.rows - first).div_ceil(blocks - block);
-            block!(size, &bias, first, 1 2 3 4 5 6 7 8);
-            first += size;
-        }
-    }
-
-    /// These panels, Q at a time, as long as there are Q.
-    #[inline(always)]
-    fn columns<A: Simd, const P: usize, const Q: usize>(&mut self, arch: A, panels: Range<usize>) {
-        let turns = panels.len() / Q;
-        for turn in 0..turns {
-            let turn = if self.backwards { turns - 1 - turn } else { turn };
-            self.panels::<A, P, Q>(arch, panels.start + turn * Q);
-        }
-    }
-
-    /// All rows and columns. Few rows, or few vectors to a panel, would spend their time waiting for the sum before:
-    /// several panels at a time keep busy.
-    #[inline(always)]
-    fn all<A: Simd, const P: usize>(&mut self, arch: A) {
-        let panels = self.columns.div_ceil(WIDTH);
-        match (self.rows, P) {
-            (1, _) | (2..4, 1) => {
-                let (fours, twos) = (panels / 4 * 4, panels / 2 * 2);
-                self.columns::<A, P, 4>(arch, 0..fours);
-                self.columns::<A, P, 2>(arch, fours..twos);
-                self.columns::<A, P, 1>(arch, twos..panels);
-            }
-            (2, _) | (_, 1) => {
-                self.columns::<A, P, 2>(arch, 0..panels);
-                self.columns::<A, P, 1>(arch, panels / 2 * 2..panels);
-            }
-            _ => self.columns::<A, P, 1>(arch, 0..panels),
         }
     }
 }
@@ -327,102 +399,5 @@ const fn most<A: Simd>(vectors: usize) -> usize {
     }
 }
 
-impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> WithSimd for Product<'_, S, R, C> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<A: Simd>(mut self, arch: A) {
-        match WIDTH * size_of::<S>() / size_of::<S::Vector<A>>() {
-            1 => self.all::<A, 1>(arch),
-            2 => self.all::<A, 2>(arch),
-            4 => self.all::<A, 4>(arch),
-            8 => self.all::<A, 8>(arch),
-            _ => self.all::<A, 16>(arch),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Dense<S> {
-        data: Vec<S>,
-        columns: usize,
-    }
-
-    impl<S> Rows<S> for &mut Dense<S> {
-        fn rows<const M: usize>(&mut self, first: usize, columns: Range<usize>) -> [&mut [S]; M] {
-            let mut all = self.data.chunks_mut(self.columns).skip(first);
-            std::array::from_fn(|_| &mut all.next().unwrap()[columns.clone()])
-        }
-    }
-
-    fn agrees<S: Scalar>(tolerance: f64) {
-        let value = |i: usize, seed: f64| S::from_f64((i as f64 * 0.9 + seed).sin());
-        for rows in (0..20).chain([31]) {
-            for (depth, columns) in [(1, 1), (7, 16), (6, 17), (12, 100), (10, 64)] {
-                let weights: Vec<S> = (0..depth * columns).map(|i| value(i, 0.1)).collect();
-                let mut transposed = weights.clone();
-                for (i, x) in transposed.iter_mut().enumerate() {
-                    *x = weights[i % depth * columns + i / depth];
-                }
-                let (mut packed, mut other) = (vec![value(0, 1.0); packed_len(depth, columns)], Vec::new());
-                other.resize(packed.len(), value(1, 1.0));
-                pack(Threads::ONE, &weights, depth, columns, &mut packed);
-                pack_transposed(Threads::ONE, &transposed, depth, &mut other);
-                assert_eq!(packed, other);
-
-                // Rows of A with a gap of two elements after the first.
-                let apart = depth + 2;
-                let a: Vec<S> = (0..rows * apart).map(|i| value(i, 0.2)).collect();
-                let bias: Vec<S> = (0..columns).map(|i| value(i, 0.3)).collect();
-                let runs = &[0..1, 3..apart][..if depth == 1 { 1 } else { 2 }];
-                let part = |r: usize, run: usize| &a[r * apart..][runs[run].clone()];
-                for adds in [false, true] {
-                    let before: Vec<S> = (0..rows * columns).map(|i| value(i, 0.4)).collect();
-                    // With every instruction set that this processor has.
-                    for set in ["widest", "AVX2", "none"] {
-                        let mut c = Dense { data: before.clone(), columns };
-                        let product = Product {
-                            packed: &packed,
-                            depth,
-                            bias: &bias,
-                            runs: runs.len(),
-                            a: part,
-                            rows,
-                            columns,
-                            adds,
-                            backwards: adds,
-                            c: &mut c,
-                        };
-                        match set {
-                            "widest" => product.run(),
-                            "none" => product.with_simd(pulp::Scalar),
-                            _ => {
-                                #[cfg(target_arch = "x86_64")]
-                                let Some(avx2) = pulp::x86::V3::try_new() else { continue };
-                                #[cfg(not(target_arch = "x86_64"))]
-                                let avx2 = pulp::Scalar;
-                                Simd::vectorize(avx2, product);
-                            }
-                        }
-                        for (i, (got, before)) in c.data.iter().zip(&before).enumerate() {
-                            let (r, j) = (i / columns, i % columns);
-                            let factors = runs.iter().cloned().flatten().map(|k| a[r * apart + k].to_f64());
-                            let terms = factors.enumerate().map(|(k, x)| x * weights[k * columns + j].to_f64());
-                            let want = terms.sum::<f64>() + bias[j].to_f64() + if adds { before.to_f64() } else { 0.0 };
-                            assert!((got.to_f64() - want).abs() < tolerance, "{set}: {got} for {want}");
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn agrees_with_the_definition() {
-        agrees::<f32>(1e-5);
-        agrees::<f64>(1e-13);
-    }
-}
+mod tests;

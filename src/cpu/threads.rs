@@ -101,16 +101,23 @@ impl Pool {
 
     /// Runs `work` on this pool: everything in it that takes a [`Threads`] then uses this pool's threads.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let (mut work, mut result) = (Some(work), None);
+        self.enter(&mut || result = work.take().map(|work| work()));
+        // Never without one: `enter` calls its work, and passes on its panic.
+        result.unwrap_or_else(|| std::panic::resume_unwind(Box::new("work without a result")))
+    }
+
+    /// [`run`](Self::run), compiled once and not for each kind of work.
+    fn enter(&self, work: &mut (dyn FnMut() + Send)) {
         let Some(pool) = &self.pool else { return work() };
         if rayon::current_thread_index().is_none() || pool.current_thread_index().is_some() {
             return pool.install(work);
         }
         // A thread of another pool would take up that pool's work while it waits, and what it holds for this work that
         // may need as well. So another thread waits, and this one for that.
-        std::thread::scope(|scope| match scope.spawn(|| pool.install(work)).join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        if let Err(panic) = std::thread::scope(|scope| scope.spawn(|| pool.install(work)).join()) {
+            std::panic::resume_unwind(panic);
+        }
     }
 }
 
@@ -396,13 +403,20 @@ impl<S> Part<'_, S> {
         unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }
     }
 
-    /// Some columns of the rows at these blocks and sequences, in ascending order, to write; none of those out of order.
-    #[inline(always)]
-    pub fn rows_mut<const M: usize>(&mut self, places: [(usize, usize); M], columns: Range<usize>) -> [&mut [S]; M] {
-        let mut rows: [&mut [S]; M] = [(); M].map(|()| Default::default());
+    /// Sets `rows` to some columns of the rows at `place` of each index, its block and its sequence, in ascending order, to
+    /// write; to none where they are out of order.
+    #[inline]
+    pub fn rows_mut<'s>(
+        &'s mut self,
+        place: impl Fn(usize) -> (usize, usize),
+        columns: Range<usize>,
+        rows: &mut [&'s mut [S]],
+    ) {
         let mut next = 0;
-        for (row, place) in rows.iter_mut().zip(places) {
-            let (start, len) = self.place(place.0, place.1);
+        for (index, row) in rows.iter_mut().enumerate() {
+            let (block, sequence) = place(index);
+            let (start, len) = self.place(block, sequence);
+            *row = &mut [];
             if start >= next && columns.start <= columns.end && columns.end <= len {
                 next = start + len;
                 // SAFETY: as in `row_mut`; each row begins where all before it have ended, so no two have an element in
@@ -412,7 +426,6 @@ impl<S> Part<'_, S> {
                 };
             }
         }
-        rows
     }
 
     /// Sequence `row` in block `block`, to read, and in the next block, to write.

@@ -167,7 +167,7 @@ impl Device {
     pub fn run(&self, work: impl FnOnce(&mut Recorder<'_>) -> Result<()>) -> Result<()> {
         match self.executor() {
             Executor::Cpu { .. } => work(&mut Recorder::cpu()),
-            Executor::Gpu(gpu) => submit(gpu, Timer::None, work, |_| ()),
+            Executor::Gpu(gpu) => submit(gpu, Timer::None, &mut once(work), &mut |_| ()),
         }
     }
 
@@ -189,7 +189,8 @@ impl Device {
         };
         let start = Instant::now();
         let mut dispatches = 0;
-        let record = |recorder: &mut Recorder<'_>| -> Result<()> {
+        let mut work = once(work);
+        let mut record = |recorder: &mut Recorder<'_>| -> Result<()> {
             work(recorder)?;
             dispatches = recorder.dispatches();
             Ok(())
@@ -199,7 +200,7 @@ impl Device {
             Executor::Cpu { .. } => record(&mut Recorder::cpu())?,
             Executor::Gpu(gpu) => {
                 let timer = times.as_mut().map_or(Timer::None, Timer::Passes);
-                submit(gpu, timer, record, |count| (record_ms, submits) = (milliseconds(start), count))?;
+                submit(gpu, timer, &mut record, &mut |count| (record_ms, submits) = (milliseconds(start), count))?;
             }
         }
         self.wait()?;
@@ -239,20 +240,21 @@ impl Device {
             }
             Executor::Gpu(gpu) => {
                 let mut profiler = Profiler::new(gpu)?;
-                submit(gpu, Timer::Ops(&mut profiler), work, |_| ())?;
+                submit(gpu, Timer::Ops(&mut profiler), &mut once(work), &mut |_| ())?;
                 pollster::block_on(profiler.read())
             }
         }
     }
 }
 
-/// Records with `work` into fresh encoders, calls `encoded` with their number when that is done, and submits. What the
-/// device refuses becomes an error.
+/// Records with `work`, which is called once, into fresh encoders, calls `encoded` with their number when that is done, and
+/// submits. What the device refuses becomes an error. Of no type that depends on `work`: it would be compiled for every
+/// call.
 fn submit(
     gpu: &Gpu,
     timer: Timer<'_>,
-    work: impl FnOnce(&mut Recorder<'_>) -> Result<()>,
-    encoded: impl FnOnce(usize),
+    work: &mut dyn FnMut(&mut Recorder<'_>) -> Result<()>,
+    encoded: &mut dyn FnMut(usize),
 ) -> Result<()> {
     const DOING: &str = "was taking work";
     gpu.alive(DOING)?;
@@ -286,6 +288,12 @@ fn submit(
         Some(error) => Err(gpu.failed(DOING, error)),
         None => Ok(()),
     }
+}
+
+/// Work that is done once, as what may be called again and then does nothing.
+fn once(work: impl FnOnce(&mut Recorder<'_>) -> Result<()>) -> impl FnMut(&mut Recorder<'_>) -> Result<()> {
+    let mut work = Some(work);
+    move |recorder| work.take().map_or(Ok(()), |work| work(recorder))
 }
 
 /// [`Error::WrongDevice`] for a recorder.

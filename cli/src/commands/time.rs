@@ -10,10 +10,12 @@ use wgpu_rnn::{BatchShape, Cell, Clock, Device, KernelTime, Precision, RnnConfig
 
 use crate::base::device::Choice;
 use crate::base::files::check_writable;
+use crate::base::numbers::number;
 use crate::base::stats::{median, sorted};
 use crate::base::{say, size};
 use crate::measure::{Kernel, Profiling, Subject, distinct, profile, step};
-use crate::report::{self, Origin, Profiled};
+
+use crate::report::{self, Origin, Profiled, Table};
 
 /// Arguments of `time`.
 #[derive(clap::Args)]
@@ -318,15 +320,15 @@ fn print_profile(profiling: &Profiling, out: &Path) -> std::io::Result<()> {
         "profile of the median of {} runs, {:.3} ms from first to last ({clock})",
         profiling.runs, profiling.elapsed_ms
     ))?;
-    let width = profiling.kernels.iter().map(|kernel| kernel.kernel.len()).max().unwrap_or(0).max("kernel".len());
     let calls = match profiling.profile.clock {
         Clock::Gpu => "dispatches",
         Clock::Host => "calls",
     };
-    say(format_args!("  {:<width$} {:>5} {:>10} {:>10} {:>7}", "kernel", "ops", calls, "ms", "share"))?;
-    profiling.kernels.iter().try_for_each(|KernelTime { kernel, ops, dispatches, ms, share }| {
-        let percent = 100.0 * share;
-        say(format_args!("  {kernel:<width$} {ops:>5} {dispatches:>10} {ms:>10.3} {percent:>5.1} %"))
-    })?;
+    let row = |KernelTime { kernel, ops, dispatches, ms, share }: &KernelTime| {
+        let (ms, share) = (number(*ms), format!("{:.1} %", 100.0 * share));
+        vec![kernel.to_string(), ops.to_string(), dispatches.to_string(), ms, share]
+    };
+    let table = Table::new(["kernel", "ops", calls, "ms", "share"], profiling.kernels.iter().map(row).collect());
+    say(table.plain())?;
     say(format_args!("timeline: {}", out.display()))
 }

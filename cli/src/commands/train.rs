@@ -25,8 +25,6 @@ use crate::task::{More, Source, Stored, Validated};
 
 /// What is written in the folder.
 const LAST: &str = "last.safetensors";
-/// Validations without a better one after which learning suffers.
-const STALLED: usize = 2;
 
 /// Arguments of `train`.
 #[derive(clap::Args)]
@@ -304,9 +302,7 @@ impl Training<'_> {
     /// Says what has been wrong inside for a while, where learning suffers, and what no longer is.
     fn warn(&mut self, (flow, activity): &(Flow, Activity)) -> Result<()> {
         let state = &mut self.about.state;
-        let naive = self.task.score().naive;
-        let error = state.curve.last().map_or(f64::INFINITY, |point| point.validation_error);
-        let suffers = state.since_best >= STALLED || (state.step > 0 && error >= naive);
+        let suffers = state.suffers(self.task.score().naive);
         for remark in self.watch.look(state.step as u64, flow, activity, suffers) {
             let said = match &remark {
                 Remark::Warning(warning) => format!("warning: {warning}; {}", advice(&warning.trouble)),

@@ -96,6 +96,21 @@ pub struct State {
     pub pulses: Vec<Pulse>,
 }
 
+/// Validations without a better one after which learning may suffer.
+const STALLED: usize = 2;
+
+impl State {
+    /// Whether learning suffers: validation no longer finds better, or nothing better than the `naive` answer, and the
+    /// training loss no longer falls either. A loss that falls meanwhile is of a training that learns its data by heart.
+    pub fn suffers(&self, naive: f64) -> bool {
+        let error = self.curve.last().map_or(f64::INFINITY, |point| point.validation_error);
+        let (before, latest) = self.curve.split_at(self.curve.len().saturating_sub(STALLED));
+        let least = |points: &[Point]| points.iter().map(|point| point.train_loss).fold(f64::INFINITY, f64::min);
+        let stalls = self.since_best >= STALLED || error >= naive;
+        self.step > 0 && stalls && least(latest) >= least(before)
+    }
+}
+
 /// How training went at a point of its curve.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Pulse {
@@ -227,5 +242,37 @@ impl Saved {
             }
         }
         Ok(model)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A training with these training losses and validation errors.
+    fn state(points: &[[f64; 2]]) -> State {
+        let mut state = State::default();
+        for (step, &[train_loss, validation_error]) in points.iter().enumerate() {
+            let step = 100 * step;
+            state.curve.push(Point { step, train_loss, validation_loss: validation_error, validation_error });
+            state.step = step;
+            match state.best {
+                Some((best, _)) if validation_error >= best => state.since_best += 1,
+                _ => (state.best, state.since_best) = (Some((validation_error, step)), 0),
+            }
+        }
+        state
+    }
+
+    #[test]
+    fn learning_suffers_where_neither_loss_falls() {
+        let by_heart = [[5.0, 5.0], [2.0, 3.0], [1.5, 2.6], [1.3, 2.7], [1.2, 2.8], [1.1, 2.9]];
+        assert!(!state(&by_heart).suffers(5.2), "it overfits");
+        let stuck = [[5.0, 5.0], [2.0, 3.0], [1.5, 2.6], [1.6, 2.7], [1.5, 2.8]];
+        assert!(state(&stuck).suffers(5.2));
+        let naive = [[1.0, 1.0], [0.9, 0.99], [0.95, 0.98], [0.92, 0.97]];
+        assert!(state(&naive).suffers(0.9) && !state(&naive).suffers(1.1), "no better than the naive answer");
+        assert!(!state(&[[1.0, 1.0], [0.8, 0.99], [0.6, 0.98]]).suffers(0.9), "it has only begun");
+        assert!(!state(&[[1.0, 1.0]]).suffers(0.9), "nothing was trained");
     }
 }

@@ -27,6 +27,7 @@ pub mod training;
 
 pub use page::Origin;
 pub use profile::Profiled;
+pub use table::Table;
 pub use text::summary;
 
 use crate::base::files::replace;

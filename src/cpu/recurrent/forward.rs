@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use super::input::ROWS;
 use super::{Layer, Projection, Slots, Tensors, expect, running, shared};
 use crate::cpu::cell::{self, ForwardRow};
-use crate::cpu::panel::{self, Product};
+use crate::cpu::panel::{self, Product, ROWS};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Part, Partition, Task, Threads};
 use crate::error::Result;
@@ -142,7 +141,8 @@ struct Worker<'a, S> {
 }
 
 impl<S: Scalar> Worker<'_, S> {
-    /// Some steps are projected at a time.
+    /// Some steps are projected at a time: so many that weights are read for enough rows, so few that what comes out is
+    /// still in the cache when its step is run.
     fn run(mut self) {
         let steps = self.layer.batch.steps;
         let at_once = ROWS.div_ceil(self.rows.len().max(1));

@@ -39,10 +39,6 @@ pub struct Projection<'a, S> {
     pub input: Input<'a, S>,
 }
 
-/// Rows that are projected at a time: so many that weights are read for enough of them and that where they are is looked up
-/// once, so few that what comes out is still in the cache when its step is run.
-pub(super) const ROWS: usize = 96;
-
 impl<'a, S: Scalar> Projection<'a, S> {
     /// Width of a row.
     fn width(&self, layer: &Layer) -> usize {
@@ -109,32 +105,25 @@ impl<'a, S: Scalar> Projection<'a, S> {
         let packed = panel::packed_len(width, columns);
         let (own, panels) = shared(member, width, columns);
         let packed = &self.packed[direction * packed..][..packed][panels];
-        let mut places = [(0, 0); ROWS];
-        let mut slices: [[&[S]; 2]; ROWS] = [[&[]; 2]; ROWS];
-        let all = steps.len() * each;
-        for first in (0..all).step_by(ROWS) {
-            let count = ROWS.min(all - first);
-            for (index, (place, slices)) in places.iter_mut().zip(&mut slices).take(count).enumerate() {
-                let at = first + index;
-                let (step, row) = (steps.start + at / each, rows.start + at % each);
-                *place = (to + at / each, row);
-                for (run, slice) in slices.iter_mut().take(runs).enumerate() {
-                    *slice = self.slice(layer, direction, lengths[row] as usize, step, row, run);
-                }
-            }
-            Product {
-                packed,
-                depth: width,
-                bias: self.b_ih.map_or(&[], |bias| &bias.of(direction)[own.clone()]),
-                runs,
-                a: |at: usize, run: usize| slices[at][run],
-                rows: count,
-                columns: own.len(),
-                adds: false,
-                backwards: false,
-                c: Slots { part: saved, place: |at: usize| places[at], columns: own.clone() },
-            }
-            .run();
+        Product {
+            packed,
+            depth: width,
+            bias: self.b_ih.map_or(&[], |bias| &bias.of(direction)[own.clone()]),
+            runs,
+            a: |index, run| {
+                let (step, row) = (steps.start + index / each, rows.start + index % each);
+                self.slice(layer, direction, lengths[row] as usize, step, row, run)
+            },
+            rows: steps.len() * each,
+            columns: own.len(),
+            adds: false,
+            backwards: false,
+            c: Slots {
+                part: saved,
+                place: |index| (to + index / each, rows.start + index % each),
+                columns: own.clone(),
+            },
         }
+        .run();
     }
 }

@@ -215,14 +215,11 @@ struct Slots<'p, 'a, S, P> {
 }
 
 impl<S, P: Fn(usize) -> (usize, usize)> Rows<S> for Slots<'_, '_, S, P> {
-    #[inline(always)]
-    fn rows<const M: usize>(&mut self, first: usize, columns: Range<usize>) -> [&mut [S]; M] {
-        let mut places = [(0, 0); M];
-        for (m, place) in places.iter_mut().enumerate() {
-            *place = (self.place)(first + m);
-        }
+    #[inline]
+    fn rows<'s>(&'s mut self, first: usize, columns: Range<usize>, rows: &mut [&'s mut [S]]) {
         let start = self.columns.start;
-        self.part.rows_mut(places, start + columns.start..start + columns.end)
+        let place = |index| (self.place)(first + index);
+        self.part.rows_mut(place, start + columns.start..start + columns.end, rows);
     }
 }
 

@@ -160,11 +160,13 @@ struct Strided<'a, S> {
 }
 
 impl<S> Rows<S> for Strided<'_, S> {
-    #[inline(always)]
-    fn rows<const M: usize>(&mut self, first: usize, columns: Range<usize>) -> [&mut [S]; M] {
+    #[inline]
+    fn rows<'s>(&'s mut self, first: usize, columns: Range<usize>, rows: &mut [&'s mut [S]]) {
         let columns = self.columns.start + columns.start..self.columns.start + columns.end;
-        let mut rows = self.data.chunks_mut(self.stride.max(1)).skip(first);
-        std::array::from_fn(|_| rows.next().and_then(|row| row.get_mut(columns.clone())).unwrap_or_default())
+        let all = self.data.chunks_mut(self.stride.max(1)).skip(first);
+        for (to, row) in rows.iter_mut().zip(all) {
+            *to = row.get_mut(columns.clone()).unwrap_or_default();
+        }
     }
 }
 

@@ -40,12 +40,16 @@ fn a_part_has_no_rows_but_its_own() {
             assert_eq!((from, &*to), (&[6, 7, 8][..], &[18, 19, 20][..]));
             assert_eq!(part.step(1, 2).1, [0u32; 0]);
             // Rows in ascending order, and columns that they have; nothing else.
-            let places = [(0, 2), (1, 3)];
-            assert_eq!(part.rows_mut(places, 1..3).map(|row| row.to_vec()), [[7, 8], [22, 23]]);
-            assert_eq!(part.rows_mut([(1, 3), (0, 2)], 0..1).map(|row| row.len()), [1, 0]);
-            assert_eq!(part.rows_mut([(0, 2), (0, 2)], 0..1).map(|row| row.len()), [1, 0]);
-            assert_eq!(part.rows_mut([(0, 1), (0, 2)], 0..1).map(|row| row.len()), [0, 1]);
-            assert_eq!(part.rows_mut([(0, 2)], 2..4).map(|row| row.len()), [0]);
+            let mut rows = |places: [(usize, usize); 2], columns| {
+                let mut rows: [&mut [u32]; 2] = Default::default();
+                part.rows_mut(|index| places[index], columns, &mut rows);
+                rows.map(|row| row.to_vec())
+            };
+            assert_eq!(rows([(0, 2), (1, 3)], 1..3), [[7, 8], [22, 23]]);
+            assert_eq!(rows([(1, 3), (0, 2)], 0..1), [vec![21], vec![]]);
+            assert_eq!(rows([(0, 2), (0, 2)], 0..1), [vec![6], vec![]]);
+            assert_eq!(rows([(0, 1), (0, 2)], 0..1), [vec![], vec![6]]);
+            assert_eq!(rows([(0, 2), (0, 3)], 2..4), [[0u32; 0]; 2]);
         }
     };
     // SAFETY: every task has one thread.
