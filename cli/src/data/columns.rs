@@ -22,6 +22,10 @@ pub struct Ask {
     #[arg(long, value_name = "COLUMNS")]
     #[serde(default)]
     pub without: Vec<String>,
+    /// What else stands for a missing value, separated by commas, such as -999; empty, NA, null, NaN, `?`, `-` and `.` always do.
+    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true)]
+    #[serde(default)]
+    pub missing: Vec<String>,
     /// The column with the times of the rows [default: the first that holds times]
     #[arg(long, value_name = "COLUMN", conflicts_with = "no_time")]
     #[serde(default)]
@@ -157,6 +161,24 @@ fn counts_rows(values: &[Option<f64>]) -> bool {
     values.len() > 2 && values.windows(2).all(next)
 }
 
+/// A number of nines far from all other values of a column, such as -999, and how often it is there: instruments and archives
+/// write that for what is missing.
+pub(super) fn nines(cells: &[Option<f64>]) -> Option<(f64, usize)> {
+    let mut known: Vec<f64> = cells.iter().copied().flatten().collect();
+    known.sort_by(f64::total_cmp);
+    let of_nines = |value: f64| {
+        let digits = value.abs().to_string();
+        digits.len() > 1 && digits.bytes().all(|digit| digit == b'9')
+    };
+    [known.first(), known.last()].into_iter().flatten().copied().filter(|&end| of_nines(end)).find_map(|end| {
+        let others = || known.iter().copied().filter(|value| *value != end);
+        let (least, most) = (others().next()?, others().next_back()?);
+        let gap = if end < least { least - end } else { end - most };
+        let count = known.len() - others().count();
+        (gap > most - least && others().count() > count).then_some((end, count))
+    })
+}
+
 /// Columns being gathered, each with its gaps closed.
 #[derive(Default)]
 pub(super) struct Columns {
@@ -221,4 +243,22 @@ pub(super) fn unusable(file: &str, name: &str, why: &str) -> String {
 
 pub(super) fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nines_far_from_the_rest_are_found() {
+        let of = |values: &[f64]| nines(&values.iter().copied().map(Some).collect::<Vec<_>>());
+        assert_eq!(of(&[1.0, -999.0, 2.0, 5.0, -999.0, 7.0, 3.0]), Some((-999.0, 2)));
+        assert_eq!(of(&[1.0, 2.0, 9999.0, 4.0]), Some((9999.0, 1)));
+        // A percentage, a value of one digit, and what stands more often than all others.
+        assert_eq!(of(&[20.0, 99.0, 60.0, 80.0]), None);
+        assert_eq!(of(&[0.1, 0.2, 9.0]), None);
+        assert_eq!(of(&[99.0, 99.0, 1.0]), None);
+        assert_eq!(of(&[-998.0, 1.0, 2.0]), None);
+        assert_eq!(of(&[]), None);
+    }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::numbers::{are, plural};
 
-use super::columns::{Chosen, Columns, Reading, list, taken, unusable};
+use super::columns::{Chosen, Columns, Reading, list, nines, taken, unusable};
 use super::cycles::Cycle;
 use super::gaps;
 use super::grid::{Grid, Ordered, Spacing};
@@ -109,14 +109,14 @@ impl Series {
 /// known value for up to [`LONGEST_GAP`] rows; where more is missing of all columns or of a target, the series is cut, and an
 /// input that misses more is left out. The notes say so.
 pub fn load(path: &Path, targets: &[String], ask: &Ask) -> Result<Series> {
-    let table = Table::read(path)?;
+    let table = Table::read(path, &ask.missing)?;
     let targets = table.named(targets)?;
     from_table(super::short_name(path), &table, Reading { targets: &targets, ask: Some(ask), ..Reading::default() })
 }
 
 /// Reads a file that has the columns of `layout`, in any order and among others.
 pub fn load_known(path: &Path, ask: &Ask, layout: &Layout) -> Result<Series> {
-    let table = Table::read(path)?;
+    let table = Table::read(path, &ask.missing)?;
     from_table(super::short_name(path), &table, Reading { ask: Some(ask), known: Some(layout), ..Reading::default() })
 }
 
@@ -161,6 +161,13 @@ pub(super) fn from_table(name: String, table: &Table, reading: Reading<'_>) -> R
                 ));
                 continue;
             }
+        }
+        if let Some((value, times)) = nines(&cells) {
+            let rows = plural(times, "row");
+            notes.push(format!(
+                "Column `{name}` is {value} in {rows}, far from all its other values; if that stands for missing values, \
+                 `--missing {value}` says so."
+            ));
         }
         if matches!(kind, Cells::Truths(_)) {
             notes.push(format!("Column `{name}`: true is 1 and false is 0."));

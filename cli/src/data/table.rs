@@ -41,7 +41,7 @@ pub enum Cells {
 }
 
 /// Fields that stand for a value that is not known, whatever their case.
-const MISSING: [&str; 8] = ["", "na", "n/a", "#n/a", "nan", "null", "none", "?"];
+const MISSING: [&str; 10] = ["", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-", "."];
 
 /// Whether a field stands for a value that is not known.
 pub fn is_missing(field: &str) -> bool {
@@ -49,16 +49,21 @@ pub fn is_missing(field: &str) -> bool {
 }
 
 impl Table {
-    /// Reads a file in UTF-8. Fields are separated by tabs in a `.tsv` or `.tab` file.
-    pub fn read(path: &Path) -> Result<Self> {
+    /// Reads a file in UTF-8. Fields are separated by tabs in a `.tsv` or `.tab` file. Those that are one of `missing`, as
+    /// texts or as numbers, stand for values that are not known.
+    pub fn read(path: &Path, missing: &[String]) -> Result<Self> {
         let is = |kind: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(kind));
         let delimiter = (is("tsv") || is("tab")).then_some(b'\t');
-        Self::parse(&path.display().to_string(), &super::read_utf8(path)?, delimiter)
+        Self::parse_with(&path.display().to_string(), &super::read_utf8(path)?, delimiter, missing)
     }
 
     /// Reads text whose fields are separated by `delimiter`; without one by commas, or by what the header has instead.
     /// `file` is the text's name in messages.
     pub fn parse(file: &str, text: &str, delimiter: Option<u8>) -> Result<Self> {
+        Self::parse_with(file, text, delimiter, &[])
+    }
+
+    fn parse_with(file: &str, text: &str, delimiter: Option<u8>, missing: &[String]) -> Result<Self> {
         let delimiter = delimiter.unwrap_or_else(|| separator(text));
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
@@ -69,6 +74,12 @@ impl Table {
         let header = reader.headers().with_context(unreadable)?.clone();
         check_header(file, &header)?;
 
+        let comma = delimiter == b';';
+        let is = |field: &str, given: &String| {
+            field.eq_ignore_ascii_case(given)
+                || number(field, comma).is_some_and(|value| number(given, comma) == Some(value))
+        };
+        let mut found = vec![0; missing.len()];
         let mut lines = Vec::new();
         let mut fields = vec![Vec::new(); header.len()];
         for record in reader.records() {
@@ -78,19 +89,22 @@ impl Table {
             ensure!(got == expected, "{file}, line {line}: expected {expected} fields, got {got}");
             lines.push(line);
             for (column, field) in fields.iter_mut().zip(&record) {
-                column.push(field.to_owned());
+                let given = missing.iter().position(|given| is(field, given));
+                given.into_iter().for_each(|at| found[at] += 1);
+                column.push(given.map_or(field, |_| "").to_owned());
             }
         }
         ensure!(!lines.is_empty(), "{file}: expected rows of numbers below the header, got none");
-        let typed = |(name, fields): (&str, Vec<String>)| Column {
-            name: name.to_owned(),
-            cells: typed(fields, &lines, delimiter == b';'),
-        };
+        let typed =
+            |(name, fields): (&str, Vec<String>)| Column { name: name.to_owned(), cells: typed(fields, &lines, comma) };
         let columns = header.iter().zip(fields).map(typed).collect();
-        let notes = match delimiter {
-            b';' => vec!["Fields are separated by semicolons.".to_owned()],
-            _ => Vec::new(),
-        };
+        let semicolons = comma.then(|| "Fields are separated by semicolons.".to_owned());
+        let asked = missing.iter().zip(found).map(|(given, found)| match found {
+            0 => format!("No field is `{given}`."),
+            1 => format!("`{given}` stands for a missing value, in 1 field."),
+            _ => format!("`{given}` stands for a missing value, in {found} fields."),
+        });
+        let notes = semicolons.into_iter().chain(asked).collect();
         Ok(Self { file: file.to_owned(), lines, columns, notes })
     }
 
@@ -174,6 +188,12 @@ fn check_header(file: &str, header: &csv::StringRecord) -> Result<()> {
     Ok(())
 }
 
+/// A finite number. Where semicolons separate fields a comma may be the decimal point.
+fn number(field: &str, comma: bool) -> Option<f64> {
+    let read = if comma { field.replacen(',', ".", 1).parse() } else { field.parse() };
+    read.ok().filter(|value: &f64| value.is_finite())
+}
+
 /// A column by what its fields are.
 fn typed(fields: Vec<String>, lines: &[u64], comma: bool) -> Cells {
     let known = || fields.iter().filter(|field| !is_missing(field));
@@ -182,11 +202,7 @@ fn typed(fields: Vec<String>, lines: &[u64], comma: bool) -> Cells {
         () if field.eq_ignore_ascii_case("false") => Some(0.0),
         () => None,
     };
-    // Where semicolons separate fields a comma may be the decimal point.
-    let number = |field: &String| {
-        let read = if comma { field.replacen(',', ".", 1).parse() } else { field.parse() };
-        read.ok().filter(|value: &f64| value.is_finite())
-    };
+    let number = |field: &String| number(field, comma);
     if known().next().is_none() {
         return Cells::Empty;
     }
@@ -212,6 +228,19 @@ mod tests {
 
     fn error(text: &str) -> String {
         format!("{:#}", parse(text).unwrap_err())
+    }
+
+    #[test]
+    fn what_is_missing_may_be_named() {
+        let missing = ["-999", "x", "off"].map(str::to_string);
+        let text = "a,b\n-999.0,X\n-,2\n3,-9990\n.,-999\n";
+        let table = Table::parse_with("f.csv", text, None, &missing).unwrap();
+        assert_eq!(table.columns[0].cells, Cells::Numbers(vec![None, None, Some(3.0), None]));
+        assert_eq!(table.columns[1].cells, Cells::Numbers(vec![None, Some(2.0), Some(-9990.0), None]));
+        let said = ["`-999` stands for a missing value, in 2 fields.", "`x` stands for a missing value, in 1 field."];
+        assert_eq!(table.notes, [said[0], said[1], "No field is `off`."]);
+        let comma = Table::parse_with("f.csv", "a;b\n-99,9;1\n2;3\n", None, &["-99.9".to_string()]).unwrap();
+        assert_eq!(comma.columns[0].cells, Cells::Numbers(vec![None, Some(2.0)]));
     }
 
     #[test]

@@ -163,6 +163,7 @@ impl New {
             ("--column", names(&self.column), source.columns.join(",")),
             ("--inputs", names(&self.ask.inputs), ask.inputs.join(",")),
             ("--without", names(&self.ask.without), ask.without.join(",")),
+            ("--missing", names(&self.ask.missing), ask.missing.join(",")),
             ("--time", time(&self.ask), time(ask).unwrap_or_default()),
             ("--no-time", mine(self.ask.no_time), has(ask.no_time)),
             ("--view", self.how.view.map(|view| view.name().to_string()), goals.view.name().to_string()),

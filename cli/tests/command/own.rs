@@ -225,3 +225,25 @@ fn weights_that_are_no_numbers_are_named() {
     let said = run(&["eval", path(&model), "--device", "cpu"]).failed(1);
     assert!(said.ends_with("best.safetensors, tensor `rnn.weight_hh_l0`: expected finite weights, got NaN"), "{said}");
 }
+
+/// An archive's -999 is told, and is a missing value where that is asked for.
+#[test]
+fn nines_that_stand_for_missing_values_are_told() {
+    let place = Place::new();
+    let of = |row: usize| if row % 37 == 5 { "-999".to_string() } else { format!("{:.3}", wave(row)) };
+    let text = format!("time,level\n{}", hours(0..400, of));
+    let said = place.train("nines.csv", &text, &["--column", "level"]).succeeded();
+    let note = "Column `level` is -999 in 11 rows, far from all its other values; if that stands for missing values, \
+                `--missing -999` says so.";
+    assert!(said.contains(note), "{said}");
+    let spoilt = best(&said);
+    let said = place.train("nines.csv", &text, &["--column", "level", "--missing", "-999"]).succeeded();
+    assert!(
+        said.contains("`-999` stands for a missing value, in 11 fields.") && !said.contains("far from all"),
+        "{said}"
+    );
+    assert!(best(&said) < 0.1 * spoilt, "{said}");
+    // The model knows: what is judged later is read alike.
+    let judged = run(&["eval", "--device", "cpu", path(&place.at("model/best.safetensors"))]).succeeded();
+    assert!(judged.contains("`-999` stands for a missing value, in 11 fields."), "{judged}");
+}
