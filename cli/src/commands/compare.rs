@@ -6,7 +6,7 @@ use anyhow::bail;
 use wgpu_rnn::{Cell, Device, Precision, RnnConfig};
 
 use crate::base::files::Claim;
-use crate::base::{command_line, say, stop, today};
+use crate::base::{command_line, say, size, stop, today};
 use crate::learn::training::{self, Plan};
 use crate::learn::{choose, tell};
 use crate::net::{CELLS, Model, Setup, of_equal_parameters};
@@ -22,13 +22,22 @@ pub struct Args {
     what: study::What,
     #[command(flatten)]
     how: How,
+    /// How many rows ahead of the last known one a series is forecast, separated by commas [default: 24]
+    #[arg(long, value_delimiter = ',', value_parser = size)]
+    horizons: Vec<usize>,
+    /// Steps of a sequence [default: 72 of a series, 64 of a text]
+    #[arg(long, value_parser = size)]
+    steps: Option<usize>,
+    /// Sequences of a batch [default: 64 of a series, 32 of a text]
+    #[arg(long, value_parser = size)]
+    batch: Option<usize>,
     /// Train for about this many seconds in all instead of a fixed number of steps: each net for as many steps as the others.
     /// Results then depend on how fast the device is.
     #[arg(long, value_parser = seconds)]
     seconds: Option<Duration>,
     /// Measure the common claims about the cells instead: at equal parameters, with several seeds, on the adding problem
     /// and delayed copy at growing lags, on the series, on the bundled speech and, with --text, on that text too.
-    #[arg(long, conflicts_with_all = ["seconds", "precision"])]
+    #[arg(long, conflicts_with_all = ["seconds", "precision", "horizons", "steps", "batch"])]
     claims: bool,
     #[command(flatten)]
     study: study::Options,
@@ -48,7 +57,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.claims {
         return study::run(&args.what, &args.study);
     }
-    let task = args.what.source().load(Sizes::default(), &args.how.goals(Goals::default().horizons, Vec::new()))?;
+    let horizons = if args.horizons.is_empty() { Goals::default().horizons } else { args.horizons.clone() };
+    let sizes = Sizes { steps: args.steps, batch: args.batch };
+    let task = args.what.source().load(sizes, &args.how.goals(horizons, Vec::new()))?;
     let device = args.what.device.begin()?;
     stop::listen()?;
     tell(&*task)?;

@@ -8,7 +8,7 @@
 //! for it over the training windows. A network that always answers 0 is then exactly the naive forecast “no change”, with a
 //! mean square loss of 1, and everything below 1 is learnt. How a network sees a window is its [`View`].
 
-use crate::base::numbers::are;
+use crate::base::numbers::{are, plural};
 
 use super::moments::moments;
 use super::series::Series;
@@ -129,6 +129,9 @@ pub struct Windows {
 
 /// A window's own scale is no smaller than this share of what is usual, so that a window that hardly moves is not blown up.
 const LEAST_SCALE: f64 = 0.1;
+/// With fewer validation windows an error is mostly chance.
+const FEW: usize = 30;
+
 /// The most training windows that scales are measured on.
 const MEASURED: usize = 4096;
 
@@ -139,9 +142,9 @@ impl Windows {
         let Split { train, valid, lost } = split(&series, &shape);
         ensure!(
             train.len() >= shape.batch && !valid.is_empty(),
-            "{name}: expected at least {} rows for a batch of {} windows of {} + {} rows and a validation \
-             window, got {rows} rows with {} training and {} validation windows; --steps, --horizons and --batch of `train` ask \
-             for less",
+            "{name}: expected at least {} rows for a batch of {} windows of {} + {} rows and a validation window, got {rows} \
+             rows with {} training and {} validation windows; --steps, --horizons and --batch of `train` and `compare` ask for \
+             less",
             shape.rows_needed(),
             shape.batch,
             shape.steps,
@@ -231,7 +234,9 @@ impl Windows {
             "{} left out: what is forecast was not measured there, or the series is cut.",
             are(self.lost, "window")
         );
-        self.series.notes.iter().cloned().chain((self.lost > 0).then_some(lost)).collect()
+        let few = format!("Errors are of {} alone: they say little.", plural(self.valid.len(), "validation window"));
+        let told = [(self.lost > 0).then_some(lost), (1..FEW).contains(&self.valid.len()).then_some(few)];
+        self.series.notes.iter().cloned().chain(told.into_iter().flatten()).collect()
     }
 
     pub fn shape(&self) -> &Shape {

@@ -244,6 +244,22 @@ fn a_gpu_gives_the_same_report() {
 }
 
 #[test]
+fn a_short_series_is_compared_with_smaller_windows() {
+    let place = Place::new();
+    let csv: String =
+        (0..60).map(|row| format!("{:.4}\n", (f64::from(row) * 0.7).sin() + f64::from(row % 5))).collect();
+    let csv = place.file("short.csv", &format!("level\n{csv}"));
+    let arguments = ["--device", "cpu", "--csv", path(&csv), "--column", "level"];
+    let refused = place.compare(&arguments).failed(1);
+    assert!(refused.contains("--steps, --horizons and --batch of `train` and `compare` ask for less"), "{refused}");
+    let less = ["--steps", "6", "--batch", "8", "--horizons", "1,2", "--view", "level", "--seconds", "2"];
+    let said = place.compare(&[&arguments[..], &less].concat()).succeeded();
+    assert!(said.contains("Errors are of 5 validation windows alone: they say little."), "{said}");
+    let results = place.results();
+    assert_eq!([&results["steps"], &results["batch"]].map(|size| size.as_u64()), [Some(6), Some(8)]);
+}
+
+#[test]
 fn a_loss_that_is_not_finite_ends_training_and_keeps_the_best() {
     let place = Place::new();
     let mut csv = "level,far,off\n".to_string();

@@ -142,7 +142,7 @@ fn no_window_crosses_a_cut() {
     let task = Windows::new(cut, shape(), View::Level).unwrap();
     // Windows of 3 rows and 2 ahead that start at 16 to 19 cross row 20.
     assert_eq!(task.train, (0..=15).chain(20..=35).collect::<Vec<_>>());
-    assert!(task.notes().last().unwrap().starts_with("4 windows are left out: "), "{:?}", task.notes());
+    assert!(task.notes()[0].starts_with("4 windows are left out: "), "{:?}", task.notes());
 }
 
 #[test]
@@ -200,8 +200,12 @@ fn too_little_data_is_refused() {
     assert_eq!(
         error,
         "squares: expected at least 21 rows for a batch of 4 windows of 3 + 2 rows and a validation window, \
-         got 20 rows with 12 training and 0 validation windows; --steps, --horizons and --batch of `train` ask for less"
+         got 20 rows with 12 training and 0 validation windows; --steps, --horizons and --batch of `train` and `compare` ask \
+         for less"
     );
+    let few = "Errors are of 1 validation window alone: they say little.";
+    assert_eq!(Windows::new(series(21), shape(), View::Level).unwrap().notes().last().map(String::as_str), Some(few));
+    assert!(!Windows::new(series(400), shape(), View::Level).unwrap().notes().concat().contains("say little"));
     assert!(Windows::new(series(21), shape(), View::Level).is_ok());
     assert!(Windows::new(series(0), shape(), View::Level).is_err());
     let mut flat = series(50);
