@@ -155,16 +155,18 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
     }
 
     /// The same, where `run` chooses the vectors.
+    #[inline]
     fn run_with(mut self, run: impl Fn(Known<'_, '_, S>)) {
-        /// As [`ROWS`], where there are no more: what is looked up then takes little room to clear.
-        const FEW: usize = 8;
+        // Little is looked up where there is little: the room for it is cleared.
         match self.rows {
-            0..=FEW => self.look_up::<FEW>(run),
+            0..=1 => self.look_up::<1>(run),
+            2..=8 => self.look_up::<8>(run),
             _ => self.look_up::<ROWS>(run),
         }
     }
 
     /// Looks up N rows at a time and has them computed.
+    #[inline]
     fn look_up<const N: usize>(&mut self, run: impl Fn(Known<'_, '_, S>)) {
         debug_assert!((1..=MOST_RUNS).contains(&self.runs), "{} runs", self.runs);
         for first in (0..self.rows).step_by(N) {

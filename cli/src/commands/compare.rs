@@ -59,7 +59,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let horizons = if args.horizons.is_empty() { Goals::default().horizons } else { args.horizons.clone() };
     let sizes = Sizes { steps: args.steps, batch: args.batch };
-    let task = args.what.source().load(sizes, &args.how.goals(horizons, Vec::new()))?;
+    let source = args.what.source();
+    let goals = [("--horizons", !args.horizons.is_empty())];
+    source.only_of_series(&[&goals, &args.how.given(), &source.ask.given()])?;
+    let task = source.load(sizes, &args.how.goals(horizons, Vec::new()))?;
     let device = args.what.device.begin()?;
     stop::listen()?;
     tell(&*task)?;

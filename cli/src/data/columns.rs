@@ -1,6 +1,7 @@
 //! The columns of a file that become a series: which are taken and why not the others, and how their gaps are closed.
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::builder::NonEmptyStringValueParser;
 use serde::{Deserialize, Serialize};
 
 use crate::base::numbers::plural;
@@ -23,7 +24,7 @@ pub struct Ask {
     #[serde(default)]
     pub without: Vec<String>,
     /// What else stands for a missing value, separated by commas, such as -999; empty, NA, null, NaN, `?`, `-` and `.` always do.
-    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new())]
     #[serde(default)]
     pub missing: Vec<String>,
     /// The column with the times of the rows [default: the first that holds times]
@@ -34,6 +35,19 @@ pub struct Ask {
     #[arg(long)]
     #[serde(default)]
     pub no_time: bool,
+}
+
+impl Ask {
+    /// The options, and whether they were given.
+    pub fn given(&self) -> [(&'static str, bool); 5] {
+        [
+            ("--inputs", !self.inputs.is_empty()),
+            ("--without", !self.without.is_empty()),
+            ("--missing", !self.missing.is_empty()),
+            ("--time", self.time.is_some()),
+            ("--no-time", self.no_time),
+        ]
+    }
 }
 
 /// What a file of one kind needs to be read.

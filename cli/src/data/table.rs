@@ -75,7 +75,8 @@ impl Table {
         check_header(file, &header)?;
 
         let comma = delimiter == b';';
-        let is = |field: &str, given: &String| {
+        let missing: Vec<&str> = missing.iter().map(|given| given.trim()).collect();
+        let is = |field: &str, given: &str| {
             field.eq_ignore_ascii_case(given)
                 || number(field, comma).is_some_and(|value| number(given, comma) == Some(value))
         };
@@ -139,8 +140,8 @@ impl Table {
         self.columns.iter().all(|column| match &column.cells {
             Cells::Numbers(cells) | Cells::Truths(cells) => cells[a] == cells[b],
             Cells::Text(fields) => fields[a] == fields[b],
-            Cells::Mixed(..) => false,
-            Cells::Empty => true,
+            // Neither is ever taken.
+            Cells::Mixed(..) | Cells::Empty => true,
         })
     }
 
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_may_be_named() {
-        let missing = ["-999", "x", "off"].map(str::to_string);
+        let missing = ["-999", " x", "off"].map(str::to_string);
         let text = "a,b\n-999.0,X\n-,2\n3,-9990\n.,-999\n";
         let table = Table::parse_with("f.csv", text, None, &missing).unwrap();
         assert_eq!(table.columns[0].cells, Cells::Numbers(vec![None, None, Some(3.0), None]));

@@ -40,7 +40,7 @@ pub struct Stamps {
 }
 
 /// Writing of dates and times, the most common first. What is not there is the first month, day and midnight.
-const FORMS: [&str; 37] = [
+const FORMS: [&str; 43] = [
     "%Y/%m/%d %H:%M:%S",
     "%Y/%m/%d %H:%M",
     "%Y/%m/%d",
@@ -66,9 +66,13 @@ const FORMS: [&str; 37] = [
     "%m-%d-%Y",
     "%d/%m/%y",
     "%m/%d/%y",
+    "%d/%m/%y %H:%M",
+    "%m/%d/%y %H:%M",
     "%m/%Y",
     "%d %b %Y",
     "%d-%b-%Y",
+    "%d-%b-%Y %H:%M",
+    "%d-%b-%Y %H:%M:%S",
     "%d-%b-%y",
     "%b %d, %Y",
     "%b %d %Y",
@@ -78,6 +82,8 @@ const FORMS: [&str; 37] = [
     "%b %Y",
     "%b-%Y",
     "%b-%y",
+    "%Y-%m-%d %H:%M UTC",
+    "%Y-%m-%d %H:%M:%S UTC",
 ];
 
 /// A way of writing a time.
@@ -178,7 +184,10 @@ pub fn find(table: &Table, wanted: Wanted<'_>, taken: &[usize]) -> Result<Option
             if let Some(parts) = of_parts(table) {
                 return Ok(Some(parts));
             }
-            for place in (0..table.columns.len()).filter(|place| !taken.contains(place)) {
+            // What is written as a time is one; numbers may be anything.
+            let is_text = |place: &usize| matches!(table.columns[*place].cells, Cells::Text(_));
+            let free = || (0..table.columns.len()).filter(|place| !taken.contains(place));
+            for place in free().filter(is_text).chain(free().filter(|place| !is_text(place))) {
                 if let Some(stamps) = of_column(table, place, false)? {
                     return Ok(Some(with_clock(table, stamps)));
                 }
@@ -285,11 +294,21 @@ fn disorder(all: &[Instant]) -> (usize, u64) {
     (back.min(all.len() - 1 - back), (uneven * 100.0) as u64)
 }
 
-/// Whether a column's name says that it is a time.
+/// Whether a column's name says that it is a time: one of its words does, as in `pickup_datetime` and `startTime`, but not in
+/// `downtime`.
 fn is_named_time(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let words = ["time", "date", "epoch", "unix", "stamp"];
-    words.iter().any(|word| name.contains(word)) || ["ts", "t_s", "utc", "day", "month", "dt"].contains(&name.as_str())
+    const WORDS: [&str; 10] =
+        ["time", "date", "datetime", "timestamp", "stamp", "epoch", "unix", "unixtime", "utc", "when"];
+    let mut apart = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && apart.ends_with(char::is_lowercase) {
+            apart.push(' ');
+        }
+        apart.push(letter);
+    }
+    let apart = apart.to_lowercase();
+    let mut words = apart.split(|letter: char| !letter.is_alphabetic());
+    words.any(|word| WORDS.contains(&word)) || ["ts", "t_s", "day", "month", "dt"].contains(&apart.as_str())
 }
 
 fn is_named_year(name: &str) -> bool {
@@ -301,6 +320,10 @@ fn is_named_year(name: &str) -> bool {
 const UNITS: [(f64, f64); 4] = [(1.0, 1e6), (1e3, 1e3), (1e6, 1.0), (1e9, 1e-3)];
 const UNIX: std::ops::Range<f64> = 6.3e8..4.2e9;
 
+/// Dates and times without separators, by their number of digits. Months alone are so only by a column's name.
+const COMPACT: [(i32, &str); 5] =
+    [(8, "%Y%m%d"), (10, "%Y%m%d%H"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S"), (6, "%Y%m")];
+
 /// Numbers that are times: dates such as 20240131, years, or Unix times.
 fn of_numbers(name: &str, values: &[f64], named: bool) -> Option<Vec<Instant>> {
     let whole = values.iter().all(|value| value.fract() == 0.0);
@@ -308,8 +331,13 @@ fn of_numbers(name: &str, values: &[f64], named: bool) -> Option<Vec<Instant>> {
     let monotone = values.windows(2).all(ordered) || values.windows(2).all(|pair| ordered(&[pair[1], pair[0]]));
     let strictly = monotone && values.windows(2).all(|pair| pair[0] != pair[1]);
     let timely = named || is_named_time(name);
-    if whole && (monotone || timely) && values.iter().all(|value| (1.0e7..1.0e8).contains(value)) {
-        let date = |&value: &f64| Form::Written("%Y%m%d").read(&format!("{value:08.0}"));
+    for (digits, form) in COMPACT.into_iter().filter(|&(digits, _)| whole && (timely || (monotone && digits > 6))) {
+        let year = |value: f64| value / 10f64.powi(digits - 4);
+        let date = |&value: &f64| {
+            let of_people = digits == 8 || (1800.0..2200.0).contains(&year(value));
+            let long = (10f64.powi(digits - 1)..10f64.powi(digits)).contains(&value);
+            (of_people && long).then(|| Form::Written(form).read(&format!("{value:.0}")))?
+        };
         if let Some(all) = values.iter().map(date).collect() {
             return Some(all);
         }

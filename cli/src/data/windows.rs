@@ -172,9 +172,9 @@ impl Windows {
             );
             ensure!(
                 usual > 0.0,
-                "{}, column `{target}`: expected values that change, got the same value {} rows later every time",
+                "{}, column `{target}`: expected changes in the part that is trained on, got the same value {} later every time",
                 all.series.name,
-                all.horizon(goal)
+                plural(all.horizon(goal), "row")
             );
             all.moments.usual.push(usual);
         }

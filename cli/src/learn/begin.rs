@@ -116,16 +116,8 @@ impl New {
             ask: self.ask.clone(),
         };
         let kind = source.kind();
-        let of_series = [
-            ("--horizons", !self.horizons.is_empty()),
-            ("--quantiles", self.quantiles.is_some()),
-            ("--view", self.how.view.is_some()),
-            ("--period", self.how.period.is_some()),
-            ("--negative", self.how.negative),
-        ];
-        if let (true, Some((option, _))) = (kind != Kind::Series, of_series.into_iter().find(|(_, given)| *given)) {
-            bail!("{option}: expected a series to forecast, which these data are not");
-        }
+        let goals = [("--horizons", !self.horizons.is_empty()), ("--quantiles", self.quantiles.is_some())];
+        source.only_of_series(&[&goals, &self.how.given(), &self.ask.given()])?;
         if kind == Kind::Speech && self.steps.is_some() {
             bail!("--steps: expected none, since utterances are as long as they are");
         }
@@ -188,6 +180,7 @@ impl New {
         ];
         for (option, given, has) in said {
             if let Some(given) = given.filter(|given| *given != has) {
+                let has = if has.is_empty() { "none" } else { &has };
                 bail!(
                     "{option}: expected {has}, with which the training began, got {given} (--updates and --patience may change)"
                 );

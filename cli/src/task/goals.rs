@@ -36,6 +36,11 @@ pub struct How {
 }
 
 impl How {
+    /// The options, and whether they were given.
+    pub fn given(&self) -> [(&'static str, bool); 3] {
+        [("--view", self.view.is_some()), ("--period", self.period.is_some()), ("--negative", self.negative)]
+    }
+
     /// With what is forecast.
     pub fn goals(self, horizons: Vec<usize>, levels: Vec<f64>) -> Goals {
         let Self { view, period, negative } = self;

@@ -237,6 +237,16 @@ pub struct Sizes {
 }
 
 impl Source {
+    /// An error where an option of series alone was given for other data.
+    pub fn only_of_series(&self, options: &[&[(&str, bool)]]) -> Result<()> {
+        match options.iter().copied().flatten().find(|(_, given)| *given) {
+            Some((option, _)) if self.kind() != Kind::Series => {
+                bail!("{option}: expected a series to forecast, which these data are not")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The kind that was said, or that the file's name and the columns tell.
     pub fn kind(&self) -> Kind {
         let extension = self.path.as_deref().and_then(Path::extension);

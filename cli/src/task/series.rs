@@ -88,6 +88,8 @@ impl Series {
             batch: sizes.batch.unwrap_or(BATCH),
         };
         let windows = Windows::new(read(path, columns, ask)?, shape, goals.view)?;
+        let (rows, period) = (windows.series.rows(), goals.period.unwrap_or(1));
+        ensure!(period < rows, "--period: expected fewer rows than the {rows} of the series, got {period}");
         let never = |&column: &usize| windows.trained_rows().all(|row| windows.series.at(row, column) >= 0.0);
         let never_negative = windows.series.layout.targets.iter().map(never).collect();
         let task = Self::of_windows(windows, goals.levels.clone(), goals.period, never_negative, goals.negative);

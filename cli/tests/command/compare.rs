@@ -320,7 +320,7 @@ fn files_that_cannot_be_learnt_from_are_refused() {
     assert!(few.contains("got 60 rows with 0 training and 0 validation windows; --steps"), "{few}");
     let flat = (0..500).map(|row| format!("h{row},1\n")).collect::<String>();
     let flat = csv(&format!("hour,level\n{flat}"), "level");
-    assert!(flat.contains("column `level`: expected values that change"), "{flat}");
+    assert!(flat.contains("column `level`: expected changes in the part that is trained on"), "{flat}");
     let huge = (0..500).map(|row| format!("{}1.7e308\n", if row % 48 < 24 { "" } else { "-" })).collect::<String>();
     let huge = csv(&format!("level\n{huge}"), "level");
     assert!(huge.contains("column `level`: expected values whose changes are finite"), "{huge}");

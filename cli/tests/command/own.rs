@@ -247,3 +247,36 @@ fn nines_that_stand_for_missing_values_are_told() {
     let judged = run(&["eval", "--device", "cpu", path(&place.at("model/best.safetensors"))]).succeeded();
     assert!(judged.contains("`-999` stands for a missing value, in 11 fields."), "{judged}");
 }
+
+#[test]
+fn what_is_asked_in_vain_is_refused() {
+    let place = Place::new();
+    let text = place.at("a.txt");
+    std::fs::write(&text, "the sea, the open sea! ".repeat(300)).unwrap();
+    let out = place.at("out");
+    let of_series: [&[&str]; 4] = [&["--missing", "-999"], &["--inputs", "a"], &["--no-time"], &["--horizons", "3"]];
+    for options in of_series {
+        let train = ["train", "--device", "cpu", "--data", path(&text), "--out", path(&out)];
+        let said = run(&[&train[..], options].concat()).failed(1);
+        assert_eq!(said.trim(), format!("{}: expected a series to forecast, which these data are not", options[0]));
+        let compare = ["compare", "--device", "cpu", "--text", path(&text), "--out", path(&out)];
+        let said = run(&[&compare[..], options].concat()).failed(1);
+        assert_eq!(said.trim(), format!("{}: expected a series to forecast, which these data are not", options[0]));
+    }
+    let rows = format!("time,level\n{}", hours(0..300, |row| format!("{:.3}", wave(row))));
+    let said = place.train("rows.csv", &rows, &["--column", "level", "--period", "5000"]).failed(1);
+    assert_eq!(said.trim(), "--period: expected fewer rows than the 300 of the series, got 5000");
+    place.train("rows.csv", &rows, &["--column", "level"]).succeeded();
+    let said = run(&["train", "--resume", "--out", path(&place.at("model")), "--missing", "-5"]).failed(1);
+    assert!(said.starts_with("--missing: expected none, with which the training began, got -5"), "{said}");
+}
+
+/// Rows that stand twice stand twice, whatever a column holds that no model reads.
+#[test]
+fn a_column_of_no_use_does_not_make_rows_differ() {
+    let place = Place::new();
+    let of = |row: usize| format!("{:.3},{}", wave(row), if row == 7 { "err".to_string() } else { row.to_string() });
+    let text = format!("time,level,state\n{}{}", hours(0..300, of), hours(20..25, of));
+    let said = place.train("twice.csv", &text, &["--column", "level"]).succeeded();
+    assert!(said.contains("5 rows"), "{said}");
+}

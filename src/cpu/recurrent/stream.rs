@@ -163,9 +163,12 @@ impl<S> Rows<S> for Strided<'_, S> {
     #[inline]
     fn rows<'s>(&'s mut self, first: usize, columns: Range<usize>, rows: &mut [&'s mut [S]]) {
         let columns = self.columns.start + columns.start..self.columns.start + columns.end;
-        let all = self.data.chunks_mut(self.stride.max(1)).skip(first);
-        for (to, row) in rows.iter_mut().zip(all) {
+        // Chunks would divide by the stride.
+        let mut rest = self.data.get_mut(first * self.stride..).unwrap_or_default();
+        for to in rows {
+            let (row, after) = rest.split_at_mut_checked(self.stride).unwrap_or_default();
             *to = row.get_mut(columns.clone()).unwrap_or_default();
+            rest = after;
         }
     }
 }

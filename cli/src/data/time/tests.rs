@@ -15,7 +15,7 @@ fn times(name: &str, fields: &[&str]) -> Option<Vec<String>> {
 #[test]
 fn usual_writings_are_read() {
     let midnight = ["2024-01-31 00:00:00", "2024-02-01 00:00:00"];
-    let days: [&[&str]; 16] = [
+    let days: [&[&str]; 21] = [
         &["2024-01-31", "2024-02-01"],
         &["2024/01/31", "2024/02/01"],
         &["31.01.2024", "01.02.2024"],
@@ -31,6 +31,11 @@ fn usual_writings_are_read() {
         &["2024-01-31 00:00:00+02:00", "2024-02-01 00:00:00+01:00"],
         &["2024-01-31T00:00:00", "2024-02-01 00:00:00.000"],
         &["20240131", "20240201"],
+        &["2024013100", "2024020100"],
+        &["202401310000", "202402010000"],
+        &["20240131000000", "20240201000000"],
+        &["31-Jan-2024 00:00", "01-Feb-2024 00:00"],
+        &["2024-01-31 00:00:00 UTC", "2024-02-01 00:00:00 UTC"],
         &["1706659200", "1706745600"],
     ];
     for fields in days {
@@ -128,4 +133,20 @@ fn a_row_without_a_time_is_told() {
     let error = |field: &str| stamps(&format!("d,v\n{rows}{field},1\n"), Wanted::Find).unwrap_err().to_string();
     assert!(error("soon").starts_with("f.csv, line 21, column `d`: expected a time as in the other rows, got `soon`"));
     assert!(error("NA").contains("got a missing value"));
+}
+
+#[test]
+fn what_is_written_as_a_time_comes_before_numbers() {
+    let text = "downtime_total,n,stamp\n1000,1,2024-01-31\n1001,2,2024-02-01\n1002,3,2024-02-02\n";
+    let found = stamps(text, Wanted::Find).unwrap().unwrap();
+    assert_eq!((found.columns, found.from.as_str()), (vec![2], "column `stamp`"));
+    // A word within a word says nothing.
+    for name in ["downtime", "timestep", "sentiment", "updated", "runtime_min"] {
+        assert_eq!(times(name, &["1706659200", "1706745600"]), None, "{name}");
+    }
+    for name in ["pickup_datetime", "startTime", "Time (UTC)", "unix_time", "when", "DATE", "time2"] {
+        assert!(times(name, &["1706659200", "1706745600"]).is_some(), "{name}");
+    }
+    assert_eq!(times("month", &["199001", "199002"]).unwrap()[1], "1990-02-01 00:00:00");
+    assert_eq!(times("people", &["199001", "199002"]), None);
 }

@@ -211,5 +211,5 @@ fn too_little_data_is_refused() {
     let mut flat = series(50);
     flat.values.fill(7.0);
     let error = format!("{:#}", Windows::new(flat, shape(), View::Level).unwrap_err());
-    assert!(error.contains("expected values that change"), "{error}");
+    assert!(error.contains("expected changes in the part that is trained on"), "{error}");
 }
