@@ -126,6 +126,20 @@ impl Speech {
         Ok(self)
     }
 
+    /// The cross-entropy of always answering how often classes are in the training part, each counted once more, in bits,
+    /// and whether that is equally often.
+    fn by_frequency(&self) -> (f64, bool) {
+        let mut counts = vec![1.0; self.about.classes.len()];
+        let known = |one: &Utterance| one.class.map(|class| class as usize);
+        self.train.iter().filter_map(known).for_each(|class| counts[class] += 1.0);
+        let all: f64 = counts.iter().sum();
+        let bits: Vec<f64> = self.valid.iter().filter_map(known).map(|class| (all / counts[class]).log2()).collect();
+        match counts.windows(2).all(|pair| pair[0] == pair[1]) || bits.is_empty() {
+            true => ((counts.len() as f64).log2(), true),
+            false => (bits.iter().sum::<f64>() / bits.len() as f64, false),
+        }
+    }
+
     fn longest(&self) -> usize {
         self.train.iter().chain(&self.valid).map(|one| one.steps(self.about.width)).max().unwrap_or(1)
     }
@@ -204,13 +218,13 @@ impl Task for Speech {
     }
 
     fn score(&self) -> Score {
-        let classes = self.about.classes.len() as f64;
+        let (naive, even) = self.by_frequency();
         Score {
             loss: "cross-entropy, bits",
             name: "cross-entropy",
             unit: "bits".to_string(),
-            naive_name: "any class".to_string(),
-            naive: classes.log2(),
+            naive_name: if even { "any class" } else { "classes by their frequency" }.to_string(),
+            naive,
         }
     }
 
@@ -269,5 +283,30 @@ impl Stored for Speech {
             hasher.update(&one.class.unwrap_or(IGNORE).to_le_bytes());
             one.values.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_naive_answer_knows_how_often_classes_are() {
+        let naive = |counts: &[usize]| {
+            let classes: Vec<String> = (0..counts.len()).map(|class| class.to_string()).collect();
+            let one = |class: usize| Utterance { values: vec![0.0; 3], class: Some(class as u32) };
+            let all: Vec<Utterance> =
+                counts.iter().enumerate().flat_map(|(class, &count)| (0..count).map(move |_| one(class))).collect();
+            let about = Utterances { name: "made".into(), classes, width: 1, all: Vec::new(), notes: Vec::new() };
+            let (train, valid) = (all.clone(), all);
+            let (mean, std) = (vec![0.0], vec![1.0]);
+            Speech { about, train, valid, mean, std, shape: BatchShape::new(3, 2) }.score()
+        };
+        let even = naive(&[5, 5, 5, 5]);
+        assert_eq!((even.naive, even.naive_name.as_str()), (2.0, "any class"));
+        // Nine tenths and one: the entropy of that, but for the one that is counted more.
+        let uneven = naive(&[900, 100]);
+        assert!((uneven.naive - 0.469).abs() < 1e-3 && uneven.naive_name == "classes by their frequency", "{uneven:?}");
+        assert_eq!(naive(&[7]).naive, 0.0);
     }
 }
