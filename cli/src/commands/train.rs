@@ -287,7 +287,8 @@ impl Training<'_> {
     fn report(&self) -> Result<()> {
         let (score, parameters) = (self.task.score(), self.model.parameters().count());
         let (origin, about, speeds) = (&self.origin, &self.about, &self.speeds);
-        let page = training::Page { origin, about, score: &score, parameters, speeds };
+        let notes = &self.task.used().notes;
+        let page = training::Page { origin, about, score: &score, parameters, speeds, notes };
         stop::hold(|| page.write(self.out))
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use wgpu_rnn::Cell;
 
 use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
-use super::page::{self, Origin, charts, section};
+use super::page::{self, Origin, charts, list, section};
 use super::table::Table;
 use super::write_csv;
 use crate::base::files::replace;
@@ -140,6 +140,7 @@ impl Page<'_> {
         }
         let table = self.summary(None).open("What comes next");
         sections.push(section("forecast", "What comes next", "", &table));
+        sections.push(section("data", "The data", "", &list(&self.series.notes)));
         let page = page::Page {
             command: "forecast",
             title: format!("What comes after {}", self.last()),

@@ -23,6 +23,8 @@ pub struct Page<'a> {
     pub parameters: usize,
     /// Sequences trained on in a second, validation not counted, up to these steps.
     pub speeds: &'a [(usize, f64)],
+    /// What was done to the data.
+    pub notes: &'a [String],
 }
 
 /// The table of the page, from which a training that goes on takes how fast it was before.
@@ -129,6 +131,7 @@ impl Page<'_> {
         if !state.remarks.is_empty() {
             sections.push(section("warnings", "What was noticed inside", "", &list(&state.remarks)));
         }
+        sections.push(section("data", "The data", "", &list(self.notes)));
         let layers = if net.layers == 1 { String::new() } else { format!("{} layers of ", net.layers) };
         let name = self.about.config().map_or_else(|_| net.cell.clone(), |config| config.cell.title().to_string());
         let half = if rule.half { ", half precision" } else { "" };

@@ -243,6 +243,13 @@ fn nines_that_stand_for_missing_values_are_told() {
         "{said}"
     );
     assert!(best(&said) < 0.1 * spoilt, "{said}");
+    let told = "stands for a missing value, in 11 fields.";
+    let out = place.at("forecast");
+    let model = place.at("model/best.safetensors");
+    run(&["forecast", "--device", "cpu", path(&model), "--out", path(&out)]).succeeded();
+    for page in [place.at("model/index.html"), out.join("index.html")] {
+        assert!(std::fs::read_to_string(&page).unwrap().contains(told), "{}", page.display());
+    }
     // The model knows: what is judged later is read alike.
     let judged = run(&["eval", "--device", "cpu", path(&place.at("model/best.safetensors"))]).succeeded();
     assert!(judged.contains("`-999` stands for a missing value, in 11 fields."), "{judged}");
