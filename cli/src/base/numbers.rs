@@ -82,8 +82,12 @@ pub fn apart(values: &[f64]) -> Vec<String> {
             let digits = (decimals as f64 + power).clamp(0.0, 16.0) as usize;
             format!("{value:.digits$e}").replace('-', "−")
         }
-        value if *value < 0.0 => format!("−{:.decimals$}", value.abs()),
-        value => format!("{value:.decimals$}"),
+        value => {
+            let plain = format!("{:.decimals$}", value.abs());
+            let (whole, part) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
+            let sign = if *value < 0.0 { "−" } else { "" };
+            format!("{sign}{}{part}", whole.parse::<u64>().map_or_else(|_| whole.to_owned(), count))
+        }
     };
     values.iter().map(written).collect()
 }
@@ -178,6 +182,13 @@ mod tests {
     }
 
     #[test]
+    fn thousands_stand_apart_wherever_they_are_written() {
+        let written = |values: &[f64]| apart(values).into_iter().map(plain).collect::<Vec<_>>();
+        assert_eq!(written(&[151_394_337.0, -7_950_589.0, 0.0]), ["151_394_337", "−7_950_589", "0"]);
+        assert_eq!(written(&[1234.5, 1234.75]), ["1_234.50", "1_234.75"]);
+    }
+
+    #[test]
     fn counts() {
         let got = [0usize, 999, 1_000, 12_345, 1_234_567].map(|value| plain(count(value)));
         assert_eq!(got, ["0", "999", "1_000", "12_345", "1_234_567"]);
@@ -202,10 +213,10 @@ mod tests {
         );
         assert_eq!(apart(&[3.62, 3.724, 0.7612]), ["3.620", "3.724", "0.761"]);
         assert_eq!(apart(&[2.061228e-8, 2.05274e-8]), ["2.0612e−8", "2.0527e−8"]);
-        assert_eq!(apart(&[100000006.4, 100000012.9]), ["100000006.4", "100000012.9"]);
+        assert_eq!(apart(&[100000006.4, 100000012.9]), ["100\u{202f}000\u{202f}006.4", "100\u{202f}000\u{202f}012.9"]);
         assert_eq!(apart(&[0.0, 0.0]), ["0", "0"]);
         assert_eq!(apart(&[48.3, 48.300036, 47.69]), ["48.30", "48.30", "47.69"]);
-        assert_eq!(apart(&[1021.26, 1021.26]), ["1021", "1021"]);
+        assert_eq!(apart(&[1021.26, 1021.26]), ["1\u{202f}021", "1\u{202f}021"]);
         assert_eq!(apart(&[0.5, f64::NAN]), ["0.5000", NONE]);
         assert_eq!(
             (significant(0.000312345, 4), significant(3e-10, 3), significant(99.996, 4)),

@@ -4,6 +4,7 @@
 //! training part, the most frequent first; the characters beyond the cap, or only seen in validation,
 //! share one symbol. The naive forecast knows how frequent each symbol is and nothing else.
 
+use crate::base::numbers::plural;
 use anyhow::{Result, bail, ensure};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -77,7 +78,8 @@ fn from_text(name: String, text: &str, shape: Shape, known: Option<&[Option<char
     let ids = |part: &[char]| part.iter().map(|symbol| *numbers.get(symbol).unwrap_or(&other)).collect::<Vec<u32>>();
     let (train, valid) = (ids(&characters[..boundary]), ids(&characters[boundary..]));
 
-    let mut notes = vec![format!("{} characters read, {} different symbols.", characters.len(), symbols.len())];
+    let mut notes =
+        vec![format!("{} read, {}.", plural(characters.len(), "character"), plural(symbols.len(), "different symbol"))];
     if symbols.contains(&None) {
         let share = |part: &[u32]| part.iter().filter(|&&id| id == other).count();
         let count = share(&train) + share(&valid);
@@ -86,7 +88,9 @@ fn from_text(name: String, text: &str, shape: Shape, known: Option<&[Option<char
     let pairs = Pairs::count(&train, symbols.len());
     let mut corpus = Corpus { name, symbols, train, valid, unigram_bits: 0.0, notes, shape };
     let judged = corpus.judged();
-    let (unigram_bits, bigram_bits) = (pairs.unigram_bits(judged), pairs.bigram_bits(&corpus.valid[..=judged.len()]));
+    // Of one symbol alone the sum is −0.
+    let (unigram_bits, bigram_bits) =
+        (pairs.unigram_bits(judged) + 0.0, pairs.bigram_bits(&corpus.valid[..=judged.len()]) + 0.0);
     corpus.unigram_bits = unigram_bits;
     corpus.notes.push(format!(
         "Symbol frequencies alone need {unigram_bits:.3} bits a character; with the character before, {bigram_bits:.3}."

@@ -10,6 +10,7 @@ use wgpu_rnn::BatchShape;
 use wgpu_rnn::kernel::cross_entropy::IGNORE;
 
 use super::{Detail, Known, KnownSpeech, Lengths, Score, Shown, Sizes, Stored, Task, Usual, Validated};
+use crate::base::numbers::plural;
 use crate::base::stop;
 use crate::data::moments::moments;
 use crate::data::utterances::{self, Utterance, Utterances};
@@ -210,7 +211,12 @@ impl Task for Speech {
         let (shortest, longest) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
         DataUsed {
             name: name.clone(),
-            task: format!("one of {} classes from {shortest} to {longest} steps of {width} numbers", classes.len()),
+            task: format!(
+                "one of {} class{} from {shortest} to {longest} steps of {}",
+                classes.len(),
+                if classes.len() == 1 { "" } else { "es" },
+                plural(*width, "number")
+            ),
             notes: self.about.notes.clone(),
             train: self.train.len(),
             validation: self.valid.len(),

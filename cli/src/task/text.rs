@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::BatchShape;
 
 use super::{Known, Lengths, Score, Shown, Sizes, Stored, Task, Usual, Validated};
+use crate::base::numbers::plural;
 use crate::base::stop;
 use crate::data::text::{self, Corpus};
 use crate::net::{Answers, Batch, Fed, Form, LossAt, Model, Reads};
@@ -45,7 +46,7 @@ impl Task for Text {
     fn used(&self) -> DataUsed {
         DataUsed {
             name: self.0.name.clone(),
-            task: format!("the next of {} characters from those before it", self.0.symbols.len()),
+            task: format!("the next of {} from those before it", plural(self.0.symbols.len(), "character")),
             notes: self.0.notes.clone(),
             train: self.0.train.len(),
             validation: self.0.judged().len(),
