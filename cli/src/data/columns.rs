@@ -175,21 +175,21 @@ fn counts_rows(values: &[Option<f64>]) -> bool {
     values.len() > 2 && values.windows(2).all(next)
 }
 
-/// A number of nines far from all other values of a column, such as -999, and how often it is there: instruments and archives
-/// write that for what is missing.
+/// A number of nines, or an enormous one, far from all other values of a column, such as -999, and how often it is there:
+/// instruments and archives write that for what is missing.
 pub(super) fn nines(cells: &[Option<f64>]) -> Option<(f64, usize)> {
     let mut known: Vec<f64> = cells.iter().copied().flatten().collect();
     known.sort_by(f64::total_cmp);
-    let of_nines = |value: f64| {
+    let odd = |value: f64| {
         let digits = value.abs().to_string();
-        digits.len() > 1 && digits.bytes().all(|digit| digit == b'9')
+        value.abs() > 1e30 || (value.abs() > 90.0 && digits.bytes().all(|digit| matches!(digit, b'9' | b'.')))
     };
-    [known.first(), known.last()].into_iter().flatten().copied().filter(|&end| of_nines(end)).find_map(|end| {
+    [known.first(), known.last()].into_iter().flatten().copied().filter(|&end| odd(end)).find_map(|end| {
         let others = || known.iter().copied().filter(|value| *value != end);
         let (least, most) = (others().next()?, others().next_back()?);
         let gap = if end < least { least - end } else { end - most };
         let count = known.len() - others().count();
-        (gap > most - least && others().count() > count).then_some((end, count))
+        (gap > most - least && most > least).then_some((end, count))
     })
 }
 
@@ -268,7 +268,9 @@ mod tests {
         let of = |values: &[f64]| nines(&values.iter().copied().map(Some).collect::<Vec<_>>());
         assert_eq!(of(&[1.0, -999.0, 2.0, 5.0, -999.0, 7.0, 3.0]), Some((-999.0, 2)));
         assert_eq!(of(&[1.0, 2.0, 9999.0, 4.0]), Some((9999.0, 1)));
-        // A percentage, a value of one digit, and what stands more often than all others.
+        assert_eq!(of(&[-99.9, 2.0, -99.9, -99.9, 4.0]), Some((-99.9, 3)));
+        assert_eq!(of(&[1.0, 9.96921e36, 4.0]), Some((9.96921e36, 1)));
+        // A percentage, a value of one digit, and one of two values.
         assert_eq!(of(&[20.0, 99.0, 60.0, 80.0]), None);
         assert_eq!(of(&[0.1, 0.2, 9.0]), None);
         assert_eq!(of(&[99.0, 99.0, 1.0]), None);

@@ -5,13 +5,15 @@ use jiff::civil::{Date, Time};
 use super::table::{Cells, Column, Table};
 use super::time::{DAY, Instant, Stamps, of_civil};
 
+const HOURS: &[&str] = &["hour", "hr", "hh"];
+
 /// Parts of a time that a column may hold, and the names of such columns.
 const PARTS: [&[&str]; 6] = [
     &["year", "yr", "yyyy"],
     &["quarter", "qtr"],
     &["month", "mon", "mo", "mm"],
     &["day", "dd", "mday", "day_of_month"],
-    &["hour", "hr", "hh"],
+    HOURS,
     &["minute", "minutes"],
 ];
 
@@ -64,12 +66,30 @@ pub(super) fn with_clock(table: &Table, stamps: Stamps) -> Stamps {
         Some(time.duration_since(Time::midnight()).as_micros() as Instant)
     };
     for (place, column) in table.columns.iter().enumerate().filter(|(place, _)| !stamps.columns.contains(place)) {
-        let Cells::Text(fields) = &column.cells else { continue };
-        let Some(times) = fields.iter().map(clock).collect::<Option<Vec<Instant>>>() else { continue };
+        let (times, from_one) = match &column.cells {
+            Cells::Text(fields) => (fields.iter().map(clock).collect::<Option<Vec<Instant>>>(), false),
+            Cells::Numbers(values) if ["hour", "hr"].contains(&column.name.to_ascii_lowercase().as_str()) => {
+                hours(values)
+            }
+            _ => continue,
+        };
+        let Some(times) = times else { continue };
         let instants = stamps.instants.iter().zip(times).map(|(day, time)| day + time).collect();
-        let from = format!("{} and `{}`", stamps.from.replacen("column ", "columns ", 1), column.name);
+        let counted = if from_one { ", whose hours count from 1" } else { "" };
+        let from = format!("{} and `{}`{counted}", stamps.from.replacen("column ", "columns ", 1), column.name);
         let columns = stamps.columns.iter().copied().chain([place]).collect();
         return Stamps { from, columns, instants, utc: stamps.utc };
     }
     stamps
+}
+
+/// Hours of the day as times, and whether they count from 1, since one of them is 24.
+fn hours(values: &[Option<f64>]) -> (Option<Vec<Instant>>, bool) {
+    let from_one = values.contains(&Some(24.0));
+    let (first, last) = if from_one { (1.0, 24.0) } else { (0.0, 23.0) };
+    let hour = |value: &Option<f64>| {
+        let hour = value.filter(|value| value.fract() == 0.0 && (first..=last).contains(value))?;
+        Some((hour - first) as Instant * (DAY / 24))
+    };
+    (values.iter().map(hour).collect(), from_one)
 }

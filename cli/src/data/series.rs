@@ -164,6 +164,7 @@ pub(super) fn from_table(name: String, table: &Table, reading: Reading<'_>) -> R
         }
         if let Some((value, times)) = nines(&cells) {
             let rows = plural(times, "row");
+            let value = if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") };
             notes.push(format!(
                 "Column `{name}` is {value} in {rows}, far from all its other values; if that stands for missing values, \
                  `--missing {value}` says so."

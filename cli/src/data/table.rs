@@ -41,7 +41,7 @@ pub enum Cells {
 }
 
 /// Fields that stand for a value that is not known, whatever their case.
-const MISSING: [&str; 10] = ["", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-", "."];
+const MISSING: [&str; 11] = ["", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-", "--", "."];
 
 /// Whether a field stands for a value that is not known.
 pub fn is_missing(field: &str) -> bool {

@@ -150,3 +150,21 @@ fn what_is_written_as_a_time_comes_before_numbers() {
     assert_eq!(times("month", &["199001", "199002"]).unwrap()[1], "1990-02-01 00:00:00");
     assert_eq!(times("people", &["199001", "199002"]), None);
 }
+
+#[test]
+fn hours_may_be_numbers_beside_dates() {
+    let rows = |hours: [&str; 3]| {
+        let text =
+            format!("date,Hour,v\n2024-01-31,{},1\n2024-01-31,{},1\n2024-02-01,{},1\n", hours[0], hours[1], hours[2]);
+        stamps(&text, Wanted::Find).unwrap().unwrap()
+    };
+    let read = |found: &Stamps| {
+        found.instants.iter().map(|&instant| civil(instant).strftime("%d %H").to_string()).collect::<Vec<_>>()
+    };
+    let from_one = rows(["23", "24", "1"]);
+    assert_eq!(read(&from_one), ["31 22", "31 23", "01 00"]);
+    assert_eq!(from_one.from, "columns `date` and `Hour`, whose hours count from 1");
+    let from_zero = rows(["22", "23", "0"]);
+    assert_eq!((read(&from_zero), from_zero.columns), (read(&from_one), vec![0, 1]));
+    assert_eq!(rows(["22", "25", "0"]).columns, [0]);
+}
