@@ -29,7 +29,22 @@ pub struct Claim {
 /// Name of the file that is locked.
 const LOCK: &str = ".wgpu-rnn.lock";
 
+/// The table beside the page of a training.
+pub const TRAINING: &str = "training.csv";
+
 impl Claim {
+    /// Claims a folder for another page than a training's, which has the same name and would be lost.
+    pub fn for_page(folder: &Path) -> Result<Self> {
+        let claim = Self::new(folder)?;
+        if folder.join(TRAINING).exists() {
+            bail!(
+                "{}: expected a folder without a training, whose page would be replaced; name another with --out",
+                folder.display()
+            );
+        }
+        Ok(claim)
+    }
+
     /// Claims a folder, which is made if it does not exist. An error where another run has it.
     pub fn new(folder: &Path) -> Result<Self> {
         let missing = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());

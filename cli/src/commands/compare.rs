@@ -53,7 +53,7 @@ struct Contender {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let _claim = Claim::new(&args.what.out)?;
+    let _claim = Claim::for_page(&args.what.out)?;
     if args.claims {
         return study::run(&args.what, &args.study);
     }

@@ -27,7 +27,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let _claim = Claim::new(&args.out)?;
+    let _claim = Claim::for_page(&args.out)?;
     let saved = Saved::open(&args.model)?;
     let task = saved.task(args.data.as_deref())?;
     let device = args.device.begin()?;

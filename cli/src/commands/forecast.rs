@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let _claim = Claim::new(&args.out)?;
+    let _claim = Claim::for_page(&args.out)?;
     let saved = Saved::open(&args.model)?;
     let known = match &saved.about.net.known {
         Known::Series(known) => KnownSeries::clone(known),

@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let _claim = Claim::new(&args.out)?;
+    let _claim = Claim::for_page(&args.out)?;
     let nets = &args.nets;
     let saved = nets.saved()?;
     let task = nets.task(saved.as_ref(), args.steps)?;

@@ -49,7 +49,7 @@ const SWEEPS: [(&str, &str, [[usize; 4]; 4]); 3] = [
 const LONGEST: Duration = Duration::from_secs(6);
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let _claim = Claim::new(&args.out)?;
+    let _claim = Claim::for_page(&args.out)?;
     let device = args.device.begin()?;
     stop::listen()?;
     let mut curves = Vec::new();

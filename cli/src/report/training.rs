@@ -28,7 +28,7 @@ pub struct Page<'a> {
 }
 
 /// The table of the page, from which a training that goes on takes how fast it was before.
-pub const TABLE: &str = "training.csv";
+pub use crate::base::files::TRAINING as TABLE;
 pub const PAGE: &str = "index.html";
 
 /// How fast a training was until `step`, as its table in the folder says; nothing where there is none.

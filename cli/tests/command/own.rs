@@ -250,6 +250,11 @@ fn nines_that_stand_for_missing_values_are_told() {
     for page in [place.at("model/index.html"), out.join("index.html")] {
         assert!(std::fs::read_to_string(&page).unwrap().contains(told), "{}", page.display());
     }
+    // Its page is not replaced by another.
+    let page = std::fs::read(place.at("model/index.html")).unwrap();
+    let said = run(&["eval", "--device", "cpu", path(&model), "--out", path(&place.at("model"))]).failed(1);
+    assert!(said.contains("expected a folder without a training, whose page would be replaced"), "{said}");
+    assert_eq!(std::fs::read(place.at("model/index.html")).unwrap(), page);
     // The model knows: what is judged later is read alike.
     let judged = run(&["eval", "--device", "cpu", path(&place.at("model/best.safetensors"))]).succeeded();
     assert!(judged.contains("`-999` stands for a missing value, in 11 fields."), "{judged}");
