@@ -110,12 +110,12 @@ impl<S: Scalar> Packed<S> {
 
 /// Where the rows of a product go.
 pub trait Rows<S> {
-    /// Sets `rows` to some of the product's columns of as many rows, from `first` on.
-    fn rows<'s>(&'s mut self, first: usize, columns: Range<usize>, rows: &mut [&'s mut [S]]);
+    /// Sets `rows` to the product's columns of as many rows, from `first` on.
+    fn rows<'s>(&'s mut self, first: usize, rows: &mut [&'s mut [S]]);
 }
 
 /// Slices that make a row of A, at most: the gates of a cell.
-const MOST_RUNS: usize = 4;
+pub const MOST_RUNS: usize = 4;
 
 /// Rows that are looked up at a time: so many that looking up takes no time beside what is done with them, so few that
 /// the stack has room.
@@ -131,7 +131,7 @@ pub struct Product<'a, S, A, C> {
     pub depth: usize,
     /// One value for each column, or none.
     pub bias: &'a [S],
-    /// Slices that make a row of A, one at least, `MOST_RUNS` at most, and none of them empty.
+    /// Slices that make a row of A, one at least, [`MOST_RUNS`] at most, and none of them empty.
     pub runs: usize,
     /// Of a row of A the slice of a run.
     pub a: A,
@@ -178,7 +178,7 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
                 }
             }
             let mut c: [&mut [S]; N] = std::array::from_fn(|_| Default::default());
-            self.c.rows(first, 0..self.columns, &mut c[..rows]);
+            self.c.rows(first, &mut c[..rows]);
             debug_assert!(c[..rows].iter().all(|row| row.len() == self.columns), "rows of {} columns", self.columns);
             run(Known {
                 packed: self.packed,

@@ -10,11 +10,14 @@ pub const THIN: char = '\u{202f}';
 
 /// A whole number with its thousands apart, such as `12 345`.
 pub fn count(value: impl TryInto<u64>) -> String {
-    let digits = value.try_into().map_or_else(|_| NONE.to_owned(), |value: u64| value.to_string());
-    let length = digits.chars().count();
+    value.try_into().map_or_else(|_| NONE.to_owned(), |value: u64| thousands(&value.to_string()))
+}
+
+/// Digits with their thousands apart.
+fn thousands(digits: &str) -> String {
     let mut spaced = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (length - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             spaced.push(THIN);
         }
         spaced.push(digit);
@@ -86,7 +89,7 @@ pub fn apart(values: &[f64]) -> Vec<String> {
             let plain = format!("{:.decimals$}", value.abs());
             let (whole, part) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
             let sign = if *value < 0.0 { "−" } else { "" };
-            format!("{sign}{}{part}", whole.parse::<u64>().map_or_else(|_| whole.to_owned(), count))
+            format!("{sign}{}{part}", thousands(whole))
         }
     };
     values.iter().map(written).collect()

@@ -23,7 +23,7 @@ pub struct Ask {
     #[arg(long, value_name = "COLUMNS")]
     #[serde(default)]
     pub without: Vec<String>,
-    /// What else stands for a missing value, separated by commas, such as -999; empty, NA, null, NaN, `?`, `-` and `.` always do.
+    /// What else stands for a missing value, separated by commas, such as -999; empty, NA, null, NaN, `?`, `-`, `--` and `.` always do.
     #[arg(long, value_name = "VALUES", value_delimiter = ',', allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new())]
     #[serde(default)]
     pub missing: Vec<String>,
@@ -177,7 +177,7 @@ fn counts_rows(values: &[Option<f64>]) -> bool {
 
 /// A number of nines, or an enormous one, far from all other values of a column, such as -999, and how often it is there:
 /// instruments and archives write that for what is missing.
-pub(super) fn nines(cells: &[Option<f64>]) -> Option<(f64, usize)> {
+pub(super) fn sentinel(cells: &[Option<f64>]) -> Option<(f64, usize)> {
     let mut known: Vec<f64> = cells.iter().copied().flatten().collect();
     known.sort_by(f64::total_cmp);
     let odd = |value: f64| {
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn nines_far_from_the_rest_are_found() {
-        let of = |values: &[f64]| nines(&values.iter().copied().map(Some).collect::<Vec<_>>());
+        let of = |values: &[f64]| sentinel(&values.iter().copied().map(Some).collect::<Vec<_>>());
         assert_eq!(of(&[1.0, -999.0, 2.0, 5.0, -999.0, 7.0, 3.0]), Some((-999.0, 2)));
         assert_eq!(of(&[1.0, 2.0, 9999.0, 4.0]), Some((9999.0, 1)));
         assert_eq!(of(&[-99.9, 2.0, -99.9, -99.9, 4.0]), Some((-99.9, 3)));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::numbers::{are, plural};
 
-use super::columns::{Chosen, Columns, Reading, list, nines, taken, unusable};
+use super::columns::{Chosen, Columns, Reading, list, sentinel, taken, unusable};
 use super::cycles::Cycle;
 use super::gaps;
 use super::grid::{Grid, Ordered, Spacing};
@@ -162,7 +162,7 @@ pub(super) fn from_table(name: String, table: &Table, reading: Reading<'_>) -> R
                 continue;
             }
         }
-        if let Some((value, times)) = nines(&cells) {
+        if let Some((value, times)) = sentinel(&cells) {
             let rows = plural(times, "row");
             let value = if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") };
             notes.push(format!(

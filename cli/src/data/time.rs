@@ -333,10 +333,11 @@ fn of_numbers(name: &str, values: &[f64], named: bool) -> Option<Vec<Instant>> {
     let timely = named || is_named_time(name);
     for (digits, form) in COMPACT.into_iter().filter(|&(digits, _)| whole && (timely || (monotone && digits > 6))) {
         let year = |value: f64| value / 10f64.powi(digits - 4);
-        let date = |&value: &f64| {
-            let of_people = digits == 8 || (1800.0..2200.0).contains(&year(value));
-            let long = (10f64.powi(digits - 1)..10f64.powi(digits)).contains(&value);
-            (of_people && long).then(|| Form::Written(form).read(&format!("{value:.0}")))?
+        // Eight digits are a date whatever the year; others are more often something else.
+        let years = if digits == 8 { 1000.0..10_000.0 } else { 1800.0..2200.0 };
+        let date = |&value: &f64| match years.contains(&year(value)) {
+            true => Form::Written(form).read(&format!("{value:.0}")),
+            false => None,
         };
         if let Some(all) = values.iter().map(date).collect() {
             return Some(all);

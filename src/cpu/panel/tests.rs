@@ -8,9 +8,9 @@ struct Dense<S> {
 }
 
 impl<S> Rows<S> for &mut Dense<S> {
-    fn rows<'s>(&'s mut self, first: usize, columns: Range<usize>, rows: &mut [&'s mut [S]]) {
+    fn rows<'s>(&'s mut self, first: usize, rows: &mut [&'s mut [S]]) {
         for (to, row) in rows.iter_mut().zip(self.data.chunks_mut(self.columns).skip(first)) {
-            *to = &mut row[columns.clone()];
+            *to = row;
         }
     }
 }

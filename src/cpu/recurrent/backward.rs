@@ -4,11 +4,21 @@ use std::ops::Range;
 
 use super::flow::{flows, follow, follow_width};
 use super::{Layer, Slots, Tensors, expect, running, shared};
+use crate::cell::Cell;
 use crate::cpu::cell::{self, BackwardRow};
-use crate::cpu::panel::{self, Product};
+use crate::cpu::panel::{self, MOST_RUNS, Product};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Part, Partition, Task, Threads};
 use crate::error::Result;
+
+// A step's product reads a gate's gradients as a run each.
+const _: () = {
+    let mut index = 0;
+    while index < Cell::ALL.len() {
+        assert!(Cell::ALL[index].row().hidden_slots.len() <= MOST_RUNS, "MOST_RUNS is too small for a cell");
+        index += 1;
+    }
+};
 
 /// The buffers of [`backward`]; shapes and order are in the [module](super)'s table.
 #[derive(Debug)]

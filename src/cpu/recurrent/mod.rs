@@ -216,10 +216,8 @@ struct Slots<'p, 'a, S, P> {
 
 impl<S, P: Fn(usize) -> (usize, usize)> Rows<S> for Slots<'_, '_, S, P> {
     #[inline]
-    fn rows<'s>(&'s mut self, first: usize, columns: Range<usize>, rows: &mut [&'s mut [S]]) {
-        let start = self.columns.start;
-        let place = |index| (self.place)(first + index);
-        self.part.rows_mut(place, start + columns.start..start + columns.end, rows);
+    fn rows<'s>(&'s mut self, first: usize, rows: &mut [&'s mut [S]]) {
+        self.part.rows_mut(|index| (self.place)(first + index), self.columns.clone(), rows);
     }
 }
 

@@ -161,13 +161,12 @@ struct Strided<'a, S> {
 
 impl<S> Rows<S> for Strided<'_, S> {
     #[inline]
-    fn rows<'s>(&'s mut self, first: usize, columns: Range<usize>, rows: &mut [&'s mut [S]]) {
-        let columns = self.columns.start + columns.start..self.columns.start + columns.end;
+    fn rows<'s>(&'s mut self, first: usize, rows: &mut [&'s mut [S]]) {
         // Chunks would divide by the stride.
         let mut rest = self.data.get_mut(first * self.stride..).unwrap_or_default();
         for to in rows {
             let (row, after) = rest.split_at_mut_checked(self.stride).unwrap_or_default();
-            *to = row.get_mut(columns.clone()).unwrap_or_default();
+            *to = row.get_mut(self.columns.clone()).unwrap_or_default();
             rest = after;
         }
     }
