@@ -7,11 +7,12 @@ use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::{Device, RnnConfig};
 
 use crate::base::device::{Choice, Opened};
+use crate::base::numbers::{plural, significant};
 use crate::base::{say, size, stop};
 use crate::data::series::Ask;
 use crate::learn::{Saved, tell};
 use crate::net::{CELLS, LossAt, Model, Setup};
-use crate::task::{Adding, Goals, Kind, Lengths, More, Sizes, Source, Task};
+use crate::task::{Adding, HORIZON, Kind, Lengths, More, Sizes, Source, Task, Windowing};
 
 /// Arguments of both.
 #[derive(clap::Args)]
@@ -20,7 +21,8 @@ pub struct Nets {
     device: Choice,
     /// Look at this model, which `train` wrote, instead of three fresh nets, on the data that it was trained on or on
     /// --data.
-    #[arg(long, conflicts_with_all = ["task", "column", "train", "hidden", "memory"])]
+    #[arg(long, conflicts_with_all = ["task", "column", "train", "hidden", "memory", "view", "horizons", "batch", "inputs",
+        "without", "missing", "time", "no_time"])]
     model: Option<PathBuf>,
     /// Look at nets on this file instead of the bundled weather: a CSV file with --column, a .ts file of utterances, else a
     /// text.
@@ -34,8 +36,10 @@ pub struct Nets {
     column: Option<String>,
     #[command(flatten)]
     ask: Ask,
+    #[command(flatten)]
+    windowing: Windowing,
     /// Look at nets on the adding problem instead of data: of so many numbers two are marked, and their sum is wanted.
-    #[arg(long, value_name = "LAG", value_parser = size, conflicts_with_all = ["model", "data", "task", "column"])]
+    #[arg(long, value_name = "LAG", value_parser = size, conflicts_with_all = ["model", "data", "task", "column", "view", "horizons"])]
     adding: Option<usize>,
     /// Let the gates of GRU and LSTM begin with memories of 1 to STEPS − 1 steps (chrono initialisation), so that they can be
     /// compared; without it the LSTM's forget bias is 1, and the GRU's gates begin half open.
@@ -71,14 +75,15 @@ impl Nets {
     pub fn task(&self, saved: Option<&Saved>, steps: Option<usize>) -> anyhow::Result<Box<dyn Lengths>> {
         let task: Box<dyn Lengths> = match (saved, self.adding) {
             (Some(saved), _) => saved.task(self.data.as_deref())?,
-            (None, Some(lag)) => Box::new(Adding::new(lag, MADE)?),
+            (None, Some(lag)) => Box::new(Adding::new(lag, self.windowing.batch.unwrap_or(MADE))?),
             (None, None) => {
                 let columns = self.column.iter().cloned().collect();
                 let source = Source { kind: self.task, path: self.data.clone(), columns, ask: self.ask.clone() };
+                source.only_of_series(&[&self.windowing.given(), &self.ask.given()])?;
                 let speech = source.kind() == Kind::Speech;
                 // Only as many rows as are needed; utterances are as long as they are.
-                let sizes = Sizes { steps: steps.filter(|_| !speech), batch: None };
-                source.load(sizes, &Goals::default())?
+                let sizes = Sizes { steps: steps.filter(|_| !speech), batch: self.windowing.batch };
+                source.load(sizes, &self.windowing.goals(&[HORIZON])?)?
             }
         };
         match steps {
@@ -130,8 +135,8 @@ impl Nets {
                 model.step()?;
             }
             let loss = model.checked_loss()?;
-            let loss = task.in_units(loss);
-            say(format_args!("{}: training loss {loss:.4} after {} steps", cell.title(), self.train))?;
+            let (loss, steps) = (significant(task.in_units(loss), 4), plural(self.train, "step"));
+            say(format_args!("{}: training loss {loss} after {steps}", cell.title()))?;
             all.push(Weights { config, trained: self.train, values: model.snapshot()? });
         }
         Ok(all)

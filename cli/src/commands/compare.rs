@@ -3,41 +3,30 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use wgpu_rnn::{Cell, Device, Precision, RnnConfig};
+use wgpu_rnn::{Device, Precision, RnnConfig};
 
 use crate::base::files::Claim;
-use crate::base::{command_line, say, size, stop, today};
+use crate::base::{command_line, say, stop, today};
+use crate::learn::tell;
 use crate::learn::training::{self, Plan};
-use crate::learn::{choose, tell};
 use crate::net::{CELLS, Model, Setup, of_equal_parameters};
 use crate::report;
 use crate::results::{DeviceUsed, Results, Run};
 use crate::study;
-use crate::task::{Goals, How, More, Sizes, Stored};
+use crate::task::{More, Stored};
 
 /// Arguments of `compare`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     what: study::What,
-    #[command(flatten)]
-    how: How,
-    /// How many rows ahead of the last known one a series is forecast, separated by commas [default: 24]
-    #[arg(long, value_delimiter = ',', value_parser = size)]
-    horizons: Vec<usize>,
-    /// Steps of a sequence [default: 72 of a series, 64 of a text]
-    #[arg(long, value_parser = size)]
-    steps: Option<usize>,
-    /// Sequences of a batch [default: 64 of a series, 32 of a text]
-    #[arg(long, value_parser = size)]
-    batch: Option<usize>,
     /// Train for about this many seconds in all instead of a fixed number of steps: each net for as many steps as the others.
     /// Results then depend on how fast the device is.
     #[arg(long, value_parser = seconds)]
     seconds: Option<Duration>,
     /// Measure the common claims about the cells instead: at equal parameters, with several seeds, on the adding problem
     /// and delayed copy at growing lags, on the series, on the bundled speech and, with --text, on that text too.
-    #[arg(long, conflicts_with_all = ["seconds", "precision", "horizons", "steps", "batch"])]
+    #[arg(long, conflicts_with_all = ["seconds", "precision"])]
     claims: bool,
     #[command(flatten)]
     study: study::Options,
@@ -57,39 +46,27 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.claims {
         return study::run(&args.what, &args.study);
     }
-    let horizons = if args.horizons.is_empty() { Goals::default().horizons } else { args.horizons.clone() };
-    let sizes = Sizes { steps: args.steps, batch: args.batch };
     let source = args.what.source();
-    let goals = [("--horizons", !args.horizons.is_empty())];
-    source.only_of_series(&[&goals, &args.how.given(), &source.ask.given()])?;
-    let task = source.load(sizes, &args.how.goals(horizons, Vec::new()))?;
+    let task = args.what.load(&source)?;
     let device = args.what.device.begin()?;
     stop::listen()?;
     tell(&*task)?;
-    let task = match args.how.view {
-        Some(_) => task,
-        None => {
-            let gru = RnnConfig::new(Cell::Gru, task.width(), task.usual().hidden);
-            {
-                let updates = task.usual().updates;
-                choose(&device, task, gru, args.what.seed, updates)?
-            }
-        }
-    };
+    let task = args.what.seen(&device, task)?;
 
-    let mut trained: Vec<(Model, training::Learned)> = Vec::new();
-    let contenders = contenders(&*task);
+    let mut trained: Vec<(Model, Vec<training::Learned>)> = Vec::new();
+    let (contenders, seeds) = (contenders(&*task), args.what.seeds(1));
     // At equal parameters one network is the same as at equal hidden size; what it learnt there counts for both.
     let twin = |index: usize| contenders[..index].iter().position(|one| one.config == contenders[index].config);
-    let model = |index: usize, updates| {
-        let setup = Setup { precision: args.precision, updates, ..Setup::new(args.what.seed, task.usual().rate) };
+    let model = |index: usize, seed: u64, updates| {
+        let setup = Setup { precision: args.precision, updates, ..Setup::new(seed, task.usual().rate) };
         Model::new(&device, contenders[index].config, task.form(), setup)
     };
     let plan = match args.seconds {
         None => Plan::of_steps(&*task),
         Some(budget) => {
             let distinct = (0..contenders.len()).filter(|&index| twin(index).is_none());
-            let pace = |index| training::Pace::new(&*task, &mut model(index, 1)?, args.what.seed);
+            let pace = |index| training::Pace::new(&*task, &mut model(index, args.what.seed, 1)?, args.what.seed);
+            let budget = budget.div_f64(seeds.len() as f64);
             Plan::of_time(&*task, &distinct.map(pace).collect::<anyhow::Result<Vec<_>>>()?, budget)
         }
     };
@@ -97,13 +74,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         if let Some(twin) = twin(index) {
             let learned = trained[twin].1.clone();
             say(format_args!("[{}/{}] is the same network as [{}]", index + 1, contenders.len(), twin + 1))?;
-            trained.push((model(index, learned.steps.max(1))?, learned));
+            trained.push((model(index, args.what.seed, plan.steps)?, learned));
             continue;
         }
-        let mut model = model(index, plan.steps)?;
-        let progress = training::progress(index, contenders.len(), contender.config, contender.group);
-        let learned = training::train(&mut model, &*task, args.what.seed, plan, &progress)?;
-        trained.push((model, learned));
+        let (mut learned, mut first) = (Vec::new(), None);
+        for &seed in &seeds {
+            let mut model = model(index, seed, plan.steps)?;
+            let group = match seeds.len() {
+                1 => contender.group.to_string(),
+                _ => format!("{}, seed {seed}", contender.group),
+            };
+            let progress = training::progress(index, contenders.len(), contender.config, &group);
+            learned.push(training::train(&mut model, &*task, seed, plan, &progress)?);
+            first.get_or_insert(model);
+        }
+        trained.extend(first.map(|model| (model, learned)));
     }
     let results = gather(args, &device, &*task, &contenders, trained)?;
     stop::check()?;
@@ -141,18 +126,18 @@ fn contenders(task: &dyn Stored) -> Vec<Contender> {
     equal_hidden.into_iter().chain(equal_parameters).collect()
 }
 
-/// Times every model side by side, forecasts with its best weights, and brings everything together.
+/// Times every model side by side, forecasts with its first seed's best weights, and brings everything together.
 fn gather(
     args: &Args,
     device: &Device,
     task: &dyn Stored,
     contenders: &[Contender],
-    mut trained: Vec<(Model, training::Learned)>,
+    mut trained: Vec<(Model, Vec<training::Learned>)>,
 ) -> anyhow::Result<Results> {
     let mut predictions = Vec::new();
     for ((model, learned), contender) in trained.iter_mut().zip(contenders) {
         stop::check()?;
-        model.restore(&learned.best)?;
+        model.restore(&learned[0].best)?;
         if let Some(values) = task.forecast(model)? {
             let name = format!("{}, {}", contender.config.cell.title(), contender.group);
             predictions.push((name, values));
@@ -167,6 +152,7 @@ fn gather(
             let config = &contender.config;
             let (input, hidden, gates) = (config.input, config.hidden, config.cell.gates());
             let (allocated, predicted) = model.memory();
+            let errors: Vec<f64> = learned.iter().map(|one| one.best_error).collect();
             Run {
                 cell: config.cell.title().to_string(),
                 group: contender.group.to_string(),
@@ -184,10 +170,11 @@ fn gather(
                 forward_ms,
                 step_ms,
                 sequences_per_second: task.shape().batch as f64 / (step_ms.median * 1e-3),
-                training_steps: learned.steps,
-                curve: learned.curve.clone(),
-                validation_error: learned.best_error,
-                stopped: learned.stopped.clone(),
+                training_steps: learned.iter().map(|one| one.steps).min().unwrap_or_default(),
+                curve: learned[0].curve.clone(),
+                validation_error: errors.iter().sum::<f64>() / errors.len() as f64,
+                errors,
+                stopped: learned.iter().find_map(|one| one.stopped.clone()),
             }
         })
         .collect();
@@ -201,6 +188,7 @@ fn gather(
         device: DeviceUsed::of(device),
         data: task.used(),
         seed: args.what.seed,
+        seeds: runs.iter().map(|run| run.errors.len()).max().unwrap_or_default(),
         batch: shape.batch,
         steps: shape.steps,
         input: task.width(),

@@ -84,13 +84,8 @@ pub fn run(args: &Args) -> Result<()> {
     let (task, about) = match begun {
         Begun::Before(about) => (task, *about),
         Begun::Now(source) => {
-            let task = match args.new.how.view {
-                Some(_) => task,
-                None => {
-                    let config = args.new.config(&*task);
-                    choose(&device, task, config, args.new.seed(), args.new.updates())?
-                }
-            };
+            let (new, config) = (&args.new, args.new.config(&*task));
+            let task = choose(&device, task, new.windowing.view, config, new.seed(), new.updates())?;
             let about = args.new.about(&*task, source);
             (task, about)
         }

@@ -175,11 +175,21 @@ fn counts_rows(values: &[Option<f64>]) -> bool {
     values.len() > 2 && values.windows(2).all(next)
 }
 
-/// A number of nines, or an enormous one, far from all other values of a column, such as -999, and how often it is there:
-/// instruments and archives write that for what is missing.
-pub(super) fn sentinel(cells: &[Option<f64>]) -> Option<(f64, usize)> {
+/// Numbers of nines, or enormous ones, far from all other values of a column, such as -999, and how often each is there, the
+/// farthest first: instruments and archives write them for what is missing.
+pub(super) fn sentinels(cells: &[Option<f64>]) -> Vec<(f64, usize)> {
     let mut known: Vec<f64> = cells.iter().copied().flatten().collect();
     known.sort_by(f64::total_cmp);
+    let mut all = Vec::new();
+    while let Some((value, count)) = sentinel(&known) {
+        known.retain(|one| *one != value);
+        all.push((value, count));
+    }
+    all
+}
+
+/// The first of them in ascending values.
+fn sentinel(known: &[f64]) -> Option<(f64, usize)> {
     let odd = |value: f64| {
         let digits = value.abs().to_string();
         value.abs() > 1e30 || (value.abs() > 90.0 && digits.bytes().all(|digit| matches!(digit, b'9' | b'.')))
@@ -265,16 +275,19 @@ mod tests {
 
     #[test]
     fn nines_far_from_the_rest_are_found() {
-        let of = |values: &[f64]| sentinel(&values.iter().copied().map(Some).collect::<Vec<_>>());
-        assert_eq!(of(&[1.0, -999.0, 2.0, 5.0, -999.0, 7.0, 3.0]), Some((-999.0, 2)));
-        assert_eq!(of(&[1.0, 2.0, 9999.0, 4.0]), Some((9999.0, 1)));
-        assert_eq!(of(&[-99.9, 2.0, -99.9, -99.9, 4.0]), Some((-99.9, 3)));
-        assert_eq!(of(&[1.0, 9.96921e36, 4.0]), Some((9.96921e36, 1)));
+        let of = |values: &[f64]| sentinels(&values.iter().copied().map(Some).collect::<Vec<_>>());
+        assert_eq!(of(&[1.0, -999.0, 2.0, 5.0, -999.0, 7.0, 3.0]), [(-999.0, 2)]);
+        assert_eq!(of(&[1.0, 2.0, 9999.0, 4.0]), [(9999.0, 1)]);
+        assert_eq!(of(&[-99.9, 2.0, -99.9, -99.9, 4.0]), [(-99.9, 3)]);
+        assert_eq!(of(&[1.0, 9.96921e36, 4.0]), [(9.96921e36, 1)]);
+        // Two at one end, and one at each.
+        assert_eq!(of(&[1.0, -9999.0, 2.0, 4.0, -999.0]), [(-9999.0, 1), (-999.0, 1)]);
+        assert_eq!(of(&[1.0, 9999.0, 2.0, 4.0, -999.0]), [(9999.0, 1), (-999.0, 1)]);
         // A percentage, a value of one digit, and one of two values.
-        assert_eq!(of(&[20.0, 99.0, 60.0, 80.0]), None);
-        assert_eq!(of(&[0.1, 0.2, 9.0]), None);
-        assert_eq!(of(&[99.0, 99.0, 1.0]), None);
-        assert_eq!(of(&[-998.0, 1.0, 2.0]), None);
-        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[20.0, 99.0, 60.0, 80.0]), []);
+        assert_eq!(of(&[0.1, 0.2, 9.0]), []);
+        assert_eq!(of(&[99.0, 99.0, 1.0]), []);
+        assert_eq!(of(&[-998.0, 1.0, 2.0]), []);
+        assert_eq!(of(&[]), []);
     }
 }

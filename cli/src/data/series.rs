@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::numbers::{are, plural};
 
-use super::columns::{Chosen, Columns, Reading, list, sentinel, taken, unusable};
+use super::columns::{Chosen, Columns, Reading, list, sentinels, taken, unusable};
 use super::cycles::Cycle;
 use super::gaps;
 use super::grid::{Grid, Ordered, Spacing};
@@ -162,7 +162,7 @@ pub(super) fn from_table(name: String, table: &Table, reading: Reading<'_>) -> R
                 continue;
             }
         }
-        if let Some((value, times)) = sentinel(&cells) {
+        for (value, times) in sentinels(&cells) {
             let rows = plural(times, "row");
             let value = if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") };
             notes.push(format!(
@@ -282,9 +282,12 @@ fn kept(
     if cuts > 0 {
         let stretches = 1 + keep.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
         notes.push(format!(
-            "{} not there or not known, more than {LONGEST_GAP} in a row: {}, and no window goes from one to the next.",
+            "{} not there or not known, more than {LONGEST_GAP} in a row: {}.",
             are(cuts, "row"),
-            if stretches == 1 { "1 stretch is left".to_string() } else { format!("{stretches} stretches are left") }
+            match stretches {
+                1 => "1 stretch is left".to_string(),
+                _ => format!("{stretches} stretches are left, and no window goes from one to the next"),
+            }
         ));
     }
     Ok(Kept { columns, rows: keep })
@@ -321,7 +324,8 @@ fn cycle_note(cycles: &[Cycle]) -> Option<String> {
     let titles: Vec<&str> = cycles.iter().map(|cycle| cycle.title()).collect();
     let (last, others) = titles.split_last()?;
     let titles = if others.is_empty() { (*last).to_string() } else { format!("{} and {last}", others.join(", ")) };
-    Some(format!("Inputs from the times: {titles}, each a sine and a cosine."))
+    let each = if others.is_empty() { "as" } else { "each" };
+    Some(format!("Inputs from the times: {titles}, {each} a sine and a cosine."))
 }
 
 /// How times are written: as much of them as tells rows apart.

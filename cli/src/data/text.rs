@@ -2,7 +2,8 @@
 //!
 //! The first nine tenths are for training, the rest for validation. Symbols are the characters of the
 //! training part, the most frequent first; the characters beyond the cap, or only seen in validation,
-//! share one symbol. The naive forecast knows how frequent each symbol is and nothing else.
+//! share one symbol. The naive forecast knows how frequent each symbol is, or also how often it follows the one before:
+//! whichever needs fewer bits.
 
 use crate::base::numbers::plural;
 use anyhow::{Result, bail, ensure};
@@ -38,11 +39,20 @@ pub struct Corpus {
     pub train: Vec<u32>,
     /// The validation part.
     pub valid: Vec<u32>,
-    /// Bits a character that the training part's symbol frequencies need for what is [`judged`](Self::judged).
-    pub unigram_bits: f64,
+    /// The best that counting finds without a network.
+    pub naive: Naive,
     /// What was read and what is known about it, one sentence each.
     pub notes: Vec<String>,
     shape: Shape,
+}
+
+/// An answer that only counts the training part, and how good it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Naive {
+    /// What it counts, in words.
+    pub name: &'static str,
+    /// Bits a character that it needs for what is [`judged`](Corpus::judged).
+    pub bits: f64,
 }
 
 /// Reads a text in UTF-8; as symbols of its own, or of these.
@@ -86,14 +96,16 @@ fn from_text(name: String, text: &str, shape: Shape, known: Option<&[Option<char
         notes.push(format!("Rare characters that share one symbol: {count}."));
     }
     let pairs = Pairs::count(&train, symbols.len());
-    let mut corpus = Corpus { name, symbols, train, valid, unigram_bits: 0.0, notes, shape };
+    let mut corpus = Corpus { name, symbols, train, valid, naive: Naive { name: "", bits: 0.0 }, notes, shape };
     let judged = corpus.judged();
     // Of one symbol alone the sum is −0.
-    let (unigram_bits, bigram_bits) =
-        (pairs.unigram_bits(judged) + 0.0, pairs.bigram_bits(&corpus.valid[..=judged.len()]) + 0.0);
-    corpus.unigram_bits = unigram_bits;
+    let (single, pair) = (pairs.unigram_bits(judged) + 0.0, pairs.bigram_bits(&corpus.valid[..=judged.len()]) + 0.0);
+    corpus.naive = match pair < single {
+        true => Naive { name: "characters by their frequency after the one before", bits: pair },
+        false => Naive { name: "characters by their frequency", bits: single },
+    };
     corpus.notes.push(format!(
-        "Symbol frequencies alone need {unigram_bits:.3} bits a character; with the character before, {bigram_bits:.3}."
+        "Symbol frequencies alone need {single:.3} bits a character; with the character before, {pair:.3}."
     ));
     Ok(corpus)
 }
@@ -284,10 +296,12 @@ mod tests {
         let certain = corpus(&("a".repeat(95) + "bbbbb"), 256);
         assert_eq!(certain.judged(), [0, 0, 0, 0, 1, 1]);
         let want = -(2.0 / 3.0) * (91.0f64 / 92.0).log2() - (1.0 / 3.0) * (1.0f64 / 92.0).log2();
-        assert!((certain.unigram_bits - want).abs() < 1e-12);
+        let single = "characters by their frequency";
+        assert!(certain.naive.name == single && (certain.naive.bits - want).abs() < 1e-12, "{:?}", certain.naive);
         // Alternating letters: one bit each by frequency, almost none when the letter before is known.
         let even = corpus(&"ab".repeat(500), 256);
-        assert!((even.unigram_bits - 1.0).abs() < 1e-9);
+        let pair = "characters by their frequency after the one before";
+        assert!(even.naive.name == pair && (0.0..0.01).contains(&even.naive.bits), "{:?}", even.naive);
         assert_eq!(
             even.notes[1],
             "Symbol frequencies alone need 1.000 bits a character; with the character before, 0.003."

@@ -6,6 +6,7 @@
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
+use jiff::fmt::rfc2822;
 use jiff::fmt::strtime::BrokenDownTime;
 
 use super::parts::{of_parts, with_clock};
@@ -40,7 +41,7 @@ pub struct Stamps {
 }
 
 /// Writing of dates and times, the most common first. What is not there is the first month, day and midnight.
-const FORMS: [&str; 43] = [
+const FORMS: [&str; 45] = [
     "%Y/%m/%d %H:%M:%S",
     "%Y/%m/%d %H:%M",
     "%Y/%m/%d",
@@ -79,6 +80,8 @@ const FORMS: [&str; 43] = [
     "%B %d, %Y",
     "%B %d %Y",
     "%d %B %Y",
+    "%b %d %H:%M:%S %Y",
+    "%d %b %Y %H:%M:%S",
     "%b %Y",
     "%b-%Y",
     "%b-%y",
@@ -113,8 +116,12 @@ impl Form {
     }
 
     fn read(self, field: &str) -> Option<Instant> {
+        let field = after_weekday(field);
         match self {
-            Self::Offset => Some(field.parse::<Timestamp>().ok()?.as_microsecond()),
+            Self::Offset => {
+                let of_mail = || rfc2822::parse(field).ok().map(|time| time.timestamp());
+                Some(field.parse::<Timestamp>().ok().or_else(of_mail)?.as_microsecond())
+            }
             Self::Iso => field.parse::<DateTime>().ok().and_then(of_civil),
             Self::Written(form) => {
                 let mut parts = BrokenDownTime::parse(form, field).ok()?;
@@ -149,6 +156,16 @@ pub(super) fn of_civil(time: DateTime) -> Option<Instant> {
 
 fn of_date(date: Date) -> Option<Instant> {
     of_civil(date.to_datetime(Time::midnight()))
+}
+
+/// What follows the name of a day of the week, such as `Mon, ` or `Monday `; all of it where there is none.
+fn after_weekday(field: &str) -> &str {
+    let word = field.find(|letter: char| !letter.is_alphabetic()).unwrap_or(0);
+    let is_day = |form| BrokenDownTime::parse(form, &field[..word]).is_ok();
+    match word >= 3 && (is_day("%a") || is_day("%A")) {
+        true => field[word..].trim_start_matches(['.', ',', ' ']),
+        false => field,
+    }
 }
 
 /// An instant on the calendar.
@@ -299,6 +316,14 @@ fn disorder(all: &[Instant]) -> (usize, u64) {
 fn is_named_time(name: &str) -> bool {
     const WORDS: [&str; 10] =
         ["time", "date", "datetime", "timestamp", "stamp", "epoch", "unix", "unixtime", "utc", "when"];
+    has_word(name, &WORDS) || ["ts", "t_s", "day", "month", "dt"].contains(&name.to_lowercase().as_str())
+}
+
+fn is_named_date(name: &str) -> bool {
+    has_word(name, &["date", "datetime"])
+}
+
+fn has_word(name: &str, wanted: &[&str]) -> bool {
     let mut apart = String::new();
     for letter in name.chars() {
         if letter.is_uppercase() && apart.ends_with(char::is_lowercase) {
@@ -308,7 +333,7 @@ fn is_named_time(name: &str) -> bool {
     }
     let apart = apart.to_lowercase();
     let mut words = apart.split(|letter: char| !letter.is_alphabetic());
-    words.any(|word| WORDS.contains(&word)) || ["ts", "t_s", "day", "month", "dt"].contains(&apart.as_str())
+    words.any(|word| wanted.contains(&word))
 }
 
 fn is_named_year(name: &str) -> bool {
@@ -319,6 +344,9 @@ fn is_named_year(name: &str) -> bool {
 /// Units of Unix times, by how large those of 1990 to 2100 are in seconds, and how many microseconds one is.
 const UNITS: [(f64, f64); 4] = [(1.0, 1e6), (1e3, 1e3), (1e6, 1.0), (1e9, 1e-3)];
 const UNIX: std::ops::Range<f64> = 6.3e8..4.2e9;
+
+/// Days since 1899-12-30 from 1954 to 2118.
+const SPREADSHEET: std::ops::Range<f64> = 2e4..8e4;
 
 /// Dates and times without separators, by their number of digits. Months alone are so only by a column's name.
 const COMPACT: [(i32, &str); 5] =
@@ -346,6 +374,11 @@ fn of_numbers(name: &str, values: &[f64], named: bool) -> Option<Vec<Instant>> {
     let in_years = values.iter().all(|value| (1000.0..3000.0).contains(value));
     if in_years && (named || (strictly && (timely || is_named_year(name)))) {
         return values.iter().map(|&value| of_year(value)).collect();
+    }
+    // Spreadsheets count days.
+    if (named || is_named_date(name)) && monotone && values.iter().all(|value| SPREADSHEET.contains(value)) {
+        let first = of_date(Date::new(1899, 12, 30).ok()?)?;
+        return Some(values.iter().map(|value| first + (value * 86400.0).round() as Instant * SECOND).collect());
     }
     let of_unit = |&(unit, micros): &(f64, f64)| {
         let inside = values.iter().all(|value| UNIX.contains(&(value / unit)));

@@ -143,7 +143,7 @@ impl Windows {
         ensure!(
             train.len() >= shape.batch && !valid.is_empty(),
             "{name}: expected at least {} rows for a batch of {} windows of {} + {} rows and a validation window, got {rows} \
-             rows with {} training and {} validation windows; --steps, --horizons and --batch of `train` and `compare` ask for \
+             rows with {} training and {} validation windows; where nets are trained --steps, --horizons and --batch ask for \
              less",
             shape.rows_needed(),
             shape.batch,

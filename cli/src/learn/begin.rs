@@ -8,7 +8,7 @@ use wgpu_rnn::{Cell, Precision, RnnConfig};
 use super::saved::{About, Data, Rule};
 use crate::base::size;
 use crate::data::series::Ask;
-use crate::task::{How, Kind, MEDIAN, More, Sizes, Source, Stored, fingerprint};
+use crate::task::{Goals, Judging, Kind, MEDIAN, More, Sizes, Source, Stored, Windowing, fingerprint};
 
 /// What is forecast of a series: so many rows ahead, at these levels.
 const HORIZONS: [usize; 3] = [1, 6, 24];
@@ -28,10 +28,9 @@ pub struct New {
     #[command(flatten)]
     ask: Ask,
     #[command(flatten)]
-    pub how: How,
-    /// How many rows ahead of the last known one each column is forecast, separated by commas [default: 1,6,24]
-    #[arg(long, value_delimiter = ',', value_parser = size)]
-    horizons: Vec<usize>,
+    pub windowing: Windowing,
+    #[command(flatten)]
+    judging: Judging,
     /// Quantiles that are forecast, between 0 and 1 and 0.5 among them, separated by commas; the outer ones are an
     /// interval. `none` forecasts the mean [default: 0.05,0.5,0.95]
     #[arg(long, value_parser = levels)]
@@ -48,9 +47,6 @@ pub struct New {
     /// Steps of a sequence [default: 72 of a series, 64 of a text; utterances are as long as they are]
     #[arg(long, value_parser = size)]
     steps: Option<usize>,
-    /// Sequences of a batch [default: 64 of a series, 32 of a text, 27 of speech]
-    #[arg(long, value_parser = size)]
-    batch: Option<usize>,
     /// Training steps, over which the learning rate falls [default: 2000]
     #[arg(long, value_parser = size)]
     updates: Option<usize>,
@@ -116,18 +112,16 @@ impl New {
             ask: self.ask.clone(),
         };
         let kind = source.kind();
-        let goals = [("--horizons", !self.horizons.is_empty()), ("--quantiles", self.quantiles.is_some())];
-        source.only_of_series(&[&goals, &self.how.given(), &self.ask.given()])?;
+        let (windowing, judging) = (&self.windowing, self.judging);
+        let quantiles = [("--quantiles", self.quantiles.is_some())];
+        source.only_of_series(&[&quantiles, &windowing.given(), &judging.given(), &self.ask.given()])?;
         if kind == Kind::Speech && self.steps.is_some() {
             bail!("--steps: expected none, since utterances are as long as they are");
         }
-        if let Some(twice) = self.horizons.iter().enumerate().find(|(at, h)| self.horizons[..*at].contains(h)) {
-            bail!("--horizons: expected every horizon once, got {} again", twice.1);
-        }
-        let horizons = if self.horizons.is_empty() { HORIZONS.to_vec() } else { self.horizons.clone() };
         let levels = self.quantiles.as_ref().map_or(LEVELS.to_vec(), |levels| levels.0.clone());
-        let goals = self.how.goals(horizons, levels);
-        let task = source.load(Sizes { steps: self.steps, batch: self.batch }, &goals)?;
+        let Judging { period, negative } = judging;
+        let goals = Goals { levels, period, negative, ..windowing.goals(&HORIZONS)? };
+        let task = source.load(Sizes { steps: self.steps, batch: windowing.batch }, &goals)?;
         (source.kind, source.path) = (Some(kind), path);
         Ok((task, source))
     }
@@ -158,20 +152,20 @@ impl New {
             ("--missing", names(&self.ask.missing), ask.missing.join(",")),
             ("--time", time(&self.ask), time(ask).unwrap_or_default()),
             ("--no-time", mine(self.ask.no_time), has(ask.no_time)),
-            ("--view", self.how.view.map(|view| view.name().to_string()), goals.view.name().to_string()),
+            ("--view", self.windowing.view.map(|view| view.name().to_string()), goals.view.name().to_string()),
             (
                 "--period",
-                self.how.period.map(|period| text(&period)),
+                self.judging.period.map(|period| text(&period)),
                 goals.period.map_or("none".into(), |one| text(&one)),
             ),
-            ("--negative", mine(self.how.negative), has(goals.negative)),
-            ("--horizons", sizes(&self.horizons), list(&goals.horizons)),
+            ("--negative", mine(self.judging.negative), has(goals.negative)),
+            ("--horizons", sizes(&self.windowing.horizons), list(&goals.horizons)),
             ("--quantiles", self.quantiles.as_ref().map(|levels| of_levels(&levels.0)), of_levels(&goals.levels)),
             ("--cell", self.cell.map(|cell| text(&cell)), net.cell.clone()),
             ("--hidden", self.hidden.map(|size| text(&size)), text(&net.hidden)),
             ("--layers", self.layers.map(|count| text(&count)), text(&net.layers)),
             ("--steps", self.steps.map(|steps| text(&steps)), text(&data.steps)),
-            ("--batch", self.batch.map(|batch| text(&batch)), text(&data.batch)),
+            ("--batch", self.windowing.batch.map(|batch| text(&batch)), text(&data.batch)),
             ("--learning-rate", self.learning_rate.map(|rate| text(&rate)), text(&rule.learning_rate)),
             ("--save-every", self.save_every.map(|steps| text(&steps)), text(&rule.save_every)),
             ("--look-every", self.look_every.map(|steps| text(&steps)), text(&rule.look_every)),

@@ -7,6 +7,7 @@ use super::training::{Plan, train};
 use crate::base::numbers::{apart, plural};
 use crate::base::progress::Progress;
 use crate::base::say;
+use crate::data::windows::View;
 use crate::net::{Model, Setup};
 use crate::task::Stored;
 
@@ -14,15 +15,17 @@ use crate::task::Stored;
 const TRIAL: usize = 200;
 
 /// The same data as the view shows them that a short training of such a net validates best, and says which that is. Data that
-/// can be seen in one way only are given back.
+/// can be seen in one way only are given back, and those that were asked for in one.
 pub fn choose(
     device: &Device,
     task: Box<dyn Stored>,
+    asked: Option<View>,
     config: RnnConfig,
     seed: u64,
     updates: usize,
 ) -> Result<Box<dyn Stored>> {
-    let (mut tried, views, steps) = (Vec::new(), task.views(), updates.min(TRIAL));
+    let views = if asked.is_some() { Vec::new() } else { task.views() };
+    let (mut tried, steps) = (Vec::new(), updates.min(TRIAL));
     if !views.is_empty() {
         say(format_args!(
             "inputs: {} trainings of {} find out how the net sees them best",

@@ -1,13 +1,14 @@
 //! What the numbers say, in two or three sentences.
 
 use super::{Group, Results, groups};
-use crate::base::numbers::{THIN, apart, beside, bytes, number};
+use crate::base::numbers::{THIN, apart, bytes, number, share};
 use crate::results::Run;
+use crate::results::study::{FEWEST, Seeds, Verdict};
 
 /// The summary, one sentence each.
 pub fn sentences(results: &Results) -> Vec<String> {
     let groups = groups(results);
-    let mut sentences = vec![learning(results, &groups)];
+    let mut sentences = learning(results, &groups);
     sentences.extend(groups.iter().find_map(speed));
     sentences.extend(results.runs.iter().flat_map(mispredicted));
     let stopped = results.runs.iter().filter_map(|run| Some((run, run.stopped.as_ref()?)));
@@ -18,67 +19,90 @@ pub fn sentences(results: &Results) -> Vec<String> {
     sentences
 }
 
-/// The run with the lowest finite validation error.
-pub fn best<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Option<&'a Run> {
-    let finite = runs.into_iter().filter(|run| run.validation_error.is_finite());
-    finite.min_by(|a, b| a.validation_error.total_cmp(&b.validation_error))
+/// Time of a GRU training step over that of an LSTM step, in the first group that has both, and whether it is shown that they
+/// differ.
+pub fn step_ratio(results: &Results) -> Option<(f64, bool)> {
+    groups(results).iter().find_map(of_steps)
 }
 
-/// Time of a GRU training step over that of an LSTM step, in the first group that has both.
-pub fn step_ratio(results: &Results) -> Option<f64> {
-    groups(results).iter().find_map(|group| ratio(group, |run| run.step_ms.median))
-}
-
-/// Which cell errs least in each group, and by how much less than the naive forecast.
-fn learning(results: &Results, groups: &[Group<'_>]) -> String {
-    let unit = &results.error_unit;
-    let space = if unit.is_empty() { String::new() } else { THIN.to_string() };
-    let united = |number: String| format!("{number}{space}{unit}");
-    let phrases: Vec<_> = groups
-        .iter()
-        .filter_map(|group| Some((group, best(group.runs.iter().copied())?)))
-        .enumerate()
-        .map(|(index, (group, run))| {
-            // With the digits in which they differ.
-            let all = group.runs.iter().map(|run| run.validation_error).chain([results.naive_error]);
-            let mut written = apart(&all.collect::<Vec<_>>());
-            let naive = united(written.pop().unwrap_or_default());
-            let each = || group.runs.iter().zip(&written);
-            let own = each().find(|(other, _)| other.cell == run.cell);
-            let error = united(own.map_or_else(String::new, |(_, error)| error.clone()));
-            let others = each().filter(|(other, _)| other.cell != run.cell);
-            let others: Vec<String> =
-                others.map(|(other, error)| format!("{} {}", other.cell, united(error.clone()))).collect();
-            let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
-            let beside = beside(run.validation_error, results.naive_error);
-            let cell = &run.cell;
-            if index == 0 {
-                let name = &results.error_name;
-                format!(
-                    "At {}, with one seed, the {cell} has the lowest {name}: {error}{others}, {beside} the naive forecast’s {naive}",
-                    group.name
-                )
-            } else {
-                format!("at {}, it is the {cell}: {error}{others}, {beside} it", group.name)
-            }
-        })
-        .collect();
-    if phrases.is_empty() {
-        return format!("No run reached a {} that is a number.", results.error_name);
+/// How each net errs, which cell is shown to err least, and whether the naive forecast is beaten.
+fn learning(results: &Results, groups: &[Group<'_>]) -> Vec<String> {
+    let (unit, name, naive) = (&results.error_unit, &results.error_name, results.naive_error);
+    let finite: Vec<&Run> = results.runs.iter().filter(|run| run.validation_error.is_finite()).collect();
+    if finite.is_empty() {
+        return vec![format!("No run reached a {name} that is a number.")];
     }
-    format!("{}.", phrases.join("; "))
+    // With the digits in which they differ.
+    let errors = results.runs.iter().map(|run| run.validation_error).chain([naive]).collect::<Vec<_>>();
+    let space = if unit.is_empty() { String::new() } else { THIN.to_string() };
+    let mut written = apart(&errors).into_iter().map(|number| format!("{number}{space}{unit}"));
+    let each = |group: &Group<'_>| {
+        let errors = group.runs.iter().zip(&mut written).map(|(run, error)| format!("{} {error}", run.cell));
+        format!("at {} {}", group.name, errors.collect::<Vec<_>>().join(", "))
+    };
+    let all = groups.iter().map(each).collect::<Vec<_>>().join("; ");
+    let (seeds, last) = (results.seeds, written.next().unwrap_or_default());
+    let mean = if seeds > 1 { format!(" (mean of {seeds} seeds)") } else { String::new() };
+    let first = format!("Lowest {name}{mean}: {all}; the naive forecast, {}, {last}.", results.naive_name);
+    vec![first, best(groups, seeds), beaten(&finite, naive)]
+}
+
+/// Which cell is shown to be best.
+fn best(groups: &[Group<'_>], seeds: usize) -> String {
+    match seeds {
+        0 | 1 => return format!("One seed does not show which cell is best; --seeds {FEWEST} trains with as many."),
+        few if few < FEWEST => return format!("Fewer than {FEWEST} seeds do not show which cell is best."),
+        _ => {}
+    }
+    let each = |group: &Group<'_>| match group.winner() {
+        Some(winner) => {
+            format!("at {} every seed of the {} errs less than all of the others", group.name, group.runs[winner].cell)
+        }
+        None => format!("at {} no cell is shown to be best, since seeds overlap", group.name),
+    };
+    let mut sentence = groups.iter().map(each).collect::<Vec<_>>().join("; ") + ".";
+    sentence[..1].make_ascii_uppercase();
+    sentence
+}
+
+/// How the nets do beside the naive forecast.
+fn beaten(runs: &[&Run], naive: f64) -> String {
+    let below = |run: &&&Run| run.validation_error < naive;
+    let named = |run: &&Run| format!("{} {} ({})", run.cell, run.hidden, run.group);
+    let not: Vec<String> = runs.iter().filter(|run| !below(run)).map(named).collect();
+    if not.len() == runs.len() {
+        return "No net beats the naive forecast.".to_string();
+    }
+    if !not.is_empty() {
+        return format!("The naive forecast is not beaten by {}.", not.join(", "));
+    }
+    let below_it = |run: &&Run| 100.0 * (1.0 - run.validation_error / naive);
+    let shares = Seeds::of(&runs.iter().map(below_it).collect::<Vec<_>>());
+    let by = shares.map_or_else(String::new, |Seeds { least, most, .. }| match (share(least), share(most)) {
+        (least, most) if least == most => format!(" by {least}"),
+        (least, most) => format!(" by {least} to {most}"),
+    });
+    format!("Every net beats the naive forecast{by}.")
 }
 
 /// What a GRU costs beside an LSTM.
 fn speed(group: &Group<'_>) -> Option<String> {
-    let time = ratio(group, |run| run.step_ms.median)?;
+    let (time, differ) = of_steps(group)?;
     let parameters = ratio(group, |run| run.parameters as f64)?;
+    let but = if differ { "" } else { "; their intervals overlap, so that this is not shown to be more than chance" };
     Some(format!(
-        "At {}, a training step of the GRU takes {} times as long as one of the LSTM, with {} times its parameters.",
+        "At {}, a training step of the GRU takes {} times as long as one of the LSTM, with {} times its parameters{but}.",
         group.name,
         number(time),
         number(parameters)
     ))
+}
+
+/// Time of a training step, GRU over LSTM, and whether their intervals are apart.
+fn of_steps(group: &Group<'_>) -> Option<(f64, bool)> {
+    let time = |cell: &str| group.runs.iter().find(|run| run.cell == cell).map(|run| &run.step_ms);
+    let differ = Verdict::faster(time("GRU")?, time("LSTM")?) != Verdict::NotShown;
+    Some((ratio(group, |run| run.step_ms.median)?, differ))
 }
 
 /// Memory that is not as large as was predicted.
@@ -111,9 +135,10 @@ mod tests {
         assert_eq!(
             sentences,
             [
-                "At equal hidden size, with one seed, the LSTM has the lowest mean absolute error: 4.120 °F (RNN 4.580 °F, GRU \
-                 4.210 °F), 26 % below the naive forecast’s 5.600 °F; at equal parameters, it is the GRU: 4.050 °F (RNN 4.490 °F, \
-                 LSTM 4.120 °F), 28 % below it.",
+                "Lowest mean absolute error: at equal hidden size RNN 4.580 °F, GRU 4.210 °F, LSTM 4.120 °F; at equal parameters \
+                 RNN 4.490 °F, GRU 4.050 °F, LSTM 4.120 °F; the naive forecast, the same temperature as 24 hours before, 5.600 °F.",
+                "One seed does not show which cell is best; --seeds 3 trains with as many.",
+                "Every net beats the naive forecast by 18 % to 28 %.",
                 "At equal hidden size, a training step of the GRU takes 0.802 times as long as one of the LSTM, \
                  with 0.750 times its parameters.",
             ]
@@ -138,8 +163,38 @@ mod tests {
     }
 
     #[test]
-    fn above_the_naive_forecast_is_said_too() {
-        assert_eq!(beside(6.0, 5.0), "20\u{202f}% above");
-        assert_eq!(beside(6.0, 0.0), "beside");
+    fn a_cell_is_best_where_every_seed_is() {
+        let mut results = sample::seeded([0.98, 1.0, 1.02]);
+        let overlap = "At equal hidden size no cell is shown to be best, since seeds overlap; ";
+        let none = "at equal parameters no cell is shown to be best, since seeds overlap.";
+        assert_eq!(sentences(&results)[1], format!("{overlap}{none}"));
+        results.runs[4].errors = vec![3.0, 3.1, 3.2];
+        let gru = "at equal parameters every seed of the GRU errs less than all of the others.";
+        assert_eq!(sentences(&results)[1], format!("{overlap}{gru}"));
+        // Seeds of a training that went wrong show nothing.
+        results.runs[3].stopped = Some("the loss is NaN".into());
+        assert_eq!(sentences(&results)[1], format!("{overlap}{none}"));
+        results.seeds = 2;
+        assert_eq!(sentences(&results)[1], "Fewer than 3 seeds do not show which cell is best.");
+    }
+
+    #[test]
+    fn times_whose_intervals_overlap_are_said_to() {
+        let mut results = sample::results();
+        results.runs[1].step_ms.high = results.runs[2].step_ms.high;
+        let said = sentences(&results).pop().unwrap();
+        assert!(
+            said.ends_with("; their intervals overlap, so that this is not shown to be more than chance."),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_beat_the_naive_forecast_is_named() {
+        let mut results = sample::results();
+        results.naive_error = 4.5;
+        assert_eq!(sentences(&results)[2], "The naive forecast is not beaten by RNN 32 (equal hidden size).");
+        results.naive_error = 1.0;
+        assert_eq!(sentences(&results)[2], "No net beats the naive forecast.");
     }
 }

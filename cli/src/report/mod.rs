@@ -84,6 +84,15 @@ struct Group<'a> {
     runs: Vec<&'a Run>,
 }
 
+impl Group<'_> {
+    /// The run that is shown to err less than every other of the group, if one is.
+    fn winner(&self) -> Option<usize> {
+        let others = |index: usize| self.runs.iter().enumerate().filter(move |(other, _)| *other != index);
+        let beats = |index: &usize| self.runs[*index].beats(others(*index).map(|(_, run)| *run));
+        (0..self.runs.len()).find(|index| self.runs.len() > 1 && beats(index))
+    }
+}
+
 /// The groups in the order in which their first runs come.
 fn groups(results: &Results) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();

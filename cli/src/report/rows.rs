@@ -2,6 +2,7 @@
 
 use super::{Group, Results};
 use crate::base::numbers::{bytes, change, count, median, number, range, with_unit};
+use crate::results::study::Seeds;
 use crate::results::{Run, Spread};
 
 /// Rows about one aspect.
@@ -43,7 +44,18 @@ pub fn sections(results: &Results, group: &Group<'_>) -> Vec<Section> {
         }
         row
     };
-    let error = |run: &Run| run.validation_error;
+    let error = |run: &Run| {
+        let spread = Seeds::of(&run.errors).filter(|_| run.errors.len() > 1);
+        let spread = spread.map(|seeds| format!("{} to {}", number(seeds.least), number(seeds.most)));
+        (with_unit(run.validation_error, &results.error_unit), spread.unwrap_or_default())
+    };
+    // A difference between seeds is the best only where it is shown.
+    let shown = |mut row: Row| {
+        if let Some(winner) = group.winner() {
+            row.cells[winner].best = true;
+        }
+        row
+    };
     vec![
         Section {
             title: "Size",
@@ -78,10 +90,7 @@ pub fn sections(results: &Results, group: &Group<'_>) -> Vec<Section> {
                     let stopped = run.stopped.as_ref().map(|why| format!("stopped: {why}"));
                     (count(run.training_steps), stopped.unwrap_or_default())
                 }),
-                best(
-                    row("Validation error", &|run| alone(with_unit(run.validation_error, &results.error_unit))),
-                    &error,
-                ),
+                shown(row("Validation error", &error)),
                 row("Naive forecast", &|_| alone(with_unit(results.naive_error, &results.error_unit))),
                 row("Against naive", &|run| alone(change(run.validation_error, results.naive_error))),
             ],
@@ -132,7 +141,9 @@ mod tests {
         assert_eq!(reserve[0].1, "as predicted");
         let step = cells(&results, "Training step");
         assert_eq!(step.iter().map(|cell| cell.2).collect::<Vec<_>>(), [true, false, false]);
-        assert_eq!(cells(&results, "Validation error")[2], ("4.12_°F".into(), String::new(), true));
+        assert_eq!(cells(&results, "Validation error")[2], ("4.12_°F".into(), String::new(), false));
+        let seeded = sample::seeded([0.995, 1.0, 1.005]);
+        assert_eq!(cells(&seeded, "Validation error")[2], ("4.12_°F".into(), "4.10 to 4.14".into(), true));
         assert_eq!(cells(&results, "Against naive")[2].0, "−26_%");
     }
 

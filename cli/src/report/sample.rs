@@ -34,6 +34,7 @@ pub fn results() -> Results {
             validation: 1_657,
         },
         seed: 1,
+        seeds: 1,
         batch: 64,
         steps: 72,
         input: 12,
@@ -48,6 +49,16 @@ pub fn results() -> Results {
     }
 }
 
+/// The same of three seeds, whose errors are as far apart as these shares of their mean.
+pub fn seeded(shares: [f64; 3]) -> Results {
+    let mut results = results();
+    results.seeds = 3;
+    for run in &mut results.runs {
+        run.errors = shares.map(|share| run.validation_error * share).into();
+    }
+    results
+}
+
 /// The first run diverged at once, the second has holes.
 pub fn broken() -> Results {
     let mut results = results();
@@ -55,6 +66,7 @@ pub fn broken() -> Results {
     run.stopped = Some("the loss is <not> a number.".into());
     run.training_steps = 40;
     run.validation_error = f64::NAN;
+    run.errors = vec![f64::NAN];
     run.curve.clear();
     run.forward_ms = Spread::default();
     run.step_ms = Spread::default();
@@ -104,6 +116,7 @@ fn run(cell: &str, group: &str, hidden: usize, gates: usize, error: f64) -> Run 
         training_steps: 2_000,
         curve: curve.collect(),
         validation_error: error,
+        errors: vec![error],
         stopped: None,
     }
 }

@@ -112,7 +112,9 @@ mod tests {
         assert!(text.contains("A GRU has three quarters of an LSTM's parameters: ✓ held."));
         assert!(text.contains("✗ did not hold. 5.81 ms and 7.25 ms a step at H = 32. GRU / LSTM = 0.802."));
         assert!(
-            text.contains("At equal hidden size, with one seed, the LSTM has the lowest mean absolute error: 4.120 °F")
+            text.contains(
+                "Lowest mean absolute error: at equal hidden size RNN 4.580 °F, GRU 4.210 °F, LSTM 4.120 °F;"
+            )
         );
     }
 

@@ -2,7 +2,7 @@
 
 pub mod study;
 
-use study::Verdict;
+use study::{FEWEST, Verdict};
 
 use crate::base::stats::{median, sorted};
 
@@ -22,8 +22,10 @@ pub struct Results {
     pub device: DeviceUsed,
     /// What it ran on.
     pub data: DataUsed,
-    /// Seed of weights and batches.
+    /// Seed of weights and batches, or the first of so many.
     pub seed: u64,
+    #[serde(default = "one")]
+    pub seeds: usize,
     /// Batch size B, steps T, input size I of every run.
     pub batch: usize,
     /// Steps T of one sequence.
@@ -121,15 +123,31 @@ pub struct Run {
     /// Training throughput from the median step.
     #[serde(deserialize_with = "number")]
     pub sequences_per_second: f64,
-    /// Training steps taken.
+    /// Training steps taken; where seeds differ, the fewest.
     pub training_steps: usize,
-    /// Training curve.
+    /// Training curve of the first seed.
     pub curve: Vec<Point>,
-    /// Best validation error.
+    /// Best validation error; with several seeds, their mean.
     #[serde(deserialize_with = "number")]
     pub validation_error: f64,
-    /// Why training ended early, if it did.
+    /// Best validation error of each seed.
+    #[serde(default, deserialize_with = "numbers")]
+    pub errors: Vec<f64>,
+    /// Why training ended early, if one of them did.
     pub stopped: Option<String>,
+}
+
+impl Run {
+    /// Whether there are enough seeds to show anything, and none went wrong.
+    pub fn counts(&self) -> bool {
+        self.errors.len() >= FEWEST && self.stopped.is_none()
+    }
+
+    /// Whether it is shown to err less than all of these others: every seed less than every seed of theirs.
+    pub fn beats<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> bool {
+        self.counts()
+            && others.into_iter().all(|one| one.counts() && Verdict::below(&self.errors, &one.errors) == Verdict::Held)
+    }
 }
 
 /// Median and spread of a repeated measurement.
@@ -152,6 +170,10 @@ pub struct Spread {
     pub high: f64,
     /// How many were measured.
     pub runs: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 fn unknown() -> f64 {

@@ -3,7 +3,7 @@
 //! Each rule is stated with its claim; a claim that compares what seeds spread follows [`Verdict::below`]. Where there are
 //! fewer seeds than [`FEWEST`](crate::results::study::FEWEST), or a training went wrong, nothing is shown.
 
-use super::compared::{AS_GOOD, NEAR};
+use super::compared::{self, AS_GOOD, NEAR};
 use crate::base::numbers::{bytes, count, interval, number};
 use crate::results::study::{Measured, OfCell, Seeds, Verdict, Weighed, made};
 
@@ -197,18 +197,13 @@ fn errors(cell: &OfCell, unit: &str) -> String {
     format!("{} {mean:.4}{unit} ({least:.4} to {most:.4})", cell.cell)
 }
 
-/// GRU is as good on real data: by its mean, unless it is worse by [`Verdict::below`].
+/// GRU is as good on real data.
 fn as_good(problem: &Measured) -> Option<Weighed> {
     let (gru, lstm) = pair(&problem.cells)?;
     let (of_gru, of_lstm) = (gru.errors(), lstm.errors());
     let ratio = Seeds::of(&of_gru)?.mean / Seeds::of(&of_lstm)?.mean;
     let counts = gru.counts() && lstm.counts();
-    let verdict = match Verdict::below(&of_lstm, &of_gru) {
-        _ if !counts => Verdict::NotShown,
-        _ if ratio <= AS_GOOD => Verdict::Held,
-        Verdict::Held => Verdict::DidNotHold,
-        _ => Verdict::NotShown,
-    };
+    let verdict = if counts { compared::as_good(&of_gru, &of_lstm) } else { Verdict::NotShown };
     Some(Weighed {
         claim: format!("GRU is as good on real data, at equal parameters: {}", problem.name),
         verdict,

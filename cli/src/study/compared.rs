@@ -15,6 +15,17 @@ fn counted(held: bool) -> Verdict {
     if held { Verdict::Held } else { Verdict::DidNotHold }
 }
 
+/// Whether the first cell is as good as the other, by the best errors of seeds that count: by their means, unless it is worse
+/// by [`Verdict::below`].
+pub fn as_good(one: &[f64], other: &[f64]) -> Verdict {
+    let mean = |errors: &[f64]| errors.iter().sum::<f64>() / errors.len() as f64;
+    match Verdict::below(other, one) {
+        _ if mean(one) <= AS_GOOD * mean(other) => Verdict::Held,
+        Verdict::Held => Verdict::DidNotHold,
+        _ => Verdict::NotShown,
+    }
+}
+
 /// Weighs every claim by the runs of GRU and LSTM.
 pub fn weigh(runs: &[Run], error_name: &str) -> Vec<Claim> {
     let find = |cell: &str, group: &str| runs.iter().find(|run| run.cell == cell && run.group == group);
@@ -68,17 +79,25 @@ pub fn weigh(runs: &[Run], error_name: &str) -> Vec<Claim> {
         if let (Some(gru), Some(lstm)) = (find("GRU", group), find("LSTM", group)) {
             let ratio = gru.validation_error / lstm.validation_error;
             let errors = apart(&[gru.validation_error, lstm.validation_error]);
+            let few = match gru.errors.len() {
+                1 => format!(" One seed shows nothing: --seeds {FEWEST} trains with as many."),
+                seeds if seeds < FEWEST => format!(" Fewer than {FEWEST} seeds show nothing."),
+                seeds => format!(" Both are means of {seeds} seeds."),
+            };
             claims.push(Claim {
                 claim: format!("GRU is as good on this data, at {group}"),
                 measured: format!(
-                    "On validation data ({error_name}) GRU reaches {} and LSTM {}: {} of it. One seed shows nothing: --claims \
-                     trains with {FEWEST} and more.",
+                    "On validation data ({error_name}) GRU reaches {} and LSTM {}: {} of it.{few}",
                     errors[0],
                     errors[1],
                     number(ratio)
                 ),
                 ratio,
-                verdict: Verdict::NotShown,
+                verdict: if gru.counts() && lstm.counts() {
+                    as_good(&gru.errors, &lstm.errors)
+                } else {
+                    Verdict::NotShown
+                },
             });
         }
     }

@@ -4,21 +4,25 @@
 mod claims;
 mod compared;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use wgpu_rnn::{Device, RnnConfig};
+use wgpu_rnn::{Cell, Device, RnnConfig};
 
 use crate::base::device::Choice;
 use crate::base::{command_line, say, size, stop, today};
 use crate::data::series::Ask;
 use crate::learn::training::{self, Plan};
+use crate::learn::{choose, tell};
 use crate::net::{CELLS, Model, Setup, of_equal_parameters};
 use crate::report;
 use crate::results::DeviceUsed;
-use crate::results::study::{Measured, OfCell, Study, Trial};
-use crate::task::{Adding, DelayedCopy, Goals, Kind, More, Sizes, Source, Task, fingerprint};
+use crate::results::study::{FEWEST, Measured, OfCell, Study, Trial};
+use crate::task::{
+    Adding, DelayedCopy, Goals, HORIZON, Judging, Kind, More, Sizes, Source, Stored, Task, Usual, Windowing,
+    fingerprint,
+};
 
 pub use compared::weigh as compared;
 
@@ -41,9 +45,20 @@ pub struct What {
     /// Folder for the report.
     #[arg(long, default_value = "report")]
     pub out: PathBuf,
-    /// Seed of weights and batches.
+    /// Seed of weights and batches, or the first of several.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Train each net with so many seeds; what differs between fewer than three is not shown to differ [default: 1; with
+    /// --claims 3]
+    #[arg(long, value_parser = size)]
+    seeds: Option<usize>,
+    #[command(flatten)]
+    windowing: Windowing,
+    #[command(flatten)]
+    judging: Judging,
+    /// Steps of a sequence [default: 72 of a series, 64 of a text]
+    #[arg(long, value_parser = size)]
+    steps: Option<usize>,
 }
 
 impl What {
@@ -55,6 +70,26 @@ impl What {
         };
         Source { kind: Some(kind), path, columns: self.column.iter().cloned().collect(), ask: self.ask.clone() }
     }
+
+    /// These data, in sequences as they were asked for.
+    pub fn load(&self, source: &Source) -> Result<Box<dyn Stored>> {
+        source.only_of_series(&[&self.windowing.given(), &self.judging.given(), &source.ask.given()])?;
+        let Judging { period, negative } = self.judging;
+        let goals = Goals { period, negative, ..self.windowing.goals(&[HORIZON])? };
+        source.load(Sizes { steps: self.steps, batch: self.windowing.batch }, &goals)
+    }
+
+    /// The same as a GRU sees them best.
+    pub fn seen(&self, device: &Device, task: Box<dyn Stored>) -> Result<Box<dyn Stored>> {
+        let Usual { hidden, updates, .. } = task.usual();
+        let gru = RnnConfig::new(Cell::Gru, task.width(), hidden);
+        choose(device, task, self.windowing.view, gru, self.seed, updates)
+    }
+
+    /// The seeds, so many unless others were asked for.
+    pub fn seeds(&self, usual: usize) -> Vec<u64> {
+        (0..self.seeds.unwrap_or(usual) as u64).map(|seed| self.seed.wrapping_add(seed)).collect()
+    }
 }
 
 /// How much is measured.
@@ -63,21 +98,12 @@ pub struct Options {
     /// Lags of the adding problem and of delayed copy, separated by commas.
     #[arg(long, requires = "claims", value_delimiter = ',', value_parser = size, default_values_t = [10, 30, 100, 200, 500])]
     lags: Vec<usize>,
-    /// Seeds of weights and batches.
-    #[arg(long, requires = "claims", value_parser = size, default_value_t = 3)]
-    seeds: usize,
     /// Training steps of a made problem that is not learnt before.
     #[arg(long, requires = "claims", value_parser = size, default_value_t = 5000)]
     updates: usize,
     /// Keep what `claims.json` in the folder has of the same problems, measured on the same device, and measure the rest.
     #[arg(long, requires = "claims")]
     keep: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Asked<'a> {
-    what: &'a What,
-    options: &'a Options,
 }
 
 /// The fewest steps that chrono initialisation can spread.
@@ -97,9 +123,19 @@ struct Problem {
     updates: usize,
 }
 
+/// Real data: a series, the bundled speech, and the text that was named.
+fn real(what: &What) -> Result<Vec<Box<dyn Stored>>> {
+    let bundled = |kind| Source { kind: Some(kind), ..Source::default() }.load(Sizes::default(), &Goals::default());
+    let (named, speech) = (what.load(&what.source())?, bundled(Kind::Speech)?);
+    Ok(match what.text {
+        None => vec![named, speech],
+        Some(_) => vec![bundled(Kind::Series)?, speech, named],
+    })
+}
+
 /// What is to be learnt, from short lags to long ones, then real data.
-fn problems(asked: Asked<'_>) -> Result<Vec<Problem>> {
-    let Options { lags, updates, .. } = asked.options;
+fn problems(options: &Options, real: Vec<Box<dyn Stored>>) -> Result<Vec<Problem>> {
+    let Options { lags, updates, .. } = options;
     let mut lags = lags.clone();
     lags.sort_unstable();
     lags.dedup();
@@ -115,14 +151,7 @@ fn problems(asked: Asked<'_>) -> Result<Vec<Problem>> {
         let task = Box::new(DelayedCopy::new(lag, BATCH));
         all.push(Problem { lag: Some(lag), task, data: None, learnt: Some(DelayedCopy::LEARNT), updates: *updates });
     }
-    let columns = asked.what.column.iter().cloned().collect();
-    let series =
-        Source { kind: Some(Kind::Series), path: asked.what.csv.clone(), columns, ask: asked.what.ask.clone() };
-    let speech = Source { kind: Some(Kind::Speech), ..Source::default() };
-    let text =
-        asked.what.text.clone().map(|path| Source { kind: Some(Kind::Text), path: Some(path), ..Source::default() });
-    for source in [series, speech].into_iter().chain(text) {
-        let task = source.load(Sizes::default(), &Goals::default())?;
+    for task in real {
         let (data, updates) = (Some(fingerprint(&*task)), task.usual().updates);
         all.push(Problem { lag: None, task, data, learnt: None, updates });
     }
@@ -130,10 +159,9 @@ fn problems(asked: Asked<'_>) -> Result<Vec<Problem>> {
 }
 
 pub fn run(what: &What, options: &Options) -> Result<()> {
-    let asked = Asked { what, options };
-    let problems = problems(asked)?;
-    let before = if asked.options.keep { Some(report::study::read(&asked.what.out)?) } else { None };
-    let device = asked.what.device.begin()?;
+    let real = real(what)?;
+    let before = if options.keep { Some(report::study::read(&what.out)?) } else { None };
+    let device = what.device.begin()?;
     stop::listen()?;
     if let Some(Study { device: other, version, .. }) = &before
         && (other.name != device.name() || version != env!("CARGO_PKG_VERSION"))
@@ -141,41 +169,43 @@ pub fn run(what: &What, options: &Options) -> Result<()> {
         let (here, mine) = (device.name(), env!("CARGO_PKG_VERSION"));
         bail!("--keep: expected what version {mine} measured on {here}, got {version} on {}", other.name);
     }
+    let real = real.into_iter().map(|task| what.seen(&device, task)).collect::<Result<_>>()?;
+    let (problems, seeds) = (problems(options, real)?, what.seeds(FEWEST));
     let before = before.map_or_else(Vec::new, |study| study.measured);
-    let each = CELLS.len() * asked.options.seeds;
+    let each = CELLS.len() * seeds.len();
     let mut study = Study {
         version: env!("CARGO_PKG_VERSION").to_string(),
         date: today(),
         command: command_line(),
         device: DeviceUsed::of(&device),
-        seeds: asked.options.seeds,
+        seeds: seeds.len(),
         measured: Vec::new(),
-        equal_hidden: costs_at_equal_hidden(&device, &problems, asked)?,
+        equal_hidden: costs_at_equal_hidden(&device, &problems, what.seed)?,
         claims: Vec::new(),
     };
     let mut found: Vec<Option<Measured>> =
-        problems.iter().map(|problem| before.iter().find(|one| problem.is_measured_by(one, asked)).cloned()).collect();
+        problems.iter().map(|problem| before.iter().find(|one| problem.is_measured_by(one, &seeds)).cloned()).collect();
     for (index, problem) in problems.iter().enumerate() {
-        say(format_args!("{}", problem.task.describe()))?;
+        tell(&*problem.task)?;
         if found[index].is_some() {
             say("kept as it was measured")?;
             continue;
         }
-        match measure(&device, problem, asked, (index * each, problems.len() * each)) {
+        match measure(&device, problem, &seeds, (index * each, problems.len() * each)) {
             Ok(measured) => found[index] = Some(measured),
             Err(error) if error.is::<stop::Interrupted>() && found.iter().any(Option::is_some) => {
-                let (file, count) = (asked.what.out.join("index.html"), found.iter().flatten().count());
+                let (file, count) = (what.out.join("index.html"), found.iter().flatten().count());
                 let written = format!("{} has {count} of {} problems, --keep goes on", file.display(), problems.len());
                 return Err(stop::Interrupted { written: Some(written) }.into());
             }
             Err(error) => return Err(error),
         }
         // After each problem, with what is kept of those to come, so that what ends the next loses nothing.
-        write(&mut study, &found, asked)?;
+        write(&mut study, &found, &what.out)?;
     }
-    write(&mut study, &found, asked)?;
+    write(&mut study, &found, &what.out)?;
     say(report::study::summary(&study).trim_end())?;
-    say(format_args!("report: {}", asked.what.out.join("index.html").display()))?;
+    say(format_args!("report: {}", what.out.join("index.html").display()))?;
     let stopped: Vec<String> = study.measured.iter().flat_map(Measured::stopped).collect();
     if !stopped.is_empty() {
         bail!("training stopped early, which the report says too: {}", stopped.join("; "));
@@ -184,10 +214,10 @@ pub fn run(what: &What, options: &Options) -> Result<()> {
 }
 
 /// Weighs what was found so far, and writes it.
-fn write(study: &mut Study, found: &[Option<Measured>], asked: Asked<'_>) -> Result<()> {
+fn write(study: &mut Study, found: &[Option<Measured>], out: &Path) -> Result<()> {
     study.measured = found.iter().flatten().cloned().collect();
     study.claims = claims::weigh(&study.measured, &study.equal_hidden);
-    stop::hold(|| report::study::write(study, &asked.what.out))
+    stop::hold(|| report::study::write(study, out))
 }
 
 impl Problem {
@@ -197,9 +227,8 @@ impl Problem {
     }
 
     /// Whether this is what was measured, with the same seeds and as long.
-    fn is_measured_by(&self, one: &Measured, asked: Asked<'_>) -> bool {
+    fn is_measured_by(&self, one: &Measured, seeds: &[u64]) -> bool {
         let (used, shape) = (self.task.used(), self.task.shape());
-        let seeds: Vec<u64> = seeds(asked).collect();
         let same = |cell: &OfCell| cell.trials.iter().map(|trial| trial.seed).eq(seeds.iter().copied());
         (&one.name, &one.task, one.lag) == (&used.name, &used.task, self.lag)
             && (one.steps, one.batch, one.updates) == (shape.steps, shape.batch, self.updates)
@@ -209,18 +238,13 @@ impl Problem {
     }
 }
 
-fn seeds(asked: Asked<'_>) -> impl Iterator<Item = u64> {
-    let first = asked.what.seed;
-    (0..asked.options.seeds as u64).map(move |seed| first.wrapping_add(seed))
-}
-
 /// Every cell with every seed on one problem; then what each costs, side by side.
-fn measure(device: &Device, problem: &Problem, asked: Asked<'_>, (done, of): (usize, usize)) -> Result<Measured> {
+fn measure(device: &Device, problem: &Problem, seeds: &[u64], (done, of): (usize, usize)) -> Result<Measured> {
     let (task, usual) = (&*problem.task, problem.task.usual());
     let (score, shape, used) = (task.score(), task.shape(), task.used());
     let configs = problem.configs();
     let mut trials: [Vec<Trial>; 3] = Default::default();
-    for (round, seed) in seeds(asked).enumerate() {
+    for (round, &seed) in seeds.iter().enumerate() {
         for (place, (config, trials)) in configs.iter().zip(&mut trials).enumerate() {
             let setup = Setup { updates: problem.updates, memory: problem.lag, ..Setup::new(seed, usual.rate) };
             let mut model = Model::new(device, *config, task.form(), setup)?;
@@ -242,7 +266,7 @@ fn measure(device: &Device, problem: &Problem, asked: Asked<'_>, (done, of): (us
             });
         }
     }
-    let mut cells = costs(device, task, &configs, asked.what.seed)?;
+    let mut cells = costs(device, task, &configs, seeds[0])?;
     cells.iter_mut().zip(trials).for_each(|(cell, trials)| cell.trials = trials);
     Ok(Measured {
         name: used.name,
@@ -285,9 +309,9 @@ fn costs(device: &Device, task: &dyn Task, configs: &[RnnConfig], seed: u64) -> 
 }
 
 /// What the cells cost at one hidden size, on the first of the real tasks.
-fn costs_at_equal_hidden(device: &Device, problems: &[Problem], asked: Asked<'_>) -> Result<Vec<OfCell>> {
+fn costs_at_equal_hidden(device: &Device, problems: &[Problem], seed: u64) -> Result<Vec<OfCell>> {
     let Some(problem) = problems.iter().find(|problem| problem.lag.is_none()) else { return Ok(Vec::new()) };
     let (task, hidden) = (&*problem.task, problem.task.usual().hidden);
     let configs = CELLS.map(|cell| RnnConfig::new(cell, task.width(), hidden));
-    costs(device, task, &configs, asked.what.seed)
+    costs(device, task, &configs, seed)
 }

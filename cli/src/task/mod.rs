@@ -20,7 +20,7 @@ use wgpu_rnn::BatchShape;
 
 pub use adding::Adding;
 pub use delayed_copy::DelayedCopy;
-pub use goals::{Goals, How};
+pub use goals::{Goals, HORIZON, Judging, Windowing};
 pub use latest::{Ahead, Latest};
 pub use quantiles::{MEDIAN, middle};
 pub use series::Series;
@@ -359,7 +359,8 @@ pub trait More: Task {
 
     fn describe(&self) -> String {
         let used = self.used();
-        format!("{}: {} ({} training, {} validation)", used.name, used.task, used.train, used.validation)
+        let train = if used.train == 0 { "drawn anew for".to_string() } else { used.train.to_string() };
+        format!("{}: {} ({train} training, {} validation)", used.name, used.task, used.validation)
     }
 
     /// Uploads a random training batch, and returns what its first sequence shows.

@@ -58,8 +58,8 @@ impl Task for Text {
             loss: "bits per character",
             name: "bits per character",
             unit: "bits".to_string(),
-            naive_name: "characters by their frequency".to_string(),
-            naive: self.0.unigram_bits,
+            naive_name: self.0.naive.name.to_string(),
+            naive: self.0.naive.bits,
         }
     }
 

@@ -194,8 +194,8 @@ fn a_gpu_resumes_to_the_bit_too() {
 #[test]
 fn a_text_model_learns_evaluates_and_writes() {
     let place = Place::new();
-    // Every character has one that always follows it.
-    let text = "abcdefghijklmnopqrstuvwxyz, ";
+    // Up and down the alphabet: two characters follow each but the ends, and the one before it tells which.
+    let text = "abcdefghijklmnopqrstuvwxyzyxwvutsrqponmlkjihgfedcb";
     let data = place.at("alphabet.txt");
     std::fs::write(&data, text.repeat(400)).unwrap();
     let out = place.at("model");
@@ -208,7 +208,8 @@ fn a_text_model_learns_evaluates_and_writes() {
     let bits = |line: &str| -> f64 { line.rsplit(' ').next().unwrap().parse().unwrap() };
     let lines: Vec<&str> = said.lines().collect();
     let [.., model, naive, _] = lines[..] else { panic!("{said}") };
-    assert!(bits(model) < 0.5 && bits(naive) > 2.0, "{said}");
+    assert!(bits(model) < 0.5 && bits(naive) > 0.9, "{said}");
+    assert!(naive.starts_with("naive (characters by their frequency after the one before)"), "{said}");
     // Error, loss, norm, rate and throughput.
     browser::check(&out.join("index.html"), 5);
     let write = |rest: &[&str]| {

@@ -229,13 +229,15 @@ fn claims_are_weighed_by_what_was_measured() {
     let (data, out) = (folder.path().join("waves.csv"), folder.path().join("claims"));
     std::fs::write(&data, waves(700)).unwrap();
     let what = ["compare", "--claims", "--lags", "6,3", "--seeds", "2", "--updates", "100"];
-    let where_ = ["--csv", path(&data), "--column", "level", "--device", "cpu", "--out", path(&out)];
+    let of_data = ["--csv", path(&data), "--column", "level", "--steps", "48", "--horizons", "12"];
+    let where_ = [&of_data[..], &["--device", "cpu", "--out", path(&out)]].concat();
     let said = run(&[&what[..], &where_].concat()).succeeded();
     assert!(said.contains("GRU has three quarters of LSTM's parameters, at equal hidden size"), "{said}");
     let study = json(&read(&out.join("claims.json")));
     let problems = study["measured"].as_array().expect("problems");
     let lags: Vec<Option<u64>> = problems.iter().map(|one| one["lag"].as_u64()).collect();
     assert_eq!(lags, [Some(3), Some(6), Some(3), Some(6), None, None]);
+    assert!(problems[4]["steps"] == 48 && problems[4]["task"].as_str().unwrap().contains("12 rows ahead"), "{said}");
     for problem in problems {
         let cells = problem["cells"].as_array().expect("cells");
         assert_eq!(cells.iter().map(|cell| cell["cell"].as_str().unwrap()).collect::<Vec<_>>(), ["RNN", "GRU", "LSTM"]);

@@ -15,7 +15,13 @@ fn times(name: &str, fields: &[&str]) -> Option<Vec<String>> {
 #[test]
 fn usual_writings_are_read() {
     let midnight = ["2024-01-31 00:00:00", "2024-02-01 00:00:00"];
-    let days: [&[&str]; 21] = [
+    let days: [&[&str]; 27] = [
+        &["Wed 31 Jan 2024", "Thu 1 Feb 2024"],
+        &["Wednesday 31 January 2024", "Thursday 1 February 2024"],
+        &["Wed. 31.01.2024", "Thu. 01.02.2024"],
+        &["Wed Jan 31 00:00:00 2024", "Thu Feb  1 00:00:00 2024"],
+        &["31 Jan 2024 00:00:00 +0000", "1 Feb 2024 00:00:00 +0000"],
+        &["45322", "45323"],
         &["2024-01-31", "2024-02-01"],
         &["2024/01/31", "2024/02/01"],
         &["31.01.2024", "01.02.2024"],
@@ -85,6 +91,8 @@ fn other_numbers_and_texts_are_no_times() {
     assert_eq!(times("year", &["2001", "1999", "2003"]), None);
     assert_eq!(times("city", &["Oslo", "Rome"]), None);
     assert_eq!(times("date", &["20241399", "20241400"]), None);
+    assert_eq!(times("time", &["45322", "45323"]), None);
+    assert_eq!(times("date", &["Wed", "Thu"]), None);
 }
 
 #[test]
@@ -105,6 +113,12 @@ fn times_in_several_columns_are_put_together() {
     assert_eq!(civil(found.instants[1]).to_string(), "2010-01-02T04:00:00");
     let found = stamps("year,quarter,v\n1959,1,9\n1959,2,9\n", Wanted::Find).unwrap().unwrap();
     assert_eq!(civil(found.instants[1]).to_string(), "1959-04-01T00:00:00");
+    let found = stamps("year,doy,hour,v\n2024,60,6,9\n2024,61,6,9\n", Wanted::Find).unwrap().unwrap();
+    assert_eq!(found.from, "columns `year`, `doy`, `hour`");
+    assert_eq!(civil(found.instants[1]).to_string(), "2024-03-01T06:00:00");
+    assert!(stamps("year,doy,v\n2023,365,9\n2023,366,9\n", Wanted::Find).unwrap().is_none());
+    let found = stamps("Year,Month,v\n2024,Jan,9\n2024,February,9\n", Wanted::Find).unwrap().unwrap();
+    assert_eq!(civil(found.instants[1]).to_string(), "2024-02-01T00:00:00");
     let found =
         stamps("Date;Time;v\n10/03/2004;18.00.00;2\n10/03/2004;19.00.00;3\n13/03/2004;00.00.00;3\n", Wanted::Find);
     let found = found.unwrap().unwrap();

@@ -200,7 +200,7 @@ fn too_little_data_is_refused() {
     assert_eq!(
         error,
         "squares: expected at least 21 rows for a batch of 4 windows of 3 + 2 rows and a validation window, \
-         got 20 rows with 12 training and 0 validation windows; --steps, --horizons and --batch of `train` and `compare` ask \
+         got 20 rows with 12 training and 0 validation windows; where nets are trained --steps, --horizons and --batch ask \
          for less"
     );
     let few = "Errors are of 1 validation window alone: they say little.";
