@@ -315,17 +315,23 @@ impl<S: Scalar> Known<'_, '_, S> {
             for q in 0..Q {
                 weights[q] = &vectors[(panel + q) * self.depth + done..][..len];
             }
+            // Several rows take two terms a turn: a loop of one is so short that its speed depends on where the linker puts it.
             let mut k = 0;
             loop {
-                for m in 0..M {
-                    let factor = S::splat(arch, rows[m][k]);
-                    for q in 0..Q {
-                        for p in 0..P {
-                            sums[m][q][p] = S::multiply_add(arch, factor, weights[q][k][p], sums[m][q][p]);
+                for term in 0..const { if M > 1 { 2 } else { 1 } } {
+                    for m in 0..M {
+                        let factor = S::splat(arch, rows[m][k]);
+                        for q in 0..Q {
+                            for p in 0..P {
+                                sums[m][q][p] = S::multiply_add(arch, factor, weights[q][k][p], sums[m][q][p]);
+                            }
                         }
                     }
+                    k += 1;
+                    if term == 0 && k == len {
+                        break;
+                    }
                 }
-                k += 1;
                 if k == len {
                     break;
                 }
