@@ -4,7 +4,6 @@
 //! file `src/cpu/cell/<stem>.rs`; no kernel, plan or strategy names one. [`for_each_cell`] hands the rows to whoever needs
 //! one item a cell.
 
-use std::ops::Range;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
@@ -150,38 +149,6 @@ impl Cell {
     pub const fn title(self) -> &'static str {
         self.row().title
     }
-
-    /// Parameters of one layer and direction: `G·(H·I + H·H + 2·H)`, without biases `G·(H·I + H·H)`.
-    pub const fn parameters(self, input: usize, hidden: usize, bias: bool) -> usize {
-        self.gates() * (hidden * input + hidden * hidden + if bias { 2 * hidden } else { 0 })
-    }
-}
-
-/// Gates, and the slot of the first.
-pub type Run = (Range<usize>, usize);
-
-impl Cell {
-    /// Runs of gates whose gradients on the input side lie in neighbouring slots: one product makes all of a run's weight
-    /// gradients.
-    pub fn input_runs(self) -> Vec<Run> {
-        runs(0..self.gates())
-    }
-
-    /// The same on the recurrent side.
-    pub fn hidden_runs(self) -> Vec<Run> {
-        runs(self.row().hidden_slots.iter().copied())
-    }
-}
-
-fn runs(slots: impl Iterator<Item = usize>) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for (gate, slot) in slots.enumerate() {
-        match runs.last_mut() {
-            Some((gates, first)) if *first + gates.len() == slot => gates.end += 1,
-            _ => runs.push((gate..gate + 1, slot)),
-        }
-    }
-    runs
 }
 
 impl FromStr for Cell {

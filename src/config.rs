@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use crate::cell::Cell;
 use crate::error::{Error, Result, at_least_one};
+use crate::recipe::{Bias, Recipe};
 
 /// The most layers of a stack. Each has names, buffers and programs of its own, so that their number alone must not use up
 /// the machine.
@@ -29,14 +30,14 @@ pub struct RnnConfig {
     pub layers: usize,
     /// Whether a second direction runs from each sequence's end.
     pub bidirectional: bool,
-    /// Whether there are `bias_ih` and `bias_hh`.
-    pub bias: bool,
+    /// Which biases there are.
+    pub bias: Bias,
 }
 
 impl RnnConfig {
     /// One layer, one direction, with biases.
     pub const fn new(cell: Cell, input: usize, hidden: usize) -> Self {
-        Self { cell, input, hidden, layers: 1, bidirectional: false, bias: true }
+        Self { cell, input, hidden, layers: 1, bidirectional: false, bias: Bias::Both }
     }
 
     /// Layers L; the output of one is the input of the next. Default 1.
@@ -51,10 +52,15 @@ impl RnnConfig {
         self
     }
 
-    /// Whether there are biases. Default `true`.
-    pub const fn bias(mut self, yes: bool) -> Self {
-        self.bias = yes;
+    /// Which biases there are; `true` is both and `false` none, as PyTorch has it. Default both.
+    pub fn bias(mut self, bias: impl Into<Bias>) -> Self {
+        self.bias = bias.into();
         self
+    }
+
+    /// What its steps are.
+    pub const fn recipe(&self) -> Recipe {
+        Recipe::new(self.cell, self.bias)
     }
 
     /// Directions D.
@@ -74,7 +80,7 @@ impl RnnConfig {
 
     /// Parameters of all layers and directions.
     pub fn parameters(&self) -> usize {
-        let one = |layer| self.cell.parameters(self.layer_input(layer), self.hidden, self.bias);
+        let one = |layer| self.recipe().parameters(self.layer_input(layer), self.hidden);
         (0..self.layers).map(|layer| self.directions() * one(layer)).sum()
     }
 

@@ -223,6 +223,7 @@ pub mod kernel;
 pub mod nn;
 pub mod plan;
 pub mod probe;
+mod recipe;
 pub mod shader;
 pub mod train;
 
@@ -231,6 +232,7 @@ pub use config::{BatchShape, Precision, RnnConfig};
 pub use device::{Buffer, DType, Device, DeviceKind, Recorder, Timing};
 pub use device::{Clock, KernelTime, Profile, Profiler, Span};
 pub use error::{Error, Result};
+pub use recipe::{Bias, GateRun, Recipe, Tensor};
 // wgpu's types are part of this interface; an app takes them from here to have the same version.
 pub use wgpu;
 

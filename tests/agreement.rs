@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, Tensors, assert_close, devices, plain};
 use proptest::prelude::*;
-use wgpu_rnn::{Cell, Device, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Device, RnnConfig};
 
 /// The oracle first.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
@@ -78,14 +78,18 @@ fn every_size_at_an_edge_at_once() {
 #[test]
 fn stacks_directions_lengths_and_biases() {
     for (layers, two, bias, padded) in [
-        (2, false, true, false),
-        (1, true, true, false),
-        (1, false, false, false),
-        (1, false, true, true),
-        (3, true, true, true),
-        (2, true, false, true),
-        (2, false, false, true),
-        (2, true, true, false),
+        (2, false, Bias::Both, false),
+        (1, true, Bias::Both, false),
+        (1, false, Bias::None, false),
+        (1, false, Bias::Both, true),
+        (1, false, Bias::Input, true),
+        (1, false, Bias::Recurrent, false),
+        (3, true, Bias::Both, true),
+        (2, true, Bias::None, true),
+        (2, false, Bias::None, true),
+        (2, true, Bias::Both, false),
+        (2, true, Bias::Input, false),
+        (2, true, Bias::Recurrent, true),
     ] {
         for &cell in Cell::ALL {
             for [batch, hidden] in [[3, 5], [9, 17]] {
@@ -168,7 +172,7 @@ proptest! {
     fn any_shape(
         cell in prop::sample::select(Cell::ALL),
         (steps, batch, input, hidden) in (1usize..9, 1usize..20, 1usize..20, 1usize..20),
-        (layers, two, bias, padded) in (1usize..4, any::<bool>(), any::<bool>(), any::<bool>()),
+        (layers, two, bias, padded) in (1usize..4, any::<bool>(), prop::sample::select(&Bias::ALL), any::<bool>()),
         seed in any::<u64>(),
     ) {
         let config = RnnConfig::new(cell, input, hidden).layers(layers).bidirectional(two).bias(bias);

@@ -4,7 +4,10 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use common::Layer;
 use wgpu_rnn::io::Case;
+use wgpu_rnn::nn::rnn::tensors;
+use wgpu_rnn::{Bias, Cell, Device, RnnConfig};
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -25,7 +28,7 @@ fn every_device_reproduces_pytorch() {
             let case = Case::open(path).expect("a case");
             let checks = pollster::block_on(case.run(&device, None)).expect("a run");
             // y, hn, dx, dh0, for LSTM cn, dc0, and one gradient a tensor.
-            let tensors = wgpu_rnn::nn::rnn::tensors(&case.config, "").len();
+            let tensors = tensors(&case.config, "").len();
             assert_eq!(checks.len(), 4 + tensors + if case.config.cell.has_c() { 2 } else { 0 });
             let failed: Vec<_> = checks.iter().filter(|check| !check.passes()).collect();
             assert!(failed.is_empty(), "{} on {device:?}: {failed:?}", path.display());
@@ -38,4 +41,47 @@ fn a_projection_is_named_as_the_missing_option() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/lstm_projection.safetensors");
     let error = Case::open(&path).expect_err("projections do not exist");
     assert_eq!(error.to_string(), "a projection (`proj_size` 4) is not available for the LSTM layer");
+}
+
+/// What a layer gives on the oracle, written as a case that names its biases, is what every device gives of the case.
+#[test]
+fn a_case_names_its_biases() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let oracle = Device::oracle().expect("oracle");
+    for bias in Bias::ALL {
+        let layer = Layer::random(RnnConfig::new(Cell::Gru, 3, 5).bias(bias), 4, 2, 1);
+        let all: Vec<(String, Vec<f64>)> = layer.given.clone().into_iter().chain(layer.run(&oracle)).collect();
+        let weights = tensors(&layer.config, "");
+        let shape = |name: &str| match weights.iter().find(|(own, _)| *own == name.trim_start_matches("grad.")) {
+            Some((_, shape)) => shape.clone(),
+            None if name.ends_with('x') => vec![4, 2, 3],
+            None if name.ends_with('y') => vec![4, 2, 5],
+            None => vec![1, 2, 5],
+        };
+        let bytes: Vec<(&String, Vec<u8>)> = all
+            .iter()
+            .map(|(name, values)| (name, values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect()))
+            .collect();
+        let views = bytes.iter().map(|(name, bytes)| {
+            (
+                *name,
+                safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape(name), bytes).expect("a tensor"),
+            )
+        });
+        let config = format!(
+            r#"{{"cell": "gru", "input_size": 3, "hidden_size": 5, "num_layers": 1, "bidirectional": false,
+                "bias": "{}", "steps": 4, "batch": 2, "lengths": null}}"#,
+            bias.name()
+        );
+        let metadata = std::collections::HashMap::from([("config".to_string(), config)]);
+        let path = folder.path().join(bias.name());
+        safetensors::serialize_to_file(views, Some(metadata), &path).expect("a file");
+        for device in common::devices() {
+            let case = Case::open(&path).expect("a case");
+            let checks = pollster::block_on(case.run(&device, None)).expect("a run");
+            assert_eq!(checks.len(), 4 + weights.len());
+            let failed: Vec<_> = checks.iter().filter(|check| !check.passes()).collect();
+            assert!(failed.is_empty(), "{} on {device:?}: {failed:?}", bias.name());
+        }
+    }
 }

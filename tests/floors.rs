@@ -17,7 +17,7 @@ const TREES: [Tree; 2] = [
         folder: "src",
         root: "lib.rs",
         floors: [
-            &["error", "shape", "cell", "config"],
+            &["error", "cell", "recipe", "config"],
             &["gpu", "cpu"],
             &["device", "shader"],
             &["kernel"],

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Layer, Running, Tensors, relative_error};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{Cell, Device, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Device, RnnConfig};
 
 /// Half the distance between the two points of a difference. Its square and 1e-16 over it are both far below the bound.
 const STEP: f64 = 1e-5;
@@ -61,8 +61,9 @@ fn each_cell(configure: impl Fn(RnnConfig) -> RnnConfig, lengths: Option<&[usize
         let config = configure(RnnConfig::new(cell, 2, 3));
         let mut layer = Layer::random(config, 4, 3, 1);
         layer.lengths = lengths.map(<[usize]>::to_vec);
-        // x, h0, for LSTM c0, and of each layer and direction two weights and two biases.
-        let weights = config.layers * config.directions() * if config.bias { 4 } else { 2 };
+        // x, h0, for LSTM c0, and of each layer and direction two weights and its biases.
+        let tensors = config.recipe().tensors(2, 3).count();
+        let weights = config.layers * config.directions() * tensors;
         assert_eq!(check(&layer), 2 + usize::from(cell.has_c()) + weights);
     }
 }
@@ -73,8 +74,10 @@ fn one_layer() {
 }
 
 #[test]
-fn one_layer_without_biases() {
-    each_cell(|config| config.bias(false), None);
+fn one_layer_with_some_biases_or_none() {
+    for bias in [Bias::None, Bias::Input, Bias::Recurrent] {
+        each_cell(|config| config.bias(bias), None);
+    }
 }
 
 #[test]

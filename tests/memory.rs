@@ -9,7 +9,7 @@ use common::{Layer, assert_same_bits, devices, small_bindings};
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::{Memory, Mode};
-use wgpu_rnn::{BatchShape, Cell, Device, Error, RnnConfig};
+use wgpu_rnn::{BatchShape, Bias, Cell, Device, Error, RnnConfig};
 
 /// The oracle first, last one whose sequences are cut into chunks.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(|| {
@@ -19,7 +19,13 @@ static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(|| {
 });
 
 fn configs() -> impl Iterator<Item = RnnConfig> {
-    let shapes = [(1, false, true), (1, true, true), (2, false, false), (3, true, true), (4, false, true)];
+    let shapes = [
+        (1, false, Bias::Both),
+        (1, true, Bias::Both),
+        (2, false, Bias::None),
+        (3, true, Bias::Input),
+        (4, false, Bias::Recurrent),
+    ];
     let of = move |&cell| {
         shapes.map(|(layers, two, bias)| RnnConfig::new(cell, 5, 6).layers(layers).bidirectional(two).bias(bias))
     };
@@ -114,7 +120,7 @@ fn parameters_are_what_the_formula_counts() {
 #[test]
 fn cells_cost_as_their_gates() {
     for (input, hidden) in [(1, 1), (3, 7), (64, 128), (1000, 512)] {
-        for (layers, two, bias) in [(1, false, true), (2, true, true), (3, false, false)] {
+        for (layers, two, bias) in [(1, false, Bias::Both), (2, true, Bias::Input), (3, false, Bias::None)] {
             let count = |&cell: &Cell| {
                 RnnConfig::new(cell, input, hidden).layers(layers).bidirectional(two).bias(bias).parameters()
             };

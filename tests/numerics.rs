@@ -50,7 +50,7 @@ fn on_the_gpu(inputs: &[f32]) -> Vec<[f32; EACH]> {
     let gpu = engine.gpu().expect("a GPU");
     let (device, queue) = (gpu.device(), gpu.queue());
     let lanes = 64;
-    let composed = compose(&Spec { kernel: &ALL, cell: None, consts: vec![("LANES", lanes)], halves: vec![] });
+    let composed = compose(&Spec { kernel: &ALL, recipe: None, consts: vec![("LANES", lanes)], halves: vec![] });
     let source = wgpu::ShaderSource::Wgsl(composed.source.into());
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

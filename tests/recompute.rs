@@ -10,7 +10,7 @@ use common::{
 use proptest::prelude::*;
 use wgpu_rnn::nn::rnn::{Options, Rnn};
 use wgpu_rnn::plan::{Mode, granule};
-use wgpu_rnn::{BatchShape, Cell, Device, Precision, RnnConfig};
+use wgpu_rnn::{BatchShape, Bias, Cell, Device, Precision, RnnConfig};
 
 /// The oracle first.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
@@ -135,7 +135,9 @@ fn what_is_predicted_is_what_is_allocated() {
     let small = small_bindings(8 << 10);
     for device in DEVICES.iter().chain([&small]) {
         for &cell in Cell::ALL {
-            for (layers, two, bias) in [(1, false, true), (2, false, false), (3, true, true), (4, false, true)] {
+            for (layers, two, bias) in
+                [(1, false, Bias::Both), (2, false, Bias::None), (3, true, Bias::Input), (4, false, Bias::Recurrent)]
+            {
                 let config = RnnConfig::new(cell, 5, 2).layers(layers).bidirectional(two).bias(bias);
                 for steps in [1, 8, 1000] {
                     let layer = Layer::random(config, 41, 16, 1).recompute(steps);
@@ -305,7 +307,7 @@ proptest! {
     fn any_shape_agrees_with_the_oracle_and_keeps_its_bits(
         cell in prop::sample::select(Cell::ALL),
         (steps, batch, input, hidden) in (1usize..24, 40usize..120, 1usize..12, 1usize..12),
-        (layers, two, bias, padded) in (1usize..4, any::<bool>(), any::<bool>(), any::<bool>()),
+        (layers, two, bias, padded) in (1usize..4, any::<bool>(), prop::sample::select(&Bias::ALL), any::<bool>()),
         every in 1usize..12,
         seed in any::<u64>(),
     ) {

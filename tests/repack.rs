@@ -6,12 +6,12 @@ use common::{Layer, OUTPUT_BOUND, Tensors, assert_close, assert_same_bits, force
 use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::nn::rnn::{Options, Rnn};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Cell, Device, Precision, RnnConfig};
+use wgpu_rnn::{BatchShape, Bias, Cell, Device, Precision, RnnConfig};
 
 const HIDDEN: [usize; 3] = [5, 8, 150];
 
 fn layers() -> impl Iterator<Item = Layer> {
-    let shapes = [(1, false, true), (1, true, false), (3, true, true)];
+    let shapes = [(1, false, Bias::Both), (1, true, Bias::None), (3, true, Bias::Recurrent), (2, false, Bias::Input)];
     let of = move |cell, hidden: usize| {
         shapes.map(|(layers, two, bias)| {
             let config = RnnConfig::new(cell, 6, hidden).layers(layers).bidirectional(two).bias(bias);

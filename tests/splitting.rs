@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Options, Rnn, tensors};
 use wgpu_rnn::plan::{self, Mode};
-use wgpu_rnn::{BatchShape, Cell, Device, Error, RnnConfig};
+use wgpu_rnn::{BatchShape, Bias, Cell, Device, Error, RnnConfig};
 
 #[track_caller]
 fn agree(oracle: &Device, device: &Device, layer: &Layer) {
@@ -217,7 +217,7 @@ proptest! {
     fn any_cut(
         cell in prop::sample::select(Cell::ALL),
         (steps, batch, input, hidden) in (40usize..120, 1usize..6, 1usize..8, 1usize..7),
-        (layers, two, bias, padded) in (1usize..4, any::<bool>(), any::<bool>(), any::<bool>()),
+        (layers, two, bias, padded) in (1usize..4, any::<bool>(), prop::sample::select(&Bias::ALL), any::<bool>()),
         (floats, seed) in (4000u64..5000, any::<u64>()),
     ) {
         let config = RnnConfig::new(cell, input, hidden).layers(layers).bidirectional(two).bias(bias);

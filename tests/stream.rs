@@ -9,7 +9,7 @@ use common::{Layer, devices};
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Stream, tensors};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{Cell, Device, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Device, RnnConfig};
 
 /// Counts what this thread allocates.
 struct Counting;
@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn configs(cell: Cell) -> impl Iterator<Item = (RnnConfig, usize)> {
-    [(1, true, 1), (1, false, 3), (3, true, 2), (2, true, 17)]
+    [(1, Bias::Both, 1), (1, Bias::None, 3), (3, Bias::Both, 2), (2, Bias::Input, 17), (2, Bias::Recurrent, 2)]
         .into_iter()
         .map(move |(layers, bias, batch)| (RnnConfig::new(cell, 5, 19).layers(layers).bias(bias), batch))
 }

@@ -25,8 +25,8 @@ struct Step {
 @group(0) @binding(5) var<storage, read> c: array<c_t>;            // the same, for cells that have it
 @group(0) @binding(6) var<storage, read> dy: array<dy_t>;           // [T, B, D·H] in time order, or of the chunk in step order
 @group(0) @binding(7) var<storage, read_write> saved: array<saved_t>;  // [steps, B, D, SAVED, H]
-@group(0) @binding(8) var<storage, read_write> dh: array<f32>;     // [B, D, H], carried from dispatch to dispatch; follow.wgsl
-@group(0) @binding(9) var<storage, read_write> dc: array<f32>;     // the same
+// [B, D, H] of dh, then of dc for cells that have c, carried from dispatch to dispatch; then follow.wgsl's.
+@group(0) @binding(8) var<storage, read_write> carry: array<f32>;
 
 const COLUMNS: u32 = 1u;
 
@@ -59,10 +59,11 @@ fn start(weights: u32, column: u32) -> f32 {
 // The cell of one unit of one sequence.
 fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
     let width = u.directions * u.hidden;
-    let carry = sequence * width + direction * u.hidden + unit;
-    var dh_now = dh[carry] + sums[0];
+    let own = sequence * width + direction * u.hidden + unit;
+    let own_c = u.batch * width + own;
+    var dh_now = carry[own] + sums[0];
     if step.index == u.steps {
-        dh[carry] = dh_now;
+        carry[own] = dh_now;
         return;
     }
     let m = (later() - 1u) * u.batch + sequence;
@@ -73,7 +74,7 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
         for (var s = 0u; s < SAVED; s++) {
             saved[slots + s * u.hidden] = saved_t(0.0);
         }
-        dh[carry] = dh_now;
+        carry[own] = dh_now;
         if FLOW == 1u {
             follow_padding(m * u.directions + direction, unit);
         }
@@ -99,19 +100,19 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
     if HAS_C {
         c_before = f32(c[state]);
         c_after = f32(c[state + u.batch * width]);
-        dc_now = dc[carry];
+        dc_now = carry[own_c];
     }
     let h_before = f32(h[state]);
     let done = cell_backward(values, h_before, c_before, c_after, dh_now, dc_now);
     if FLOW == 1u {
         let row = m * u.directions + direction;
-        follow(carry, row, unit, values, h_before, c_before, c_after, dy_now, dh_now, done);
+        follow(own, row, unit, values, h_before, c_before, c_after, dy_now, dh_now, done);
     }
     for (var s = 0u; s < SAVED; s++) {
         saved[slots + s * u.hidden] = saved_t(done.saved[s]);
     }
-    dh[carry] = done.dh;
+    carry[own] = done.dh;
     if HAS_C {
-        dc[carry] = done.dc;
+        carry[own_c] = done.dc;
     }
 }

@@ -4,7 +4,7 @@
 struct Flow { rows: u32, hidden: u32, first: u32, to: u32 }
 
 @group(0) @binding(0) var<uniform> u: Flow;
-@group(0) @binding(1) var<storage, read> dh: array<f32>;           // from `first` on [rows, H]
+@group(0) @binding(1) var<storage, read> carry: array<f32>;        // from `first` on [rows, H]
 @group(0) @binding(2) var<storage, read_write> norms: array<f32>;  // from `to` on [rows]
 
 @compute @workgroup_size(LANES)
@@ -17,14 +17,14 @@ fn main(
         let start = u.first + row * u.hidden;
         var largest = 0.0;
         for (var i = lane; i < u.hidden; i += LANES) {
-            largest = max(largest, abs(dh[start + i]));
+            largest = max(largest, abs(carry[start + i]));
         }
         let unit = workgroup_max(lane, largest);
         // Of nothing but zeros, and where something is infinite, what is summed is what there is.
         let scale = select(1.0, unit, size_bits(unit) > 0u && is_finite(unit));
         var sum = 0.0;
         for (var i = lane; i < u.hidden; i += LANES) {
-            let part = dh[start + i] / scale;
+            let part = carry[start + i] / scale;
             sum = fma(part, part, sum);
         }
         let total = workgroup_sum(lane, sum);

@@ -1,4 +1,5 @@
-// The gradients of a step's states, for those who want to see them. FLOW 1: behind the carried gradient of h, `dh` holds
+// The gradients of a step's states, for those who want to see them. FLOW 1: behind the carried gradients of h and c,
+// [CARRIES][B, D, H], `carry` holds
 //   [CARRIES][B, D, H]          gradients of h and c that pass from step to step directly, not through W_hh
 //   [steps, B, D, FLOWS, H]    gradients of the states after each step: of h, of c where there is one, and what of the
 //                              last of them came directly; zero in padding
@@ -9,7 +10,7 @@ const FLOWS: u32 = CARRIES + 1u;
 
 // Where a unit of row `row` (step, sequence, direction) has its gradients.
 fn flow_place(row: u32, unit: u32) -> u32 {
-    return (1u + CARRIES) * u.batch * u.directions * u.hidden + row * FLOWS * u.hidden + unit;
+    return 2u * CARRIES * u.batch * u.directions * u.hidden + row * FLOWS * u.hidden + unit;
 }
 
 // A step of a unit whose cell is run with these, and what came of it: `own` is the unit's place in carried gradients, dy
@@ -18,23 +19,23 @@ fn follow(
     own: u32, row: u32, unit: u32, saved_values: array<f32, SAVED>, h_before: f32, c_before: f32, c_after: f32,
     dy_now: f32, dh_now: f32, done: Backward,
 ) {
-    let direct_h = (u.batch * u.directions * u.hidden) + own;
+    let direct_h = CARRIES * u.batch * u.directions * u.hidden + own;
     let direct_c = direct_h + u.batch * u.directions * u.hidden;
-    let dh_direct = dh[direct_h] + dy_now;
+    let dh_direct = carry[direct_h] + dy_now;
     var dc_direct = 0.0;
     if HAS_C {
-        dc_direct = dh[direct_c];
+        dc_direct = carry[direct_c];
     }
     let direct = cell_backward(saved_values, h_before, c_before, c_after, dh_direct, dc_direct);
-    dh[direct_h] = direct.dh;
+    carry[direct_h] = direct.dh;
     let at = flow_place(row, unit);
-    dh[at] = dh_now;
+    carry[at] = dh_now;
     if HAS_C {
-        dh[direct_c] = direct.dc;
-        dh[at + u.hidden] = done.dc_all;
-        dh[at + 2u * u.hidden] = direct.dc_all;
+        carry[direct_c] = direct.dc;
+        carry[at + u.hidden] = done.dc_all;
+        carry[at + 2u * u.hidden] = direct.dc_all;
     } else {
-        dh[at + u.hidden] = dh_direct;
+        carry[at + u.hidden] = dh_direct;
     }
 }
 
@@ -42,6 +43,6 @@ fn follow(
 fn follow_padding(row: u32, unit: u32) {
     let at = flow_place(row, unit);
     for (var f = 0u; f < FLOWS; f++) {
-        dh[at + f * u.hidden] = 0.0;
+        carry[at + f * u.hidden] = 0.0;
     }
 }

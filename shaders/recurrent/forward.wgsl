@@ -4,7 +4,7 @@
 
 struct Recurrent {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
-    w_direction: u32, has_bias: u32, bias_direction: u32,
+    w_direction: u32, has_bias: u32,
     first_unit: u32, end_unit: u32, first_row: u32, end_row: u32, // what of the step this dispatch does
 }
 

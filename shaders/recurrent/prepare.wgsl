@@ -6,17 +6,17 @@ struct Prepare {
     input_offset: u32, input_direction: u32, recurrent_offset: u32, recurrent_direction: u32,
     bias_offset: u32, bias_direction: u32, has_bias: u32, directions: u32,
     h0_offset: u32, c0_offset: u32, given: u32, has_c: u32, // given: bit 0 h0, bit 1 c0
+    packed_recurrent: u32, // where in `packed` the recurrent weights begin
 }
 
 @group(0) @binding(0) var<uniform> u: Prepare;
 @group(0) @binding(1) var<storage, read> values: array<f32>;                      // the parameters
 @group(0) @binding(2) var<storage, read> h0: array<h0_t>;                         // [D, B, H] from its offset on
 @group(0) @binding(3) var<storage, read> c0: array<c0_t>;                         // the same
-@group(0) @binding(4) var<storage, read_write> packed_input: array<packed_input_t>;         // [D][I, G·H]
-@group(0) @binding(5) var<storage, read_write> packed_recurrent: array<packed_recurrent_t>; // [D][H + 1, G·H]
-@group(0) @binding(6) var<storage, read_write> h: array<h_t>;                     // [B, D, H], slot 0
-@group(0) @binding(7) var<storage, read_write> c: array<c_t>;                     // the same
-@group(0) @binding(8) var<storage, read_write> carry: array<f32>;                 // [B, D, H] of h, then of c
+@group(0) @binding(4) var<storage, read_write> packed: array<packed_t>;           // [D][I, G·H], then [D][H + 1, G·H]
+@group(0) @binding(5) var<storage, read_write> h: array<h_t>;                     // [B, D, H], slot 0
+@group(0) @binding(6) var<storage, read_write> c: array<c_t>;                     // the same
+@group(0) @binding(7) var<storage, read_write> carry: array<f32>;                 // [B, D, H] of h, then of c
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -31,7 +31,7 @@ fn main(
         // Stores are contiguous over lanes.
         if i < inputs {
             let place = u.input_offset + direction * u.input_direction + (i % u.gates) * u.inputs + i / u.gates;
-            packed_input[direction * inputs + i] = packed_input_t(values[place]);
+            packed[direction * inputs + i] = packed_t(values[place]);
             continue;
         }
         if i < biases {
@@ -41,7 +41,7 @@ fn main(
             if i >= recurrent {
                 place = u.bias_offset + direction * u.bias_direction + i - recurrent;
             }
-            packed_recurrent[direction * (u.hidden + 1u) * u.gates + at] = packed_recurrent_t(values[place]);
+            packed[u.packed_recurrent + direction * (u.hidden + 1u) * u.gates + at] = packed_t(values[place]);
             continue;
         }
         let at = i - biases;

@@ -4,8 +4,7 @@
 //
 // The sums are those of alone.wgsl, to the bit.
 
-@group(0) @binding(8) var<storage, read> bias: array<f32>;      // b_hh of each direction
-@group(0) @binding(9) var<storage, read_write> own: array<f32>; // [D][workgroups][H][G][LANES]
+@group(0) @binding(8) var<storage, read_write> own: array<f32>; // [D][G·H]: b_hh, then [D][workgroups][H][G][LANES]
 
 fn pack(weights: u32, to: u32) {
     for (var g = 0u; g < COLUMNS; g++) {
@@ -22,7 +21,8 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let direction = group.z;
-    let packed = (direction * groups.x + group.x) * u.hidden * COLUMNS * LANES + lane;
+    let biases = u.directions * COLUMNS * u.hidden;
+    let packed = biases + (direction * groups.x + group.x) * u.hidden * COLUMNS * LANES + lane;
     for (var first = u.first_unit + group.x * LANES; first < u.end_unit; first += groups.x * LANES) {
         // Lanes beyond the last unit work on it too, and store nothing.
         let unit = min(first + lane, u.hidden - 1u);
@@ -30,7 +30,7 @@ fn main(
         var from_bias: array<f32, COLUMNS>;
         if u.has_bias != 0u {
             for (var g = 0u; g < COLUMNS; g++) {
-                from_bias[g] = bias[direction * u.bias_direction + g * u.hidden + unit];
+                from_bias[g] = own[(direction * COLUMNS + g) * u.hidden + unit];
             }
         }
         for (var b0 = u.first_row; b0 < u.end_row; b0 += RB) {

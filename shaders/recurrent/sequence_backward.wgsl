@@ -26,8 +26,8 @@ struct Step {
 @group(0) @binding(5) var<storage, read> c: array<c_t>;            // the same, for cells that have it
 @group(0) @binding(6) var<storage, read> dy: array<dy_t>;          // [T, B, D·H] in time order, or of the chunk in step order
 @group(0) @binding(7) var<storage, read_write> saved: array<saved_t>; // [steps, B, D, SAVED, H]
-@group(0) @binding(8) var<storage, read_write> dh: array<f32>;     // [B, D, H], carried from span to span; follow.wgsl
-@group(0) @binding(9) var<storage, read_write> dc: array<f32>;     // the same
+// [B, D, H] of dh, then of dc for cells that have c, carried from span to span; then follow.wgsl's.
+@group(0) @binding(8) var<storage, read_write> carry: array<f32>;
 
 const ROOM: u32 = max(COLUMNS * UNITS * GATES, SLICE * SPLIT);
 const STATES: u32 = ROOM * RB;
@@ -98,9 +98,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 continue;
             }
             let own = (at.b0 + r) * width + direction * u.hidden + unit;
-            gradients[i * OWN + j] = dh[own];
+            gradients[i * OWN + j] = carry[own];
             if HAS_C {
-                gradients_c[i * OWN + j] = dc[own];
+                gradients_c[i * OWN + j] = carry[u.batch * width + own];
             }
             if first > 0u {
                 let m = (u.steps - first) * u.batch + at.b0 + r;
@@ -252,9 +252,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     gradients_c[own] = done.dc;
                 }
                 if FLOW == 1u {
-                    let carry = sequence * width + direction * u.hidden + unit;
+                    let place = sequence * width + direction * u.hidden + unit;
                     follow(
-                        carry, m * u.directions + direction, unit, values, states.x, states.y, states.z, states.w, dh_now,
+                        place, m * u.directions + direction, unit, values, states.x, states.y, states.z, states.w, dh_now,
                         done,
                     );
                 }
@@ -280,9 +280,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 continue;
             }
             let own = (at.b0 + r) * width + direction * u.hidden + unit;
-            dh[own] = gradients[i * OWN + j];
+            carry[own] = gradients[i * OWN + j];
             if HAS_C {
-                dc[own] = gradients_c[i * OWN + j];
+                carry[u.batch * width + own] = gradients_c[i * OWN + j];
             }
         }
     }

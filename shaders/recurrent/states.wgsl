@@ -5,6 +5,7 @@ struct States {
     rows: u32, columns: u32, from_row: u32, to_row: u32,
     from_direction: u32, to_direction: u32, from_h: u32, from_c: u32,
     to_h: u32, to_c: u32, given: u32, // given: bit 0 h, bit 1 c
+    together: u32, // whether c goes to the buffer of h too, which is then bound once
 }
 
 @group(0) @binding(0) var<uniform> u: States;
@@ -32,6 +33,10 @@ fn main(
             second = f32(c[u.from_c + source]);
         }
         h_to[u.to_h + destination] = h_to_t(first);
-        c_to[u.to_c + destination] = c_to_t(second);
+        if u.together != 0u {
+            h_to[u.to_c + destination] = h_to_t(second);
+        } else {
+            c_to[u.to_c + destination] = c_to_t(second);
+        }
     }
 }

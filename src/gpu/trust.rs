@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::context::Gpu;
-use crate::cell::Cell;
 use crate::error::{Error, Result};
+use crate::recipe::Recipe;
 
 /// What may turn out not to work on a device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,8 +52,8 @@ impl Subject {
     }
 
     /// A strategy with one cell; with `backward` its gradients alone.
-    pub fn strategy_of(name: impl Into<String>, cell: Cell, backward: bool) -> Self {
-        Self::Strategy { strategy: name.into(), cell: Some(cell.name().to_string()), backward }
+    pub fn strategy_of(name: impl Into<String>, recipe: impl Into<Recipe>, backward: bool) -> Self {
+        Self::Strategy { strategy: name.into(), cell: Some(recipe.into().name().to_string()), backward }
     }
 
     /// A kernel, every variant of it.
@@ -324,6 +324,7 @@ impl Gpu {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cell::Cell;
 
     #[test]
     fn a_doubt_covers_what_it_says_and_no_more() {

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use crate::nn::{GRADIENT_BOUND, OUTPUT_BOUND, Parameters, relative_error};
 use crate::plan::Mode;
+use crate::recipe::Bias;
 
 /// The JSON under the metadata key `config`.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,12 +23,29 @@ struct CaseConfig {
     hidden_size: usize,
     num_layers: usize,
     bidirectional: bool,
-    bias: bool,
+    bias: CaseBias,
     #[serde(default)]
     proj_size: usize,
     steps: usize,
     batch: usize,
     lengths: Option<Vec<usize>>,
+}
+
+/// Which biases there are: PyTorch's word for it, or ours.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum CaseBias {
+    PyTorch(bool),
+    Named(String),
+}
+
+impl CaseBias {
+    fn resolved(&self) -> Result<Bias> {
+        match self {
+            Self::PyTorch(yes) => Ok(Bias::from(*yes)),
+            Self::Named(name) => name.parse(),
+        }
+    }
 }
 
 /// A reference case.
@@ -82,7 +100,7 @@ impl Case {
         let rnn = RnnConfig::new(cell, config.input_size, config.hidden_size)
             .layers(config.num_layers)
             .bidirectional(config.bidirectional)
-            .bias(config.bias);
+            .bias(config.bias.resolved()?);
         rnn.check()?;
         let shape = BatchShape::new(config.steps, config.batch);
         shape.check()?;

@@ -130,7 +130,7 @@ impl ColumnSum {
                         gpu,
                         &Launch {
                             kernel: &KERNEL,
-                            cell: None,
+                            recipe: None,
                             consts: vec![("LANES", lanes)],
                             uniform: &uniform.bytes(),
                             buffers: &[&self.from.buffer, &self.to.buffer],

@@ -95,7 +95,7 @@ fn op(device: &Device, size: [usize; 3], from: Option<&Matrix>, fill: f32, to: &
                     gpu,
                     &Launch {
                         kernel: &KERNEL,
-                        cell: None,
+                        recipe: None,
                         consts: vec![("LANES", lanes), ("FROM_SOURCE", source)],
                         uniform: &uniform.bytes(),
                         buffers: &[from.map_or(&nothing, |from| &from.buffer), &to.buffer],

@@ -142,7 +142,7 @@ fn on_gpu(
             gpu,
             &Launch {
                 kernel: &COUNT,
-                cell: None,
+                recipe: None,
                 consts: vec![("LANES", total::lanes(caps, rows))],
                 uniform: &uniform.bytes(),
                 buffers: &[&labels.slice(some.clone())?, &count],
@@ -167,7 +167,7 @@ fn on_gpu(
             gpu,
             &Launch {
                 kernel: &KERNEL,
-                cell: None,
+                recipe: None,
                 consts: vec![
                     ("LANES", total::lanes(caps, classes.min(MOST_LANES))),
                     ("GRADIENT", u32::from(dlogits.is_some())),

@@ -86,7 +86,7 @@ pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffe
                     gpu,
                     &Launch {
                         kernel: &GATHER,
-                        cell: None,
+                        recipe: None,
                         consts: vec![("LANES", lanes)],
                         uniform: &uniform.bytes(),
                         buffers: &[weight, tokens, y],
@@ -104,23 +104,24 @@ pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffe
     }
 }
 
-/// Appends `dweight[v] = Σ dy[r]` over the rows whose token is v to `program`.
+/// Appends `dweight[v] = Σ dy[r]` over the rows whose token is v to `program`; where it `adds`, to what is there.
 pub fn scatter(
     device: &Device,
     size: [usize; 2],
     tokens: &Buffer,
     dy: &Buffer,
     dweight: &Buffer,
+    adds: bool,
     program: &mut Program,
 ) -> Result<()> {
     check(device, size, dweight, tokens, dy)?;
     distinct("scatter", &[dweight], &[dy, tokens])?;
     match device.target() {
-        Target::Gpu(gpu) => scatter::on_gpu(device, gpu, size, [tokens, dy, dweight], program),
+        Target::Gpu(gpu) => scatter::on_gpu(device, gpu, size, [tokens, dy, dweight], adds, program),
         Target::Cpu(_, precision) => {
             let [_, width] = size;
             let buffers = [tokens.clone(), dy.clone(), dweight.clone()];
-            program.push(cpu_op!(precision, "embedding_scatter", scatter_on_cpu(width, buffers)));
+            program.push(cpu_op!(precision, "embedding_scatter", scatter_on_cpu(width, adds, buffers)));
             Ok(())
         }
     }
@@ -137,9 +138,11 @@ fn gather_on_cpu<S: Scalar + Element>(width: &usize, [weight, tokens, y]: &[Buff
     Ok(())
 }
 
-fn scatter_on_cpu<S: Scalar + Element>(width: &usize, [tokens, dy, dweight]: &[Buffer; 3]) -> Result<()> {
+fn scatter_on_cpu<S: Scalar + Element>(width: &usize, adds: &bool, [tokens, dy, dweight]: &[Buffer; 3]) -> Result<()> {
     let (tokens, dy, mut dweight) = (tokens.read::<u32>()?, dy.read::<S>()?, dweight.write::<S>()?);
-    dweight.fill(S::ZERO);
+    if !adds {
+        dweight.fill(S::ZERO);
+    }
     for (dy, &token) in dy.chunks_exact(*width).zip(&tokens[..]) {
         if let Some(entry) = dweight.chunks_exact_mut(*width).nth(token as usize) {
             entry.iter_mut().zip(dy).for_each(|(sum, &dy)| *sum += dy);

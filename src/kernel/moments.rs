@@ -113,7 +113,7 @@ impl Moments {
                     };
                     let launch = Launch {
                         kernel: &KERNEL,
-                        cell: None,
+                        recipe: None,
                         consts: vec![("LANES", lanes)],
                         uniform: &uniform.bytes(),
                         buffers: &[&self.lengths, &self.values.buffer, &self.to.buffer],

@@ -79,7 +79,7 @@ pub fn norm(
             gpu,
             &Launch {
                 kernel: &KERNEL,
-                cell: None,
+                recipe: None,
                 consts: vec![("LANES", lanes), ("SCALED", u32::from(scale.is_some()))],
                 uniform: &uniform.bytes(),
                 buffers: &[&gradients.slice(piece)?, scale.unwrap_or(&no_scale), &parts],

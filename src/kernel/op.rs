@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::cell::Cell;
 use crate::cpu::threads::Pool;
 use crate::device::{Buffer, DType, Device, Executor, Facts, NativeFloat, Recorder};
 use crate::error::{Error, Result};
 use crate::gpu::{BindingKind, Compiled, Gpu, Lease, Subject, Trouble, Work};
+use crate::recipe::Recipe;
 use crate::shader::{Binding, Kernel, Spec, compose};
 
 /// One kernel bound to its buffers and sizes. Recording it uploads, allocates and compiles nothing.
@@ -54,7 +54,7 @@ struct Steps {
 /// What a GPU op is made of.
 pub(crate) struct Launch<'a> {
     pub(crate) kernel: &'static Kernel,
-    pub(crate) cell: Option<Cell>,
+    pub(crate) recipe: Option<Recipe>,
     pub(crate) consts: Vec<(&'static str, u32)>,
     pub(crate) uniform: &'a [u8],
     /// The storage buffers, in table order.
@@ -71,7 +71,7 @@ impl Op {
     pub(crate) fn gpu(gpu: &Gpu, launch: &Launch<'_>) -> Result<Self> {
         let kernel = launch.kernel;
         let halves = halves(kernel, launch.buffers)?;
-        let spec = Spec { kernel, cell: launch.cell, consts: launch.consts.clone(), halves };
+        let spec = Spec { kernel, recipe: launch.recipe.map(Recipe::text), consts: launch.consts.clone(), halves };
         let caps = gpu.capabilities();
         log::trace!("kernel {}: {} (a {:?} adapter's tiles)", kernel.name, spec.variant(), caps.kind);
         let compiled = if gpu.plans_only() { None } else { Some(compile(gpu, &spec)?) };

@@ -204,7 +204,7 @@ impl Rules {
             gpu,
             &Launch {
                 kernel: &ADVANCE,
-                cell: None,
+                recipe: None,
                 consts,
                 uniform: &uniform.bytes(),
                 buffers: &[state, counters],
@@ -279,7 +279,7 @@ impl Rules {
                 gpu,
                 &Launch {
                     kernel: &UPDATE,
-                    cell: None,
+                    recipe: None,
                     consts: consts.clone(),
                     uniform: &uniform.bytes(),
                     buffers: &[

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::recurrent::{FORWARD_REPACKED, Pass, SEQUENCE_BACKWARD, SEQUENCE_FORWARD, SequenceTile};
 use super::variants::{self, Consts};
-use crate::cell::Cell;
 use crate::gpu::{Capabilities, Class};
+use crate::recipe::Recipe;
 use crate::shader::Spec;
 
 /// Most units of the layers.
@@ -34,14 +34,14 @@ pub fn planned(class: Class, invocations: u32, memory: u32, f16: bool) -> Vec<Sp
         .partition(is_tiled);
     let sequences = [(Pass::Forward, &SEQUENCE_FORWARD), (Pass::Backward, &SEQUENCE_BACKWARD)];
     let sequences = sequences.into_iter().flat_map(|(pass, kernel)| {
-        variants::with_sizes(kernel, |cell| cell.map(|cell| layouts(&devices, pass, cell)).unwrap_or_default())
+        variants::with_sizes(kernel, |recipe| recipe.map(|recipe| layouts(&devices, pass, recipe)).unwrap_or_default())
     });
     let mut found = BTreeMap::new();
     for spec in fullest(widest(tiled).chain(sequences.filter(has_all)).collect(), f16) {
         found.insert((spec.kernel.name, spec.variant()), spec);
     }
     let others = others.into_iter().filter(|spec| spec.halves.is_empty());
-    let others: BTreeMap<_, _> = others.map(|spec| ((spec.kernel.name, spec.cell.map(Cell::name)), spec)).collect();
+    let others: BTreeMap<_, _> = others.map(|spec| ((spec.kernel.name, spec.recipe.map(Recipe::name)), spec)).collect();
     found.extend(others.into_values().map(|spec| ((spec.kernel.name, spec.variant()), spec)));
     found.into_values().collect()
 }
@@ -50,20 +50,20 @@ pub fn planned(class: Class, invocations: u32, memory: u32, f16: bool) -> Vec<Sp
 fn fullest(specs: Vec<Spec>, f16: bool) -> Vec<Spec> {
     let mut most = BTreeMap::new();
     for spec in &specs {
-        let most = most.entry((spec.kernel.name, spec.cell.map(Cell::name))).or_insert(0);
+        let most = most.entry((spec.kernel.name, spec.recipe.map(Recipe::name))).or_insert(0);
         *most = spec.halves.len().max(*most);
     }
-    let is_full = |spec: &Spec| spec.halves.len() == most[&(spec.kernel.name, spec.cell.map(Cell::name))];
+    let is_full = |spec: &Spec| spec.halves.len() == most[&(spec.kernel.name, spec.recipe.map(Recipe::name))];
     specs.into_iter().filter(|spec| spec.halves.is_empty() || f16 && is_full(spec)).collect()
 }
 
 /// The constants of layouts of a sequence kernel: for each number of invocations and either place of the weights, the layout
 /// that needs the most registers.
-fn layouts(devices: &[Capabilities], pass: Pass, cell: Cell) -> BTreeSet<Consts> {
+fn layouts(devices: &[Capabilities], pass: Pass, recipe: Recipe) -> BTreeSet<Consts> {
     let mut most: BTreeMap<(u32, bool), (u32, Consts)> = BTreeMap::new();
     for (caps, hidden) in devices.iter().flat_map(|caps| (1..=MOST_HIDDEN).map(move |hidden| (caps, hidden))) {
-        for tile in BATCHES.iter().filter_map(|&batch| SequenceTile::new(caps, pass, cell, hidden, 1, batch)) {
-            let needs = (tile.registers(pass, cell), tile.constants());
+        for tile in BATCHES.iter().filter_map(|&batch| SequenceTile::new(caps, pass, recipe, hidden, 1, batch)) {
+            let needs = (tile.registers(pass, recipe), tile.constants());
             let most = most.entry((tile.lanes, tile.held)).or_insert_with(|| needs.clone());
             *most = needs.max(most.clone());
         }
@@ -79,7 +79,7 @@ fn widest(specs: Vec<Spec>) -> impl Iterator<Item = Spec> {
         let size = [of("LANES"), of("UNITS")];
         // Tiles of products all stay.
         let rows = of("RB").map_or_else(|| Err(spec.variant()), Ok);
-        let key = (spec.kernel.name, spec.cell.map(Cell::name), spec.halves.clone(), rows);
+        let key = (spec.kernel.name, spec.recipe.map(Recipe::name), spec.halves.clone(), rows);
         let most = most.entry(key).or_insert_with(|| (size, spec.clone()));
         if size > most.0 {
             *most = (size, spec);

@@ -143,7 +143,7 @@ fn on_gpu(
             gpu,
             &Launch {
                 kernel: &KERNEL,
-                cell: None,
+                recipe: None,
                 consts: vec![
                     ("LANES", lanes),
                     ("GRADIENT", u32::from(dy.is_some())),

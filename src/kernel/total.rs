@@ -56,7 +56,7 @@ pub(super) fn total(gpu: &Gpu, parts: &Buffer, mode: &Mode<'_>, result: &Buffer,
         gpu,
         &Launch {
             kernel: &KERNEL,
-            cell: None,
+            recipe: None,
             consts: vec![("LANES", lanes(gpu.capabilities(), usize::MAX)), ("MODE", mode)],
             uniform: &uniform.bytes(),
             buffers: &[parts, count, result],

@@ -33,7 +33,7 @@ pub fn transpose(gpu: &Gpu, directions: usize, rows: usize, columns: usize, from
             gpu,
             &Launch {
                 kernel: &KERNEL,
-                cell: None,
+                recipe: None,
                 consts: vec![("LANES", lanes)],
                 uniform: &uniform.bytes(),
                 buffers: &[&from.buffer, &to.buffer],

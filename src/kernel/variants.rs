@@ -13,8 +13,8 @@ use super::gemm::{self, Tile};
 use super::optimizer;
 use super::recurrent::{self, Pass, SequenceTile, repacked_rows, step_tiles};
 use super::{column_sum, copy, cross_entropy, moments, norm, regression, total, transpose};
-use crate::cell::Cell;
 use crate::gpu::{Capabilities, Class};
+use crate::recipe::Recipe;
 use crate::shader::{Kernel, Spec};
 
 /// Constants of a kernel by name.
@@ -108,7 +108,7 @@ const SWITCHES: &[(&str, &[u32])] = &[
 ];
 
 /// Bindings that a layer owns: in one layer all of them are stored as f16, or none.
-const OWN: [&str; 6] = ["w", "packed_input", "packed_recurrent", "saved", "h", "c"];
+const OWN: [&str; 5] = ["w", "packed", "saved", "h", "c"];
 
 /// Workgroups that devices allow, as `[invocations, bytes of workgroup memory]`: what WebGPU guarantees, a small
 /// integrated GPU, and large ones.
@@ -163,24 +163,25 @@ pub fn device(class: impl Into<Class>, invocations: u32, memory: u32) -> Capabil
 }
 
 /// How a sequence kernel is laid out on a device for layers of many sizes.
-pub fn layouts(caps: &Capabilities, pass: Pass, cell: Cell) -> impl Iterator<Item = SequenceTile> {
-    let of = move |hidden| BATCHES.map(|batch| SequenceTile::new(caps, pass, cell, hidden, 1, batch));
+pub fn layouts(caps: &Capabilities, pass: Pass, recipe: Recipe) -> impl Iterator<Item = SequenceTile> {
+    let of = move |hidden| BATCHES.map(|batch| SequenceTile::new(caps, pass, recipe, hidden, 1, batch));
     HIDDEN.into_iter().flat_map(of).flatten()
 }
 
 fn of(kernel: &'static Kernel, sizes: Sizes, devices: &[Capabilities]) -> Vec<Spec> {
-    with_sizes(kernel, |cell| devices.iter().flat_map(|caps| sizes.on(caps, cell)).collect())
+    with_sizes(kernel, |recipe| devices.iter().flat_map(|caps| sizes.on(caps, recipe)).collect())
 }
 
 /// Every variant of a kernel that has these sets of sizes.
-pub(super) fn with_sizes(kernel: &'static Kernel, sizes: impl Fn(Option<Cell>) -> BTreeSet<Consts>) -> Vec<Spec> {
+pub(super) fn with_sizes(kernel: &'static Kernel, sizes: impl Fn(Option<Recipe>) -> BTreeSet<Consts>) -> Vec<Spec> {
     let by_cell = kernel.fragments.iter().any(|fragment| fragment.name == "lib/cell.wgsl");
-    let cells: Vec<Option<Cell>> = if by_cell { Cell::ALL.iter().copied().map(Some).collect() } else { vec![None] };
+    let cells: Vec<Option<Recipe>> = if by_cell { Recipe::texts().map(Some).collect() } else { vec![None] };
     let mut specs = Vec::new();
-    for cell in cells {
-        let tiles = sizes(cell);
-        for (halves, consts) in stored(kernel, cell).iter().flat_map(|halves| tiles.iter().map(move |c| (halves, c))) {
-            specs.push(Spec { kernel, cell, consts: consts.clone(), halves: halves.clone() });
+    for recipe in cells {
+        let tiles = sizes(recipe);
+        for (halves, consts) in stored(kernel, recipe).iter().flat_map(|halves| tiles.iter().map(move |c| (halves, c)))
+        {
+            specs.push(Spec { kernel, recipe, consts: consts.clone(), halves: halves.clone() });
         }
     }
     for &(name, values) in SWITCHES.iter().filter(|(name, _)| kernel.names(name)) {
@@ -196,10 +197,10 @@ pub(super) fn with_sizes(kernel: &'static Kernel, sizes: impl Fn(Option<Cell>) -
 
 impl Sizes {
     /// Every set of sizes on a device.
-    fn on(self, caps: &Capabilities, cell: Option<Cell>) -> Vec<Consts> {
+    fn on(self, caps: &Capabilities, recipe: Option<Recipe>) -> Vec<Consts> {
         let lanes = |lanes: u32| vec![("LANES", lanes)];
         let powers = || (0..14).map(|power| 1_usize << power);
-        match (self, cell) {
+        match (self, recipe) {
             (Self::Places, _) => vec![optimizer::all_slots()],
             (Self::Elements, _) => vec![lanes(element_lanes(caps))],
             (Self::Update, _) => vec![[optimizer::slots(), lanes(element_lanes(caps))].concat()],
@@ -209,9 +210,9 @@ impl Sizes {
             (Self::Direct, _) => products(caps).filter(is_direct).map(|tile| tile.constants()).collect(),
             (Self::Staged, _) => products(caps).filter(|tile| !is_direct(tile)).map(|tile| tile.constants()).collect(),
             (Self::Subgroup, _) => gemm::SUBGROUPS.map(lanes).to_vec(),
-            (Self::Step(pass, shared), Some(cell)) => step_tiles(caps, pass, cell, shared),
+            (Self::Step(pass, shared), Some(recipe)) => step_tiles(caps, pass, recipe, shared),
             (Self::Repacked, _) => powers().map(repacked_rows).collect(),
-            (Self::Sequence(pass), Some(cell)) => layouts(caps, pass, cell).map(|tile| tile.constants()).collect(),
+            (Self::Sequence(pass), Some(recipe)) => layouts(caps, pass, recipe).map(|tile| tile.constants()).collect(),
             (Self::Step(..) | Self::Sequence(_), None) => Vec::new(),
         }
     }
@@ -228,13 +229,13 @@ fn is_direct(tile: &Tile) -> bool {
 }
 
 /// What a kernel may find stored as f16: all that a layer owns or nothing of it, and each of the others.
-fn stored(kernel: &Kernel, cell: Option<Cell>) -> BTreeSet<Vec<&'static str>> {
+fn stored(kernel: &Kernel, recipe: Option<Recipe>) -> BTreeSet<Vec<&'static str>> {
     let halves = || kernel.bindings.iter().filter(|binding| binding.or_half).map(|binding| binding.name);
     if kernel.is_cooperative() {
         return BTreeSet::from([halves().collect()]);
     }
     // Cells without c bind a stand-in, which is f32; kernels without a cell serve both.
-    let [with_c, without_c] = cell.map_or([true, true], |cell| [cell.has_c(), !cell.has_c()]);
+    let [with_c, without_c] = recipe.map_or([true, true], |recipe| [recipe.has_c(), !recipe.has_c()]);
     // Backward reads the parameters themselves, which are f32.
     let packed = kernel.bindings.iter().all(|binding| binding.name != "dy");
     let owned = |name: &str, c: bool| OWN.contains(&name) && (name != "c" || c) && (name != "w" || packed);

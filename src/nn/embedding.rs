@@ -46,12 +46,13 @@ impl Embedding {
         Ok(program)
     }
 
-    /// Backward: the gradient of the weight, overwritten, from `dy [rows, width]`.
+    /// Backward: the gradient of the weight from `dy [rows, width]`, overwritten, or added to where `params`
+    /// [accumulate](Parameters::accumulating).
     pub fn backward(&self, params: &Parameters, prefix: &str, tokens: &Buffer, dy: &Buffer) -> Result<Program> {
         check_tensors(params, &self.parameters(prefix))?;
         let dweight = params.gradient(&format!("{prefix}weight"))?;
         let mut program = Program::default();
-        scatter(params.device(), [self.entries, self.width], tokens, dy, &dweight, &mut program)?;
+        scatter(params.device(), [self.entries, self.width], tokens, dy, &dweight, params.accumulates(), &mut program)?;
         Ok(program)
     }
 }

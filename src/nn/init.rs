@@ -6,9 +6,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Embedding, Linear, Parameters, rnn};
-use crate::cell::{Cell, ValueKind};
+use crate::cell::ValueKind;
 use crate::config::RnnConfig;
 use crate::error::{Error, Result};
+use crate::recipe::{Recipe, Tensor};
 
 /// How recurrent weights start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub struct Init {
     pub recurrent: Recurrent,
     /// Bias of the LSTM's forget gate. With 1 the gate starts open, so that the cell keeps its state and gradients reach
     /// back from the first step on (Gers et al. 2000; Jozefowicz et al. 2015); PyTorch starts near 0, half open. The two
-    /// biases add up, so `bias_ih` gets the value and `bias_hh` 0. Other cells have no such gate and are left alone.
+    /// biases add up, so `bias_ih` gets the value and `bias_hh` 0; where there is one, it gets the value. Other cells have no such gate and are left alone.
     pub forget_bias: Option<f32>,
     /// Chrono initialisation for memories of up to this many steps (Tallec and Ollivier, arXiv:1804.11188), instead of
     /// `forget_bias`: of each unit the bias of the gate that keeps, LSTM's f or GRU's z, is `ln u` with `u` uniform in
@@ -112,37 +113,39 @@ impl Init {
     }
 
     fn recurrent_layer(&self, config: &RnnConfig, stem: &str, len: usize, source: &mut Source) -> Vec<f32> {
-        let hidden = config.hidden;
+        let (recipe, hidden) = (config.recipe(), config.hidden);
+        // Biases add up: the first that there is has the value.
+        let first = stem.starts_with("bias_ih") || !recipe.has(Tensor::BiasIh);
         if self.recurrent == Recurrent::Orthogonal && stem.starts_with("weight_hh") {
-            return (0..config.cell.gates()).flat_map(|_| source.orthogonal(hidden)).collect();
+            return (0..recipe.gates()).flat_map(|_| source.orthogonal(hidden)).collect();
         }
         let mut values = source.uniform_pytorch(len, hidden);
         if let Some(steps) = self.chrono {
             if stem.starts_with("bias") {
-                chrono(config.cell, steps, &mut values, stem.starts_with("bias_ih"), source);
+                chrono(recipe, steps, &mut values, first, source);
             }
             return values;
         }
         if let Some(bias) = self.forget_bias
-            && config.cell.has_c()
+            && recipe.has_c()
             && stem.starts_with("bias")
         {
             // Gates i, f, g, o.
-            values[hidden..2 * hidden].fill(if stem.starts_with("bias_ih") { bias } else { 0.0 });
+            values[hidden..2 * hidden].fill(if first { bias } else { 0.0 });
         }
         values
     }
 }
 
-/// Fills the blocks of the gates that keep and write, if there are such: of `bias_ih` with chrono values, of `bias_hh`
+/// Fills the blocks of the gates that keep and write, if there are such: of the first bias with chrono values, of a second
 /// with zeros.
-fn chrono(cell: Cell, steps: usize, bias: &mut [f32], ih: bool, source: &mut Source) {
-    let hidden = bias.len() / cell.gates();
-    let gate = |kind| cell.values().iter().position(|&(_, found)| found == kind);
+fn chrono(recipe: Recipe, steps: usize, bias: &mut [f32], first: bool, source: &mut Source) {
+    let hidden = bias.len() / recipe.gates();
+    let gate = |kind| recipe.values().iter().position(|&(_, found)| found == kind);
     let (Some(keep), write) = (gate(ValueKind::Keep), gate(ValueKind::Write)) else { return };
     for unit in 0..hidden {
         let lasts = 1.0 + (source.signed() + 1.0) / 2.0 * (steps as f64 - 2.0);
-        let value = if ih { ln(lasts) as f32 } else { 0.0 };
+        let value = if first { ln(lasts) as f32 } else { 0.0 };
         bias[keep * hidden + unit] = value;
         if let Some(write) = write {
             bias[write * hidden + unit] = -value;

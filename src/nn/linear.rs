@@ -4,7 +4,7 @@ use crate::device::{Buffer, Device};
 use crate::error::{Error, Result, at_least_one};
 use crate::kernel::Program;
 use crate::kernel::column_sum::{ColumnSum, PART, parts};
-use crate::kernel::gemm::{self, Gemm, Matrix, Slices};
+use crate::kernel::gemm::{self, Accumulate, Gemm, Matrix, Slices};
 use crate::kernel::transpose::transpose;
 use crate::nn::check;
 use crate::nn::params::Parameters;
@@ -86,7 +86,7 @@ impl Linear {
     }
 
     /// Backward: `dW = dyᵀ·x`, `db = Σ dy` into the gradients of `params`, and `dx = dy·W` if it is asked for; all
-    /// overwritten.
+    /// overwritten, but what `params` [accumulate](Parameters::accumulating).
     pub fn backward(
         &self,
         params: &Parameters,
@@ -118,12 +118,14 @@ impl Linear {
                 Some(Slices { rows: slice, scratch })
             }
         };
-        Gemm { slices, granule: rows, ..product }.add_to(device, &mut program)?;
+        let accumulate = if params.accumulates() { Accumulate::Before } else { Accumulate::No };
+        Gemm { slices, accumulate, granule: rows, ..product }.add_to(device, &mut program)?;
         if self.bias {
             let dbias = Matrix::dense(&params.gradient(&format!("{prefix}bias"))?, self.outputs);
             let sums = Matrix::dense(&device.alloc("partial bias gradients", self.partial_sums(rows))?, self.outputs);
             program.push(ColumnSum::partial(rows, self.outputs, PART, dy, sums.clone()).op(device)?);
-            program.push(ColumnSum::total(parts(rows, PART), self.outputs, sums, dbias, false).op(device)?);
+            program
+                .push(ColumnSum::total(parts(rows, PART), self.outputs, sums, dbias, params.accumulates()).op(device)?);
         }
         Ok(program)
     }

@@ -6,6 +6,10 @@
 
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
+use crate::kernel::Program;
+use crate::kernel::copy::no_sums;
+use crate::kernel::gemm::Matrix;
+use crate::plan::windows;
 
 /// Elements between boundaries: 256 bytes of f32, the largest offset alignment that WebGPU allows.
 const ALIGNMENT: usize = 64;
@@ -40,6 +44,7 @@ pub struct Parameters {
     entries: Vec<Entry>,
     values: Buffer,
     gradients: Buffer,
+    accumulates: bool,
 }
 
 impl Parameters {
@@ -71,7 +76,47 @@ impl Parameters {
         device.check_memory(what, (offset as u64).saturating_add(gradients as u64).saturating_mul(4))?;
         let values = device.alloc("parameters", offset)?;
         let gradients = device.alloc("gradients", gradients)?;
-        Ok(Self { device: device.clone(), entries, values, gradients })
+        Ok(Self { device: device.clone(), entries, values, gradients, accumulates: false })
+    }
+
+    /// The same tensors for backward programs that add to their gradients, where others overwrite them: several batches, one
+    /// after another, then make one step of an optimiser. [`zero_gradients`](Self::zero_gradients) comes before the first.
+    ///
+    /// ```
+    /// use wgpu_rnn::nn::{Linear, Parameters};
+    /// use wgpu_rnn::Device;
+    /// # fn main() -> wgpu_rnn::Result<()> {
+    /// # let (device, linear) = (Device::cpu()?, Linear::new(3, 2));
+    /// let parameters = Parameters::new(&device, linear.parameters("head."))?.accumulating();
+    /// # let (x, dy) = (device.alloc("x", 12)?, device.alloc("dy", 8)?);
+    /// let (zero, backward) = (parameters.zero_gradients()?, linear.backward(&parameters, "head.", 4, &x, &dy, None)?);
+    /// device.run(|recorder| zero.record(recorder))?;
+    /// for _ in 0..8 {
+    ///     // New x and dy.
+    ///     device.run(|recorder| backward.record(recorder))?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn accumulating(&self) -> Self {
+        Self { accumulates: true, ..self.clone() }
+    }
+
+    /// Whether backward programs that are made with these add to gradients.
+    pub fn accumulates(&self) -> bool {
+        self.accumulates
+    }
+
+    /// What makes all gradients zero. Errors: [frozen](Self::frozen) parameters.
+    pub fn zero_gradients(&self) -> Result<Program> {
+        self.expect_gradients()?;
+        let mut program = Program::default();
+        let rows = self.gradients.len() / ALIGNMENT;
+        for rows in windows(&self.device, rows, ALIGNMENT, self.gradients.element_bytes() as usize)? {
+            let part = self.gradients.slice(rows.start * ALIGNMENT..rows.end * ALIGNMENT)?;
+            program.push(no_sums(&self.device, rows.len(), ALIGNMENT, &Matrix::dense(&part, ALIGNMENT))?);
+        }
+        Ok(program)
     }
 
     /// The device they are on.

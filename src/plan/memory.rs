@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 use crate::kernel::{column_sum, gemm, recurrent};
 use crate::plan::split::{Cuts, granule, windows};
 
+/// A binding may begin at every so many elements, be they f16: WebGPU's largest alignment is 256 bytes.
+const BINDING_STEP: usize = 128;
+
 /// Gates whose input weights are packed at a time where they are packed as they are needed: enough columns for a
 /// product to fill a few threads.
 pub(super) const REPACKED: usize = 128;
@@ -77,7 +80,8 @@ pub struct Layout {
     /// Gates whose input weights are packed at a time, where weights are packed as they are needed; none where those of a
     /// layer stay packed while it runs.
     pub repacked: Option<usize>,
-    /// Packed `W_ihᵀ` of one layer, for GPUs; of some of its gates where they are packed as they are needed.
+    /// Packed `W_ihᵀ` of one layer, for GPUs; of some of its gates where they are packed as they are needed. With
+    /// `recurrent` behind it in one buffer, it ends where a binding may begin.
     pub packed_input: usize,
     /// GPU: packed `W_hhᵀ` and `b_hh` of one layer, or what its steps pack as they need it. CPU: packed weights of one
     /// layer, where they don't stay packed.
@@ -85,9 +89,9 @@ pub struct Layout {
     /// CPU, when nothing is trained: packed weights of each layer. They belong to a binding, as they stay from one
     /// recording to the next.
     pub packed: Vec<usize>,
-    /// f32: gradients of h and c that backward carries from step to step; with that of h what is behind it where norms of
-    /// gradients are wanted ([`recurrent::carry_len`]).
-    pub carry: [usize; 2],
+    /// f32: gradients of h and c that backward carries from step to step, and what is behind them where norms of gradients
+    /// are wanted ([`recurrent::carry_len`]).
+    pub carry: usize,
     /// f32: partial sums of bias gradients.
     pub sums: usize,
     /// GPU, f32: sums of slices of weight gradients, and those that cooperative matrices make for gates stored as f16.
@@ -111,13 +115,13 @@ impl Layout {
     /// Sizes for a layer stack on a device.
     pub fn new(device: &Device, config: &RnnConfig, shape: BatchShape, purpose: Purpose, cuts: &Cuts) -> Result<Self> {
         let Purpose { mode, precision, lengths, repacks, flow } = purpose;
-        let (cell, hidden, directions) = (config.cell, config.hidden, config.directions());
+        let (recipe, hidden, directions) = (config.recipe(), config.hidden, config.directions());
         let (train, gpu) = (mode == Mode::Train, device.gpu().is_some());
         let state = shape.batch * directions * hidden;
-        let states = |h: usize, c: usize| [h * state, if cell.has_c() { c * state } else { 0 }];
+        let states = |h: usize, c: usize| [h * state, if recipe.has_c() { c * state } else { 0 }];
         let run = |steps: usize| {
             let [h, c] = states(steps + 1, steps + 1);
-            [steps * state * cell.saved(), h, c, 0]
+            [steps * state * recipe.saved(), h, c, 0]
         };
         let half = precision == Precision::Half;
         // Without backward two layers' states suffice: one layer's input and its output.
@@ -129,16 +133,16 @@ impl Layout {
             }
             let kept = if train { cuts.chunks_of(section) } else { 1 };
             let [h, c] = states(if layer + 1 == config.layers { kept } else { steps + 1 }, kept);
-            [0, h, c, if train && half { kept * cell.states() * state } else { 0 }]
+            [0, h, c, if train && half { kept * recipe.states() * state } else { 0 }]
         };
         let sections = |layer: usize| {
             let lengths = cuts.sections.iter().map(ExactSizeIterator::len).enumerate();
             lengths.map(|(index, steps)| section(layer, index, steps)).collect()
         };
         let widest = (0..config.layers).map(|layer| config.layer_input(layer)).max().unwrap_or(0);
-        let gates = cell.gates() * hidden;
+        let gates = recipe.gates() * hidden;
         let longest = cuts.longest();
-        let layer = native::Layer { cell, hidden, directions, batch: BatchShape::new(shape.steps, shape.batch) };
+        let layer = native::Layer { recipe, hidden, directions, batch: BatchShape::new(shape.steps, shape.batch) };
         let chunk = BatchShape::new(longest, shape.batch);
         let packed = |inputs| native::room(layer.forward_packed_len() + layer.input_packed_len(inputs));
         let scratch = match train {
@@ -147,7 +151,7 @@ impl Layout {
         };
         let repacked = repacks.then_some(gates.min(REPACKED));
         let recurrent = match (gpu, repacks) {
-            (true, true) => recurrent::repacked_len(cell, hidden, directions),
+            (true, true) => recurrent::repacked_len(recipe, hidden, directions),
             (true, false) => directions * (hidden + 1) * gates,
             (false, _) => scratch,
         };
@@ -161,23 +165,23 @@ impl Layout {
             sections: (0..stacked).map(sections).collect(),
             mode,
             chunk: if cuts.shared.is_some() { run(longest) } else { [0; 4] },
-            state: if half { cell.states() * state } else { 0 },
+            state: if half { recipe.states() * state } else { 0 },
             repacked,
-            packed_input: if gpu { directions * widest * repacked.unwrap_or(gates) } else { 0 },
+            packed_input: match gpu {
+                true => (directions * widest * repacked.unwrap_or(gates)).next_multiple_of(BINDING_STEP),
+                false => 0,
+            },
             recurrent,
             packed: (0..stays_packed).map(|layer| packed(config.layer_input(layer))).collect(),
-            carry: match (train, flow) {
-                (false, _) => [0, 0],
-                (true, false) => states(1, 1),
-                (true, true) => {
-                    [recurrent::carry_len(device, &native::Layer { batch: chunk, ..layer }), states(1, 1)[1]]
-                }
+            carry: match train {
+                true => recurrent::carry_len(device, &native::Layer { batch: chunk, ..layer }, flow),
+                false => 0,
             },
             norms: match train && flow {
                 true => config.layers * native::Layer { batch: shape, ..layer }.norms_len(),
                 false => 0,
             },
-            sums: if train && config.bias { sums * directions * cell.saved() * hidden } else { 0 },
+            sums: if train && recipe.has_bias() { sums * directions * recipe.saved() * hidden } else { 0 },
             products: {
                 let rows = longest * shape.batch;
                 let gradients = match (train, gpu) {
@@ -218,9 +222,9 @@ impl Layout {
         let inner = |elements: usize| if self.inner_is_full { full(elements) } else { stored(elements) };
         let scratch = chunk(&self.chunk)
             + full(self.state)
-            + self.carry.iter().copied().map(full).sum::<u64>()
+            + full(self.carry)
             + self.inner.iter().copied().map(inner).sum::<u64>()
-            + [self.packed_input, self.recurrent, self.upstream].map(stored).iter().sum::<u64>()
+            + [self.packed_input + self.recurrent, self.upstream].map(stored).iter().sum::<u64>()
             + full(self.sums)
             + full(self.products)
             + full(self.norms)
@@ -243,11 +247,10 @@ impl Layout {
 
 /// Elements in which the weight gradients of any layer leave the sums of their slices, of `rows` rows.
 fn products(device: &Device, config: &RnnConfig, rows: usize, batch: usize) -> usize {
-    let (cell, directions) = (config.cell, config.directions());
-    let inputs = (0..config.layers).map(|layer| (cell.input_runs(), config.layer_input(layer)));
-    let all = inputs.chain([(cell.hidden_runs(), config.hidden)]);
-    let each =
-        all.flat_map(|(runs, width)| runs.into_iter().map(move |(gates, _)| (gates.len() * config.hidden, width)));
+    let (recipe, directions) = (config.recipe(), config.directions());
+    let inputs = (0..config.layers).map(|layer| (recipe.input_runs(), config.layer_input(layer)));
+    let all = inputs.chain([(recipe.hidden_runs(), config.hidden)]);
+    let each = all.flat_map(|(runs, width)| runs.into_iter().map(move |run| (run.gates.len() * config.hidden, width)));
     each.map(|(height, width)| gemm::scratch_len(device, height, width, directions, rows, batch)).max().unwrap_or(0)
 }
 
@@ -300,14 +303,16 @@ pub struct Reserve {
 /// Scratch between two recordings. Plans that never overlap may share one that is large enough for each.
 #[derive(Clone, Debug)]
 pub struct Workspace {
-    /// Packed `W_ihᵀ`.
-    pub(crate) packed_input: Buffer,
     /// Packed weights of one layer.
+    packed: Buffer,
+    /// Its part with `W_ihᵀ`.
+    pub(crate) packed_input: Buffer,
+    /// Its part with the recurrent weights.
     pub(crate) recurrent: Buffer,
     /// Carried state, where h and c are f16.
     pub(crate) state: Buffer,
     /// Carried gradients.
-    pub(crate) carry: [Buffer; 2],
+    pub(crate) carry: Buffer,
     /// Partial sums.
     pub(crate) sums: Buffer,
     /// Sums of slices, or of cooperative matrices; rows brought together.
@@ -373,14 +378,13 @@ impl Workspace {
             true => device.alloc("gradient between layers", elements),
             false => stored("gradient between layers", elements),
         };
+        let packed = stored("packed weights", layout.packed_input + layout.recurrent)?;
         Ok(Self {
-            packed_input: stored("packed input weights", layout.packed_input)?,
-            recurrent: stored("packed recurrent weights", layout.recurrent)?,
+            packed_input: packed.slice(0..layout.packed_input)?,
+            recurrent: packed.slice(layout.packed_input..packed.len())?,
+            packed,
             state: device.alloc("carried state", layout.state)?,
-            carry: [
-                device.alloc("carried gradient of h", layout.carry[0])?,
-                device.alloc("carried gradient of c", layout.carry[1])?,
-            ],
+            carry: device.alloc("carried gradients", layout.carry)?,
             sums: device.alloc("partial bias gradients", layout.sums)?,
             products: device.alloc("sums or rows of products", layout.products)?,
             chunk: ChunkBuffers::new(device, layout.precision, layout.chunk)?,
@@ -402,7 +406,7 @@ impl Workspace {
             part.check("the workspace", device, &[len], dtype)?;
             Ok(part)
         };
-        let ([dh, dc], [one, two], [saved, h, c, kept]) = (&self.carry, &self.inner, layout.chunk);
+        let ([one, two], [saved, h, c, kept]) = (&self.inner, layout.chunk);
         let chunk = ChunkBuffers {
             saved: fit(&self.chunk.saved, saved, stored)?,
             h: fit(&self.chunk.h, h, stored)?,
@@ -415,10 +419,11 @@ impl Workspace {
         };
         Ok(Self {
             chunk,
+            packed: self.packed.clone(),
             packed_input: fit(&self.packed_input, layout.packed_input, stored)?,
             recurrent: fit(&self.recurrent, layout.recurrent, stored)?,
             state: fit(&self.state, layout.state, DType::Float)?,
-            carry: [fit(dh, layout.carry[0], DType::Float)?, fit(dc, layout.carry[1], DType::Float)?],
+            carry: fit(&self.carry, layout.carry, DType::Float)?,
             sums: fit(&self.sums, layout.sums, DType::Float)?,
             products: fit(&self.products, layout.products, DType::Float)?,
             inner: [fit(one, layout.inner[0], of_inner)?, fit(two, layout.inner[1], of_inner)?],
@@ -428,8 +433,8 @@ impl Workspace {
 
     /// Bytes as allocated.
     pub fn bytes(&self) -> u64 {
-        let single = [&self.packed_input, &self.recurrent, &self.state, &self.sums, &self.products, &self.upstream];
-        let buffers = single.into_iter().chain(&self.carry).chain(&self.inner);
+        let single = [&self.packed, &self.state, &self.carry];
+        let buffers = single.into_iter().chain([&self.sums, &self.products, &self.upstream]).chain(&self.inner);
         self.chunk.bytes() + buffers.map(Buffer::allocated_bytes).sum::<u64>()
     }
 }

@@ -29,9 +29,9 @@ impl Strategy for Sequence {
             return Err("it dispatches GPU kernels, and this is the CPU executor".to_string());
         };
         let caps = gpu.capabilities();
-        let RnnConfig { cell, hidden, .. } = *config;
+        let (recipe, hidden) = (config.recipe(), config.hidden);
         for &pass in passes(mode) {
-            let tile = SequenceTile::trusted(gpu, pass, cell, hidden, config.directions(), shape.batch);
+            let tile = SequenceTile::trusted(gpu, pass, recipe, hidden, config.directions(), shape.batch);
             let tile = tile.map_err(|doubt| {
                 doubt.unwrap_or_else(|| {
                     let memory = caps.workgroup_memory;
@@ -49,8 +49,8 @@ impl Strategy for Sequence {
     fn prefers(&self, device: &Device, config: &RnnConfig, shape: BatchShape) -> std::result::Result<(), Why> {
         let Some(gpu) = device.gpu() else { return Ok(()) };
         let caps = gpu.capabilities();
-        let RnnConfig { cell, hidden, .. } = *config;
-        let weights = cell.gates().saturating_mul(hidden).saturating_mul(hidden);
+        let (recipe, hidden) = (config.recipe(), config.hidden);
+        let weights = recipe.gates().saturating_mul(hidden).saturating_mul(hidden);
         match caps.kind {
             // Measured on llvmpipe with two threads: beyond these a step costs one thread more than dispatching it to all.
             AdapterKind::Software => {
@@ -65,7 +65,7 @@ impl Strategy for Sequence {
             // Not measured: a workgroup that reads more than a multiprocessor caches waits for memory in every step, while
             // the workgroups of a dispatch a step share the reading.
             AdapterKind::Gpu => {
-                let tile = SequenceTile::trusted(gpu, Pass::Forward, cell, hidden, config.directions(), shape.batch);
+                let tile = SequenceTile::trusted(gpu, Pass::Forward, recipe, hidden, config.directions(), shape.batch);
                 let held = tile.is_ok_and(|tile| tile.held);
                 if !held && weights > 64 << 10 {
                     return Err(format!("a workgroup can't hold {weights} weights, and would read them at every step"));
@@ -80,7 +80,7 @@ impl Strategy for Sequence {
         let size = [config.hidden, config.directions(), shape.batch];
         let mut all = passes(wanted.mode).iter();
         all.try_fold(true, |compiles, &pass| {
-            Ok(compiles && compile_sequence(gpu, pass, config.cell, size, wanted.precision, wanted.flow)?)
+            Ok(compiles && compile_sequence(gpu, pass, config.recipe(), size, wanted.precision, wanted.flow)?)
         })
     }
 

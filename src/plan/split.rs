@@ -59,9 +59,9 @@ impl Cuts {
         let units = shape.batch.saturating_mul(config.directions()).saturating_mul(config.hidden);
         // A section's states have one slot more than it has steps; its saved values are `saved` times as wide.
         // What backward leaves of gradients to see is f32, and follows those that it carries in one buffer.
-        let (states, flows) = (config.cell.states(), native::flows(config.cell));
+        let (states, flows) = (config.recipe().states(), native::flows(config.recipe()));
         let seen = |steps: usize| if flow { (1 + states + steps * flows) * 4 / size } else { 0 };
-        let each = |steps: usize| (steps * config.cell.saved()).max(steps + 1).max(seen(steps));
+        let each = |steps: usize| (steps * config.recipe().saved()).max(steps + 1).max(seen(steps));
         let elements = |steps: usize| each(steps).saturating_mul(units);
         let sections = split(device, shape.steps, "one step's gates", 1, size, elements)?;
         let longest = sections.iter().map(ExactSizeIterator::len).max().unwrap_or(0);

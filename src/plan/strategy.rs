@@ -191,7 +191,7 @@ pub fn repacks(
         return Err(Error::invalid("packing weights as they are needed", expected, got));
     }
     let inputs = (0..config.layers).map(|layer| config.layer_input(layer)).max().unwrap_or(0);
-    let weights = config.directions() * config.cell.gates() * config.hidden * (inputs + config.hidden);
+    let weights = config.directions() * config.recipe().gates() * config.hidden * (inputs + config.hidden);
     Ok(can && asked.unwrap_or(weights >= LARGE && shape.batch >= MANY))
 }
 
@@ -205,7 +205,7 @@ pub struct Choice {
 
 /// Why a strategy is not trusted with a cell on a device, if it is not.
 fn trusted(device: &Device, config: &RnnConfig, mode: Mode, strategy: &dyn Strategy) -> std::result::Result<(), Why> {
-    let used = Subject::strategy_of(strategy.name(), config.cell, mode == Mode::Train);
+    let used = Subject::strategy_of(strategy.name(), config.recipe(), mode == Mode::Train);
     match device.gpu().and_then(|gpu| gpu.doubt(&used)) {
         None => Ok(()),
         Some(why) => Err(why),

@@ -92,7 +92,7 @@ impl Flow {
             directions: config.directions(),
             steps: shape.steps,
             lengths: lengths.into_iter().map(|length| length as usize).collect(),
-            width: config.cell.states() + 1,
+            width: config.recipe().states() + 1,
             norms: device.download_f64(norms).await?,
         })
     }

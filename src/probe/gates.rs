@@ -1,7 +1,7 @@
 //! What gates and states do over a batch: where they are, how far they move, and whether they are stuck.
 
 use super::values::{Place, Value, values};
-use crate::cell::{Cell, ValueKind};
+use crate::cell::ValueKind;
 use crate::device::{Buffer, Device, Recorder};
 use crate::error::Result;
 use crate::kernel::Program;
@@ -9,12 +9,13 @@ use crate::kernel::gemm::Matrix;
 use crate::kernel::moments::{MOMENTS, Moments};
 use crate::nn::rnn::Bound;
 use crate::plan::Reserve;
+use crate::recipe::Recipe;
 
 /// Gathers what every unit of every layer does over all steps and sequences, padding left out, on the device. Its program
 /// is recorded after forward and before backward, which overwrites what it reads.
 pub struct Gates {
     device: Device,
-    cell: Cell,
+    recipe: Recipe,
     hidden: usize,
     directions: usize,
     steps: usize,
@@ -66,7 +67,7 @@ pub struct Summary {
 /// What [`Gates`] found.
 #[derive(Clone, Debug)]
 pub struct Activity {
-    cell: Cell,
+    recipe: Recipe,
     hidden: usize,
     directions: usize,
     /// Steps of all sequences together.
@@ -75,9 +76,9 @@ pub struct Activity {
 }
 
 /// Blocks of columns: all saved values, then h and c where they are not among them.
-fn blocks(cell: Cell) -> Vec<(Place, usize)> {
-    let states = values(cell).into_iter().map(|value| value.place).filter(|place| !matches!(place, Place::Slot(_)));
-    std::iter::once((Place::Slot(0), cell.saved())).chain(states.map(|place| (place, 1))).collect()
+fn blocks(recipe: Recipe) -> Vec<(Place, usize)> {
+    let states = values(recipe).into_iter().map(|value| value.place).filter(|place| !matches!(place, Place::Slot(_)));
+    std::iter::once((Place::Slot(0), recipe.saved())).chain(states.map(|place| (place, 1))).collect()
 }
 
 impl Gates {
@@ -86,7 +87,7 @@ impl Gates {
         let (config, shape, device) = (*bound.rnn().config(), bound.rnn().shape(), bound.device());
         let (hidden, directions) = (config.hidden, config.directions());
         let state = directions * hidden;
-        let blocks = blocks(config.cell);
+        let blocks = blocks(config.recipe());
         let columns: usize = blocks.iter().map(|(_, slots)| slots * state).sum();
         let mut program = Program::default();
         let mut layers = Vec::with_capacity(config.layers);
@@ -121,7 +122,7 @@ impl Gates {
         }
         Ok(Self {
             device: device.clone(),
-            cell: config.cell,
+            recipe: config.recipe(),
             hidden,
             directions,
             steps: shape.steps,
@@ -144,7 +145,7 @@ impl Gates {
         for layer in &self.layers {
             layers.push(self.device.download_f64(layer).await?);
         }
-        Ok(Activity { cell: self.cell, hidden: self.hidden, directions: self.directions, rows, layers })
+        Ok(Activity { recipe: self.recipe, hidden: self.hidden, directions: self.directions, rows, layers })
     }
 
     /// [`download`](Self::download), blocking.
@@ -157,7 +158,7 @@ impl Gates {
 impl Activity {
     /// The cell's values.
     pub fn values(&self) -> Vec<Value> {
-        values(self.cell)
+        values(self.recipe)
     }
 
     /// Layers.
@@ -177,7 +178,7 @@ impl Activity {
         };
         let state = self.directions * self.hidden;
         let mut offset = 0;
-        for (place, slots) in blocks(self.cell) {
+        for (place, slots) in blocks(self.recipe) {
             let columns = slots * state;
             let slot = match (place, value.place) {
                 (Place::Slot(_), Place::Slot(slot)) => Some(slot),

@@ -1,11 +1,12 @@
 //! What a layer computes at every step: its saved values and its states, by name.
 
-use crate::cell::{Cell, ValueKind};
+use crate::cell::ValueKind;
 use crate::error::{Error, Result};
 use crate::nn::rnn::Bound;
 use crate::plan::Reserve;
+use crate::recipe::Recipe;
 
-/// Something that every unit of a cell has at every step.
+/// Something that every unit has at every step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Value {
     /// `i`, `f`, `g`, `o`, `r`, `z`, `n`, `hn` (the recurrent part of GRU's n), `h` or `c`.
@@ -23,15 +24,16 @@ pub(super) enum Place {
     C,
 }
 
-/// The values of a cell: those saved for backward in the order of their slots, then h, unless it is one of them, and c.
-pub fn values(cell: Cell) -> Vec<Value> {
-    let saved = cell.values().iter().enumerate();
+/// The values of a recipe's step: those saved for backward in the order of their slots, then h, unless it is one of them, and c.
+pub fn values(recipe: impl Into<Recipe>) -> Vec<Value> {
+    let recipe = recipe.into();
+    let saved = recipe.values().iter().enumerate();
     let mut all: Vec<Value> =
         saved.map(|(slot, &(name, kind))| Value { name, kind, place: Place::Slot(slot) }).collect();
     if all.iter().all(|value| value.name != "h") {
         all.push(Value { name: "h", kind: ValueKind::Squashed, place: Place::H });
     }
-    if cell.has_c() {
+    if recipe.has_c() {
         all.push(Value { name: "c", kind: ValueKind::Free, place: Place::C });
     }
     all
@@ -65,8 +67,8 @@ impl Values {
         }
         let lengths = device.download_u32(bound.lengths()).await?;
         let length = lengths.get(sequence).map_or(0, |&length| length as usize);
-        let slots = config.cell.saved();
-        let mut of: Vec<(Value, Vec<f64>)> = values(config.cell).into_iter().map(|v| (v, Vec::new())).collect();
+        let slots = config.recipe().saved();
+        let mut of: Vec<(Value, Vec<f64>)> = values(config.recipe()).into_iter().map(|v| (v, Vec::new())).collect();
         for kept in bound.rnn().kept(reserve, layer)? {
             let (saved, h) = (device.download_f64(&kept.saved).await?, device.download_f64(&kept.h).await?);
             let c = match &kept.c {

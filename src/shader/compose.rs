@@ -3,15 +3,15 @@
 use std::fmt::Write;
 
 use super::fragment::{Kernel, cell_fragment};
-use crate::cell::Cell;
+use crate::recipe::Recipe;
 
-/// What decides a kernel's text: the kernel, the cell, and its constants. It is the pipeline's identity.
+/// What decides a kernel's text: the kernel, the recipe, and its constants. It is the pipeline's identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Spec {
     /// The kernel.
     pub kernel: &'static Kernel,
-    /// The cell whose equations it runs, for recurrent kernels.
-    pub cell: Option<Cell>,
+    /// The recipe whose equations it runs, for recurrent kernels.
+    pub recipe: Option<Recipe>,
     /// `const NAME: u32 = value;`, tile sizes and switches.
     pub consts: Vec<(&'static str, u32)>,
     /// Bindings whose floats are stored as f16.
@@ -19,12 +19,12 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// The cell and the constants in words, such as `lstm, LANES 32, RB 2`.
+    /// The recipe and the constants in words, such as `lstm, LANES 32, RB 2`.
     pub fn variant(&self) -> String {
-        let cell = self.cell.map(|cell| cell.name().to_string());
+        let recipe = self.recipe.map(|recipe| recipe.name().to_string());
         let consts = (!self.consts.is_empty()).then(|| constants(&self.consts));
         let halves = self.halves.iter().map(|name| format!("{name} f16"));
-        cell.into_iter().chain(consts).chain(halves).collect::<Vec<_>>().join(", ")
+        recipe.into_iter().chain(consts).chain(halves).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -43,7 +43,7 @@ pub struct Composed {
     parts: Vec<(usize, &'static str)>,
 }
 
-/// The WGSL of `spec`: header, cell, fragments.
+/// The WGSL of `spec`: header, the recipe's cell, fragments.
 pub fn compose(spec: &Spec) -> Composed {
     let mut source = String::new();
     let mut parts = vec![(1, "header")];
@@ -65,21 +65,20 @@ pub fn compose(spec: &Spec) -> Composed {
         line(&mut source, format_args!("const {name}: u32 = {value}u;"));
     }
     let mut fragments = Vec::new();
-    if let Some(cell) = spec.cell {
-        let row = cell.row();
-        line(&mut source, format_args!("const GATES: u32 = {}u;", row.gates));
-        line(&mut source, format_args!("const SAVED: u32 = {}u;", row.saved));
-        line(&mut source, format_args!("const HAS_C: bool = {};", cell.has_c()));
+    if let Some(recipe) = spec.recipe {
+        line(&mut source, format_args!("const GATES: u32 = {}u;", recipe.gates()));
+        line(&mut source, format_args!("const SAVED: u32 = {}u;", recipe.saved()));
+        line(&mut source, format_args!("const HAS_C: bool = {};", recipe.has_c()));
         // Four bits an entry, as lib/cell.wgsl reads them.
         let mut hidden_slots = 0u32;
         let mut slot_gates = u32::MAX;
-        for (gate, &slot) in row.hidden_slots.iter().enumerate() {
+        for (gate, &slot) in recipe.hidden_slots().iter().enumerate() {
             hidden_slots |= (slot as u32) << (4 * gate);
             slot_gates ^= (15 ^ gate as u32) << (4 * slot);
         }
         line(&mut source, format_args!("const HIDDEN_SLOTS: u32 = {hidden_slots:#x}u;"));
         line(&mut source, format_args!("const SLOT_GATES: u32 = {slot_gates:#x}u;"));
-        fragments.push(cell_fragment(cell));
+        fragments.push(cell_fragment(recipe.cell()));
     }
     // A cell may use the library fragments, so they come first; order does not matter to WGSL.
     fragments.extend(spec.kernel.fragments);

@@ -215,7 +215,7 @@ impl Layer {
     /// The layer in a line.
     pub fn describe(&self) -> String {
         let Self { config: c, shape: s, lengths, recompute, precision, .. } = self;
-        let (d, l, bias) = (c.directions(), c.layers, if c.bias { "" } else { ", no bias" });
+        let (d, l, bias) = (c.directions(), c.layers, c.bias.name());
         let size = format!("T{} B{} I{} H{} L{l} D{d}", s.steps, s.batch, c.input, c.hidden);
         format!("{} {size}{bias}, lengths {lengths:?}, recompute {recompute:?}, {precision:?} precision", c.cell)
     }

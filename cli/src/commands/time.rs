@@ -6,7 +6,7 @@ use anyhow::bail;
 use serde::Serialize;
 use wgpu_rnn::nn::rnn::{Bound, Options};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Cell, Clock, Device, KernelTime, Precision, RnnConfig, Timing};
+use wgpu_rnn::{BatchShape, Bias, Cell, Clock, Device, KernelTime, Precision, RnnConfig, Timing};
 
 use crate::base::device::Choice;
 use crate::base::files::check_writable;
@@ -41,6 +41,9 @@ pub struct Args {
     /// Two directions.
     #[arg(long)]
     bidirectional: bool,
+    /// Biases: none, input, recurrent or both.
+    #[arg(long, default_value = "both")]
+    bias: Bias,
     /// forward: outputs only. train: forward and backward, all gradients. step: so many calls of one time step each, as in
     /// real-time use, on the CPU.
     #[arg(long, value_enum)]
@@ -161,8 +164,8 @@ impl Report {
 const WARM_UP: usize = 2;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let config =
-        RnnConfig::new(args.cell, args.input, args.hidden).layers(args.layers).bidirectional(args.bidirectional);
+    let layer = RnnConfig::new(args.cell, args.input, args.hidden);
+    let config = layer.layers(args.layers).bidirectional(args.bidirectional).bias(args.bias);
     config.check()?;
     let shape = BatchShape::new(args.steps, args.batch);
     shape.check()?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use wgpu_rnn::{Cell, Precision, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Precision, RnnConfig};
 
 use super::saved::{About, Data, Rule};
 use crate::base::size;
@@ -44,6 +44,9 @@ pub struct New {
     /// Layers [default: 1]
     #[arg(long, value_parser = size)]
     layers: Option<usize>,
+    /// Biases of the recurrent layers: none, input, recurrent or both [default: both]
+    #[arg(long)]
+    bias: Option<Bias>,
     /// Steps of a sequence [default: 72 of a series, 64 of a text; utterances are as long as they are]
     #[arg(long, value_parser = size)]
     steps: Option<usize>,
@@ -164,6 +167,7 @@ impl New {
             ("--cell", self.cell.map(|cell| text(&cell)), net.cell.clone()),
             ("--hidden", self.hidden.map(|size| text(&size)), text(&net.hidden)),
             ("--layers", self.layers.map(|count| text(&count)), text(&net.layers)),
+            ("--bias", self.bias.map(|bias| bias.name().to_string()), net.bias.clone()),
             ("--steps", self.steps.map(|steps| text(&steps)), text(&data.steps)),
             ("--batch", self.windowing.batch.map(|batch| text(&batch)), text(&data.batch)),
             ("--learning-rate", self.learning_rate.map(|rate| text(&rate)), text(&rule.learning_rate)),
@@ -194,7 +198,8 @@ impl New {
     /// The layer that is trained on it.
     pub fn config(&self, task: &dyn Stored) -> RnnConfig {
         let hidden = self.hidden.unwrap_or(task.usual().trained_hidden);
-        RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), hidden).layers(self.layers.unwrap_or(1))
+        let layer = RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), hidden);
+        layer.layers(self.layers.unwrap_or(1)).bias(self.bias.unwrap_or_default())
     }
 
     /// What training begins with.

@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use wgpu_rnn::io::Checkpoint;
-use wgpu_rnn::{Cell, Device, Precision, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Device, Precision, RnnConfig};
 
 use crate::net::{Form, Model, Setup};
 use crate::results::{Point, number};
@@ -39,10 +39,17 @@ pub struct Net {
     pub cell: String,
     pub hidden: usize,
     pub layers: usize,
+    /// Which biases its recurrent layers have.
+    #[serde(default = "both")]
+    pub bias: String,
     /// Width of what the recurrent layer reads.
     pub input: usize,
     /// What it knows of the data it was trained on.
     pub known: Known,
+}
+
+fn both() -> String {
+    Bias::Both.name().to_string()
 }
 
 /// What it was trained on.
@@ -134,6 +141,7 @@ impl About {
             cell: config.cell.name().to_string(),
             hidden: config.hidden,
             layers: config.layers,
+            bias: config.bias.name().to_string(),
             input: config.input,
             known: task.known(),
         };
@@ -157,7 +165,8 @@ impl About {
 
     pub fn config(&self) -> Result<RnnConfig> {
         let cell: Cell = self.net.cell.parse()?;
-        Ok(RnnConfig::new(cell, self.net.input, self.net.hidden).layers(self.net.layers))
+        let bias: Bias = self.net.bias.parse()?;
+        Ok(RnnConfig::new(cell, self.net.input, self.net.hidden).layers(self.net.layers).bias(bias))
     }
 
     /// How the model was begun.

@@ -29,7 +29,7 @@ pub fn ops(bound: &Bound) -> impl Iterator<Item = &Op> {
 pub fn distinct(bound: &Bound) -> Vec<Kernel> {
     let mut kernels: Vec<Kernel> = Vec::new();
     for op in ops(bound) {
-        let cell = op.spec().and_then(|spec| spec.cell).map(|cell| cell.name());
+        let cell = op.spec().and_then(|spec| spec.recipe).map(|recipe| recipe.name());
         let consts = op.spec().map(|spec| spec.consts.iter().copied().collect()).unwrap_or_default();
         let one = Kernel { kernel: op.name(), cell, consts, why: op.why(), ops: 1, dispatches: op.dispatches() };
         let same =

@@ -14,7 +14,8 @@ pub const CELLS: [Cell; 3] = [Cell::RnnTanh, Cell::Gru, Cell::Lstm];
 
 /// The layer of a cell with about as many parameters as an LSTM of this hidden size.
 pub fn of_equal_parameters(cell: Cell, input: usize, lstm: usize) -> RnnConfig {
-    let wanted = Cell::Lstm.parameters(input, lstm, true);
-    let off = |&hidden: &usize| cell.parameters(input, hidden, true).abs_diff(wanted);
+    let parameters = |cell, hidden| RnnConfig::new(cell, input, hidden).parameters();
+    let wanted = parameters(Cell::Lstm, lstm);
+    let off = |&hidden: &usize| parameters(cell, hidden).abs_diff(wanted);
     RnnConfig::new(cell, input, (1..=4 * lstm).min_by_key(off).unwrap_or(lstm))
 }

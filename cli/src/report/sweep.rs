@@ -273,13 +273,14 @@ pub fn write(page: &Page, out: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wgpu_rnn::RnnConfig;
 
     fn page(kind: &'static str) -> Page {
         let point = |cell: Cell, hidden: usize| Point {
             cell,
             shape: [64, 16, 64, hidden],
             strategy: "native",
-            parameters: cell.parameters(64, hidden, true),
+            parameters: RnnConfig::new(cell, 64, hidden).parameters(),
             forward_ms: hidden as f64 / 10.0,
             training_ms: hidden as f64 * cell.gates() as f64,
             weight_bytes: 1 << 20,

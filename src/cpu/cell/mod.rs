@@ -8,6 +8,7 @@ use pulp::{Simd, WithSimd};
 use crate::cell::{Cell, for_each_cell};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
+use crate::recipe::Recipe;
 
 /// What one forward step of one sequence reads and writes.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ macro_rules! declare {
 
             #[inline(always)]
             fn with_simd<A: Simd>(self, arch: A) {
-                match self.cell { $(Cell::$id => $stem::forward(arch, self.row),)* }
+                match self.recipe.cell() { $(Cell::$id => $stem::forward(arch, self.row),)* }
             }
         }
 
@@ -72,27 +73,27 @@ macro_rules! declare {
 
             #[inline(always)]
             fn with_simd<A: Simd>(self, arch: A) {
-                match self.cell { $(Cell::$id => $stem::backward(arch, self.row),)* }
+                match self.recipe.cell() { $(Cell::$id => $stem::backward(arch, self.row),)* }
             }
         }
     };
 }
 for_each_cell!(declare);
 
-/// A row and the cell that it belongs to.
+/// A row and the recipe that it is worked on by.
 struct Step<Row> {
-    cell: Cell,
+    recipe: Recipe,
     row: Row,
 }
 
 /// One forward step of one sequence. Where lengths disagree, the shortest counts.
-pub fn forward<S: Scalar>(cell: Cell, row: ForwardRow<'_, S>) {
-    vectorised(Step { cell, row });
+pub fn forward<S: Scalar>(recipe: Recipe, row: ForwardRow<'_, S>) {
+    vectorised(Step { recipe, row });
 }
 
 /// One backward step of one sequence. Where lengths disagree, the shortest counts.
-pub fn backward<S: Scalar>(cell: Cell, row: BackwardRow<'_, S>) {
-    vectorised(Step { cell, row });
+pub fn backward<S: Scalar>(recipe: Recipe, row: BackwardRow<'_, S>) {
+    vectorised(Step { recipe, row });
 }
 
 #[cfg(test)]

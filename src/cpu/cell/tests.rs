@@ -49,7 +49,7 @@ impl Case {
         let (mut h, mut c) = (vec![0.0; H], vec![0.0; self.c_prev.len()]);
         let (h_prev, c_prev) = (&self.h_prev[..], &self.c_prev[..]);
         let row = ForwardRow { saved: &mut saved, h_prev, c_prev, h: &mut h, c: &mut c };
-        forward(cell, row);
+        forward(cell.into(), row);
         Outcome { saved, h, c }
     }
 
@@ -82,7 +82,7 @@ fn backward_is_the_derivative_of_forward() {
         let mut dc_all = vec![0.0; c.len()];
         let row =
             BackwardRow { saved: &mut saved, h_prev, c_prev, c: &c, dh: &mut dh, dc: &mut dc, dc_all: &mut dc_all };
-        backward(cell, row);
+        backward(cell.into(), row);
         let close = |got: f64, want: f64, what: &str| {
             assert!((got - want).abs() < 1e-8, "{cell}: {what} is {got}, the slope is {want}");
         };
@@ -115,7 +115,7 @@ fn large_pre_activations_stay_finite() {
             let (mut h, mut c) = ([0.0; 3], vec![0.0; c_len]);
             let c_prev = vec![0.5; c_len];
             let row = ForwardRow { saved: &mut saved, h_prev: &[0.5; 3], c_prev: &c_prev, h: &mut h, c: &mut c };
-            forward(cell, row);
+            forward(cell.into(), row);
             assert!(h.iter().chain(&c).chain(&saved).all(|x| x.is_finite()), "{cell}: {h:?}");
         }
     }
@@ -127,9 +127,9 @@ fn short_rows_do_not_panic() {
         let (mut h, mut dh) = ([0.0f32; 2], [0.0f32; 2]);
         let empty = || &mut [][..];
         let row = ForwardRow { saved: empty(), h_prev: &[], c_prev: &[], h: &mut h, c: empty() };
-        forward(cell, row);
+        forward(cell.into(), row);
         let dh = &mut dh;
         let row = BackwardRow { saved: empty(), h_prev: &[], c_prev: &[], c: &[], dh, dc: empty(), dc_all: empty() };
-        backward(cell, row);
+        backward(cell.into(), row);
     }
 }

@@ -71,14 +71,14 @@ pub fn backward<S: Scalar>(partition: &Partition, layer: &Layer, packed: &[S], b
     layer.check()?;
     let times = buffers.dy.map_or(usize::MAX, |dy| dy.len() / layer.state_len());
     layer.check_lengths(buffers.lengths, times)?;
-    let (steps, batch, hidden, has_c) = (layer.batch.steps, layer.batch.batch, layer.hidden, layer.cell.has_c());
+    let (steps, batch, hidden, has_c) = (layer.batch.steps, layer.batch.batch, layer.hidden, layer.recipe.has_c());
     expect("the packed weights", packed.len(), &[layer.backward_packed_len()])?;
     expect("saved", buffers.saved.len(), &layer.shape(steps, layer.saved_width(), true))?;
     expect("h", buffers.h.len(), &layer.shape(steps + 1, hidden, true))?;
     expect("c", buffers.c.len(), &layer.shape(steps + 1, hidden, has_c))?;
     expect("dh", buffers.dh.len(), &layer.shape(1, hidden, true))?;
     expect("dc", buffers.dc.len(), &layer.shape(1, hidden, has_c))?;
-    let (direct_width, flows) = (follow_width(layer.cell) * hidden, flows(layer.cell));
+    let (direct_width, flows) = (follow_width(layer.recipe) * hidden, flows(layer.recipe));
     let follows = !buffers.norms.is_empty();
     expect("direct", buffers.direct.len(), &layer.shape(1, direct_width, follows))?;
     expect("norms", buffers.norms.len(), &layer.shape(steps, flows, follows))?;
@@ -173,11 +173,11 @@ impl<'a, S: Scalar> Worker<'a, S> {
             let dh = self.dh.row_mut(0, row);
             dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += *dy);
             let (saved, dc) = (self.saved.row_mut(step, row), self.dc.row_mut(0, row));
-            let (cell, norms) = (self.layer.cell, self.norms.row_mut(step, row));
+            let (recipe, norms) = (self.layer.recipe, self.norms.row_mut(step, row));
             let states = BackwardRow { saved, h_prev, c_prev, c, dh, dc, dc_all: &mut [] };
             match norms.is_empty() {
-                true => cell::backward(cell, states),
-                false => follow(cell, states, dy, self.direct.row_mut(0, row), norms),
+                true => cell::backward(recipe, states),
+                false => follow(recipe, states, dy, self.direct.row_mut(0, row), norms),
             }
         }
     }
@@ -188,7 +188,7 @@ impl<'a, S: Scalar> Worker<'a, S> {
         let running = running(self.lengths, self.rows.clone(), self.first_step + step);
         let (own, panels) = shared(self.member, self.layer.gate_width(), hidden);
         // The gradients on the recurrent side, gate after gate.
-        let slots = self.layer.cell.row().hidden_slots;
+        let slots = self.layer.recipe.hidden_slots();
         let saved = &self.saved;
         Product {
             packed: &self.packed[panels],

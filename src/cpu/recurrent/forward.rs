@@ -88,7 +88,7 @@ pub fn forward<S: Scalar>(
     expect("the packed weights", packed.len(), &[layer.forward_packed_len()])?;
     expect("saved", saved.len(), &layer.shape(steps, layer.saved_width(), true))?;
     expect("h", h.len(), &layer.shape(steps + 1, hidden, true))?;
-    expect("c", c.len(), &layer.shape(steps + 1, hidden, layer.cell.has_c()))?;
+    expect("c", c.len(), &layer.shape(steps + 1, hidden, layer.recipe.has_c()))?;
     let times = (y.len() / layer.state_len()).max(needed);
     expect("y", y.len(), &layer.shape(times, hidden, !y.is_empty()))?;
     projection.iter().try_for_each(|projection| projection.check(layer, needed))?;
@@ -217,7 +217,7 @@ impl<S: Scalar> Worker<'_, S> {
                 self.y.row_mut(now, row).fill(S::ZERO);
                 continue;
             }
-            cell::forward(self.layer.cell, ForwardRow { saved, h_prev, c_prev, h, c });
+            cell::forward(self.layer.recipe, ForwardRow { saved, h_prev, c_prev, h, c });
             let time = if self.direction == 0 { now } else { length - 1 - now };
             let y = self.y.row_mut(time, row);
             y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);

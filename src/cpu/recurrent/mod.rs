@@ -36,18 +36,18 @@ pub use forward::{Forward, forward, pack_forward, pack_input};
 pub use input::{Input, Projection};
 pub use stream::{LayerWeights, Stack};
 
-use crate::cell::Cell;
 use crate::config::BatchShape;
 use crate::cpu::panel::{self, Rows, WIDTH};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Part};
 use crate::error::{Error, Result, at_least_one};
+use crate::recipe::Recipe;
 
 /// One layer and the batch that it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Layer {
-    /// The cell.
-    pub cell: Cell,
+    /// What its steps are.
+    pub recipe: Recipe,
     /// Hidden size H.
     pub hidden: usize,
     /// Directions D, 1 or 2.
@@ -84,12 +84,12 @@ impl<'a, S> Tensors<'a, S> {
 impl Layer {
     /// Columns of `saved` per step, sequence and direction: `saved·H`.
     pub const fn saved_width(&self) -> usize {
-        self.cell.saved() * self.hidden
+        self.recipe.saved() * self.hidden
     }
 
     /// Rows of `weight_hh`: `G·H`.
     pub const fn gate_width(&self) -> usize {
-        self.cell.gates() * self.hidden
+        self.recipe.gates() * self.hidden
     }
 
     /// Elements of `saved`.
@@ -104,7 +104,7 @@ impl Layer {
 
     /// Elements of `c`: as many as `h`, or none.
     pub const fn c_len(&self) -> usize {
-        if self.cell.has_c() { self.h_len() } else { 0 }
+        if self.recipe.has_c() { self.h_len() } else { 0 }
     }
 
     /// Elements of one step's state, and of `dh`: `B·D·H`.
@@ -114,7 +114,7 @@ impl Layer {
 
     /// Elements of `dc`: as many as `dh`, or none.
     pub const fn dc_len(&self) -> usize {
-        if self.cell.has_c() { self.state_len() } else { 0 }
+        if self.recipe.has_c() { self.state_len() } else { 0 }
     }
 
     /// Elements of the weights packed by [`pack_forward`].
@@ -124,7 +124,7 @@ impl Layer {
 
     /// The gates, by where their recurrent parts go.
     fn groups(&self) -> impl Iterator<Item = Group> {
-        groups(self.cell, self.hidden)
+        groups(self.recipe, self.hidden)
     }
 
     /// Elements of the weights of `inputs` inputs packed by [`pack_input`].
@@ -139,12 +139,12 @@ impl Layer {
 
     /// Elements of `direct`.
     pub const fn direct_len(&self) -> usize {
-        self.state_len() * follow_width(self.cell)
+        self.state_len() * follow_width(self.recipe)
     }
 
     /// Elements of `norms`.
     pub const fn norms_len(&self) -> usize {
-        self.batch.rows() * self.directions * flows(self.cell)
+        self.batch.rows() * self.directions * flows(self.recipe)
     }
 
     /// An error when a size is zero, there are more than two directions, or the buffers can't be addressed.
@@ -196,8 +196,8 @@ struct Group {
 }
 
 /// The groups of a cell with `hidden` units. A gate whose recurrent part has a slot of its own does not add it.
-fn groups(cell: Cell, hidden: usize) -> impl Iterator<Item = Group> {
-    let runs = cell.row().hidden_slots.chunk_by(|slot, next| slot + 1 == *next);
+fn groups(recipe: Recipe, hidden: usize) -> impl Iterator<Item = Group> {
+    let runs = recipe.hidden_slots().chunk_by(|slot, next| slot + 1 == *next);
     runs.scan(0, move |gate, slots| {
         let (first, slot) = (*gate, slots.first().copied()?);
         *gate += slots.len();

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::{Group, expect, groups};
-use crate::cell::Cell;
 use crate::cpu::cell::{self, ForwardRow};
 use crate::cpu::panel::{Packed, Product, Rows, zeros};
 use crate::cpu::scalar::Scalar;
 use crate::error::{Error, Result, at_least_one};
+use crate::recipe::Recipe;
 
 /// One layer's tensors, PyTorch's.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub struct LayerWeights<'a, S> {
 /// The layers with their weights packed, their states, and room to work in.
 #[derive(Clone, Debug)]
 pub struct Stack<S> {
-    cell: Cell,
+    recipe: Recipe,
     batch: usize,
     hidden: usize,
     layers: Vec<Layer<S>>,
@@ -48,20 +48,20 @@ struct Layer<S> {
 
 impl<S: Scalar> Stack<S> {
     /// Layers with `inputs` and then `hidden` inputs, for `batch` sequences; weights and states are zero.
-    pub fn new(cell: Cell, layers: usize, inputs: usize, hidden: usize, batch: usize) -> Result<Self> {
+    pub fn new(recipe: Recipe, layers: usize, inputs: usize, hidden: usize, batch: usize) -> Result<Self> {
         at_least_one("the number of layers", layers)?;
         at_least_one("the input size", inputs)?;
         at_least_one("the batch", batch)?;
-        super::Layer { cell, hidden, directions: 1, batch: crate::config::BatchShape::new(1, batch) }.check()?;
-        let gates = cell.gates() * hidden;
+        super::Layer { recipe, hidden, directions: 1, batch: crate::config::BatchShape::new(1, batch) }.check()?;
+        let gates = recipe.gates() * hidden;
         let state = batch * hidden;
         let layer = |index: usize| -> Result<Layer<S>> {
             let inputs = if index == 0 { inputs } else { hidden };
-            let c = if cell.has_c() { state } else { 0 };
+            let c = if recipe.has_c() { state } else { 0 };
             Ok(Layer {
                 inputs,
                 w_ih: Packed::new(inputs, gates)?,
-                w_hh: groups(cell, hidden)
+                w_hh: groups(recipe, hidden)
                     .map(|group| Packed::new(hidden, group.columns.len()))
                     .collect::<Result<_>>()?,
                 b_ih: Vec::with_capacity(gates),
@@ -71,17 +71,17 @@ impl<S: Scalar> Stack<S> {
             })
         };
         Ok(Self {
-            cell,
+            recipe,
             batch,
             hidden,
             layers: (0..layers).map(layer).collect::<Result<_>>()?,
-            saved: zeros("the gates", state * cell.saved())?,
+            saved: zeros("the gates", state * recipe.saved())?,
         })
     }
 
     /// Packs a layer's weights; the states stay.
     pub fn set_weights(&mut self, layer: usize, weights: LayerWeights<'_, S>) -> Result<()> {
-        let (gates, hidden) = (self.cell.gates() * self.hidden, self.hidden);
+        let (gates, hidden) = (self.recipe.gates() * self.hidden, self.hidden);
         let layer = Self::find(&mut self.layers, layer)?;
         expect("weight_ih", weights.w_ih.len(), &[gates, layer.inputs])?;
         expect("weight_hh", weights.w_hh.len(), &[gates, hidden])?;
@@ -91,7 +91,7 @@ impl<S: Scalar> Stack<S> {
             }
         }
         layer.w_ih.set_transposed(weights.w_ih);
-        for (Group { columns, .. }, w_hh) in groups(self.cell, hidden).zip(&mut layer.w_hh) {
+        for (Group { columns, .. }, w_hh) in groups(self.recipe, hidden).zip(&mut layer.w_hh) {
             w_hh.set_transposed(&weights.w_hh[columns.start * hidden..columns.end * hidden]);
         }
         for (held, given) in [(&mut layer.b_ih, weights.b_ih), (&mut layer.b_hh, weights.b_hh)] {
@@ -119,8 +119,8 @@ impl<S: Scalar> Stack<S> {
 
     /// One step: `x [B, I]` in; the states are then those after it.
     pub fn step(&mut self, x: &[S]) -> Result<()> {
-        let Self { cell, batch, hidden, ref mut layers, ref mut saved } = *self;
-        let (gates, slots) = (cell.gates() * hidden, cell.saved() * hidden);
+        let Self { recipe, batch, hidden, ref mut layers, ref mut saved } = *self;
+        let (gates, slots) = (recipe.gates() * hidden, recipe.saved() * hidden);
         expect("x", x.len(), &[batch, layers.first().map_or(0, |layer| layer.inputs)])?;
         let mut below: Option<&[S]> = None;
         for layer in layers {
@@ -128,7 +128,7 @@ impl<S: Scalar> Stack<S> {
             let (input, inputs) = (below.unwrap_or(x), *inputs);
             let of_input = Group { columns: 0..gates, slots: 0..gates, adds: false };
             project(w_ih, b_ih, input, inputs, of_input, saved, slots);
-            for (group, w_hh) in groups(cell, hidden).zip(w_hh) {
+            for (group, w_hh) in groups(recipe, hidden).zip(w_hh) {
                 let bias = b_hh.get(group.columns.clone()).unwrap_or_default();
                 project(w_hh, bias, h, hidden, group, saved, slots);
             }
@@ -137,7 +137,7 @@ impl<S: Scalar> Stack<S> {
                 let of_c = if c.is_empty() { 0..0 } else { own.clone() };
                 let (c_prev, c) = (&c[of_c.clone()], &mut c_next[of_c]);
                 let (h_prev, h) = (&h[own.clone()], &mut h_next[own]);
-                cell::forward(cell, ForwardRow { saved, h_prev, c_prev, h, c });
+                cell::forward(recipe, ForwardRow { saved, h_prev, c_prev, h, c });
             }
             std::mem::swap(h, h_next);
             std::mem::swap(c, c_next);

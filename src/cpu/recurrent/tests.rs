@@ -1,6 +1,7 @@
 //! Whole sequences: gradients against finite differences, `f32` against `f64`, and what must not change a result.
 
 use super::*;
+use crate::cell::Cell;
 use crate::cpu::threads::{Partition, Pool, Threads};
 
 /// One layer with everything that goes in, in `f64`.
@@ -46,7 +47,7 @@ fn convert<S: Scalar>(values: &[f64]) -> Vec<S> {
 
 impl Case {
     fn new(cell: Cell, hidden: usize, directions: usize, steps: usize, lengths: &[u32]) -> Self {
-        let layer = Layer { cell, hidden, directions, batch: BatchShape::new(steps, lengths.len()) };
+        let layer = Layer { recipe: cell.into(), hidden, directions, batch: BatchShape::new(steps, lengths.len()) };
         let (gates, scale) = (layer.gate_width(), 1.0 / (hidden as f64).sqrt());
         Self {
             layer,

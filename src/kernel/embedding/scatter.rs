@@ -152,6 +152,7 @@ pub(super) fn on_gpu(
     gpu: &Gpu,
     [entries, width]: [usize; 2],
     [tokens, dy, dweight]: [&Buffer; 3],
+    adds: bool,
     program: &mut Program,
 ) -> Result<()> {
     let rows = tokens.len();
@@ -166,7 +167,7 @@ pub(super) fn on_gpu(
             gpu,
             &Launch {
                 kernel: &STARTS,
-                cell: None,
+                recipe: None,
                 consts: vec![("LANES", lanes)],
                 uniform: &uniform.bytes(),
                 buffers: &[tokens, &order, &starts],
@@ -197,14 +198,14 @@ pub(super) fn on_gpu(
             end_entry: index(entries.end)?,
             first: index(places.start)?,
             end: index(places.end)?,
-            begins: u32::from(places.start == 0),
+            begins: u32::from(places.start == 0 && !adds),
         };
         let down = entries.len().min(gpu.capabilities().max_workgroups as usize);
         Op::gpu(
             gpu,
             &Launch {
                 kernel: &SCATTER,
-                cell: None,
+                recipe: None,
                 consts: vec![("LANES", lanes)],
                 uniform: &uniform.bytes(),
                 buffers: &[&order, &starts, dy, dweight],
@@ -254,7 +255,7 @@ fn sort(device: &Device, gpu: &Gpu, entries: usize, tokens: &Buffer, program: &m
                     gpu,
                     &Launch {
                         kernel,
-                        cell: None,
+                        recipe: None,
                         consts: vec![("LANES", lanes), ("FIRST", u32::from(pass == 0))],
                         uniform: &uniform.bytes(),
                         buffers,
@@ -272,7 +273,7 @@ fn sort(device: &Device, gpu: &Gpu, entries: usize, tokens: &Buffer, program: &m
             gpu,
             &Launch {
                 kernel: &PLACES,
-                cell: None,
+                recipe: None,
                 consts: vec![("LANES", lanes)],
                 uniform: &PlacesUniform { count: index(DIGITS * all)?, each: index(each)? }.bytes(),
                 buffers: &[&counts],

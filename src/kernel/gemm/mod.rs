@@ -348,7 +348,7 @@ impl Gemm {
                 gpu,
                 &Launch {
                     kernel,
-                    cell: None,
+                    recipe: None,
                     consts: consts.to_vec(),
                     uniform: &uniform.bytes(),
                     buffers: &[&self.a.buffer, &self.b.buffer, &bias.buffer, lengths, &sum.c.buffer],

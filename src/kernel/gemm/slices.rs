@@ -167,7 +167,7 @@ impl Gemm {
                 gpu,
                 &Launch {
                     kernel: &KERNEL,
-                    cell: None,
+                    recipe: None,
                     consts: vec![("LANES", lanes)],
                     uniform: &uniform.bytes(),
                     buffers: &[parts, bias.map_or(parts, |bias| &bias.buffer), &self.c.buffer],

@@ -21,8 +21,7 @@ pub(super) const BINDINGS: &[Binding] = &[
     Binding::read("c").or_half(),
     Binding::read("dy").or_half(),
     Binding::read_write("saved").or_half(),
-    Binding::read_write("dh"),
-    Binding::read_write("dc"),
+    Binding::read_write("carry"),
 ];
 
 /// One time step backward, an invocation making each sum alone.
@@ -78,10 +77,10 @@ impl Chunk {
         &'b self,
         w: &'b Buffer,
         gradients: &'b Gradients,
-        Nothing { read, written: [no_dc, ..] }: &'b Nothing,
-    ) -> [&'b Buffer; 8] {
+        Nothing { read, .. }: &'b Nothing,
+    ) -> [&'b Buffer; 7] {
         let [c, dy] = [&self.c, &gradients.dy].map(|buffer| buffer.as_ref().unwrap_or(read));
-        [w, &self.lengths, &self.h, c, dy, &self.saved, &gradients.dh, gradients.dc.as_ref().unwrap_or(no_dc)]
+        [w, &self.lengths, &self.h, c, dy, &self.saved, &gradients.carry]
     }
 
     fn backward_gpu(&self, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
@@ -89,7 +88,7 @@ impl Chunk {
         // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
         let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
-        Tile::made(gpu, self, self.cell.gates() * self.hidden, &variants, |tile| {
+        Tile::made(gpu, self, self.recipe.gates() * self.hidden, &variants, |tile| {
             let mut consts = tile.consts();
             consts.push(("FLOW", u32::from(gradients.norms.is_some())));
             Op::in_pieces(tile.cut(gpu, self)?.into_iter().map(|part| {
@@ -108,7 +107,7 @@ impl Chunk {
                     gpu,
                     &Launch {
                         kernel: tile.kernel(&variants),
-                        cell: Some(self.cell),
+                        recipe: Some(self.recipe),
                         consts: consts.clone(),
                         uniform: &uniform.bytes(),
                         buffers: &self.backward_buffers(&w, gradients, &nothing),

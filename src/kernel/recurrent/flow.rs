@@ -22,7 +22,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_flow",
     fragments: fragments!["lib/float.wgsl", "lib/reduce.wgsl", "recurrent/flow.wgsl"],
-    bindings: &[Binding::uniform("u"), Binding::read("dh"), Binding::read_write("norms")],
+    bindings: &[Binding::uniform("u"), Binding::read("carry"), Binding::read_write("norms")],
     uniform: Uniform::MEMBERS,
 };
 
@@ -35,26 +35,27 @@ uniform! {
     }
 }
 
-/// Elements of the carried gradient of h where norms are wanted: first that itself, `[B, D, H]`. GPU: then those of h and
-/// c that come directly, `[states][B, D, H]`, and what the norms are of, `[steps, B, D, flows, H]`. CPU: then for each row
-/// those that come directly, and room to work.
-pub fn carry_len(device: &Device, layer: &Layer) -> usize {
+/// Elements of the carried gradients: those of h and c themselves, `[states, B, D, H]`, and where norms are wanted, on a
+/// GPU those that come directly, `[states, B, D, H]`, and what the norms are of, `[steps, B, D, flows, H]`; on the CPU for
+/// each row those that come directly, and room to work.
+pub fn carry_len(device: &Device, layer: &Layer, norms: bool) -> usize {
     let state = layer.state_len();
-    match device.gpu() {
-        Some(_) => first(layer) + layer.batch.steps * state * cpu::flows(layer.cell),
-        None => state + layer.direct_len(),
+    match (norms, device.gpu()) {
+        (false, _) => state * layer.recipe.states(),
+        (true, Some(_)) => first(layer) + layer.batch.steps * state * cpu::flows(layer.recipe),
+        (true, None) => state * layer.recipe.states() + layer.direct_len(),
     }
 }
 
 /// Where, on a GPU, the gradients that norms are of begin.
 const fn first(layer: &Layer) -> usize {
-    layer.state_len() * (1 + layer.cell.states())
+    layer.state_len() * 2 * layer.recipe.states()
 }
 
 impl Chunk {
-    /// [`carry_len`] of its steps.
+    /// [`carry_len`] of its steps, where norms are wanted.
     pub fn carry_len(&self, device: &Device) -> usize {
-        carry_len(device, &self.layer())
+        carry_len(device, &self.layer(), true)
     }
 
     /// What follows a chunk's backward on a GPU where norms are wanted. None where there is nothing to do.
@@ -77,10 +78,10 @@ impl Chunk {
             };
             let launch = Launch {
                 kernel: &KERNEL,
-                cell: None,
+                recipe: None,
                 consts: vec![("LANES", lanes)],
                 uniform: &uniform.bytes(),
-                buffers: &[&gradients.dh, &norms.buffer],
+                buffers: &[&gradients.carry, &norms.buffer],
                 groups: [index(total::groups(caps, rows.len()))?, 1, 1],
                 steps: None,
                 work: work(rows.len()),

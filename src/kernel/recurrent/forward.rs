@@ -9,7 +9,6 @@ use crate::device::{Buffer, Device, Nothing};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::kernel::cuts::index;
-use crate::kernel::gemm::Matrix;
 use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct};
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
@@ -48,8 +47,6 @@ uniform! {
         first_step: u32,
         w_direction: u32,
         has_bias: u32,
-        /// Of weights that are packed as they are needed: elements from the bias of one direction to the other's.
-        bias_direction: u32,
         /// What of a step the dispatch does.
         first_unit: u32,
         end_unit: u32,
@@ -63,7 +60,7 @@ impl Uniform {
     pub(super) fn new(
         chunk: &Chunk,
         w_direction: usize,
-        bias: Option<&Matrix>,
+        has_bias: bool,
         (units, rows): (&Range<u32>, &Range<u32>),
     ) -> Result<Self> {
         Ok(Self {
@@ -72,8 +69,7 @@ impl Uniform {
             directions: index(chunk.directions)?,
             first_step: index(chunk.first_step)?,
             w_direction: index(w_direction)?,
-            has_bias: u32::from(bias.is_some()),
-            bias_direction: index(bias.map_or(0, |bias| bias.direction))?,
+            has_bias: u32::from(has_bias),
             first_unit: units.start,
             end_unit: units.end,
             first_row: rows.start,
@@ -114,19 +110,19 @@ impl Chunk {
     }
 
     fn forward_gpu(&self, gpu: &Gpu, weights: &Weights) -> Result<Op> {
-        let packed = (self.hidden + 1) * self.cell.gates() * self.hidden;
+        let packed = (self.hidden + 1) * self.recipe.gates() * self.hidden;
         let nothing = Nothing::of(gpu)?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
         Tile::made(gpu, self, self.hidden, &variants, |tile| {
             let mut consts = tile.consts();
             consts.push(("CARRIED", u32::from(self.carry.is_some())));
             Op::in_pieces(tile.cut(gpu, self)?.into_iter().map(|part| {
-                let uniform = Uniform::new(self, packed, weights.b_hh.as_ref(), (&part.units, &part.rows))?;
+                let uniform = Uniform::new(self, packed, weights.b_hh.is_some(), (&part.units, &part.rows))?;
                 Op::gpu(
                     gpu,
                     &Launch {
                         kernel: tile.kernel(&variants),
-                        cell: Some(self.cell),
+                        recipe: Some(self.recipe),
                         consts: consts.clone(),
                         uniform: &uniform.bytes(),
                         buffers: &self.forward_buffers(&weights.workspace, &nothing),

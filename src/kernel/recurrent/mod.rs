@@ -7,7 +7,7 @@
 //! | `saved` | `[steps, B, D, saved, H]` | in place: input projection → saved values → pre-activation gradients |
 //! | `h`, `c` | `[steps + 1, B, D, H]`, slot 0 the states before the chunk | forward writes, backward reads |
 //! | `dy` | `[T, B, D·H]` in time order | read by backward, optional |
-//! | `dh`, `dc` | `[B, D, H]` | in place: gradient of the states after the chunk → before it; behind `dh` [what is seen](carry_len) |
+//! | `carry` | `[states, B, D, H]` | backward, in place: gradients of the states after the chunk → before it; then [what is seen](carry_len) |
 //!
 //! Forward is one dispatch a step, backward one a step and one more that passes the first step through `W_hh`. The
 //! sequence of one step index after another is one pipeline and one bind group with a moving offset. No buffer aliases
@@ -49,15 +49,15 @@ pub use upstream::KERNEL as UPSTREAM;
 use super::gemm::Matrix;
 use super::op::distinct;
 use super::rows::RowMap;
-use crate::cell::Cell;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
+use crate::recipe::Recipe;
 
 /// A chunk of steps of one layer and its buffers.
 #[derive(Clone)]
 pub struct Chunk {
-    /// The cell.
-    pub cell: Cell,
+    /// What its steps are.
+    pub recipe: Recipe,
     /// H.
     pub hidden: usize,
     /// D.
@@ -129,10 +129,8 @@ pub struct Gradients {
     pub in_step_order: bool,
     /// Which rows of `dy` are bound.
     pub rows: RowMap,
-    /// Gradient of the final h in, of the first h out: `[B, D·H]`. Where norms are wanted [`carry_len`] elements.
-    pub dh: Buffer,
-    /// The same for c.
-    pub dc: Option<Buffer>,
+    /// Gradients of the final h and c in, of the first ones out: `[states, B, D, H]`, the first of [`carry_len`] elements.
+    pub carry: Buffer,
     /// Where norms of the gradients of each step's states go, `[steps, B, D, flows]` without gaps, if they are wanted: of h,
     /// of c where there is one, and of what of the last of them came directly.
     pub norms: Option<Matrix>,
@@ -143,17 +141,17 @@ impl Chunk {
     fn check(&self, device: &Device) -> Result<()> {
         let state = [self.batch, self.directions, self.hidden];
         let states = [&[self.steps + 1], &state[..]].concat();
-        let saved = [self.steps, self.batch, self.directions, self.cell.saved(), self.hidden];
+        let saved = [self.steps, self.batch, self.directions, self.recipe.saved(), self.hidden];
         self.lengths.check("lengths", device, &[self.batch], DType::U32)?;
         self.saved.check_floats("the saved gates", device, &saved)?;
         self.h.check_floats("the hidden states", device, &states)?;
         if let Some(carry) = &self.carry {
-            let state = [self.cell.states(), self.batch, self.directions, self.hidden];
+            let state = [self.recipe.states(), self.batch, self.directions, self.hidden];
             carry.check("the carried state", device, &state, DType::Float)?;
         }
         match &self.c {
             Some(c) => c.check_floats("the cell states", device, &states),
-            None if self.cell.has_c() => Err(Error::invalid("the cell states", "there", "none")),
+            None if self.recipe.has_c() => Err(Error::invalid("the cell states", "there", "none")),
             None => Ok(()),
         }
     }
@@ -172,22 +170,12 @@ impl Gradients {
     /// An error unless these are the gradients around `chunk`, and share no allocation with anything that `kernel` reads
     /// or writes.
     fn check(&self, device: &Device, chunk: &Chunk, weights: &Weights, kernel: &str) -> Result<()> {
-        let state = [chunk.batch, chunk.directions, chunk.hidden];
-        let of_h = match &self.norms {
-            None => state.iter().product(),
-            Some(norms) => {
-                let flows = flows(chunk.cell) * chunk.directions;
-                norms.check("the norms of gradients", chunk.steps * chunk.batch, flows, 1)?;
-                carry_len(device, &chunk.layer())
-            }
-        };
-        self.dh.check("the carried gradient of h", device, &[of_h], DType::Float)?;
-        if let Some(dc) = &self.dc {
-            dc.check("the carried gradient of c", device, &state, DType::Float)?;
+        if let Some(norms) = &self.norms {
+            let flows = flows(chunk.recipe) * chunk.directions;
+            norms.check("the norms of gradients", chunk.steps * chunk.batch, flows, 1)?;
         }
-        if chunk.cell.has_c() && self.dc.is_none() {
-            return Err(Error::invalid("the carried gradient of c", "there", "none"));
-        }
+        let carried = carry_len(device, &chunk.layer(), self.norms.is_some());
+        self.carry.check("the carried gradients", device, &[carried], DType::Float)?;
         let mut read = vec![&chunk.h, &weights.w_hh.buffer, &weights.workspace, &chunk.lengths];
         if let Some(dy) = &self.dy {
             let rows = if self.in_step_order { chunk.steps * chunk.batch } else { self.rows.window_rows };
@@ -196,7 +184,7 @@ impl Gradients {
         }
         read.extend(&chunk.c);
         let norms = self.norms.iter().map(|norms| &norms.buffer);
-        let written: Vec<&Buffer> = [&chunk.saved, &self.dh].into_iter().chain(&self.dc).chain(norms).collect();
+        let written: Vec<&Buffer> = [&chunk.saved, &self.carry].into_iter().chain(norms).collect();
         distinct(kernel, &written, &read)
     }
 }
@@ -204,7 +192,7 @@ impl Gradients {
 impl Weights {
     /// An error unless each matrix holds the weights of `chunk`'s layer.
     fn check(&self, chunk: &Chunk) -> Result<()> {
-        let gates = chunk.cell.gates() * chunk.hidden;
+        let gates = chunk.recipe.gates() * chunk.hidden;
         self.w_hh.check("weight_hh", gates, chunk.hidden, chunk.directions)?;
         match &self.b_hh {
             // A bias is one row.

@@ -42,13 +42,13 @@ pub(super) struct Crew {
 impl Crew {
     /// For work of `chunk` with `packed` elements to pack, where they don't stay packed.
     pub(super) fn new(pool: &Arc<Pool>, chunk: &Chunk, packed: usize) -> Self {
-        let Chunk { cell, hidden, directions, batch, steps, .. } = *chunk;
+        let Chunk { recipe, hidden, directions, batch, steps, .. } = *chunk;
         let inputs = chunk.input.as_ref().map_or(0, |input| input.width);
-        let terms = cell.gates().saturating_mul(hidden).saturating_mul(hidden + inputs);
+        let terms = recipe.gates().saturating_mul(hidden).saturating_mul(hidden + inputs);
         let work = terms.saturating_mul(batch * directions).saturating_mul(steps);
         // An element is packed in about the time of four multiply-adds.
         let (threads, packers) = (pool.threads_for(work), pool.threads_for(packed.saturating_mul(4)));
-        let step = cell.gates().saturating_mul(hidden).saturating_mul(hidden);
+        let step = recipe.gates().saturating_mul(hidden).saturating_mul(hidden);
         let partition = Partition::together(threads, batch, directions, step, TOGETHER);
         Self { pool: pool.clone(), partition, packers }
     }
@@ -75,7 +75,7 @@ impl Crew {
 impl Chunk {
     pub(super) fn layer(&self) -> Layer {
         let batch = BatchShape::new(self.steps, self.batch);
-        Layer { cell: self.cell, hidden: self.hidden, directions: self.directions, batch }
+        Layer { recipe: self.recipe, hidden: self.hidden, directions: self.directions, batch }
     }
 
     /// Elements that forward packs: of the recurrent weights, of the input weights.
@@ -173,14 +173,14 @@ pub(super) fn backward<S: Scalar + Element>(
     let (mut saved, h) = (chunk.saved.write::<S>()?, chunk.h.read::<S>()?);
     let c = chunk.c.as_ref().map(|c| c.read::<S>()).transpose()?;
     let dy = gradients.dy.as_ref().map(|dy| dy.read::<S>()).transpose()?;
-    let mut dh = gradients.dh.write::<S>()?;
-    let (dh, direct) = dh.split_at_mut(layer.state_len());
+    let mut carry = gradients.carry.write::<S>()?;
+    let (carried, direct) = carry.split_at_mut(layer.state_len() + layer.dc_len());
+    let (dh, dc) = carried.split_at_mut(layer.state_len());
     let mut norms = gradients.norms.as_ref().map(|norms| norms.buffer.write::<S>()).transpose()?;
     let norms = match (&mut norms, &gradients.norms) {
         (Some(values), Some(at)) => &mut values[at.offset..][..layer.norms_len()],
         _ => &mut [],
     };
-    let mut dc = gradients.dc.as_ref().map(|dc| dc.write::<S>()).transpose()?;
     let mut workspace = weights.workspace.write::<S>()?;
     let buffers = cpu::Backward {
         saved: &mut saved,
@@ -188,7 +188,7 @@ pub(super) fn backward<S: Scalar + Element>(
         c: c.as_deref().unwrap_or_default(),
         dy: dy.as_deref(),
         dh,
-        dc: dc.as_deref_mut().unwrap_or_default(),
+        dc,
         direct,
         norms,
         lengths: &lengths,

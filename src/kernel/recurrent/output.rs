@@ -63,7 +63,7 @@ impl Chunk {
                         gpu,
                         &Launch {
                             kernel: &KERNEL,
-                            cell: None,
+                            recipe: None,
                             consts: vec![("LANES", lanes)],
                             uniform: &uniform.bytes(),
                             buffers: &[&self.h, &self.lengths, y],

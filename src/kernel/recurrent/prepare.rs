@@ -18,8 +18,7 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read("values"),
         Binding::read("h0").or_half(),
         Binding::read("c0").or_half(),
-        Binding::read_write("packed_input").or_half(),
-        Binding::read_write("packed_recurrent").or_half(),
+        Binding::read_write("packed").or_half(),
         Binding::read_write("h").or_half(),
         Binding::read_write("c").or_half(),
         Binding::read_write("carry"),
@@ -45,6 +44,7 @@ uniform! {
         c0_offset: u32,
         given: u32,
         has_c: u32,
+        packed_recurrent: u32,
     }
 }
 
@@ -69,10 +69,15 @@ impl Chunk {
         let parts: Vec<&Matrix> = [&with.w_ih, &weights.w_hh].into_iter().chain(&weights.b_hh).collect();
         let buffers: Vec<&Buffer> = parts.iter().map(|part| &part.buffer).collect();
         let Some((values, firsts)) = Buffer::covering(&buffers) else { return Ok(None) };
-        if values.bytes() > gpu.capabilities().binding_bytes() {
+        let Some((packed, [_, packed_recurrent])) = Buffer::covering(&[with.packed_input, &weights.workspace])
+            .and_then(|(packed, firsts)| Some((packed, <[usize; 2]>::try_from(firsts).ok()?)))
+        else {
+            return Ok(None);
+        };
+        if [&values, &packed].iter().any(|bound| bound.bytes() > gpu.capabilities().binding_bytes()) {
             return Ok(None);
         }
-        let gates = self.cell.gates() * self.hidden;
+        let gates = self.recipe.gates() * self.hidden;
         let lanes = element_lanes(gpu.capabilities());
         let elements = (with.inputs + self.hidden + 1) * gates + self.batch * self.hidden;
         let bytes = (values.element_bytes() + with.packed_input.element_bytes()) as f64;
@@ -83,15 +88,14 @@ impl Chunk {
         self.check(device)?;
         weights.check(self)?;
         with.w_ih.check("weight_ih", gates, with.inputs, self.directions)?;
-        let packed = Matrix { direction: with.inputs * gates, ..Matrix::dense(with.packed_input, gates) };
-        packed.check("the packed input weights", with.inputs, gates, self.directions)?;
-        let packed = Matrix { direction: (self.hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
-        packed.check("the packed recurrent weights", self.hidden + 1, gates, self.directions)?;
+        let input = Matrix { direction: with.inputs * gates, ..Matrix::dense(with.packed_input, gates) };
+        input.check("the packed input weights", with.inputs, gates, self.directions)?;
+        let recurrent = Matrix { direction: (self.hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
+        recurrent.check("the packed recurrent weights", self.hidden + 1, gates, self.directions)?;
         for state in with.initial.iter().flatten() {
             state.check("an initial state", self.batch, self.hidden, self.directions)?;
         }
-        let written = [with.packed_input, &weights.workspace, &self.h].into_iter().chain(&self.c).chain(&self.carry);
-        let written: Vec<&Buffer> = written.collect();
+        let written: Vec<&Buffer> = [&packed, &self.h].into_iter().chain(&self.c).chain(&self.carry).collect();
         let read: Vec<&Buffer> = with.initial.iter().flatten().map(|state| &state.buffer).chain([&values]).collect();
         distinct(KERNEL.name, &written, &read)?;
         let place = |which: usize| match (parts.get(which), firsts.get(which)) {
@@ -120,6 +124,7 @@ impl Chunk {
             c0_offset: offset(c0)?,
             given: u32::from(h0.is_some()) | u32::from(c0.is_some()) << 1,
             has_c: u32::from(self.c.is_some()),
+            packed_recurrent: index(packed_recurrent)?,
         };
         let Nothing { read: nothing, written: [no_c, no_carry, _] } = Nothing::of(gpu)?;
         let bound = |state: &Option<Matrix>| state.as_ref().map_or(nothing.clone(), |state| state.buffer.clone());
@@ -129,15 +134,14 @@ impl Chunk {
             gpu,
             &Launch {
                 kernel: &KERNEL,
-                cell: None,
+                recipe: None,
                 consts: vec![("LANES", lanes), ("CARRIED", u32::from(self.carry.is_some()))],
                 uniform: &uniform.bytes(),
                 buffers: &[
                     &values,
                     &bound(h0),
                     &bound(c0),
-                    with.packed_input,
-                    &weights.workspace,
+                    &packed,
                     &self.h.slice(0..state)?,
                     c.as_ref().unwrap_or(&no_c),
                     self.carry.as_ref().unwrap_or(&no_carry),

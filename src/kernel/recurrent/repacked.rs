@@ -2,13 +2,12 @@
 
 use super::forward::Uniform;
 use super::{Chunk, Weights};
-use crate::cell::Cell;
 use crate::device::Nothing;
 use crate::error::Result;
 use crate::gpu::{Gpu, Work};
 use crate::kernel::cuts::{index, rectangles};
-use crate::kernel::gemm::Matrix;
 use crate::kernel::op::{Launch, Op};
+use crate::recipe::Recipe;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments};
 
 /// One time step forward, a workgroup packing the weights that it uses.
@@ -24,7 +23,6 @@ pub static KERNEL: Kernel = Kernel {
         Binding::read_write("h").or_half(),
         Binding::read_write("c").or_half(),
         Binding::read_write("carry"),
-        Binding::read("bias"),
         Binding::read_write("own"),
     ],
     uniform: Uniform::MEMBERS,
@@ -39,9 +37,9 @@ fn groups(hidden: usize) -> usize {
     hidden.div_ceil(UNITS).min(GROUPS)
 }
 
-/// Elements that the workgroups of one dispatch pack weights into.
-pub fn repacked_len(cell: Cell, hidden: usize, directions: usize) -> usize {
-    directions * groups(hidden) * hidden * cell.gates() * UNITS
+/// Elements of `b_hh`, `[D, G·H]`, and then of what the workgroups of one dispatch pack weights into.
+pub fn repacked_len(recipe: Recipe, hidden: usize, directions: usize) -> usize {
+    directions * recipe.gates() * hidden * (1 + groups(hidden) * UNITS)
 }
 
 /// The sizes for so many sequences.
@@ -53,45 +51,34 @@ pub(in crate::kernel) fn repacked_rows(batch: usize) -> Vec<(&'static str, u32)>
 impl Chunk {
     pub(super) fn forward_repacked(&self, gpu: &Gpu, weights: &Weights) -> Result<Op> {
         let nothing = Nothing::of(gpu)?;
-        // Offsets within a binding are the matrices' own; each is bound from its first element on.
-        let from_its_first = |matrix: &Matrix| matrix.buffer.slice(matrix.offset..matrix.buffer.len());
-        let bias = weights.b_hh.as_ref().map(from_its_first).transpose()?;
         let at_once = self.batch.next_power_of_two().min(16);
-        let terms = self.cell.gates() * self.hidden;
+        let terms = self.recipe.gates() * self.hidden;
         let work = |rows: usize, units: usize| {
             let (rows, units) = ((rows * self.directions) as f64, units as f64);
             let terms = terms as f64;
             Work {
                 multiply_adds: rows * units * terms,
                 bytes: 4.0 * units * terms * (2.0 + rows / at_once as f64),
-                functions: rows * units * 2.0 * self.cell.gates() as f64,
+                functions: rows * units * 2.0 * self.recipe.gates() as f64,
                 groups: ((units / UNITS as f64).ceil() * self.directions as f64).min(GROUPS as f64),
                 steps: 0.0,
             }
         };
-        let from_first = from_its_first(&weights.w_hh)?;
-        let [w, lengths, saved, h, c, carry] = self.forward_buffers(&from_first, &nothing);
+        // Offsets within a binding are the matrix's own; it is bound from its first element on.
+        let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
+        let [w, lengths, saved, h, c, carry] = self.forward_buffers(&w, &nothing);
         let pieces = rectangles(gpu, [self.batch, self.hidden], [at_once, UNITS * GROUPS], work);
         Op::in_pieces(pieces.into_iter().map(|[rows, units]| {
             let part = (&(index(units.start)?..index(units.end)?), &(index(rows.start)?..index(rows.end)?));
-            let uniform = Uniform::new(self, weights.w_hh.direction, weights.b_hh.as_ref(), part)?;
+            let uniform = Uniform::new(self, weights.w_hh.direction, weights.b_hh.is_some(), part)?;
             Op::gpu(
                 gpu,
                 &Launch {
                     kernel: &KERNEL,
-                    cell: Some(self.cell),
+                    recipe: Some(self.recipe),
                     consts: [&repacked_rows(self.batch)[..], &[("CARRIED", 0)]].concat(),
                     uniform: &uniform.bytes(),
-                    buffers: &[
-                        w,
-                        lengths,
-                        saved,
-                        h,
-                        c,
-                        carry,
-                        bias.as_ref().unwrap_or(&nothing.read),
-                        &weights.workspace,
-                    ],
+                    buffers: &[w, lengths, saved, h, c, carry, &weights.workspace],
                     groups: [index(groups(self.hidden))?, 1, index(self.directions)?],
                     steps: Some(index(self.steps)?),
                     work: work(rows.len(), units.len()),

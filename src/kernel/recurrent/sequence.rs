@@ -1,10 +1,10 @@
 //! How the sequence kernels are laid out over a workgroup, and how many steps one dispatch takes.
 
-use crate::cell::Cell;
 use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::gpu::{AdapterKind, Capabilities, Costs, Gpu, Subject, Work};
 use crate::kernel::op::compile;
+use crate::recipe::Recipe;
 use crate::shader::{Kernel, Spec, constants};
 
 /// Forward or backward.
@@ -68,26 +68,26 @@ impl SequenceTile {
     pub fn new(
         caps: &Capabilities,
         pass: Pass,
-        cell: Cell,
+        recipe: Recipe,
         hidden: usize,
         directions: usize,
         batch: usize,
     ) -> Option<Self> {
-        Self::all(caps, pass, cell, hidden, [directions, batch]).into_iter().next()
+        Self::all(caps, pass, recipe, hidden, [directions, batch]).into_iter().next()
     }
 
     /// The first layout that nothing is known against on a device; else why there is none, if one fits at all.
     pub fn trusted(
         gpu: &Gpu,
         pass: Pass,
-        cell: Cell,
+        recipe: Recipe,
         hidden: usize,
         directions: usize,
         batch: usize,
     ) -> std::result::Result<Self, Option<String>> {
         let mut doubt = None;
-        for tile in Self::all(gpu.capabilities(), pass, cell, hidden, [directions, batch]) {
-            match gpu.doubt_tile(pass.kernel().name, &tile.variant(cell)) {
+        for tile in Self::all(gpu.capabilities(), pass, recipe, hidden, [directions, batch]) {
+            match gpu.doubt_tile(pass.kernel().name, &tile.variant(recipe)) {
                 None => return Ok(tile),
                 Some(why) => doubt = doubt.or(Some(why)),
             }
@@ -96,13 +96,19 @@ impl SequenceTile {
     }
 
     /// How the variants of its kernel begin.
-    fn variant(&self, cell: Cell) -> String {
-        format!("{}, {}", cell.name(), constants(&self.constants()))
+    fn variant(&self, recipe: Recipe) -> String {
+        format!("{}, {}", recipe.name(), constants(&self.constants()))
     }
 
     /// Every layout that fits a device and stays in its registers, the best first: one with fewer sequences needs fewer
     /// registers and less memory, one that holds no weights fewer registers still. Where none stays there, the least is left.
-    fn all(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, [directions, batch]: [usize; 2]) -> Vec<Self> {
+    fn all(
+        caps: &Capabilities,
+        pass: Pass,
+        recipe: Recipe,
+        hidden: usize,
+        [directions, batch]: [usize; 2],
+    ) -> Vec<Self> {
         let most_rows = match (caps.kind, batch.saturating_mul(directions)) {
             // One register's worth of lanes is one thread's; weights are read once for all rows.
             (AdapterKind::Software, _) => 8,
@@ -114,8 +120,8 @@ impl SequenceTile {
         let most = batch.next_power_of_two().min(most_rows);
         let rows = || std::iter::successors(Some(most), |rows| (*rows > 1).then_some(rows / 2));
         let tile = |rows: usize, holds: bool| match caps.kind {
-            AdapterKind::Software => Some(Self::one_register(pass, cell, hidden, rows)),
-            AdapterKind::Gpu => Self::wide(caps, pass, cell, hidden, rows, holds),
+            AdapterKind::Software => Some(Self::one_register(pass, recipe, hidden, rows)),
+            AdapterKind::Gpu => Self::wide(caps, pass, recipe, hidden, rows, holds),
         };
         let mut all: Vec<Self> = Vec::new();
         for tile in rows().map(|rows| tile(rows, true)).chain(rows().map(|rows| tile(rows, false))).flatten() {
@@ -124,7 +130,7 @@ impl SequenceTile {
             }
         }
         if all.is_empty() && caps.kind == AdapterKind::Gpu {
-            let [_, read] = Self::wide_layouts(caps, pass, cell, hidden, 1);
+            let [_, read] = Self::wide_layouts(caps, pass, recipe, hidden, 1);
             all.extend(read.into_iter().rfind(|tile| tile.fits(caps)));
         }
         all
@@ -136,37 +142,37 @@ impl SequenceTile {
 
     /// Eight lanes, which are one register of a software adapter's thread: barriers cost nothing then. It would compile what
     /// is unrolled for seconds.
-    fn one_register(pass: Pass, cell: Cell, hidden: usize, rows: usize) -> Self {
+    fn one_register(pass: Pass, recipe: Recipe, hidden: usize, rows: usize) -> Self {
         let units = hidden.div_ceil(8);
         let tile = match pass {
-            Pass::Forward => 4 / cell.gates(),
+            Pass::Forward => 4 / recipe.gates(),
             Pass::Backward => 4,
         };
         let tile = tile.clamp(1, units);
-        Self::of(pass, cell, hidden, [8, rows, units.next_multiple_of(tile), tile, 1], [false, true])
+        Self::of(pass, recipe, hidden, [8, rows, units.next_multiple_of(tile), tile, 1], [false, true])
     }
 
     /// Of so many rows the layout with the most lanes whose weights stay in registers, if any may be held, or else the one
     /// with the most lanes that have registers enough for all but the weights. None where even the fewest lanes have not.
-    fn wide(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, rows: usize, holds: bool) -> Option<Self> {
+    fn wide(caps: &Capabilities, pass: Pass, recipe: Recipe, hidden: usize, rows: usize, holds: bool) -> Option<Self> {
         let registers = caps.class.registers();
         let stays = |tile: &Self| {
-            tile.rolled || tile.slice <= registers.unrolled && tile.registers(pass, cell) <= registers.of(tile.lanes)
+            tile.rolled || tile.slice <= registers.unrolled && tile.registers(pass, recipe) <= registers.of(tile.lanes)
         };
-        let [held, read] = Self::wide_layouts(caps, pass, cell, hidden, rows);
+        let [held, read] = Self::wide_layouts(caps, pass, recipe, hidden, rows);
         let held = held.into_iter().filter(|_| holds);
         held.chain(read).find(|tile| tile.fits(caps) && stays(tile))
     }
 
     /// A lane a unit where there are enough, or several lanes a unit where there are more: layouts that hold weights and
     /// layouts that read them, the most lanes first.
-    fn wide_layouts(caps: &Capabilities, pass: Pass, cell: Cell, hidden: usize, rows: usize) -> [Vec<Self>; 2] {
+    fn wide_layouts(caps: &Capabilities, pass: Pass, recipe: Recipe, hidden: usize, rows: usize) -> [Vec<Self>; 2] {
         let most = caps.workgroup_invocations as usize;
         let columns = if hidden < 32 { hidden.next_power_of_two() } else { hidden.next_multiple_of(32) };
         if columns > most {
             let units = hidden.div_ceil(most);
             let lanes = hidden.div_ceil(units).next_multiple_of(32);
-            return [vec![], vec![Self::of(pass, cell, hidden, [lanes, rows, units, 1, 1], [false, true])]];
+            return [vec![], vec![Self::of(pass, recipe, hidden, [lanes, rows, units, 1, 1], [false, true])]];
         }
         // Slices of at least eight terms of every gate: shorter ones cost more to bring together than to sum.
         let mut split = 1;
@@ -174,9 +180,9 @@ impl SequenceTile {
             split *= 2;
         }
         let splits = || std::iter::successors(Some(split), |split| (*split > 1).then_some(split / 2));
-        let of = |split, held| Self::of(pass, cell, hidden, [columns * split, rows, 1, 1, split], [held, false]);
+        let of = |split, held| Self::of(pass, recipe, hidden, [columns * split, rows, 1, 1, split], [held, false]);
         let holds = |split: &usize| {
-            let held = (hidden * cell.gates()).div_ceil(*split);
+            let held = (hidden * recipe.gates()).div_ceil(*split);
             held <= HELD && held * columns * split <= HELD_BY_ALL
         };
         [
@@ -187,8 +193,8 @@ impl SequenceTile {
 
     /// Registers that an invocation needs where loops over units and rows are unrolled: its weights, sums, state and what it
     /// loads ahead, and for indices and the cell's own work as many as the tables of compilers' results show.
-    pub(in crate::kernel) fn registers(&self, pass: Pass, cell: Cell) -> u32 {
-        let (gates, saved, carried) = (cell.gates() as u32, cell.saved() as u32, cell.states() as u32 - 1);
+    pub(in crate::kernel) fn registers(&self, pass: Pass, recipe: Recipe) -> u32 {
+        let (gates, saved, carried) = (recipe.gates() as u32, recipe.saved() as u32, recipe.states() as u32 - 1);
         let own = self.rows.div_ceil(self.split);
         let [sums, row] = match pass {
             Pass::Forward => [gates, gates + carried],
@@ -198,9 +204,9 @@ impl SequenceTile {
         FOR_INDICES + weights + self.rows * sums + own * (row + FOR_THE_CELL)
     }
 
-    fn of(pass: Pass, cell: Cell, hidden: usize, layout: [usize; 5], [held, rolled]: [bool; 2]) -> Self {
+    fn of(pass: Pass, recipe: Recipe, hidden: usize, layout: [usize; 5], [held, rolled]: [bool; 2]) -> Self {
         let [lanes, rows, units, tile, split] = layout;
-        let gates = cell.gates();
+        let gates = recipe.gates();
         let (terms, sums) = match pass {
             Pass::Forward => (hidden, gates),
             Pass::Backward => (hidden * gates, 1),
@@ -236,14 +242,14 @@ impl SequenceTile {
 
     /// What so many workgroups of each direction do in so many steps.
     pub(super) fn work(&self, layer: &Recurrence, groups: usize, steps: usize) -> Work {
-        let Recurrence { cell, hidden, directions, .. } = *layer;
+        let Recurrence { recipe, hidden, directions, .. } = *layer;
         let groups = (groups * directions) as f64;
         let rows = groups * f64::from(self.rows) * steps as f64;
         let cells = rows * hidden as f64;
         Work {
-            multiply_adds: cells * (cell.gates() * hidden) as f64,
-            bytes: cells * 8.0 * (cell.saved() + cell.states()) as f64,
-            functions: cells * 2.0 * cell.gates() as f64,
+            multiply_adds: cells * (recipe.gates() * hidden) as f64,
+            bytes: cells * 8.0 * (recipe.saved() + recipe.states()) as f64,
+            functions: cells * 2.0 * recipe.gates() as f64,
             groups,
             steps: steps as f64,
         }
@@ -262,7 +268,7 @@ impl SequenceTile {
 pub fn compile_sequence(
     gpu: &Gpu,
     pass: Pass,
-    cell: Cell,
+    recipe: Recipe,
     [hidden, directions, batch]: [usize; 3],
     precision: Precision,
     flow: bool,
@@ -275,12 +281,12 @@ pub fn compile_sequence(
         Pass::Forward => (("CARRIED", u32::from(half)), &["w", "saved", "h", "c"][..]),
         Pass::Backward => (("FLOW", u32::from(flow)), &["h", "c", "saved"][..]),
     };
-    let stored = stored.iter().filter(|&&name| half && (name != "c" || cell.has_c()));
+    let stored = stored.iter().filter(|&&name| half && (name != "c" || recipe.has_c()));
     let halves: Vec<&'static str> = stored.copied().collect();
-    while let Ok(tile) = SequenceTile::trusted(gpu, pass, cell, hidden, directions, batch) {
+    while let Ok(tile) = SequenceTile::trusted(gpu, pass, recipe, hidden, directions, batch) {
         let mut consts = tile.constants();
         consts.push(switch);
-        let spec = Spec { kernel: pass.kernel(), cell: Some(cell), consts, halves: halves.clone() };
+        let spec = Spec { kernel: pass.kernel(), recipe: Some(recipe), consts, halves: halves.clone() };
         match compile(gpu, &spec) {
             Ok(_) => return Ok(true),
             Err(Error::Shader { .. }) if gpu.doubt(&Subject::variant(spec.kernel.name, spec.variant())).is_some() => {}
@@ -296,7 +302,7 @@ const MOST_STEPS: usize = 1 << 20;
 /// What a step's work depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recurrence {
-    pub(super) cell: Cell,
+    pub(super) recipe: Recipe,
     pub(super) hidden: usize,
     pub(super) directions: usize,
     pub(super) batch: usize,

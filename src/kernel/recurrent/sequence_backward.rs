@@ -65,7 +65,7 @@ impl Chunk {
                 gpu,
                 &Launch {
                     kernel: &KERNEL,
-                    cell: Some(self.cell),
+                    recipe: Some(self.recipe),
                     consts: consts.clone(),
                     uniform: &uniform.bytes(),
                     buffers: &self.backward_buffers(&w, gradients, &nothing),

@@ -75,7 +75,7 @@ impl Chunk {
                 first_step: index(self.first_step)?,
                 steps: index(self.steps)?,
                 span: index(span)?,
-                w_direction: index((self.hidden + 1) * self.cell.gates() * self.hidden)?,
+                w_direction: index((self.hidden + 1) * self.recipe.gates() * self.hidden)?,
                 has_bias: u32::from(weights.b_hh.is_some()),
                 has_y: u32::from(self.output.is_some()),
                 first_row: index(groups.start * tile.rows as usize)?,
@@ -84,7 +84,7 @@ impl Chunk {
                 gpu,
                 &Launch {
                     kernel: &KERNEL,
-                    cell: Some(self.cell),
+                    recipe: Some(self.recipe),
                     consts: consts.clone(),
                     uniform: &uniform.bytes(),
                     buffers: &[w, lengths, saved, h, c, carry, y],
@@ -103,9 +103,9 @@ impl Chunk {
             expected: "a GPU".to_string(),
             got: device.name(),
         })?;
-        let Self { cell, hidden, directions, batch, .. } = *self;
-        let (caps, layer) = (gpu.capabilities(), Recurrence { cell, hidden, directions, batch });
-        let tile = SequenceTile::trusted(gpu, pass, cell, hidden, directions, batch);
+        let Self { recipe, hidden, directions, batch, .. } = *self;
+        let (caps, layer) = (gpu.capabilities(), Recurrence { recipe, hidden, directions, batch });
+        let tile = SequenceTile::trusted(gpu, pass, recipe, hidden, directions, batch);
         let tile = tile.map_err(|doubt| match doubt {
             Some(why) => Error::Strategy { strategy: "sequence".to_string(), why },
             None => {

@@ -37,6 +37,7 @@ uniform! {
         to_h: u32,
         to_c: u32,
         given: u32,
+        together: u32,
     }
 }
 
@@ -55,7 +56,9 @@ pub fn move_states(
         let strides = |matrix: &Matrix| [matrix.row, matrix.column, matrix.direction];
         let sources: Vec<&Matrix> = h.iter().chain(c).collect();
         let alike = |all: &[&Matrix]| all.windows(2).all(|pair| strides(pair[0]) == strides(pair[1]));
-        if alike(&sources) && alike(&[h_to, c_to]) {
+        // Of one buffer both are the same part, in which each has its own place.
+        let apart = h_to.buffer.len() == c_to.buffer.len() || !h_to.buffer.overlaps(&c_to.buffer);
+        if alike(&sources) && alike(&[h_to, c_to]) && apart {
             for to in [h_to, c_to] {
                 to.check("the destination", rows, columns, directions)?;
                 for from in &sources {
@@ -64,8 +67,10 @@ pub fn move_states(
                 }
             }
             let from = sources.first().copied().unwrap_or(h_to);
-            let nothing = Nothing::of(gpu)?.read;
+            let Nothing { read: nothing, written: [no_c, ..] } = Nothing::of(gpu)?;
             let bound = |matrix: &Option<Matrix>| matrix.as_ref().map_or(nothing.clone(), |m| m.buffer.clone());
+            // A buffer is bound to one writable binding.
+            let together = h_to.buffer.overlaps(&c_to.buffer);
             let lanes = element_lanes(gpu.capabilities());
             let read: u64 = sources.iter().map(|from| from.buffer.element_bytes()).sum();
             let bytes = (read + h_to.buffer.element_bytes() + c_to.buffer.element_bytes()) as f64;
@@ -85,15 +90,16 @@ pub fn move_states(
                     to_h: place(h_to)?,
                     to_c: place(c_to)?,
                     given: u32::from(h.is_some()) | u32::from(c.is_some()) << 1,
+                    together: u32::from(together),
                 };
                 Op::gpu(
                     gpu,
                     &Launch {
                         kernel: &KERNEL,
-                        cell: None,
+                        recipe: None,
                         consts: vec![("LANES", lanes)],
                         uniform: &uniform.bytes(),
-                        buffers: &[&bound(h), &bound(c), &h_to.buffer, &c_to.buffer],
+                        buffers: &[&bound(h), &bound(c), &h_to.buffer, if together { &no_c } else { &c_to.buffer }],
                         groups: [linear_groups(gpu, rows.len() * columns.len(), lanes), 1, index(directions)?],
                         steps: None,
                         work: work(rows.len(), columns.len()),

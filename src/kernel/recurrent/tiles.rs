@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::{Chunk, Pass};
-use crate::cell::Cell;
 use crate::error::{Error, Result};
 use crate::gpu::{AdapterKind, Capabilities, Gpu, Work};
 use crate::kernel::cuts::{index, rectangles};
 use crate::kernel::op::Op;
+use crate::recipe::Recipe;
 use crate::shader::{Kernel, constants};
 
 /// Workgroups that fill a GPU: two for each of the 132 multiprocessors of the largest.
@@ -37,7 +37,7 @@ impl Tile {
     pub(super) fn new(gpu: &Gpu, chunk: &Chunk, depth: usize, variants: &Variants) -> Self {
         let best = Self::of(gpu.capabilities(), chunk.batch, chunk.hidden, chunk.directions, depth);
         let trusted = |tile: &Self| {
-            let variant = format!("{}, {}", chunk.cell.name(), constants(&tile.consts()));
+            let variant = format!("{}, {}", chunk.recipe.name(), constants(&tile.consts()));
             gpu.doubt_tile(tile.kernel(variants).name, &variant).is_none()
         };
         best.smaller().find(trusted).unwrap_or(best)
@@ -130,15 +130,15 @@ impl Tile {
     /// What a dispatch does that makes so many groups of units for so many groups of sequences of one step of `chunk`.
     fn work(&self, chunk: &Chunk, units: usize, rows: usize) -> Work {
         let (units_done, rows_done) = (units * self.units, rows * self.rows);
-        let terms = (chunk.cell.gates() * chunk.hidden) as f64;
+        let terms = (chunk.recipe.gates() * chunk.hidden) as f64;
         let cells = (units_done * rows_done * chunk.directions) as f64;
         let size = chunk.h.element_bytes() as f64;
         // Weights are read for each group of sequences, what they are multiplied with for each group of units.
         let read = terms * (units_done * rows + rows_done * units) as f64 * chunk.directions as f64;
         Work {
             multiply_adds: cells * terms,
-            bytes: (read + cells * 2.0 * (chunk.cell.saved() + chunk.cell.states()) as f64) * size,
-            functions: cells * 2.0 * chunk.cell.gates() as f64,
+            bytes: (read + cells * 2.0 * (chunk.recipe.saved() + chunk.recipe.states()) as f64) * size,
+            functions: cells * 2.0 * chunk.recipe.gates() as f64,
             groups: (units * rows * chunk.directions) as f64,
             steps: 0.0,
         }
@@ -167,12 +167,12 @@ const SIZES: [usize; 18] = [1, 2, 4, 8, 16, 32, 64, 100, 128, 200, 256, 257, 512
 pub(in crate::kernel) fn step_tiles(
     caps: &Capabilities,
     pass: Pass,
-    cell: Cell,
+    recipe: Recipe,
     shared: bool,
 ) -> Vec<Vec<(&'static str, u32)>> {
     let gates = match pass {
         Pass::Forward => 1,
-        Pass::Backward => cell.gates(),
+        Pass::Backward => recipe.gates(),
     };
     let mut all = BTreeSet::new();
     for (batch, hidden) in SIZES.iter().flat_map(|&batch| SIZES.map(|hidden| (batch, hidden))) {
@@ -202,14 +202,14 @@ mod tests {
     #[test]
     fn tiles_keep_to_what_the_kernels_take() {
         let sizes = [1, 2, 3, 7, 8, 9, 31, 32, 33, 48, 64, 100, 257, 512, 777, 1024, 3000, 4096];
-        for (pass, &cell) in
-            [Pass::Forward, Pass::Backward].iter().flat_map(|pass| Cell::ALL.iter().map(move |c| (pass, c)))
+        for (pass, recipe) in
+            [Pass::Forward, Pass::Backward].iter().flat_map(|pass| Recipe::texts().map(move |recipe| (pass, recipe)))
         {
             let known = [AdapterKind::Software, AdapterKind::Gpu].map(|kind| {
                 let caps = variants::device(kind, 256, 16 << 10);
-                [false, true].map(|shared| step_tiles(&caps, *pass, cell, shared)).concat()
+                [false, true].map(|shared| step_tiles(&caps, *pass, recipe, shared)).concat()
             });
-            let gates = if *pass == Pass::Forward { 1 } else { cell.gates() };
+            let gates = if *pass == Pass::Forward { 1 } else { recipe.gates() };
             for (batch, hidden) in sizes.iter().flat_map(|&batch| sizes.map(|hidden| (batch, hidden))) {
                 for directions in [1, 2] {
                     let tile = Tile::hardware(batch, hidden, directions, gates * hidden);

@@ -53,7 +53,7 @@ impl Chunk {
                 gpu,
                 &Launch {
                     kernel: &KERNEL,
-                    cell: None,
+                    recipe: None,
                     consts: vec![("LANES", lanes)],
                     uniform: &uniform.bytes(),
                     buffers: &[dy, &self.lengths, to],

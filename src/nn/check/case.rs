@@ -4,12 +4,12 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Checked, Clock, Extent, layer, product};
-use crate::cell::Cell;
 use crate::config::Precision;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::Subject;
 use crate::kernel::gemm;
+use crate::recipe::Recipe;
 
 /// Largest [`relative_error`] of a result in f32 against a reference: outputs and final states.
 pub const OUTPUT_BOUND: f64 = 1e-5;
@@ -57,7 +57,9 @@ impl Case {
         }
         for precision in [Precision::Full, Precision::Half] {
             for strategy in layer::strategies(device) {
-                all.extend(Cell::ALL.iter().flat_map(|&cell| layer::cases(device, strategy, cell, precision, extent)));
+                all.extend(
+                    Recipe::texts().flat_map(|recipe| layer::cases(device, strategy, recipe, precision, extent)),
+                );
             }
         }
         all

@@ -1,13 +1,13 @@
 //! A plan's strategy: one that has passed its check on the adapter, and whose kernels its driver takes.
 
 use super::{Case, Checked, Extent, layer, product};
-use crate::cell::Cell;
 use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Subject};
 use crate::kernel::gemm;
 use crate::plan::{self, Choice, Mode, Wanted};
+use crate::recipe::Recipe;
 
 /// The strategy of a layer: the forced one, or the first that fits and is right. One that was asked for by name is taken at
 /// its word, unless something is known against it. A browser can't wait for a check; there what [`Device::examine`] has
@@ -34,10 +34,10 @@ pub(crate) fn choose(
     loop {
         let choice = plan()?;
         let name = choice.strategy.name();
-        layers(device, gpu, name, config.cell, Precision::Full)?;
-        let subject = Subject::strategy_of(name, config.cell, mode == Mode::Train);
+        layers(device, gpu, name, config.recipe(), Precision::Full)?;
+        let subject = Subject::strategy_of(name, config.recipe(), mode == Mode::Train);
         if gpu.doubt(&subject).is_none() {
-            layers(device, gpu, name, config.cell, precision)?;
+            layers(device, gpu, name, config.recipe(), precision)?;
             device.expect(precision)?;
             if choice.strategy.compile(device, config, shape, wanted)? {
                 return Ok(choice);
@@ -73,13 +73,13 @@ pub(super) fn layers(
     device: &Device,
     gpu: &Gpu,
     strategy: &'static str,
-    cell: Cell,
+    recipe: Recipe,
     precision: Precision,
 ) -> Result<()> {
-    if gpu.has_passed(&layer::group(strategy, cell, precision)) {
+    if gpu.has_passed(&layer::group(strategy, recipe, precision)) {
         return Ok(());
     }
-    ensure(device, gpu, || layer::cases(device, strategy, cell, precision, Extent::Short))
+    ensure(device, gpu, || layer::cases(device, strategy, recipe.text(), precision, Extent::Short))
 }
 
 /// Runs those of the `cases` that are neither passed nor doubted, and notes what comes out.

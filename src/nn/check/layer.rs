@@ -2,7 +2,6 @@
 
 use super::case::{Case, Found, GRADIENT_BOUND, HALF_BOUND, OUTPUT_BOUND, Runs, What, random};
 use super::{Clock, Extent};
-use crate::cell::Cell;
 use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
@@ -10,12 +9,13 @@ use crate::gpu::Subject;
 use crate::nn::params::Parameters;
 use crate::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use crate::plan::{Mode, STRATEGIES};
+use crate::recipe::Recipe;
 
 /// A layer with random data.
 #[derive(Clone, Debug)]
 pub(super) struct Trial {
     strategy: &'static str,
-    cell: Cell,
+    recipe: Recipe,
     precision: Precision,
     size: Size,
     /// What bindings have at most: with few bytes, sequences are in several.
@@ -52,16 +52,16 @@ pub(super) fn strategies(device: &Device) -> impl Iterator<Item = &'static str> 
 const NATIVE: &str = "native";
 
 /// The group of a strategy with a cell.
-pub(super) fn group(strategy: &str, cell: Cell, precision: Precision) -> String {
+pub(super) fn group(strategy: &str, recipe: Recipe, precision: Precision) -> String {
     let stored = if precision == Precision::Half { ", half precision" } else { "" };
-    format!("strategy {strategy}, {}{stored}", cell.name())
+    format!("strategy {strategy}, {}{stored}", recipe.name())
 }
 
 /// The cases of a group, of what the device can run; none where it has no such precision.
 pub(super) fn cases(
     device: &Device,
     strategy: &'static str,
-    cell: Cell,
+    recipe: Recipe,
     precision: Precision,
     extent: Extent,
 ) -> Vec<Case> {
@@ -73,18 +73,18 @@ pub(super) fn cases(
     let large = extent == Extent::Full && precision == Precision::Full && device.gpu().is_some();
     let sections = [SECTIONS].into_iter().filter(|_| large);
     let sizes = SHORT.iter().chain(more).map(|&size| (size, u64::MAX)).chain(sections);
-    let trial = |(size, max_binding)| Trial { strategy, cell, precision, size, max_binding };
+    let trial = |(size, max_binding)| Trial { strategy, recipe, precision, size, max_binding };
     let trials = sizes.map(trial).filter(|trial| {
         let found = STRATEGIES.iter().find(|found| found.name() == strategy);
         found.is_some_and(|found| found.fits(device, &trial.config(), trial.shape(), Mode::Train).is_ok())
     });
-    trials.map(|trial| Case { group: group(strategy, cell, precision), what: What::Layer(trial) }).collect()
+    trials.map(|trial| Case { group: group(strategy, recipe, precision), what: What::Layer(trial) }).collect()
 }
 
 impl Trial {
     fn config(&self) -> RnnConfig {
         let [_, _, input, hidden, layers, directions] = self.size;
-        RnnConfig::new(self.cell, input, hidden).layers(layers).bidirectional(directions == 2)
+        RnnConfig::new(self.recipe.cell(), input, hidden).layers(layers).bidirectional(directions == 2)
     }
 
     fn shape(&self) -> BatchShape {
@@ -95,7 +95,7 @@ impl Trial {
     pub(super) fn subject(&self, backward: bool) -> Subject {
         match self.precision {
             Precision::Half => Subject::Half,
-            Precision::Full => Subject::strategy_of(self.strategy, self.cell, backward),
+            Precision::Full => Subject::strategy_of(self.strategy, self.recipe, backward),
         }
     }
 
@@ -127,7 +127,7 @@ impl Trial {
             values.iter_mut().for_each(|value| *value *= scale);
             params.set(&name, &shape, &values)?;
         }
-        let has_c = config.cell.has_c();
+        let has_c = config.recipe().has_c();
         let state = config.layers * shape.batch * config.outputs();
         let upload = |seed: u64, len: usize| device.upload("a checked layer", &random(seed, len));
         let room = |len: usize| device.alloc("a checked layer", len);

@@ -1,11 +1,11 @@
 //! Opening a device that is believed: a GPU that makes a first layer right, or else the CPU executor.
 
 use super::{choose, layer};
-use crate::cell::Cell;
 use crate::config::Precision;
 use crate::device::{Device, DeviceKind};
 use crate::error::Result;
 use crate::gpu::Subject;
+use crate::recipe::Recipe;
 
 impl Device {
     /// Opens a device. Never a software adapter unless it is asked for. With [`DeviceKind::Auto`] a GPU is taken if it
@@ -37,7 +37,7 @@ impl Device {
     /// Why no strategy runs here, if none does.
     fn failing(&self) -> Option<String> {
         let gpu = self.gpu()?;
-        let cell = *Cell::ALL.first()?;
+        let recipe = Recipe::texts().next()?;
         let mut reasons = Vec::new();
         if let Err(error) = choose::products(self) {
             return Some(error.to_string());
@@ -45,8 +45,8 @@ impl Device {
         // The last is the one that runs everything.
         let strategies: Vec<_> = layer::strategies(self).collect();
         for name in strategies.into_iter().rev() {
-            let subject = Subject::strategy_of(name, cell, true);
-            match choose::layers(self, gpu, name, cell, Precision::Full) {
+            let subject = Subject::strategy_of(name, recipe, true);
+            match choose::layers(self, gpu, name, recipe, Precision::Full) {
                 Err(error) => reasons.push(format!("`{name}`: {error}")),
                 Ok(()) => match gpu.doubt(&subject) {
                     None => return None,

@@ -11,12 +11,13 @@ use crate::kernel::gemm::{self, Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::{self, Chunk};
 use crate::kernel::rows::RowMap;
 use crate::plan::{bindable, granule, overlap, windows};
+use crate::recipe::{GateRun, Tensor};
 
 /// Layers last first, and of each the chunks last first: that is the order of all sums over steps.
 pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
     let Binding { rnn, gradients, workspace, .. } = *with;
     let mut program = Program::default();
-    let [dh, dc] = &workspace.carry;
+    let carry = &workspace.carry;
     for layer in (0..rnn.config.layers).rev() {
         // y may be its own gradient: computing states again leaves it alone.
         let stage = Stage::new(with, layer, false)?;
@@ -24,15 +25,11 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         if again {
             stage.pack(&mut program)?;
         }
-        let carried =
-            || [Some(dh), rnn.config.cell.has_c().then_some(dc)].into_iter().flatten().map(|dh| rnn.slot(dh, 0));
+        let carried = || (0..rnn.config.recipe().states()).map(|state| rnn.slot(carry, state));
         rnn.states_in(layer, [&gradients.dhn, &gradients.dcn], carried(), &mut program)?;
         if with.norms.is_some() {
-            // One after the other: they lie in one buffer.
-            let given = [&gradients.dhn, &gradients.dcn].into_iter().take(rnn.config.cell.states());
-            for (state, given) in given.enumerate() {
-                rnn.states_in(layer, [given], [direct(rnn, dh, state)], &mut program)?;
-            }
+            let direct = (0..rnn.config.recipe().states()).map(|state| direct(rnn, carry, state));
+            rnn.states_in(layer, [&gradients.dhn, &gradients.dcn], direct, &mut program)?;
         }
         let dy = if layer + 1 == rnn.config.layers { gradients.dy.as_ref() } else { Some(with.inner(layer)) };
         let dx = if layer > 0 { Some(with.inner(layer - 1)) } else { gradients.dx.as_ref() };
@@ -47,19 +44,18 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
             }
             let chunk = &run.chunk;
             let (dy, rows, in_step_order) = upstream(rnn, chunk, dy, &workspace.upstream, &mut program)?;
-            let dc = rnn.config.cell.has_c().then(|| dc.clone());
-            let (dh, norms) = match with.norms {
-                None => (dh.clone(), None),
-                Some(norms) => (dh.slice(0..chunk.carry_len(&rnn.device))?, Some(norms_of(rnn, norms, layer, chunk)?)),
+            let (carry, norms) = match with.norms {
+                None => (carry.clone(), None),
+                Some(norms) => {
+                    (carry.slice(0..chunk.carry_len(&rnn.device))?, Some(norms_of(rnn, norms, layer, chunk)?))
+                }
             };
-            let around = recurrent::Gradients { dy, in_step_order, rows, dh, dc, norms };
+            let around = recurrent::Gradients { dy, in_step_order, rows, carry, norms };
             program.push(rnn.strategy.backward(&rnn.device, chunk, &stage.weights, &around)?);
             chunk.flow(&rnn.device, &around)?.into_iter().for_each(|op| program.push(op));
-            let go_on = index > 0;
+            let go_on = index > 0 || with.params.accumulates();
             weight_gradients(with, &stage, run, go_on, &mut program)?;
-            if rnn.config.bias {
-                bias_gradients(with, layer, chunk, go_on, &mut program)?;
-            }
+            bias_gradients(with, layer, chunk, go_on, &mut program)?;
             if let Some(dx) = dx {
                 input_gradient(with, layer, chunk, dx, adds, &mut program)?;
             }
@@ -78,19 +74,19 @@ impl Binding<'_> {
 }
 
 /// Where what comes directly of the gradient of a state, 0 h and 1 c, is carried.
-fn direct(rnn: &Rnn, dh: &Buffer, state: usize) -> Matrix {
-    let (hidden, directions) = (rnn.config.hidden, rnn.config.directions());
-    let all = rnn.shape.batch * directions * hidden;
+fn direct(rnn: &Rnn, carry: &Buffer, state: usize) -> Matrix {
+    let (recipe, hidden, directions) = (rnn.config.recipe(), rnn.config.hidden, rnn.config.directions());
+    let first = rnn.slot(carry, recipe.states());
     match rnn.device.gpu() {
-        Some(_) => Matrix { offset: (1 + state) * all, ..rnn.slot(dh, 0) },
+        Some(_) => rnn.slot(carry, recipe.states() + state),
         None => {
-            let width = recurrent::follow_width(rnn.config.cell) * hidden;
+            let width = recurrent::follow_width(recipe) * hidden;
             Matrix {
-                offset: all + state * hidden,
+                offset: first.offset + state * hidden,
                 row: directions * width,
                 column: 1,
                 direction: width,
-                ..rnn.slot(dh, 0)
+                ..first
             }
         }
     }
@@ -98,7 +94,7 @@ fn direct(rnn: &Rnn, dh: &Buffer, state: usize) -> Matrix {
 
 /// Where a chunk's norms go: no more than it needs is bound.
 fn norms_of(rnn: &Rnn, norms: &Buffer, layer: usize, chunk: &Chunk) -> Result<Matrix> {
-    let width = recurrent::flows(rnn.config.cell) * rnn.config.directions();
+    let width = recurrent::flows(rnn.config.recipe()) * rnn.config.directions();
     let first = layer * rnn.shape.rows() + chunk.first_step * chunk.batch;
     let rows =
         bindable(&rnn.device, width, norms.element_bytes() as usize, &(first..first + chunk.steps * chunk.batch));
@@ -158,9 +154,9 @@ fn weight_gradients(
         Some(gemm::Slices { rows, scratch: with.workspace.products.clone() })
     };
     let accumulate = |go_on| if go_on { Accumulate::Before } else { Accumulate::No };
-    let dw_ih = with.tensor("weight_ih", stage.layer, true)?;
-    let dw_hh = with.tensor("weight_hh", stage.layer, true)?;
-    for (gates, slot) in rnn.config.cell.input_runs() {
+    let dw_ih = with.tensor(Tensor::WeightIh, stage.layer, true)?;
+    let dw_hh = with.tensor(Tensor::WeightHh, stage.layer, true)?;
+    for GateRun { gates, slot } in rnn.config.recipe().input_runs() {
         let to = Matrix { offset: gates.start * hidden * source.width, ..dw_ih.clone() };
         let mut go_on = go_on;
         // Steps of two directions come from several pieces in no order, so it is the granules that are in order.
@@ -186,7 +182,7 @@ fn weight_gradients(
             }
         }
     }
-    for (gates, slot) in rnn.config.cell.hidden_runs() {
+    for GateRun { gates, slot } in rnn.config.recipe().hidden_runs() {
         let to = Matrix { offset: gates.start * hidden * hidden, ..dw_hh.clone() };
         let mut go_on = go_on;
         for steps in rnn.spans(chunk, native).into_iter().rev() {
@@ -203,20 +199,24 @@ fn weight_gradients(
     Ok(())
 }
 
-/// `db = Σ over steps and sequences of dG`: partial sums of all slots at once, then each bias from its own slots.
+/// `db = Σ over steps and sequences of dG` of the biases that there are: partial sums of all slots at once, then each bias from its own slots.
 fn bias_gradients(with: &Binding<'_>, layer: usize, chunk: &Chunk, go_on: bool, program: &mut Program) -> Result<()> {
     let rnn = with.rnn;
-    let (hidden, directions) = (rnn.config.hidden, rnn.config.directions());
-    let slots = rnn.config.cell.saved() * hidden;
+    let (recipe, hidden, directions) = (rnn.config.recipe(), rnn.config.hidden, rnn.config.directions());
+    let biases = [(Tensor::BiasIh, recipe.input_runs()), (Tensor::BiasHh, recipe.hidden_runs())];
+    if !recipe.has_bias() {
+        return Ok(());
+    }
+    let slots = recipe.saved() * hidden;
     let (rows, width) = (chunk.steps * chunk.batch, directions * slots);
     let scratch = Matrix::dense(&with.workspace.sums, width);
     let all = Matrix::dense(&chunk.saved, width);
     let run = granule(&rnn.device, rnn.shape) * chunk.batch;
     program.push(ColumnSum::partial(rows, width, run, all, scratch.clone()).op(&rnn.device)?);
-    for (stem, runs) in [("bias_ih", rnn.config.cell.input_runs()), ("bias_hh", rnn.config.cell.hidden_runs())] {
-        let bias = with.tensor(stem, layer, true)?;
+    for (tensor, runs) in biases.into_iter().filter(|(tensor, _)| recipe.has(*tensor)) {
+        let bias = with.tensor(tensor, layer, true)?;
         for direction in 0..directions {
-            for (gates, slot) in &runs {
+            for GateRun { gates, slot } in &runs {
                 let from = Matrix { offset: direction * slots + slot * hidden, ..scratch.clone() };
                 let offset = direction * bias.direction + gates.start * hidden;
                 let to = Matrix { offset, row: 0, ..bias.clone() };
@@ -242,7 +242,7 @@ fn input_gradient(
     let rnn = with.rnn;
     let (hidden, inputs, batch) = (rnn.config.hidden, rnn.config.layer_input(layer), rnn.shape.batch);
     let row = batch * inputs;
-    let w_ih = with.tensor("weight_ih", layer, false)?;
+    let w_ih = with.tensor(Tensor::WeightIh, layer, false)?;
     let windows = windows(&rnn.device, rnn.shape.steps, row, dx.element_bytes() as usize)?;
     let native = rnn.device.gpu().is_none();
     for direction in 0..rnn.config.directions() {
@@ -262,7 +262,7 @@ fn input_gradient(
                     true => Matrix { offset: (steps.start - window.start) * row, ..Matrix::dense(&part, inputs) },
                     false => Matrix::dense(&part, inputs),
                 };
-                for (gates, slot) in rnn.config.cell.input_runs() {
+                for GateRun { gates, slot } in rnn.config.recipe().input_runs() {
                     let left = rnn.saved(chunk, &steps, slot);
                     let right = Matrix { offset: gates.start * hidden * inputs, ..w_ih.clone() };
                     let add = adds || direction > 0 || gates.start > 0;

@@ -7,6 +7,7 @@ use crate::kernel::Program;
 use crate::kernel::gemm::Matrix;
 use crate::nn::params::Parameters;
 use crate::plan::{Memory, Mode, Reserve, Workspace};
+use crate::recipe::Tensor;
 
 /// What a layer reads and writes, floats on the plan's device; x and y may be stored as f16, in either precision of the
 /// plan. The states' first axis is layer-major, PyTorch's. A final
@@ -35,7 +36,8 @@ impl Io {
     }
 }
 
-/// Gradients that backward reads and writes; those of the parameters go to [`Parameters::gradients`], overwritten.
+/// Gradients that backward reads and writes; those of the parameters go to [`Parameters::gradients`], overwritten, or added to
+/// what is there where these [accumulate](Parameters::accumulating).
 #[derive(Clone, Debug, Default)]
 pub struct Gradients {
     /// Gradient of y `[T, B, D·H]`, if anything depends on y. Padding is never looked at.
@@ -83,8 +85,14 @@ pub(super) struct Binding<'a> {
 
 impl Binding<'_> {
     /// A tensor of a layer, its directions at a stride; its gradient when asked for.
-    pub(super) fn tensor(&self, stem: &str, layer: usize, gradient: bool) -> Result<Matrix> {
-        self.rnn.tensor(self.params, self.prefix, stem, layer, gradient)
+    pub(super) fn tensor(&self, tensor: Tensor, layer: usize, gradient: bool) -> Result<Matrix> {
+        self.rnn.tensor(self.params, self.prefix, tensor, layer, gradient)
+    }
+
+    /// The same of one that the layer may lack.
+    pub(super) fn optional(&self, tensor: Tensor, layer: usize) -> Result<Option<Matrix>> {
+        let has = self.rnn.config.recipe().has(tensor);
+        has.then(|| self.tensor(tensor, layer, false)).transpose()
     }
 }
 
@@ -161,7 +169,7 @@ impl Rnn {
             check(name, buffer.as_ref(), &state)?;
         }
         for (name, buffer) in [("c0", &io.c0), ("cn", &io.cn), ("dcn", &gradients.dcn), ("dc0", &gradients.dc0)] {
-            if buffer.is_some() && !self.config.cell.has_c() {
+            if buffer.is_some() && !self.config.recipe().has_c() {
                 return Err(Error::unsupported(format!("a cell state (`{name}`)"), self.config.cell));
             }
             check(name, buffer.as_ref(), &state)?;

@@ -30,6 +30,7 @@ use crate::nn::params::Parameters;
 use crate::plan::{
     self, Choice, ChunkBuffers, Cuts, Layout, Memory, Mode, Purpose, Reserve, Strategy, Wanted, Workspace,
 };
+use crate::recipe::Tensor;
 
 /// Choices that are not part of the layer's mathematics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,27 +96,19 @@ pub struct Rnn {
 /// PyTorch's names and shapes of a recurrent layer's tensors, in PyTorch's order, after `prefix`.
 ///
 /// `weight_ih_l{k} [G·H, I]`, `weight_hh_l{k} [G·H, H]`, `bias_ih_l{k} [G·H]`, `bias_hh_l{k} [G·H]`, the reverse
-/// direction's with the suffix `_reverse`.
+/// direction's with the suffix `_reverse`; of the biases those that there are.
 pub fn tensors(config: &RnnConfig, prefix: &str) -> Vec<(String, Vec<usize>)> {
-    let gates = config.cell.gates() * config.hidden;
-    let mut all = Vec::new();
-    for layer in 0..config.layers {
-        for direction in 0..config.directions() {
-            let mut add = |stem, shape| all.push((name(prefix, stem, layer, direction), shape));
-            add("weight_ih", vec![gates, config.layer_input(layer)]);
-            add("weight_hh", vec![gates, config.hidden]);
-            if config.bias {
-                add("bias_ih", vec![gates]);
-                add("bias_hh", vec![gates]);
-            }
-        }
-    }
-    all
+    let places = (0..config.layers).flat_map(|layer| (0..config.directions()).map(move |direction| (layer, direction)));
+    let of = |(layer, direction)| {
+        let tensors = config.recipe().tensors(config.layer_input(layer), config.hidden);
+        tensors.map(move |(tensor, shape)| (name(prefix, tensor, layer, direction), shape))
+    };
+    places.flat_map(of).collect()
 }
 
-fn name(prefix: &str, stem: &str, layer: usize, direction: usize) -> String {
+fn name(prefix: &str, tensor: Tensor, layer: usize, direction: usize) -> String {
     let suffix = if direction == 1 { "_reverse" } else { "" };
-    format!("{prefix}{stem}_l{layer}{suffix}")
+    format!("{prefix}{}_l{layer}{suffix}", tensor.stem())
 }
 
 impl Rnn {
@@ -233,9 +226,16 @@ impl Rnn {
     }
 
     /// A tensor of a layer, its directions at a stride.
-    fn tensor(&self, params: &Parameters, prefix: &str, stem: &str, layer: usize, gradient: bool) -> Result<Matrix> {
-        let first = params.entry(&name(prefix, stem, layer, 0))?;
-        let last = params.entry(&name(prefix, stem, layer, self.config.directions() - 1))?;
+    fn tensor(
+        &self,
+        params: &Parameters,
+        prefix: &str,
+        tensor: Tensor,
+        layer: usize,
+        gradient: bool,
+    ) -> Result<Matrix> {
+        let first = params.entry(&name(prefix, tensor, layer, 0))?;
+        let last = params.entry(&name(prefix, tensor, layer, self.config.directions() - 1))?;
         if last.offset < first.offset {
             let expected = format!("declared after `{}`", first.name);
             return Err(Error::invalid(format!("`{}`", last.name), expected, "declared before it"));

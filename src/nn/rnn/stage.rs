@@ -15,6 +15,7 @@ use crate::kernel::recurrent::{Chunk, Input, Move, Prepare, Weights, move_states
 use crate::kernel::rows::RowMap;
 use crate::kernel::transpose::transpose;
 use crate::plan::{ChunkBuffers, Mode, Part, granule, overlap, reversed, windows};
+use crate::recipe::Tensor;
 
 /// A layer bound to its buffers.
 pub(super) struct Stage<'a> {
@@ -81,7 +82,7 @@ impl<'a> Stage<'a> {
         let Some(first) = self.runs.first() else { return Ok(()) };
         if first.starts && rnn.layout.repacked.is_none() {
             let initial = [&io.h0, &io.c0].map(|state| state.as_ref().map(|buffer| rnn.caller_state(layer, buffer)));
-            let (inputs, w_ih) = (rnn.config.layer_input(layer), with.tensor("weight_ih", layer, false)?);
+            let (inputs, w_ih) = (rnn.config.layer_input(layer), with.tensor(Tensor::WeightIh, layer, false)?);
             let at_once = Prepare { inputs, w_ih, packed_input: &workspace.packed_input, initial };
             if let Some(op) = first.chunk.prepare(&rnn.device, &self.weights, &at_once)? {
                 program.push(op);
@@ -96,15 +97,21 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Packs the weights for a GPU's products and steps, unless these are to be packed as they are needed. The CPU packs
-    /// for itself.
+    /// Packs the weights for a GPU's products and steps; of those that are packed as they are needed the bias alone. The CPU
+    /// packs for itself.
     pub(super) fn pack(&self, program: &mut Program) -> Result<()> {
         let Self { with, layer, weights, .. } = self;
         let (device, config) = (&with.rnn.device, &with.rnn.config);
-        let Some(gpu) = device.gpu().filter(|_| with.rnn.layout.repacked.is_none()) else { return Ok(()) };
+        let Some(gpu) = device.gpu() else { return Ok(()) };
         let (directions, hidden) = (config.directions(), config.hidden);
-        let gates = config.cell.gates() * hidden;
-        let w_ih = with.tensor("weight_ih", *layer, false)?;
+        let gates = config.recipe().gates() * hidden;
+        if with.rnn.layout.repacked.is_some() {
+            let to = Matrix { direction: gates, ..Matrix::dense(&weights.workspace, gates) };
+            let copied = weights.b_hh.as_ref().map(|b_hh| copy(device, directions, 1, gates, Some(b_hh), &to));
+            copied.transpose()?.into_iter().for_each(|op| program.push(op));
+            return Ok(());
+        }
+        let w_ih = with.tensor(Tensor::WeightIh, *layer, false)?;
         program.push(transpose(gpu, directions, gates, config.layer_input(*layer), &w_ih, &self.input_weights(gates))?);
         let packed = Matrix { direction: (hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
         program.push(transpose(gpu, directions, gates, hidden, &weights.w_hh, &packed)?);
@@ -142,8 +149,8 @@ impl<'a> Stage<'a> {
     /// `saved[.., 0..G] = source·W_ihᵀ + b_ih` for a chunk, all directions, all its steps.
     fn project(&self, chunk: &Chunk, program: &mut Program) -> Result<()> {
         let (rnn, source) = (self.with.rnn, &self.source);
-        let bias = if rnn.config.bias { Some(self.with.tensor("bias_ih", self.layer, false)?) } else { None };
-        let gates = rnn.config.cell.gates() * rnn.config.hidden;
+        let bias = self.with.optional(Tensor::BiasIh, self.layer)?;
+        let gates = rnn.config.recipe().gates() * rnn.config.hidden;
         let Some(at_once) = rnn.layout.repacked else {
             return self.project_gates(chunk, bias, self.input_weights(gates), 0..gates, program);
         };
@@ -151,7 +158,7 @@ impl<'a> Stage<'a> {
             let some = first..gates.min(first + at_once);
             let packed = self.input_weights(some.len());
             if let Some(gpu) = rnn.device.gpu() {
-                let w_ih = self.with.tensor("weight_ih", self.layer, false)?;
+                let w_ih = self.with.tensor(Tensor::WeightIh, self.layer, false)?;
                 let rows = Matrix { offset: w_ih.offset + first * w_ih.row, ..w_ih };
                 program.push(transpose(gpu, rnn.config.directions(), some.len(), source.width, &rows, &packed)?);
             }
@@ -237,7 +244,7 @@ impl Run {
             direction: chunk.hidden,
             ..Matrix::dense(buffer, width)
         };
-        (0..chunk.cell.states()).map(state).collect()
+        (0..chunk.recipe.states()).map(state).collect()
     }
 }
 
@@ -253,7 +260,7 @@ impl Binding<'_> {
                 let shared = &self.workspace.chunk;
                 let states = 0..(steps.len() + 1) * state;
                 let c = shared.c.as_ref().map(|c| c.slice(states.clone())).transpose()?;
-                let saved = shared.saved.slice(0..steps.len() * state * rnn.config.cell.saved())?;
+                let saved = shared.saved.slice(0..steps.len() * state * rnn.config.recipe().saved())?;
                 (saved, shared.h.slice(states)?, c)
             }
         };
@@ -271,7 +278,7 @@ impl Binding<'_> {
             }
         };
         let chunk = Chunk {
-            cell: rnn.config.cell,
+            recipe: rnn.config.recipe(),
             hidden: rnn.config.hidden,
             directions: rnn.config.directions(),
             batch: rnn.shape.batch,
@@ -288,7 +295,7 @@ impl Binding<'_> {
             input: None,
         };
         let above = above.then(|| rnn.slot(&section.h, slot_of_h + 1));
-        let all = rnn.config.cell.states() * state;
+        let all = rnn.config.recipe().states() * state;
         let kept_in_full =
             (!section.kept.is_empty()).then(|| Matrix { offset: place * all, ..Matrix::dense(&section.kept, all) });
         Ok(Run { chunk, section: *index, kept, starts, kept_in_full, above })
@@ -297,8 +304,8 @@ impl Binding<'_> {
     /// Recurrent weights of a layer.
     fn weights(&self, layer: usize) -> Result<Weights> {
         Ok(Weights {
-            w_hh: self.tensor("weight_hh", layer, false)?,
-            b_hh: if self.rnn.config.bias { Some(self.tensor("bias_hh", layer, false)?) } else { None },
+            w_hh: self.tensor(Tensor::WeightHh, layer, false)?,
+            b_hh: self.optional(Tensor::BiasHh, layer)?,
             workspace: self.workspace.recurrent.clone(),
             packed: self.packed.get(layer).cloned().map(Packed::new),
             repacked: self.rnn.layout.repacked.is_some(),
@@ -308,9 +315,9 @@ impl Binding<'_> {
     /// What a layer's steps make their input projections from, where they do.
     fn input(&self, layer: usize, source: &Source) -> Result<Option<Input>> {
         let [piece] = source.pieces.as_slice() else { return Ok(None) };
-        let bias = self.rnn.config.bias.then(|| self.tensor("bias_ih", layer, false)).transpose()?;
+        let bias = self.optional(Tensor::BiasIh, layer)?;
         Ok(Some(Input {
-            w_ih: self.tensor("weight_ih", layer, false)?,
+            w_ih: self.tensor(Tensor::WeightIh, layer, false)?,
             b_ih: bias,
             source: piece.buffer.clone(),
             width: source.width,
@@ -352,7 +359,7 @@ impl Rnn {
 
     /// Saved values of some of a chunk's steps from `slot` on, `[steps·B, ..]`.
     pub(super) fn saved(&self, chunk: &Chunk, steps: &Range<usize>, slot: usize) -> Matrix {
-        let slots = self.config.cell.saved() * self.config.hidden;
+        let slots = self.config.recipe().saved() * self.config.hidden;
         let row = self.config.directions() * slots;
         let offset = (steps.start - chunk.first_step) * chunk.batch * row + slot * self.config.hidden;
         Matrix { offset, direction: slots, ..Matrix::dense(&chunk.saved, row) }

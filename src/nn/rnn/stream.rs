@@ -5,6 +5,7 @@ use crate::config::RnnConfig;
 use crate::cpu::recurrent::{LayerWeights, Stack};
 use crate::error::{Error, Result};
 use crate::nn::params::Parameters;
+use crate::recipe::Tensor;
 
 /// A recurrent layer that takes one time step and gives one, and keeps its state in between: audio, control, games.
 ///
@@ -46,7 +47,7 @@ impl Stream {
             let option = "a step at a time".to_string();
             return Err(Error::Unsupported { option, place: "a layer whose other direction starts at the end".into() });
         }
-        let stack = Stack::new(config.cell, config.layers, config.input, config.hidden, batch)?;
+        let stack = Stack::new(config.recipe(), config.layers, config.input, config.hidden, batch)?;
         let mut stream = Self { config, batch, stack };
         stream.load(params, prefix)?;
         Ok(stream)
@@ -60,17 +61,16 @@ impl Stream {
                 return Err(Error::shape(name, &shape, &entry.shape));
             }
         }
-        let read = |stem: &str, layer: usize| match self.config.bias || stem.starts_with("weight") {
-            true => params.device().read(&params.value(&super::name(prefix, stem, layer, 0))?),
+        let read = |tensor: Tensor, layer: usize| match self.config.recipe().has(tensor) {
+            true => params.device().read(&params.value(&super::name(prefix, tensor, layer, 0))?),
             false => Ok(Vec::new()),
         };
-        let stems = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
-        let tensors = |layer| stems.iter().map(|stem| read(stem, layer)).collect::<Result<Vec<_>>>();
-        let all = (0..self.config.layers).map(tensors).collect::<Result<Vec<_>>>()?;
-        for (layer, tensors) in all.iter().enumerate() {
-            if let [w_ih, w_hh, b_ih, b_hh] = tensors.as_slice() {
-                self.stack.set_weights(layer, LayerWeights { w_ih, w_hh, b_ih, b_hh })?;
-            }
+        let all = (0..self.config.layers).map(|layer| {
+            let [w_ih, w_hh] = [read(Tensor::WeightIh, layer)?, read(Tensor::WeightHh, layer)?];
+            Ok([w_ih, w_hh, read(Tensor::BiasIh, layer)?, read(Tensor::BiasHh, layer)?])
+        });
+        for (layer, [w_ih, w_hh, b_ih, b_hh]) in all.collect::<Result<Vec<_>>>()?.iter().enumerate() {
+            self.stack.set_weights(layer, LayerWeights { w_ih, w_hh, b_ih, b_hh })?;
         }
         Ok(())
     }
@@ -93,13 +93,13 @@ impl Stream {
 
     /// The cell state of a layer, `[B, H]`; none where there is no such layer, or its cell has none.
     pub fn c(&self, layer: usize) -> Option<&[f32]> {
-        self.stack.state(layer).map(|[_, c]| c).filter(|_| self.config.cell.has_c())
+        self.stack.state(layer).map(|[_, c]| c).filter(|_| self.config.recipe().has_c())
     }
 
     /// Sets the states, `[L, B, H]`: h and, for cells that have it, c; zero where none is given. An error, and nothing
     /// set, for other sizes or a c that the cell does not have.
     pub fn set_state(&mut self, h: Option<&[f32]>, c: Option<&[f32]>) -> Result<()> {
-        if c.is_some() && !self.config.cell.has_c() {
+        if c.is_some() && !self.config.recipe().has_c() {
             return Err(Error::unsupported("a cell state (`c`)", self.config.cell));
         }
         let shape = [self.config.layers, self.batch, self.config.hidden];
