@@ -59,6 +59,10 @@ fn a_kernel_writes_no_range_through_two_bindings() {
         let want = "`h_to` of kernel `recurrent_states` must be bound alone, got what `c_to` holds too";
         assert_eq!(why, want, "{device:?}");
         assert_eq!(text(to(part(0..128), part(64..192))), want, "{device:?}");
+        // Two places of one part are bound once.
+        let place = |offset| Matrix { offset, ..part(0..128) };
+        to(place(0), place(64)).expect("two places");
+        assert_eq!(text(to(place(0), place(63))), want, "{device:?}");
     }
 }
 

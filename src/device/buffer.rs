@@ -255,6 +255,11 @@ impl Buffer {
         self.shares(other) && self.offset < other.offset + other.len && other.offset < self.offset + self.len
     }
 
+    /// Whether both are the same elements of the same memory.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.shares(other) && (self.offset, self.len) == (other.offset, other.len)
+    }
+
     /// Whether this is memory of `device`, or of a clone of it.
     pub fn is_on(&self, device: &Device) -> bool {
         match (device.executor(), &self.storage) {

@@ -56,9 +56,7 @@ pub fn move_states(
         let strides = |matrix: &Matrix| [matrix.row, matrix.column, matrix.direction];
         let sources: Vec<&Matrix> = h.iter().chain(c).collect();
         let alike = |all: &[&Matrix]| all.windows(2).all(|pair| strides(pair[0]) == strides(pair[1]));
-        // Of one buffer both are the same part, in which each has its own place.
-        let apart = h_to.buffer.len() == c_to.buffer.len() || !h_to.buffer.overlaps(&c_to.buffer);
-        if alike(&sources) && alike(&[h_to, c_to]) && apart {
+        if alike(&sources) && alike(&[h_to, c_to]) {
             for to in [h_to, c_to] {
                 to.check("the destination", rows, columns, directions)?;
                 for from in &sources {
@@ -69,8 +67,12 @@ pub fn move_states(
             let from = sources.first().copied().unwrap_or(h_to);
             let Nothing { read: nothing, written: [no_c, ..] } = Nothing::of(gpu)?;
             let bound = |matrix: &Option<Matrix>| matrix.as_ref().map_or(nothing.clone(), |m| m.buffer.clone());
-            // A buffer is bound to one writable binding.
-            let together = h_to.buffer.overlaps(&c_to.buffer);
+            // One part of a buffer, in which each has its own place, is bound once.
+            let end = |to: &Matrix| {
+                to.offset + directions.saturating_sub(1) * to.direction + rows.saturating_sub(1) * to.row + columns
+            };
+            let apart = end(h_to) <= c_to.offset || end(c_to) <= h_to.offset;
+            let together = apart && h_to.buffer.is(&c_to.buffer);
             let lanes = element_lanes(gpu.capabilities());
             let read: u64 = sources.iter().map(|from| from.buffer.element_bytes()).sum();
             let bytes = (read + h_to.buffer.element_bytes() + c_to.buffer.element_bytes()) as f64;
