@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{Layer, Random, Running, Tensors, assert_same_bits, devices, relative_error, small_bindings};
+use common::{
+    Layer, Random, Running, Tensors, assert_same_bits, devices, half_devices, relative_error, small_bindings,
+};
 use wgpu_rnn::nn::{Embedding, Linear, Parameters};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{Bias, Cell, Device, RnnConfig};
@@ -75,6 +77,25 @@ fn gradients_are_sums_over_batches() {
                     assert!(error <= bound, "{what}: `{name}` is off by {error:.3e}");
                 }
                 assert_same_bits(&what, &after(device, &batches[..1]), &first.run(device));
+            }
+        }
+    }
+}
+
+#[test]
+fn half_precision_adds_in_full() {
+    for device in half_devices() {
+        for &cell in Cell::ALL {
+            let first = Layer::random(RnnConfig::new(cell, 4, 6).layers(2), 9, 5, 1).half(false);
+            let mut second = first.clone();
+            let x = second.given.get_mut("x").expect("x");
+            x.iter_mut().for_each(|value| *value = -*value);
+            let each = [first.run(&device), second.run(&device)];
+            let got = after(&device, &[first, second]);
+            for (name, got) in got.iter().filter(|(name, _)| name.starts_with("grad.")) {
+                let want: Vec<f64> = each[0][name].iter().zip(&each[1][name]).map(|(one, other)| one + other).collect();
+                let error = relative_error(got, &want);
+                assert!(error <= 1e-5, "{cell} on {device:?}: `{name}` is off by {error:.3e}");
             }
         }
     }

@@ -217,6 +217,27 @@ fn half_precision_leaves_norms_too() {
     }
 }
 
+/// A plan that a device's bindings allow can be bound: what backward leaves to see is f32 where all else is f16.
+#[test]
+fn sections_have_room_for_what_is_seen() {
+    let mut bound = 0;
+    for (bytes, &cell) in (8..40).flat_map(|part| Cell::ALL.iter().map(move |cell| (part * 256, cell))) {
+        let limits = |_| wgpu::Limits { max_storage_buffer_binding_size: bytes, ..wgpu::Limits::defaults() };
+        let (device, queue) = common::wgpu_device_with(wgpu::Features::SHADER_F16, limits);
+        let device = Device::from_wgpu(device, queue);
+        let mut layers = vec![seen(Layer::random(RnnConfig::new(cell, 5, 9), 12, 3, 1))];
+        if device.gpu().is_some_and(|gpu| gpu.capabilities().f16) {
+            layers.push(layers[0].clone().half(false));
+        }
+        for layer in layers.iter().filter(|layer| layer.plan(&device, Mode::Train).is_ok()) {
+            let what = format!("{} with {bytes} bytes a binding", layer.describe());
+            layer.bind(&device, Mode::Train).unwrap_or_else(|error| panic!("{what}: {error}"));
+            bound += 1;
+        }
+    }
+    assert!(bound > 100, "only {bound} plans");
+}
+
 fn full(layer: &Layer) -> Layer {
     Layer { precision: wgpu_rnn::Precision::Full, half_sequences: false, ..layer.clone() }
 }

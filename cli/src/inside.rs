@@ -39,7 +39,8 @@ pub struct Nets {
     #[command(flatten)]
     windowing: Windowing,
     /// Look at nets on the adding problem instead of data: of so many numbers two are marked, and their sum is wanted.
-    #[arg(long, value_name = "LAG", value_parser = size, conflicts_with_all = ["model", "data", "task", "column", "view", "horizons"])]
+    #[arg(long, value_name = "LAG", value_parser = size, conflicts_with_all = ["model", "data", "task", "column", "view", "horizons",
+        "inputs", "without", "missing", "time", "no_time"])]
     adding: Option<usize>,
     /// Let the gates of GRU and LSTM begin with memories of 1 to STEPS − 1 steps (chrono initialisation), so that they can be
     /// compared; without it the LSTM's forget bias is 1, and the GRU's gates begin half open.

@@ -1,6 +1,6 @@
 // dweight[entry] = Σ of dy[row] over the rows whose token is the entry, in row order: rows come sorted by token. An invocation
-// owns one column of one entry. Places from `first` to before `end` are summed; where these are not the first, a sum goes
-// on from what is there.
+// owns one column of one entry. Places from `first` to before `end` are summed; where these are not the first, or gradients
+// add up, a sum goes on from what is there.
 
 struct Scatter {
     width: u32,

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::tensors::TensorFile;
 use crate::cell::Cell;
@@ -23,7 +24,7 @@ struct CaseConfig {
     hidden_size: usize,
     num_layers: usize,
     bidirectional: bool,
-    bias: CaseBias,
+    bias: Value,
     #[serde(default)]
     proj_size: usize,
     steps: usize,
@@ -32,19 +33,11 @@ struct CaseConfig {
 }
 
 /// Which biases there are: PyTorch's word for it, or ours.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum CaseBias {
-    PyTorch(bool),
-    Named(String),
-}
-
-impl CaseBias {
-    fn resolved(&self) -> Result<Bias> {
-        match self {
-            Self::PyTorch(yes) => Ok(Bias::from(*yes)),
-            Self::Named(name) => name.parse(),
-        }
+fn bias(said: &Value) -> Result<Bias> {
+    match said {
+        Value::Bool(yes) => Ok(Bias::from(*yes)),
+        Value::String(name) => name.parse(),
+        other => Err(Error::invalid("the biases", "true, false, none, input, recurrent or both", other)),
     }
 }
 
@@ -100,7 +93,7 @@ impl Case {
         let rnn = RnnConfig::new(cell, config.input_size, config.hidden_size)
             .layers(config.num_layers)
             .bidirectional(config.bidirectional)
-            .bias(config.bias.resolved()?);
+            .bias(bias(&config.bias)?);
         rnn.check()?;
         let shape = BatchShape::new(config.steps, config.batch);
         shape.check()?;

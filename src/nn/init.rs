@@ -240,7 +240,7 @@ fn ln(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cell, Device};
+    use crate::{Bias, Cell, Device};
 
     #[test]
     fn the_logarithm_is_right() {
@@ -336,6 +336,12 @@ mod tests {
             assert!((mean - 25.0).abs() < 1.0, "{mean}");
             assert!(block(&bias(cell, "bias_hh_l0", init), keep).iter().all(|&bias| bias == 0.0));
             assert_eq!(block(&all, 2), block(&bias(cell, "bias_ih_l0", Init::new(3)), 2), "n or g");
+        }
+        // A bias alone has the value, whichever it is.
+        let alone = RnnConfig::new(Cell::Lstm, 2, hidden).bias(Bias::Recurrent);
+        for (init, least) in [(init, 0.0), (Init { forget_bias: Some(1.0), ..Init::new(3) }, 1.0)] {
+            let values = init.tensor(Layer::Rnn(&alone), "", "bias_hh_l0", &[4 * hidden]).unwrap();
+            assert!(block(&values, 1).iter().all(|&bias| bias >= least), "{values:?}");
         }
         let lstm = bias(Cell::Lstm, "bias_ih_l0", init);
         assert!(block(&lstm, 0).iter().zip(block(&lstm, 1)).all(|(i, f)| *i == -f));

@@ -15,7 +15,7 @@ use crate::cpu::recurrent as native;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::AdapterKind;
-use crate::kernel::{column_sum, gemm};
+use crate::kernel::{column_sum, gemm, recurrent};
 use crate::plan::Mode;
 
 /// Rows of one native product: enough to keep its packing small beside its work.
@@ -58,11 +58,14 @@ impl Cuts {
     ) -> Result<Self> {
         let units = shape.batch.saturating_mul(config.directions()).saturating_mul(config.hidden);
         // A section's states have one slot more than it has steps; its saved values are `saved` times as wide.
+        let (recipe, hidden, directions) = (config.recipe(), config.hidden, config.directions());
+        let kept = |steps: usize| (steps * recipe.saved()).max(steps + 1).saturating_mul(units);
         // What backward leaves of gradients to see is f32, and follows those that it carries in one buffer.
-        let (states, flows) = (config.recipe().states(), native::flows(config.recipe()));
-        let seen = |steps: usize| if flow { (1 + states + steps * flows) * 4 / size } else { 0 };
-        let each = |steps: usize| (steps * config.recipe().saved()).max(steps + 1).max(seen(steps));
-        let elements = |steps: usize| each(steps).saturating_mul(units);
+        let carried = |steps: usize| {
+            let layer = native::Layer { recipe, hidden, directions, batch: BatchShape::new(steps, shape.batch) };
+            recurrent::carry_len(device, &layer, flow).saturating_mul(4).div_ceil(size)
+        };
+        let elements = |steps: usize| kept(steps).max(carried(steps));
         let sections = split(device, shape.steps, "one step's gates", 1, size, elements)?;
         let longest = sections.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
         let rounded = |steps: usize| {

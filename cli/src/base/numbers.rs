@@ -185,6 +185,12 @@ mod tests {
     }
 
     #[test]
+    fn above_and_below_are_words() {
+        assert_eq!([beside(6.0, 5.0), beside(4.0, 5.0)], ["20\u{202f}% above", "20\u{202f}% below"]);
+        assert_eq!([beside(5.0, 5.0), beside(6.0, 0.0)], ["as large as", "beside"]);
+    }
+
+    #[test]
     fn thousands_stand_apart_wherever_they_are_written() {
         let written = |values: &[f64]| apart(values).into_iter().map(plain).collect::<Vec<_>>();
         assert_eq!(written(&[151_394_337.0, -7_950_589.0, 0.0]), ["151_394_337", "−7_950_589", "0"]);

@@ -106,6 +106,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Why training ended early, of the first seed whose did.
+fn stopped(learned: &[training::Learned], seeds: &[u64]) -> Option<String> {
+    let (one, seed) = learned.iter().zip(seeds).find(|(one, _)| one.stopped.is_some())?;
+    let why = one.stopped.as_ref()?;
+    Some(if seeds.len() == 1 { why.clone() } else { format!("seed {seed} after {} steps: {why}", one.steps) })
+}
+
 /// A positive time on the command line.
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0);
@@ -174,7 +181,7 @@ fn gather(
                 curve: learned[0].curve.clone(),
                 validation_error: errors.iter().sum::<f64>() / errors.len() as f64,
                 errors,
-                stopped: learned.iter().find_map(|one| one.stopped.clone()),
+                stopped: stopped(learned, &args.what.seeds(1)),
             }
         })
         .collect();

@@ -120,6 +120,7 @@ struct Report {
     hidden: usize,
     layers: usize,
     bidirectional: bool,
+    bias: &'static str,
     mode: TimedMode,
     precision: &'static str,
     /// Steps between kept states, as rounded.
@@ -146,8 +147,9 @@ struct Report {
 impl Report {
     /// The layer in a line.
     fn sizes(&self) -> String {
+        let biases = if self.bias == Bias::Both.name() { String::new() } else { format!(" bias={}", self.bias) };
         format!(
-            "{} T={} B={} I={} H={} L={} D={} {}",
+            "{} T={} B={} I={} H={} L={} D={}{biases} {}",
             self.cell,
             self.steps,
             self.batch,
@@ -222,6 +224,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         hidden: args.hidden,
         layers: args.layers,
         bidirectional: args.bidirectional,
+        bias: args.bias.name(),
         mode: args.mode,
         precision: match args.precision {
             Precision::Full => "full",

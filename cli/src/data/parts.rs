@@ -48,9 +48,11 @@ pub(super) fn of_parts(table: &Table) -> Option<Stamps> {
         table.columns.iter().position(named)
     };
     let [year, quarter, month, day, day_of_year, hour, minute] = PARTS.map(place);
+    // A day of the year tells more than a month alone.
     let (within, part, finer) = match (month, day_of_year, quarter) {
-        (Some(month), _, _) => (Within::Month, month, vec![day, hour, minute]),
-        (None, Some(day), _) => (Within::DayOfYear, day, vec![hour, minute]),
+        (Some(month), None, _) => (Within::Month, month, vec![day, hour, minute]),
+        (Some(month), Some(_), _) if day.is_some() => (Within::Month, month, vec![day, hour, minute]),
+        (_, Some(day), _) => (Within::DayOfYear, day, vec![hour, minute]),
         (None, None, Some(quarter)) => (Within::Quarter, quarter, Vec::new()),
         (None, None, None) => return None,
     };

@@ -92,9 +92,9 @@ const FORMS: [&str; 45] = [
 /// A way of writing a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Form {
-    /// ISO 8601 with an offset or `Z`.
+    /// ISO 8601 with an offset or `Z`, or a date of mail.
     Offset,
-    /// ISO 8601 without.
+    /// The same without, or the file's own time of one with.
     Iso,
     Written(&'static str),
     /// `2024Q1` or `2024-Q1`.
@@ -122,7 +122,10 @@ impl Form {
                 let of_mail = || rfc2822::parse(field).ok().map(|time| time.timestamp());
                 Some(field.parse::<Timestamp>().ok().or_else(of_mail)?.as_microsecond())
             }
-            Self::Iso => field.parse::<DateTime>().ok().and_then(of_civil),
+            Self::Iso => {
+                let of_mail = || rfc2822::parse(field).ok().map(|time| time.datetime());
+                field.parse::<DateTime>().ok().or_else(of_mail).and_then(of_civil)
+            }
             Self::Written(form) => {
                 let mut parts = BrokenDownTime::parse(form, field).ok()?;
                 for (missing, set) in [
@@ -193,7 +196,9 @@ pub fn find(table: &Table, wanted: Wanted<'_>, taken: &[usize]) -> Result<Option
             let found = of_column(table, place, true)?;
             let expected = || {
                 let file = &table.file;
-                format!("{file}, column `{name}`: expected times such as 2024-01-31 06:00, a year or a Unix time")
+                format!(
+                    "{file}, column `{name}`: expected times such as 2024-01-31 06:00, a year, a Unix time or a spreadsheet's days"
+                )
             };
             found.map(Some).with_context(expected)
         }
@@ -376,7 +381,7 @@ fn of_numbers(name: &str, values: &[f64], named: bool) -> Option<Vec<Instant>> {
         return values.iter().map(|&value| of_year(value)).collect();
     }
     // Spreadsheets count days.
-    if (named || is_named_date(name)) && monotone && values.iter().all(|value| SPREADSHEET.contains(value)) {
+    if (named || (is_named_date(name) && monotone)) && values.iter().all(|value| SPREADSHEET.contains(value)) {
         let first = of_date(Date::new(1899, 12, 30).ok()?)?;
         return Some(values.iter().map(|value| first + (value * 86400.0).round() as Instant * SECOND).collect());
     }

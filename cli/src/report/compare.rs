@@ -31,7 +31,8 @@ pub fn render(results: &Results) -> String {
         let lead = "What people say about the cells, and what was measured here.";
         all.push(section("claims", "Claims, tested", lead, &verdicts(claims)));
     }
-    let lead = format!("The naive forecast is {}. The best of a row is in bold.", results.naive_name);
+    let lead =
+        format!("The naive forecast is {}. What is shown to be the best of a row is in bold.", results.naive_name);
     all.push(section("results", "Results", &lead, &tables(results)));
     let data = &results.data;
     let split = format!("{} for training, {} for validation.", count(data.train), count(data.validation));
@@ -75,10 +76,12 @@ fn cells(results: &Results) -> String {
 fn take_home(results: &Results) -> impl Iterator<Item = (String, String, String)> {
     let unit = &results.error_unit;
     let errors = results.runs.iter().map(|run| run.validation_error).filter(|error| error.is_finite());
-    let errors = Seeds::of(&errors.collect::<Vec<_>>()).map(|Seeds { least, most, .. }| {
+    let errors: Vec<f64> = errors.collect();
+    let trained = plural(errors.len(), "run");
+    let errors = Seeds::of(&errors).map(|Seeds { least, most, .. }| {
         let numbers = apart(&[least, most]);
         let value = format!("{} to {}{THIN}{unit}", numbers[0], numbers[1]).trim_end().to_string();
-        (results.error_name.clone(), value, format!("best to worst of {}", plural(results.runs.len(), "net")))
+        (results.error_name.clone(), value, format!("best to worst of {trained}"))
     });
     let naive = ("Naive forecast".to_owned(), with_unit(results.naive_error, unit), results.naive_name.clone());
     let ratio = findings::step_ratio(results).map(|(ratio, differ)| {

@@ -44,7 +44,7 @@ fn learning(results: &Results, groups: &[Group<'_>]) -> Vec<String> {
     let (seeds, last) = (results.seeds, written.next().unwrap_or_default());
     let mean = if seeds > 1 { format!(" (mean of {seeds} seeds)") } else { String::new() };
     let first = format!("Lowest {name}{mean}: {all}; the naive forecast, {}, {last}.", results.naive_name);
-    vec![first, best(groups, seeds), beaten(&finite, naive)]
+    vec![first, best(groups, seeds), beaten(&results.runs, naive)]
 }
 
 /// Which cell is shown to be best.
@@ -58,7 +58,10 @@ fn best(groups: &[Group<'_>], seeds: usize) -> String {
         Some(winner) => {
             format!("at {} every seed of the {} errs less than all of the others", group.name, group.runs[winner].cell)
         }
-        None => format!("at {} no cell is shown to be best, since seeds overlap", group.name),
+        None if group.runs.iter().all(|run| run.counts()) => {
+            format!("at {} no cell is shown to be best, since seeds overlap", group.name)
+        }
+        None => format!("at {} no cell is shown to be best, since a training went wrong", group.name),
     };
     let mut sentence = groups.iter().map(each).collect::<Vec<_>>().join("; ") + ".";
     sentence[..1].make_ascii_uppercase();
@@ -66,9 +69,10 @@ fn best(groups: &[Group<'_>], seeds: usize) -> String {
 }
 
 /// How the nets do beside the naive forecast.
-fn beaten(runs: &[&Run], naive: f64) -> String {
-    let below = |run: &&&Run| run.validation_error < naive;
-    let named = |run: &&Run| format!("{} {} ({})", run.cell, run.hidden, run.group);
+fn beaten(runs: &[Run], naive: f64) -> String {
+    // What is no number is not below.
+    let below = |run: &&Run| run.validation_error < naive;
+    let named = |run: &Run| format!("{} {} ({})", run.cell, run.hidden, run.group);
     let not: Vec<String> = runs.iter().filter(|run| !below(run)).map(named).collect();
     if not.len() == runs.len() {
         return "No net beats the naive forecast.".to_string();
@@ -76,7 +80,7 @@ fn beaten(runs: &[&Run], naive: f64) -> String {
     if !not.is_empty() {
         return format!("The naive forecast is not beaten by {}.", not.join(", "));
     }
-    let below_it = |run: &&Run| 100.0 * (1.0 - run.validation_error / naive);
+    let below_it = |run: &Run| 100.0 * (1.0 - run.validation_error / naive);
     let shares = Seeds::of(&runs.iter().map(below_it).collect::<Vec<_>>());
     let by = shares.map_or_else(String::new, |Seeds { least, most, .. }| match (share(least), share(most)) {
         (least, most) if least == most => format!(" by {least}"),
@@ -89,9 +93,9 @@ fn beaten(runs: &[&Run], naive: f64) -> String {
 fn speed(group: &Group<'_>) -> Option<String> {
     let (time, differ) = of_steps(group)?;
     let parameters = ratio(group, |run| run.parameters as f64)?;
-    let but = if differ { "" } else { "; their intervals overlap, so that this is not shown to be more than chance" };
+    let but = if differ { "" } else { " (not shown to be more than chance: their intervals overlap)" };
     Some(format!(
-        "At {}, a training step of the GRU takes {} times as long as one of the LSTM, with {} times its parameters{but}.",
+        "At {}, a training step of the GRU takes {} times as long as one of the LSTM{but}, with {} times its parameters.",
         group.name,
         number(time),
         number(parameters)
@@ -173,7 +177,8 @@ mod tests {
         assert_eq!(sentences(&results)[1], format!("{overlap}{gru}"));
         // Seeds of a training that went wrong show nothing.
         results.runs[3].stopped = Some("the loss is NaN".into());
-        assert_eq!(sentences(&results)[1], format!("{overlap}{none}"));
+        let wrong = "at equal parameters no cell is shown to be best, since a training went wrong.";
+        assert_eq!(sentences(&results)[1], format!("{overlap}{wrong}"));
         results.seeds = 2;
         assert_eq!(sentences(&results)[1], "Fewer than 3 seeds do not show which cell is best.");
     }
@@ -183,10 +188,8 @@ mod tests {
         let mut results = sample::results();
         results.runs[1].step_ms.high = results.runs[2].step_ms.high;
         let said = sentences(&results).pop().unwrap();
-        assert!(
-            said.ends_with("; their intervals overlap, so that this is not shown to be more than chance."),
-            "{said}"
-        );
+        let overlap = "one of the LSTM (not shown to be more than chance: their intervals overlap), with 0.750";
+        assert!(said.contains(overlap), "{said}");
     }
 
     #[test]
@@ -194,6 +197,9 @@ mod tests {
         let mut results = sample::results();
         results.naive_error = 4.5;
         assert_eq!(sentences(&results)[2], "The naive forecast is not beaten by RNN 32 (equal hidden size).");
+        results.naive_error = 5.6;
+        results.runs[1].validation_error = f64::NAN;
+        assert_eq!(sentences(&results)[2], "The naive forecast is not beaten by GRU 32 (equal hidden size).");
         results.naive_error = 1.0;
         assert_eq!(sentences(&results)[2], "No net beats the naive forecast.");
     }

@@ -31,7 +31,8 @@ pub use table::Table;
 pub use text::summary;
 
 use crate::base::files::replace;
-use crate::results::{Results, Run};
+use crate::results::study::Verdict;
+use crate::results::{Results, Run, Spread};
 use anyhow::{Context, Result};
 use std::path::Path;
 use wgpu_rnn::RnnConfig;
@@ -87,9 +88,19 @@ struct Group<'a> {
 impl Group<'_> {
     /// The run that is shown to err less than every other of the group, if one is.
     fn winner(&self) -> Option<usize> {
+        self.ahead(|run, other| run.beats(other))
+    }
+
+    /// The run whose time is shown to be below that of every other of the group, if one is.
+    fn fastest(&self, time: impl Fn(&Run) -> &Spread) -> Option<usize> {
+        self.ahead(|run, other| Verdict::faster(time(run), time(other)) == Verdict::Held)
+    }
+
+    /// The run that is better than every other, of several.
+    fn ahead(&self, is_better: impl Fn(&Run, &Run) -> bool) -> Option<usize> {
         let others = |index: usize| self.runs.iter().enumerate().filter(move |(other, _)| *other != index);
-        let beats = |index: &usize| self.runs[*index].beats(others(*index).map(|(_, run)| *run));
-        (0..self.runs.len()).find(|index| self.runs.len() > 1 && beats(index))
+        let leads = |&index: &usize| others(index).all(|(_, other)| is_better(self.runs[index], other));
+        (0..self.runs.len()).find(|index| self.runs.len() > 1 && leads(index))
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Cell {
     pub value: String,
     /// What else there is to say, such as the spread.
     pub note: String,
-    /// Whether it is the best of its row.
+    /// Whether it is shown to be the best of its row.
     pub best: bool,
 }
 
@@ -38,22 +38,13 @@ pub fn sections(results: &Results, group: &Group<'_>) -> Vec<Section> {
         Row { name: name.to_owned(), cells: cells.collect() }
     };
     let alone = |value: String| (value, String::new());
-    let best = |mut row: Row, of: &dyn Fn(&Run) -> f64| {
-        if let Some(index) = smallest(group.runs.iter().map(|run| of(run))) {
-            row.cells[index].best = true;
-        }
-        row
-    };
     let error = |run: &Run| {
         let spread = Seeds::of(&run.errors).filter(|_| run.errors.len() > 1);
         let spread = spread.map(|seeds| format!("{} to {}", number(seeds.least), number(seeds.most)));
         (with_unit(run.validation_error, &results.error_unit), spread.unwrap_or_default())
     };
-    // A difference between seeds is the best only where it is shown.
-    let shown = |mut row: Row| {
-        if let Some(winner) = group.winner() {
-            row.cells[winner].best = true;
-        }
+    let marked = |mut row: Row, best: Option<usize>| {
+        best.into_iter().for_each(|best| row.cells[best].best = true);
         row
     };
     vec![
@@ -78,8 +69,8 @@ pub fn sections(results: &Results, group: &Group<'_>) -> Vec<Section> {
         Section {
             title: "Time",
             rows: vec![
-                best(row("Forward pass", &|run| timed(&run.forward_ms)), &|run| measured(&run.forward_ms)),
-                best(row("Training step", &|run| timed(&run.step_ms)), &|run| measured(&run.step_ms)),
+                marked(row("Forward pass", &|run| timed(&run.forward_ms)), group.fastest(|run| &run.forward_ms)),
+                marked(row("Training step", &|run| timed(&run.step_ms)), group.fastest(|run| &run.step_ms)),
                 row("Sequences a second", &|run| alone(number(run.sequences_per_second))),
             ],
         },
@@ -90,23 +81,12 @@ pub fn sections(results: &Results, group: &Group<'_>) -> Vec<Section> {
                     let stopped = run.stopped.as_ref().map(|why| format!("stopped: {why}"));
                     (count(run.training_steps), stopped.unwrap_or_default())
                 }),
-                shown(row("Validation error", &error)),
+                marked(row("Validation error", &error), group.winner()),
                 row("Naive forecast", &|_| alone(with_unit(results.naive_error, &results.error_unit))),
                 row("Against naive", &|run| alone(change(run.validation_error, results.naive_error))),
             ],
         },
     ]
-}
-
-/// Index of the smallest finite value, if there are several to choose from.
-fn smallest(values: impl Iterator<Item = f64>) -> Option<usize> {
-    let finite: Vec<_> = values.enumerate().filter(|(_, value)| value.is_finite()).collect();
-    let (index, _) = finite.iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
-    (finite.len() > 1).then_some(*index)
-}
-
-fn measured(spread: &Spread) -> f64 {
-    if spread.runs == 0 { f64::NAN } else { spread.median }
 }
 
 fn timed(spread: &Spread) -> (String, String) {
@@ -158,8 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn one_alone_is_not_the_best() {
-        assert_eq!(smallest([f64::NAN, 2.0].into_iter()), None);
-        assert_eq!(smallest([3.0, f64::NAN, 2.0].into_iter()), Some(2));
+    fn one_alone_is_not_the_best_and_none_is_where_intervals_overlap() {
+        let mut results = sample::results();
+        assert_eq!(cells(&results, "Training step").iter().position(|cell| cell.2), Some(0));
+        results.runs[0].step_ms.high = results.runs[1].step_ms.high;
+        assert_eq!(cells(&results, "Training step").iter().position(|cell| cell.2), None);
+        results.runs.truncate(1);
+        assert_eq!(cells(&results, "Training step").iter().position(|cell| cell.2), None);
     }
 }

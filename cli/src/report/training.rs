@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use wgpu_rnn::Bias;
 
 use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
 use super::page::{self, Origin, charts, list, section};
@@ -135,6 +136,7 @@ impl Page<'_> {
         let layers = if net.layers == 1 { String::new() } else { format!("{} layers of ", net.layers) };
         let name = self.about.config().map_or_else(|_| net.cell.clone(), |config| config.cell.title().to_string());
         let half = if rule.half { ", half precision" } else { "" };
+        let bias = if net.bias == Bias::Both.name() { String::new() } else { format!(", biases: {}", net.bias) };
         let page = page::Page {
             command: "train",
             title: format!("{name} on {}", self.about.data.name),
@@ -143,7 +145,7 @@ impl Page<'_> {
             sections,
             origin: self.origin,
             facts: vec![
-                ("Model", format!("{layers}{name} H={}, {}", net.hidden, plural(self.parameters, "parameter"))),
+                ("Model", format!("{layers}{name} H={}{bias}, {}", net.hidden, plural(self.parameters, "parameter"))),
                 (
                     "Training",
                     format!(

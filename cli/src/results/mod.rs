@@ -143,10 +143,9 @@ impl Run {
         self.errors.len() >= FEWEST && self.stopped.is_none()
     }
 
-    /// Whether it is shown to err less than all of these others: every seed less than every seed of theirs.
-    pub fn beats<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> bool {
-        self.counts()
-            && others.into_iter().all(|one| one.counts() && Verdict::below(&self.errors, &one.errors) == Verdict::Held)
+    /// Whether it is shown to err less than this other: every seed less than every seed of the other.
+    pub fn beats(&self, other: &Self) -> bool {
+        self.counts() && other.counts() && Verdict::below(&self.errors, &other.errors) == Verdict::Held
     }
 }
 

@@ -49,6 +49,9 @@ pub struct Measured {
     pub rate: f64,
     /// The fingerprint of real data.
     pub data: Option<u32>,
+    /// What is forecast of real data and how that is seen and judged.
+    #[serde(default)]
+    pub goals: Option<String>,
     pub cells: Vec<OfCell>,
 }
 

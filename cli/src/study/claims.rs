@@ -262,6 +262,7 @@ mod tests {
             updates: 100,
             rate: 1e-3,
             data: None,
+            goals: None,
             cells,
         }
     }

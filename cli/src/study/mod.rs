@@ -50,13 +50,13 @@ pub struct What {
     pub seed: u64,
     /// Train each net with so many seeds; what differs between fewer than three is not shown to differ [default: 1; with
     /// --claims 3]
-    #[arg(long, value_parser = size)]
-    seeds: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    seeds: Option<u16>,
     #[command(flatten)]
     windowing: Windowing,
     #[command(flatten)]
     judging: Judging,
-    /// Steps of a sequence [default: 72 of a series, 64 of a text]
+    /// Steps of a sequence of the data that are named [default: 72 of a series, 64 of a text]
     #[arg(long, value_parser = size)]
     steps: Option<usize>,
 }
@@ -87,8 +87,8 @@ impl What {
     }
 
     /// The seeds, so many unless others were asked for.
-    pub fn seeds(&self, usual: usize) -> Vec<u64> {
-        (0..self.seeds.unwrap_or(usual) as u64).map(|seed| self.seed.wrapping_add(seed)).collect()
+    pub fn seeds(&self, usual: u16) -> Vec<u64> {
+        (0..u64::from(self.seeds.unwrap_or(usual))).map(|seed| self.seed.wrapping_add(seed)).collect()
     }
 }
 
@@ -118,6 +118,8 @@ struct Problem {
     task: Box<dyn Task>,
     /// The fingerprint of its data; none of what is drawn anew.
     data: Option<u32>,
+    /// What is forecast of them, and how.
+    goals: Option<String>,
     /// The error at which it counts as learnt.
     learnt: Option<f64>,
     updates: usize,
@@ -145,15 +147,30 @@ fn problems(options: &Options, real: Vec<Box<dyn Stored>>) -> Result<Vec<Problem
     let mut all = Vec::new();
     for &lag in &lags {
         let task = Box::new(Adding::new(lag, BATCH)?);
-        all.push(Problem { lag: Some(lag), task, data: None, learnt: Some(Adding::LEARNT), updates: *updates });
+        all.push(Problem {
+            lag: Some(lag),
+            task,
+            data: None,
+            goals: None,
+            learnt: Some(Adding::LEARNT),
+            updates: *updates,
+        });
     }
     for &lag in &lags {
         let task = Box::new(DelayedCopy::new(lag, BATCH));
-        all.push(Problem { lag: Some(lag), task, data: None, learnt: Some(DelayedCopy::LEARNT), updates: *updates });
+        all.push(Problem {
+            lag: Some(lag),
+            task,
+            data: None,
+            goals: None,
+            learnt: Some(DelayedCopy::LEARNT),
+            updates: *updates,
+        });
     }
     for task in real {
-        let (data, updates) = (Some(fingerprint(&*task)), task.usual().updates);
-        all.push(Problem { lag: None, task, data, learnt: None, updates });
+        let (data, goals) = (Some(fingerprint(&*task)), Some(format!("{:?}", task.known().goals())));
+        let updates = task.usual().updates;
+        all.push(Problem { lag: None, task, data, goals, learnt: None, updates });
     }
     Ok(all)
 }
@@ -170,7 +187,7 @@ pub fn run(what: &What, options: &Options) -> Result<()> {
         bail!("--keep: expected what version {mine} measured on {here}, got {version} on {}", other.name);
     }
     let real = real.into_iter().map(|task| what.seen(&device, task)).collect::<Result<_>>()?;
-    let (problems, seeds) = (problems(options, real)?, what.seeds(FEWEST));
+    let (problems, seeds) = (problems(options, real)?, what.seeds(FEWEST as u16));
     let before = before.map_or_else(Vec::new, |study| study.measured);
     let each = CELLS.len() * seeds.len();
     let mut study = Study {
@@ -232,7 +249,8 @@ impl Problem {
         let same = |cell: &OfCell| cell.trials.iter().map(|trial| trial.seed).eq(seeds.iter().copied());
         (&one.name, &one.task, one.lag) == (&used.name, &used.task, self.lag)
             && (one.steps, one.batch, one.updates) == (shape.steps, shape.batch, self.updates)
-            && (one.rate, one.learnt_below, one.data) == (self.task.usual().rate, self.learnt, self.data)
+            && (one.rate, one.learnt_below) == (self.task.usual().rate, self.learnt)
+            && (one.data, &one.goals) == (self.data, &self.goals)
             && one.cells.iter().map(|cell| cell.hidden).eq(self.configs().map(|config| config.hidden))
             && one.cells.iter().all(same)
     }
@@ -282,6 +300,7 @@ fn measure(device: &Device, problem: &Problem, seeds: &[u64], (done, of): (usize
         updates: problem.updates,
         rate: usual.rate,
         data: problem.data,
+        goals: problem.goals.clone(),
         cells,
     })
 }

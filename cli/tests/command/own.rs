@@ -278,7 +278,10 @@ fn what_is_asked_in_vain_is_refused() {
     let rows = format!("time,level\n{}", hours(0..300, |row| format!("{:.3}", wave(row))));
     let said = place.train("rows.csv", &rows, &["--column", "level", "--period", "5000"]).failed(1);
     assert_eq!(said.trim(), "--period: expected fewer rows than the 300 of the series, got 5000");
-    place.train("rows.csv", &rows, &["--column", "level"]).succeeded();
+    place.train("rows.csv", &rows, &["--column", "level", "--bias", "input"]).succeeded();
+    let said = run(&["train", "--resume", "--out", path(&place.at("model")), "--bias", "both"]).failed(1);
+    assert!(said.starts_with("--bias: expected input, with which the training began, got both"), "{said}");
+    run(&["eval", path(&place.at("model/best.safetensors")), "--out", path(&place.at("eval"))]).succeeded();
     let said = run(&["train", "--resume", "--out", path(&place.at("model")), "--missing", "-5"]).failed(1);
     assert!(said.starts_with("--missing: expected none, with which the training began, got -5"), "{said}");
 }

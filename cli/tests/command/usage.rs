@@ -1,6 +1,6 @@
 //! The command line itself.
 
-use super::run;
+use super::{json, run};
 
 const TIME: &[&str] =
     &["time", "--cell", "gru", "--steps", "3", "--batch", "2", "--input", "4", "--hidden", "5", "--mode", "forward"];
@@ -98,4 +98,22 @@ fn a_reader_that_goes_away_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
+}
+
+#[test]
+fn time_says_which_biases_there_are() {
+    // G·H of each, G = 3 and H = 5.
+    for (bias, biases) in [("none", 0), ("input", 15), ("recurrent", 15), ("both", 30)] {
+        let options = ["--device", "cpu", "--runs", "1", "--bias", bias];
+        let said = run(&[TIME, &options, &["--json"]].concat()).succeeded();
+        let report = json(&said);
+        assert_eq!(
+            (report["bias"].as_str(), report["parameters"].as_u64()),
+            (Some(bias), Some(3 * 5 * (4 + 5) + biases))
+        );
+        let line = run(&[TIME, &options].concat()).succeeded();
+        assert_eq!(line.contains(&format!(" bias={bias} ")), bias != "both", "{line}");
+    }
+    let said = run(&[TIME, &["--bias", "some"]].concat()).failed(2);
+    assert!(said.contains("none, input, recurrent or both"), "{said}");
 }

@@ -75,6 +75,17 @@ fn usual_writings_are_read() {
 }
 
 #[test]
+fn offsets_that_do_not_change_are_the_files_own() {
+    for [one, two] in [
+        ["2024-01-31T06:00+02:00", "2024-01-31T07:00+02:00"],
+        ["Wed, 31 Jan 2024 06:00:00 +0200", "Wed, 31 Jan 2024 07:00:00 +0200"],
+    ] {
+        let found = stamps(&format!("time,v\n\"{one}\",1\n\"{two}\",1\n"), Wanted::Find).unwrap().unwrap();
+        assert_eq!((civil(found.instants[1]).to_string(), found.utc), ("2024-01-31T07:00:00".into(), false));
+    }
+}
+
+#[test]
 fn offsets_that_change_are_taken_out() {
     let fields = ["2024-10-27T02:00+02:00", "2024-10-27T02:00+01:00", "2024-10-27T03:00+01:00"];
     let text = format!("time,v\n{},1\n", fields.join(",1\n"));
@@ -100,6 +111,8 @@ fn a_time_of_any_name_can_be_named() {
     let found = stamps("a,x\n5,2001\n6,1999\n", Wanted::Named("x")).unwrap().unwrap();
     assert_eq!(civil(found.instants[1]).year(), 1999);
     assert!(stamps("year,x\n2001,1\n2002,2\n", Wanted::None).unwrap().is_none());
+    let found = stamps("a,x\n5,45323\n6,45322\n7,45324\n", Wanted::Named("x")).unwrap().unwrap();
+    assert_eq!(civil(found.instants[1]).to_string(), "2024-01-31T00:00:00");
     let table = Table::parse("f.csv", "year,x\n2001,1\n2002,2\n", None).unwrap();
     assert!(find(&table, Wanted::Find, &[0]).unwrap().is_none());
     let error = format!("{:#}", stamps("a,x\n5,low\n", Wanted::Named("x")).unwrap_err());
@@ -116,6 +129,8 @@ fn times_in_several_columns_are_put_together() {
     let found = stamps("year,doy,hour,v\n2024,60,6,9\n2024,61,6,9\n", Wanted::Find).unwrap().unwrap();
     assert_eq!(found.from, "columns `year`, `doy`, `hour`");
     assert_eq!(civil(found.instants[1]).to_string(), "2024-03-01T06:00:00");
+    let found = stamps("year,month,doy,v\n2024,2,60,9\n2024,3,61,9\n", Wanted::Find).unwrap().unwrap();
+    assert_eq!(civil(found.instants[1]).to_string(), "2024-03-01T00:00:00");
     assert!(stamps("year,doy,v\n2023,365,9\n2023,366,9\n", Wanted::Find).unwrap().is_none());
     let found = stamps("Year,Month,v\n2024,Jan,9\n2024,February,9\n", Wanted::Find).unwrap().unwrap();
     assert_eq!(civil(found.instants[1]).to_string(), "2024-02-01T00:00:00");
