@@ -128,7 +128,6 @@ impl Recipe {
     }
 
     /// The cell.
-    #[inline]
     pub const fn cell(self) -> Cell {
         self.cell
     }
@@ -139,43 +138,36 @@ impl Recipe {
     }
 
     /// Gates G: blocks of H rows in `weight_ih` and `weight_hh`.
-    #[inline]
     pub const fn gates(self) -> usize {
         self.cell.gates()
     }
 
     /// Values saved per unit and step besides the states.
-    #[inline]
     pub const fn saved(self) -> usize {
         self.cell.saved()
     }
 
     /// Name and kind of the saved value in each slot.
-    #[inline]
     pub const fn values(self) -> &'static [(&'static str, ValueKind)] {
         self.cell.values()
     }
 
     /// For each gate the slot that holds, after backward, the gradient of its pre-activation on the recurrent side.
-    #[inline]
     pub const fn hidden_slots(self) -> &'static [usize] {
         self.cell.row().hidden_slots
     }
 
     /// State vectors: 1 (h) or 2 (h and c).
-    #[inline]
     pub const fn states(self) -> usize {
         self.cell.states()
     }
 
     /// Whether there is a cell state c beside h.
-    #[inline]
     pub const fn has_c(self) -> bool {
         self.cell.has_c()
     }
 
     /// Whether its layers have this tensor.
-    #[inline]
     pub const fn has(self, tensor: Tensor) -> bool {
         match tensor {
             Tensor::WeightIh | Tensor::WeightHh => true,
@@ -185,7 +177,6 @@ impl Recipe {
     }
 
     /// Whether its layers have a bias at all.
-    #[inline]
     pub const fn has_bias(self) -> bool {
         !matches!(self.bias, Bias::None)
     }

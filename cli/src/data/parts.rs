@@ -48,11 +48,10 @@ pub(super) fn of_parts(table: &Table) -> Option<Stamps> {
         table.columns.iter().position(named)
     };
     let [year, quarter, month, day, day_of_year, hour, minute] = PARTS.map(place);
-    // A day of the year tells more than a month alone.
-    let (within, part, finer) = match (month, day_of_year, quarter) {
-        (Some(month), None, _) => (Within::Month, month, vec![day, hour, minute]),
-        (Some(month), Some(_), _) if day.is_some() => (Within::Month, month, vec![day, hour, minute]),
+    // A day of the year tells more than a month alone, and no more than a month and its day.
+    let (within, part, finer) = match (month, day_of_year.filter(|_| month.is_none() || day.is_none()), quarter) {
         (_, Some(day), _) => (Within::DayOfYear, day, vec![hour, minute]),
+        (Some(month), None, _) => (Within::Month, month, vec![day, hour, minute]),
         (None, None, Some(quarter)) => (Within::Quarter, quarter, Vec::new()),
         (None, None, None) => return None,
     };

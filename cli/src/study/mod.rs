@@ -144,28 +144,20 @@ fn problems(options: &Options, real: Vec<Box<dyn Stored>>) -> Result<Vec<Problem
     if let Some(&lag) = lags.first().filter(|&&lag| lag < SHORTEST) {
         bail!("--lags: expected at least {SHORTEST} steps, got {lag}");
     }
+    let made = |lag, task, learnt| Problem {
+        lag: Some(lag),
+        task,
+        data: None,
+        goals: None,
+        learnt: Some(learnt),
+        updates: *updates,
+    };
     let mut all = Vec::new();
     for &lag in &lags {
-        let task = Box::new(Adding::new(lag, BATCH)?);
-        all.push(Problem {
-            lag: Some(lag),
-            task,
-            data: None,
-            goals: None,
-            learnt: Some(Adding::LEARNT),
-            updates: *updates,
-        });
+        all.push(made(lag, Box::new(Adding::new(lag, BATCH)?), Adding::LEARNT));
     }
     for &lag in &lags {
-        let task = Box::new(DelayedCopy::new(lag, BATCH));
-        all.push(Problem {
-            lag: Some(lag),
-            task,
-            data: None,
-            goals: None,
-            learnt: Some(DelayedCopy::LEARNT),
-            updates: *updates,
-        });
+        all.push(made(lag, Box::new(DelayedCopy::new(lag, BATCH)), DelayedCopy::LEARNT));
     }
     for task in real {
         let (data, goals) = (Some(fingerprint(&*task)), Some(format!("{:?}", task.known().goals())));
