@@ -1,7 +1,7 @@
 //! The table of recurrent cells.
 //!
-//! A cell is one row here, its equations `docs/equations/<stem>.md`, one shader `shaders/cell/<stem>.wgsl` and one CPU
-//! file `src/cpu/cell/<stem>.rs`; no kernel, plan or strategy names one. [`for_each_cell`] hands the rows to whoever needs
+//! A cell is one row here, its equations `docs/equations/<stem>.md`, one shader `shaders/cell/<file>.wgsl` and one CPU
+//! file `src/cpu/cell/<file>.rs`, which cells that differ in a function share; no kernel, plan or strategy names one. [`for_each_cell`] hands the rows to whoever needs
 //! one item a cell.
 
 use std::str::FromStr;
@@ -13,17 +13,17 @@ macro_rules! for_each_cell {
     ($user:ident) => {
         $user! {
             /// Long short-term memory, gates i, f, g, o (PyTorch's `torch.nn.LSTM`).
-            Lstm { stem: lstm, name: "lstm", title: "LSTM", gates: 4, saved: 4, hidden_slots: [0, 1, 2, 3], states: 2,
+            Lstm { stem: lstm, file: lstm, name: "lstm", title: "LSTM", gates: 4, saved: 4, hidden_slots: [0, 1, 2, 3], states: 2,
                 values: [("i", Write), ("f", Keep), ("g", Squashed), ("o", Gate)] }
             /// Gated recurrent unit, gates r, z, n, reset after the product (PyTorch's `torch.nn.GRU`). The fourth
             /// saved value is the recurrent part of n, which backward needs apart.
-            Gru { stem: gru, name: "gru", title: "GRU", gates: 3, saved: 4, hidden_slots: [0, 1, 3], states: 1,
+            Gru { stem: gru, file: gru, name: "gru", title: "GRU", gates: 3, saved: 4, hidden_slots: [0, 1, 3], states: 1,
                 values: [("r", Gate), ("z", Keep), ("n", Squashed), ("hn", Free)] }
             /// Elman network with tanh (PyTorch's `torch.nn.RNN`).
-            RnnTanh { stem: rnn_tanh, name: "rnn_tanh", title: "RNN", gates: 1, saved: 1, hidden_slots: [0], states: 1,
+            RnnTanh { stem: rnn_tanh, file: rnn, name: "rnn_tanh", title: "RNN", gates: 1, saved: 1, hidden_slots: [0], states: 1,
                 values: [("h", Squashed)] }
             /// Elman network with the rectifier (`torch.nn.RNN(nonlinearity="relu")`).
-            RnnRelu { stem: rnn_relu, name: "rnn_relu", title: "RNN (relu)", gates: 1, saved: 1, hidden_slots: [0],
+            RnnRelu { stem: rnn_relu, file: rnn, name: "rnn_relu", title: "RNN (relu)", gates: 1, saved: 1, hidden_slots: [0],
                 states: 1, values: [("h", Free)] }
         }
     };
@@ -38,7 +38,7 @@ macro_rules! equations {
 }
 
 macro_rules! declare {
-    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, name: $name:literal, title: $title:literal, gates: $gates:literal,
+    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, file: $file:ident, name: $name:literal, title: $title:literal, gates: $gates:literal,
         saved: $saved:literal, hidden_slots: $slots:expr, states: $states:literal, values: $values:expr })*) => {
         /// A recurrent cell. Each variant's documentation has its equations, forward and backward.
         ///
@@ -107,6 +107,8 @@ pub enum ValueKind {
     Squashed,
     /// Any number.
     Free,
+    /// No value of the cell: a sum of powers of two, each of which says that something was clipped.
+    Flags,
 }
 
 impl Cell {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::cell::Cell;
 use crate::error::{Error, Result, at_least_one};
-use crate::recipe::{Bias, Recipe};
+use crate::recipe::{Bias, Recipe, StepOptions};
 
 /// The most layers of a stack. Each has names, buffers and programs of its own, so that their number alone must not use up
 /// the machine.
@@ -32,12 +32,14 @@ pub struct RnnConfig {
     pub bidirectional: bool,
     /// Which biases there are.
     pub bias: Bias,
+    /// What is changed about the cell's step.
+    pub options: StepOptions,
 }
 
 impl RnnConfig {
     /// One layer, one direction, with biases.
     pub const fn new(cell: Cell, input: usize, hidden: usize) -> Self {
-        Self { cell, input, hidden, layers: 1, bidirectional: false, bias: Bias::Both }
+        Self { cell, input, hidden, layers: 1, bidirectional: false, bias: Bias::Both, options: StepOptions::NONE }
     }
 
     /// Layers L; the output of one is the input of the next. Default 1.
@@ -58,9 +60,24 @@ impl RnnConfig {
         self
     }
 
+    /// What is changed about the cell's step: peepholes, coupled gates, other functions, limits. Default: nothing.
+    ///
+    /// ```
+    /// use wgpu_rnn::{Cell, Function, RnnConfig, StepOptions};
+    /// let options = StepOptions { peephole: true, candidate: Some(Function::Softsign.into()), ..Default::default() };
+    /// let config = RnnConfig::new(Cell::Lstm, 8, 16).options(options);
+    /// config.check()?;
+    /// assert_eq!(config.parameters(), 4 * (16 * 8 + 16 * 16 + 2 * 16) + 3 * 16);
+    /// # Ok::<_, wgpu_rnn::Error>(())
+    /// ```
+    pub const fn options(mut self, options: StepOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     /// What its steps are.
     pub const fn recipe(&self) -> Recipe {
-        Recipe::new(self.cell, self.bias)
+        Recipe::new(self.cell, self.bias, self.options)
     }
 
     /// Directions D.
@@ -93,8 +110,9 @@ impl RnnConfig {
         if self.layers > MOST_LAYERS {
             return Err(Error::invalid("the number of layers", format!("at most {MOST_LAYERS}"), self.layers));
         }
+        self.recipe().check()?;
         let widest = self.input.max(self.outputs());
-        let rows = self.cell.saved().max(self.cell.gates()).saturating_mul(self.hidden).saturating_mul(2);
+        let rows = self.recipe().saved().max(self.recipe().gates()).saturating_mul(self.hidden).saturating_mul(2);
         fits_u32("one weight matrix", rows.saturating_mul(widest.saturating_add(1)))
     }
 }

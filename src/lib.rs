@@ -212,6 +212,7 @@
 //! [`Init`]: nn::Init
 //! [`Mode::Train`]: plan::Mode::Train
 
+mod activation;
 mod cell;
 mod config;
 pub mod cpu;
@@ -227,12 +228,13 @@ mod recipe;
 pub mod shader;
 pub mod train;
 
+pub use activation::{Activation, Function, Number};
 pub use cell::{Cell, CellRow, ValueKind};
 pub use config::{BatchShape, Precision, RnnConfig};
 pub use device::{Buffer, DType, Device, DeviceKind, Recorder, Timing};
 pub use device::{Clock, KernelTime, Profile, Profiler, Span};
 pub use error::{Error, Result};
-pub use recipe::{Bias, GateRun, Recipe, Tensor};
+pub use recipe::{Activations, Bias, Clip, GateRun, Recipe, StepOptions, Tensor};
 // wgpu's types are part of this interface; an app takes them from here to have the same version.
 pub use wgpu;
 

@@ -3,57 +3,17 @@
 //! Plans, kernels, the CPU executor, initialisers and probes ask the recipe: how many gates there are, what is saved, which
 //! tensors a layer has. An option of a layer is told here and in the place that carries it out, and nowhere else.
 
-use std::ops::Range;
-use std::str::FromStr;
+mod options;
+mod varied;
 
+pub use options::{Bias, Clip, StepOptions};
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::activation::{Activation, Number};
 use crate::cell::{Cell, ValueKind};
 use crate::error::{Error, Result};
-
-/// Which biases a layer has, of the two that PyTorch and cuDNN add up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Bias {
-    /// None: PyTorch's `bias=False`, cuDNN's `CUDNN_RNN_NO_BIAS`.
-    None,
-    /// `bias_ih` alone: Keras's LSTM, cuDNN's `CUDNN_RNN_SINGLE_INP_BIAS`.
-    Input,
-    /// `bias_hh` alone: cuDNN's `CUDNN_RNN_SINGLE_REC_BIAS`.
-    Recurrent,
-    /// Both: PyTorch's `bias=True`, cuDNN's `CUDNN_RNN_DOUBLE_BIAS`.
-    #[default]
-    Both,
-}
-
-impl Bias {
-    /// Every choice.
-    pub const ALL: [Self; 4] = [Self::None, Self::Input, Self::Recurrent, Self::Both];
-
-    /// Name in files and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Input => "input",
-            Self::Recurrent => "recurrent",
-            Self::Both => "both",
-        }
-    }
-}
-
-impl FromStr for Bias {
-    type Err = Error;
-
-    /// `none`, `input`, `recurrent` or `both`.
-    fn from_str(text: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|bias| bias.name() == text);
-        found.ok_or_else(|| Error::invalid("the biases", "none, input, recurrent or both", format!("`{text}`")))
-    }
-}
-
-impl From<bool> for Bias {
-    /// PyTorch's: both or none.
-    fn from(yes: bool) -> Self {
-        if yes { Self::Both } else { Self::None }
-    }
-}
 
 /// The tensors of one layer and direction, in PyTorch's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,10 +26,12 @@ pub enum Tensor {
     BiasIh,
     /// `bias_hh [G·H]`.
     BiasHh,
+    /// `weight_ch [P·H]`: peepholes of the gates i, f and o, or of f and o where i and f are coupled.
+    WeightCh,
 }
 
 impl Tensor {
-    const ALL: [Self; 4] = [Self::WeightIh, Self::WeightHh, Self::BiasIh, Self::BiasHh];
+    const ALL: [Self; 5] = [Self::WeightIh, Self::WeightHh, Self::BiasIh, Self::BiasHh, Self::WeightCh];
 
     /// How its name begins.
     pub const fn stem(self) -> &'static str {
@@ -78,6 +40,7 @@ impl Tensor {
             Self::WeightHh => "weight_hh",
             Self::BiasIh => "bias_ih",
             Self::BiasHh => "bias_hh",
+            Self::WeightCh => "weight_ch",
         }
     }
 }
@@ -94,6 +57,9 @@ impl Tensor {
 pub struct Recipe {
     cell: Cell,
     bias: Bias,
+    options: StepOptions,
+    /// Whether they are [`StepOptions::NONE`]: asked for each row of a step.
+    plain: bool,
 }
 
 /// Neighbouring gates whose gradients lie in neighbouring slots, so that one product makes all their weight gradients.
@@ -108,23 +74,130 @@ pub struct GateRun {
 impl From<Cell> for Recipe {
     /// The cell as PyTorch has it.
     fn from(cell: Cell) -> Self {
-        Self::new(cell, Bias::Both)
+        Self::of(cell)
     }
 }
 
 impl Recipe {
-    pub(crate) const fn new(cell: Cell, bias: Bias) -> Self {
-        Self { cell, bias }
+    pub(crate) const fn new(cell: Cell, bias: Bias, options: StepOptions) -> Self {
+        Self { cell, bias, options, plain: options.is_none() }
     }
 
-    /// Every recipe whose kernels have a text of their own.
+    /// The cell as PyTorch has it.
+    pub(crate) const fn of(cell: Cell) -> Self {
+        Self::new(cell, Bias::Both, StepOptions::NONE)
+    }
+
+    /// An error for what no step can be: an option that the cell has no use for, a limit that is none.
+    pub fn check(self) -> Result<()> {
+        let StepOptions { peephole, coupled, gate, output, candidate, clip } = self.options;
+        let unless = |has: bool, asked: bool, option: &str, why: &str| match asked && !has {
+            true => {
+                Err(Error::Unsupported { option: option.to_string(), place: format!("{}, {why}", self.cell.title()) })
+            }
+            false => Ok(()),
+        };
+        let has_c = self.cell.has_c();
+        unless(has_c, peephole, "a peephole", "which has no cell state to look at")?;
+        unless(has_c, coupled, "a coupled input gate", "which has no input gate beside a forget gate")?;
+        unless(has_c, output.is_some(), "another output function", "whose h no function is applied to")?;
+        unless(has_c, clip.cell.is_some(), "`clip_cell`", "which has no cell state")?;
+        unless(has_c, clip.cell_as_read.is_some(), "`clip_cell_as_read`", "which has no cell state")?;
+        unless(self.gates() > 1, gate.is_some(), "another gate function", "which has no gates")?;
+        let relu = self.cell == Cell::RnnRelu;
+        unless(!relu, candidate.is_some(), "another function", "whose name says which it has: take the RNN")?;
+        for (name, limit) in clip.all() {
+            if let Some(limit) = limit.map(Number::get).filter(|limit| !(limit.is_finite() && *limit > 0.0)) {
+                return Err(Error::invalid(name, "above 0 and finite", limit));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every recipe that tests and self-tests know: each cell as PyTorch has it, and options in such company that each
+    /// occurs with and without each other, and every function somewhere.
     pub fn texts() -> impl Iterator<Item = Self> {
-        Cell::ALL.iter().copied().map(Self::from)
+        let plain = Cell::ALL.iter().copied().map(Self::from);
+        plain.chain(varied::VARIED.iter().map(|&(cell, options)| Self::new(cell, Bias::Both, options)))
     }
 
-    /// The recipe that stands for all those whose kernels have the same text.
+    /// The recipe that stands for all those whose kernels have the same text: numbers are not in it.
     pub(crate) const fn text(self) -> Self {
-        Self { bias: Bias::Both, ..self }
+        const fn one(limit: Option<Number>) -> Option<Number> {
+            match limit {
+                Some(_) => Some(Number::new(1.0)),
+                None => None,
+            }
+        }
+        const fn own(activation: Option<Activation>) -> Option<Activation> {
+            match activation {
+                Some(activation) => Some(Activation::of(activation.function())),
+                None => None,
+            }
+        }
+        let StepOptions { peephole, coupled, gate, candidate, output, clip } = self.options;
+        let Clip { inputs, cell, cell_as_read, gradient } = clip;
+        let clip =
+            Clip { inputs: one(inputs), cell: one(cell), cell_as_read: one(cell_as_read), gradient: one(gradient) };
+        let options =
+            StepOptions { peephole, coupled, gate: own(gate), candidate: own(candidate), output: own(output), clip };
+        Self { bias: Bias::Both, options, ..self }
+    }
+
+    /// What is changed about the cell's step.
+    pub const fn options(self) -> StepOptions {
+        self.options
+    }
+
+    /// Whether nothing is changed about the cell's step.
+    pub const fn is_plain(self) -> bool {
+        self.plain
+    }
+
+    /// Whether its functions are those of the cell as PyTorch has it.
+    pub const fn has_usual_functions(self) -> bool {
+        let StepOptions { gate, candidate, output, .. } = self.options;
+        !(gate.is_some() || candidate.is_some() || output.is_some())
+    }
+
+    /// The functions of the gates, of what is added to the state, and of the cell state on its way to h.
+    pub const fn activations(self) -> Activations {
+        let gate = match self.options.gate {
+            Some(gate) => gate,
+            None => Activation::SIGMOID,
+        };
+        let candidate = match (self.options.candidate, self.cell) {
+            (Some(candidate), _) => candidate,
+            (None, Cell::RnnRelu) => Activation::RELU,
+            (None, _) => Activation::TANH,
+        };
+        let output = match self.options.output {
+            Some(output) => output,
+            None => Activation::TANH,
+        };
+        Activations { gate, candidate, output }
+    }
+
+    /// Peepholes P: blocks of H in `weight_ch`.
+    pub const fn peepholes(self) -> usize {
+        match (self.options.peephole, self.options.coupled) {
+            (false, _) => 0,
+            (true, true) => 2,
+            (true, false) => 3,
+        }
+    }
+
+    /// The slots of the gates that see the cell state before the step, in the order of their peepholes; the gate that sees
+    /// the state after it comes behind them, in the last gate's slot.
+    pub const fn peeps_before(self) -> Range<usize> {
+        0..self.peepholes().saturating_sub(1)
+    }
+
+    /// The slot whose value says, as a sum of powers of two, which gates' inputs were clipped, by slot, and whether the
+    /// cell state was, one power above those; none where nothing of the kind can be.
+    pub const fn clipped_slot(self) -> Option<usize> {
+        let clip = self.options.clip;
+        if clip.inputs.is_some() || clip.cell.is_some() { Some(self.saved() - 1) } else { None }
     }
 
     /// The cell.
@@ -132,29 +205,48 @@ impl Recipe {
         self.cell
     }
 
-    /// Name in files, in the names of kernels' variants and in what is kept of an adapter.
-    pub const fn name(self) -> &'static str {
-        self.cell.name()
-    }
-
     /// Gates G: blocks of H rows in `weight_ih` and `weight_hh`.
     pub const fn gates(self) -> usize {
-        self.cell.gates()
+        self.cell.gates() - self.options.coupled as usize
     }
 
     /// Values saved per unit and step besides the states.
     pub const fn saved(self) -> usize {
-        self.cell.saved()
+        let clip = self.options.clip;
+        let clipped = clip.inputs.is_some() || clip.cell.is_some();
+        self.cell.saved() - self.options.coupled as usize + clipped as usize
     }
 
-    /// Name and kind of the saved value in each slot.
-    pub const fn values(self) -> &'static [(&'static str, ValueKind)] {
-        self.cell.values()
+    /// Name and kind of the saved value in each slot. A value whose function leaves the range of its kind is
+    /// [`Free`](ValueKind::Free).
+    pub fn values(self) -> Vec<(&'static str, ValueKind)> {
+        let Activations { gate, candidate, .. } = self.activations();
+        let kind = |kind: ValueKind| match kind {
+            ValueKind::Gate | ValueKind::Keep | ValueKind::Write if !gate.is_gate() => ValueKind::Free,
+            ValueKind::Squashed if !candidate.is_squashing() => ValueKind::Free,
+            other => other,
+        };
+        let own = self.cell.values().iter().skip(usize::from(self.options.coupled));
+        let clipped = self.clipped_slot().map(|_| ("clipped", ValueKind::Flags));
+        own.map(|&(name, of)| (name, kind(of))).chain(clipped).collect()
+    }
+
+    /// What h can be.
+    pub const fn kind_of_h(self) -> ValueKind {
+        let Activations { gate, candidate, output } = self.activations();
+        let added = if self.has_c() { output } else { candidate };
+        if (gate.is_gate() || self.gates() == 1) && added.is_squashing() {
+            ValueKind::Squashed
+        } else {
+            ValueKind::Free
+        }
     }
 
     /// For each gate the slot that holds, after backward, the gradient of its pre-activation on the recurrent side.
     pub const fn hidden_slots(self) -> &'static [usize] {
-        self.cell.row().hidden_slots
+        let all = self.cell.row().hidden_slots;
+        // The gates of a coupled cell are those that are left, in its first slots.
+        all.split_at(self.gates()).0
     }
 
     /// State vectors: 1 (h) or 2 (h and c).
@@ -173,6 +265,7 @@ impl Recipe {
             Tensor::WeightIh | Tensor::WeightHh => true,
             Tensor::BiasIh => matches!(self.bias, Bias::Input | Bias::Both),
             Tensor::BiasHh => matches!(self.bias, Bias::Recurrent | Bias::Both),
+            Tensor::WeightCh => self.options.peephole,
         }
     }
 
@@ -185,16 +278,17 @@ impl Recipe {
     pub fn tensors(self, inputs: usize, hidden: usize) -> impl Iterator<Item = (Tensor, Vec<usize>)> {
         let gates = self.gates() * hidden;
         Tensor::ALL.into_iter().filter(move |&tensor| self.has(tensor)).map(move |tensor| {
-            let columns = match tensor {
-                Tensor::WeightIh => Some(inputs),
-                Tensor::WeightHh => Some(hidden),
-                Tensor::BiasIh | Tensor::BiasHh => None,
+            let shape = match tensor {
+                Tensor::WeightIh => vec![gates, inputs],
+                Tensor::WeightHh => vec![gates, hidden],
+                Tensor::BiasIh | Tensor::BiasHh => vec![gates],
+                Tensor::WeightCh => vec![self.peepholes() * hidden],
             };
-            (tensor, [gates].into_iter().chain(columns).collect())
+            (tensor, shape)
         })
     }
 
-    /// Parameters of a layer and direction: `G·(H·I + H·H)`, and `G·H` for each bias.
+    /// Parameters of a layer and direction: `G·(H·I + H·H)`, `G·H` for each bias, and `P·H` peepholes.
     pub fn parameters(self, inputs: usize, hidden: usize) -> usize {
         self.tensors(inputs, hidden).map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
@@ -208,6 +302,32 @@ impl Recipe {
     pub fn hidden_runs(self) -> Vec<GateRun> {
         runs(self.hidden_slots().iter().copied())
     }
+}
+
+impl fmt::Display for Recipe {
+    /// The cell and what changes its kernels' text, as in the names of kernels' variants and in what is kept of an adapter:
+    /// `lstm+peephole+clip_inputs`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.cell.name())?;
+        let options = self.options.to_string();
+        // Numbers are not in a text.
+        let named = |word: &str| match word.split_once('=') {
+            Some((limit, _)) if limit.starts_with("clip") => format!("+{limit}"),
+            _ => format!("+{}", word.split(':').next().unwrap_or_default()),
+        };
+        options.split(',').filter(|word| !word.is_empty()).try_for_each(|word| f.write_str(&named(word)))
+    }
+}
+
+/// What the values of a step are put through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Activations {
+    /// The gates.
+    pub gate: Activation,
+    /// What is added to the state.
+    pub candidate: Activation,
+    /// The cell state on its way to h.
+    pub output: Activation,
 }
 
 fn runs(slots: impl Iterator<Item = usize>) -> Vec<GateRun> {
@@ -228,7 +348,7 @@ mod tests {
     #[test]
     fn tensors_are_pytorchs_in_their_order() {
         let of = |bias| {
-            let recipe = Recipe::new(Cell::Gru, bias);
+            let recipe = Recipe::new(Cell::Gru, bias, StepOptions::NONE);
             let tensors: Vec<_> = recipe.tensors(2, 4).map(|(tensor, shape)| (tensor.stem(), shape)).collect();
             let sizes = tensors.iter().map(|(_, shape)| shape.iter().product::<usize>());
             assert_eq!(recipe.parameters(2, 4), sizes.sum::<usize>());

@@ -1,4 +1,4 @@
-//! Every executor against PyTorch's own numbers.
+//! Every executor against the numbers of PyTorch and of ONNX Runtime.
 
 mod common;
 
@@ -17,19 +17,20 @@ fn cases() -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
         .collect();
     all.sort();
-    assert_eq!(all.len(), 19, "fixtures are missing");
+    assert_eq!(all.len(), 40, "fixtures are missing");
     all
 }
 
 #[test]
-fn every_device_reproduces_pytorch() {
+fn every_device_reproduces_them() {
     for device in common::devices() {
         for path in cases().iter().filter(|path| !path.ends_with("lstm_projection.safetensors")) {
             let case = Case::open(path).expect("a case");
             let checks = pollster::block_on(case.run(&device, None)).expect("a run");
-            // y, hn, dx, dh0, for LSTM cn, dc0, and one gradient a tensor.
-            let tensors = tensors(&case.config, "").len();
-            assert_eq!(checks.len(), 4 + tensors + if case.config.cell.has_c() { 2 } else { 0 });
+            // y, hn, for LSTM cn; with gradients dx, dh0, for LSTM dc0, and one a tensor.
+            let states = case.config.recipe().states();
+            let gradients = if case.gradients { 1 + states + tensors(&case.config, "").len() } else { 0 };
+            assert_eq!(checks.len(), 1 + states + gradients);
             let failed: Vec<_> = checks.iter().filter(|check| !check.passes()).collect();
             assert!(failed.is_empty(), "{} on {device:?}: {failed:?}", path.display());
         }

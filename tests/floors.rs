@@ -17,7 +17,7 @@ const TREES: [Tree; 2] = [
         folder: "src",
         root: "lib.rs",
         floors: [
-            &["error", "cell", "recipe", "config"],
+            &["error", "cell", "activation", "recipe", "config"],
             &["gpu", "cpu"],
             &["device", "shader"],
             &["kernel"],

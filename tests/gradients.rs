@@ -4,7 +4,7 @@ mod common;
 
 use common::{Layer, Running, Tensors, relative_error};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{Bias, Cell, Device, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Clip, Device, Recipe, RnnConfig, StepOptions};
 
 /// Half the distance between the two points of a difference. Its square and 1e-16 over it are both far below the bound.
 const STEP: f64 = 1e-5;
@@ -77,6 +77,21 @@ fn one_layer() {
 fn one_layer_with_some_biases_or_none() {
     for bias in [Bias::None, Bias::Input, Bias::Recurrent] {
         each_cell(|config| config.bias(bias), None);
+    }
+}
+
+/// Every recipe, in layers whose arguments and states reach its limits.
+#[test]
+fn every_option_of_a_step() {
+    for recipe in Recipe::texts().filter(|recipe| !recipe.is_plain()) {
+        // A limit of gradients is not the gradient of anything.
+        let clip = Clip { gradient: None, ..recipe.options().clip };
+        let config = RnnConfig::new(recipe.cell(), 2, 3).options(StepOptions { clip, ..recipe.options() });
+        for config in [config, config.layers(2).bidirectional(true)] {
+            let layer = Layer::random(config, 4, 3, 5).lengths(&[3, 1, 4]).scaled("weight", 2.0);
+            let tensors = config.recipe().tensors(2, 3).count() * config.layers * config.directions();
+            assert_eq!(check(&layer), 2 + usize::from(recipe.has_c()) + tensors);
+        }
     }
 }
 

@@ -13,7 +13,15 @@ use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{BatchShape, Cell, Device, Error, Precision, Result, RnnConfig};
 
 /// States that are a hundredth too large.
-const WRONG: Plant = Plant::Text("done.h", "(1.01 * done.h)");
+const WRONG: Plant = Plant::Text(
+    "let done = cell_forward(at, x, sums, h_before, c_before);",
+    "var done = cell_forward(at, x, sums, h_before, c_before); done.h *= 1.01;",
+);
+/// Gradients of states that are a hundredth too large.
+const WRONG_BACKWARD: Plant = Plant::Text(
+    "var done = cell_backward(at, values, states.x, states.y, states.z, dh_now, dc);",
+    "var done = cell_backward(at, values, states.x, states.y, states.z, dh_now, dc); done.dh *= 1.01;",
+);
 /// Text that no compiler takes.
 const REFUSED: Plant = Plant::Text("fn main(", "fn main(unheard of, ");
 
@@ -70,7 +78,7 @@ fn a_wrong_sequence_strategy_is_not_chosen() {
 
 #[test]
 fn a_strategy_that_is_wrong_backward_still_infers() {
-    let device = faulty(AdapterKind::Software, &[("sequence_backward", Plant::Text("done.dh", "(1.01 * done.dh)"))]);
+    let device = faulty(AdapterKind::Software, &[("sequence_backward", WRONG_BACKWARD)]);
     let (infer, train) = (plan(&device, Cell::Gru, Mode::Infer), plan(&device, Cell::Gru, Mode::Train));
     assert_eq!((infer.strategy(), train.strategy()), ("sequence", "stepwise"));
     assert!(train.why().contains("not `sequence` because its check had `"), "{}", train.why());
@@ -105,7 +113,13 @@ fn half_precision_that_is_wrong_is_not_available() {
     }
     // Wrong where the state is carried beside what is stored, which is in half precision alone.
     for kernel in ["sequence_forward", "recurrent_forward"] {
-        gpu.plant(kernel, Plant::Text("done.h", "(done.h * select(1.0, 1.5, CARRIED == 1u))"));
+        gpu.plant(
+            kernel,
+            Plant::Text(
+                "let done = cell_forward(at, x, sums, h_before, c_before);",
+                "var done = cell_forward(at, x, sums, h_before, c_before); done.h *= select(1.0, 1.5, CARRIED == 1u);",
+            ),
+        );
     }
     assert_eq!(plan(&device, Cell::Gru, Mode::Train).strategy(), "sequence");
     let half = || plan_as(&device, Cell::Gru, Mode::Train, Precision::Half, None);

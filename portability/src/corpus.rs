@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use naga::valid::{self, ModuleInfo, ValidationFlags, Validator};
-use wgpu_rnn::Recipe;
 use wgpu_rnn::gpu::{Capabilities, Class};
 use wgpu_rnn::kernel::variants;
 use wgpu_rnn::shader::{Spec, compose};
@@ -72,7 +71,7 @@ fn composed(specs: impl Iterator<Item = Spec>, few: Option<usize>) -> Vec<Varian
     };
     let mut groups: BTreeMap<_, Vec<Spec>> = BTreeMap::new();
     for spec in specs {
-        let key = (spec.kernel.name, spec.recipe.map(Recipe::name), spec.halves.clone());
+        let key = (spec.kernel.name, spec.recipe.map(|recipe| recipe.to_string()), spec.halves.clone());
         groups.entry(key).or_default().push(spec);
     }
     groups.into_values().flat_map(|specs| spread(&specs, few)).map(of).collect()

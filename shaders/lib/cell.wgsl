@@ -1,21 +1,29 @@
 // What a cell's file implements, for one unit of one sequence at one step:
 //
-//   fn cell_forward(x: array<f32, GATES>, r: array<f32, GATES>, h: f32, c: f32) -> Forward
+//   fn cell_forward(at: Site, x: array<f32, GATES>, r: array<f32, GATES>, h: f32, c: f32) -> Forward
 //     x: W_ih x + b_ih and r: W_hh h + b_hh of each gate; h, c: the states before the step.
-//   fn cell_backward(saved: array<f32, SAVED>, h: f32, c_before: f32, c: f32, dh: f32, dc: f32) -> Backward
+//   fn cell_backward(at: Site, saved: array<f32, SAVED>, h: f32, c_before: f32, c: f32, dh: f32, dc: f32) -> Backward
 //     h, c_before: the states before the step, c after it; dh, dc: gradients of the states after it.
 //
-// GATES, SAVED, HAS_C, HIDDEN_SLOTS and SLOT_GATES come from the cell table, the last two as four bits an entry: an array
-// with an index that is no constant would be kept in memory.
+// Here is what its equations leave open: the functions of gates, candidate and output, peepholes and limits. What the recipe
+// does not ask for is a constant false, and leaves the equations as they are.
+//
+// GATES, SAVED, HAS_C, HIDDEN_SLOTS and SLOT_GATES come from the recipe, the last two as four bits an entry: an array
+// with an index that is no constant would be kept in memory. So do PEEPHOLE and COUPLED, the CLIPS_… and the …_FUNCTION.
 
-// The slot that holds the recurrent gradient of a gate.
-fn hidden_slot(gate: u32) -> u32 {
-    return (HIDDEN_SLOTS >> (4u * gate)) & 15u;
+// Where a cell runs.
+struct Site {
+    sequence: u32,
+    step: u32, // of its sequence
+    direction: u32,
+    unit: u32,
 }
 
-// The gate whose recurrent gradient a slot holds; 15 for none.
-fn slot_gate(slot: u32) -> u32 {
-    return (SLOT_GATES >> (4u * slot)) & 15u;
+// Numbers of a recipe; `u.recipe` in every kernel with a cell.
+struct Recipe {
+    peepholes: u32, peepholes_direction: u32, // where in `w` they begin, and how far those of the other direction are
+    clip_inputs: f32, clip_cell: f32, clip_cell_as_read: f32, clip_gradient: f32,
+    gate_alpha: f32, gate_beta: f32, candidate_alpha: f32, candidate_beta: f32, output_alpha: f32, output_beta: f32,
 }
 
 struct Forward {
@@ -31,4 +39,125 @@ struct Backward {
     dh: f32,
     dc: f32,
     dc_all: f32,
+}
+
+// The slot that holds the recurrent gradient of a gate.
+fn hidden_slot(gate: u32) -> u32 {
+    return (HIDDEN_SLOTS >> (4u * gate)) & 15u;
+}
+
+// The gate whose recurrent gradient a slot holds; 15 for none.
+fn slot_gate(slot: u32) -> u32 {
+    return (SLOT_GATES >> (4u * slot)) & 15u;
+}
+
+// The argument of a gate or candidate.
+fn argument(a: f32) -> f32 {
+    if CLIPS_INPUTS {
+        return limited(a, u.recipe.clip_inputs);
+    }
+    return a;
+}
+
+// What is saved of a gate's argument having been clipped: the bit of its slot.
+fn clipped_input(a: f32, slot: u32) -> u32 {
+    if CLIPS_INPUTS {
+        return select(0u, 1u << slot, is_beyond(a, u.recipe.clip_inputs));
+    }
+    return 0u;
+}
+
+// And of the cell state.
+fn clipped_cell(c: f32) -> u32 {
+    if CLIPS_CELL {
+        return select(0u, 1u << GATES, is_beyond(c, u.recipe.clip_cell));
+    }
+    return 0u;
+}
+
+// What was saved of it.
+fn clipped_of(saved: array<f32, SAVED>) -> u32 {
+    if CLIPS_INPUTS || CLIPS_CELL {
+        return u32(saved[SAVED - 1u]);
+    }
+    return 0u;
+}
+
+// A gradient, or none where what it is of was clipped.
+fn unless_clipped(clipped: u32, bit: u32, gradient: f32) -> f32 {
+    if CLIPS_INPUTS || CLIPS_CELL {
+        return select(gradient, 0.0, ((clipped >> bit) & 1u) != 0u);
+    }
+    return gradient;
+}
+
+fn gate(a: f32) -> f32 {
+    return activate(GATE_FUNCTION, u.recipe.gate_alpha, u.recipe.gate_beta, argument(a));
+}
+
+fn gate_slope(y: f32) -> f32 {
+    return slope(GATE_FUNCTION, u.recipe.gate_alpha, u.recipe.gate_beta, y);
+}
+
+fn candidate(a: f32) -> f32 {
+    return activate(CANDIDATE_FUNCTION, u.recipe.candidate_alpha, u.recipe.candidate_beta, argument(a));
+}
+
+fn candidate_slope(y: f32) -> f32 {
+    return slope(CANDIDATE_FUNCTION, u.recipe.candidate_alpha, u.recipe.candidate_beta, y);
+}
+
+// The cell state as it is stored.
+fn stored_cell(c: f32) -> f32 {
+    if CLIPS_CELL {
+        return limited(c, u.recipe.clip_cell);
+    }
+    return c;
+}
+
+// The cell state as the next step and h read it.
+fn read_cell(c: f32) -> f32 {
+    if CLIPS_CELL_AS_READ {
+        return limited(c, u.recipe.clip_cell_as_read);
+    }
+    return c;
+}
+
+// The gradient of a cell state of which this is the gradient of what was read.
+fn through_read(c: f32, gradient: f32) -> f32 {
+    if CLIPS_CELL_AS_READ {
+        return select(gradient, 0.0, is_beyond(c, u.recipe.clip_cell_as_read));
+    }
+    return gradient;
+}
+
+// What h sees of a cell state.
+fn output(c: f32) -> f32 {
+    return activate(OUTPUT_FUNCTION, u.recipe.output_alpha, u.recipe.output_beta, read_cell(c));
+}
+
+// Its slope where its value is y.
+fn output_slope(c: f32, y: f32) -> f32 {
+    return through_read(c, slope(OUTPUT_FUNCTION, u.recipe.output_alpha, u.recipe.output_beta, y));
+}
+
+// The weight by which a gate sees the cell state.
+fn peephole(at: Site, which: u32) -> f32 {
+    return f32(w[u.recipe.peepholes + at.direction * u.recipe.peepholes_direction + which * u.hidden + at.unit]);
+}
+
+// A gate's argument, with what it sees of a cell state.
+fn peeped(at: Site, which: u32, c: f32, a: f32) -> f32 {
+    if PEEPHOLE {
+        return fma(peephole(at, which), c, a);
+    }
+    return a;
+}
+
+// The gradient of a cell state that a gate saw: of the gate's argument it is `da`.
+fn through_peephole(at: Site, which: u32, da: f32, gradient: f32) -> f32 {
+    if PEEPHOLE {
+        return fma(peephole(at, which), da, gradient);
+    }
+    return gradient;
 }

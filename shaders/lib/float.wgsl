@@ -27,3 +27,14 @@ fn rectified(x: f32) -> f32 {
     let bits = bitcast<u32>(x);
     return bitcast<f32>(select(bits, 0u, bits - SIGN_BIT <= INFINITY_BITS));
 }
+
+// Whether a value is beyond a limit. NaN is not: it stays one.
+fn is_beyond(x: f32, limit: f32) -> bool {
+    return size_bits(x) > bitcast<u32>(limit) && !is_nan(x);
+}
+
+// The value, or the nearest to it within a limit.
+fn limited(x: f32, limit: f32) -> f32 {
+    let nearest = bitcast<f32>(bitcast<u32>(limit) | (bitcast<u32>(x) & SIGN_BIT));
+    return select(x, nearest, is_beyond(x, limit));
+}

@@ -3,14 +3,15 @@
 // what comes from the output), then runs the cell. The saved values become gradients of the pre-activations, in place.
 // The last dispatch, i = n, only passes step 0 through W_hh, which leaves the gradient of the chunk's first state.
 //
-// Here are the buffers and the cell; alone.wgsl or shared.wgsl makes the product with W_hh, for which this names its
-// operand: the gradients of the later step, one part a gate.
+// Here are the buffers; unit_backward.wgsl runs the cell; alone.wgsl or shared.wgsl makes the product with W_hh, for which
+// this names its operand: the gradients of the later step, one part a gate.
 
 struct Recurrent {
     batch: u32, hidden: u32, directions: u32, steps: u32,
     w_direction: u32, dy_order: u32, // dy_order: 0 no dy, 1 time order, 2 step order
     first_unit: u32, first_row: u32, // where what this dispatch does of the step begins
     @align(16) rows: Rows,
+    @align(16) recipe: Recipe,
 }
 
 struct Step {
@@ -19,7 +20,7 @@ struct Step {
 
 @group(0) @binding(0) var<uniform> u: Recurrent;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][G·H, H]: W_hh
+@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][G·H, H]: W_hh; before or behind it peepholes
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;      // [B]
 @group(0) @binding(4) var<storage, read> h: array<h_t>;            // [steps + 1, B, D, H]
 @group(0) @binding(5) var<storage, read> c: array<c_t>;            // the same, for cells that have it
@@ -58,59 +59,27 @@ fn start(weights: u32, column: u32) -> f32 {
 
 // The cell of one unit of one sequence.
 fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
-    let width = u.directions * u.hidden;
-    let own = sequence * width + direction * u.hidden + unit;
-    let own_c = u.batch * width + own;
-    var dh_now = carry[own] + sums[0];
+    let own = (sequence * u.directions + direction) * u.hidden + unit;
+    let own_c = u.batch * u.directions * u.hidden + own;
+    let dh = carry[own] + sums[0];
     if step.index == u.steps {
-        carry[own] = dh_now;
+        carry[own] = dh;
         return;
     }
     let m = (later() - 1u) * u.batch + sequence;
-    let state = m * width + direction * u.hidden + unit;
-    let slots = (m * width + direction * u.hidden) * SAVED + unit;
-    if u.rows.first_step + later() - 1u >= lengths[sequence] {
-        // Padding: gradients of the final state wait for the sequence's own last step.
-        for (var s = 0u; s < SAVED; s++) {
-            saved[slots + s * u.hidden] = saved_t(0.0);
-        }
-        carry[own] = dh_now;
-        if FLOW == 1u {
-            follow_padding(m * u.directions + direction, unit);
-        }
+    let row = m * u.directions + direction;
+    let now = u.rows.first_step + later() - 1u;
+    if now >= lengths[sequence] {
+        pad_backward(row, unit);
+        carry[own] = dh;
         return;
     }
-    var dy_now = 0.0;
-    if u.dy_order == 2u {
-        dy_now = f32(dy[state]);
-    } else if u.dy_order == 1u {
-        let row = row_without_padding(u.rows, m, direction == 1u);
-        if row != NOWHERE {
-            dy_now = f32(dy[row * width + direction * u.hidden + unit]);
-        }
-    }
-    dh_now += dy_now;
-    var values: array<f32, SAVED>;
-    for (var s = 0u; s < SAVED; s++) {
-        values[s] = f32(saved[slots + s * u.hidden]);
-    }
-    var c_before = 0.0;
-    var c_after = 0.0;
-    var dc_now = 0.0;
+    var dc = 0.0;
     if HAS_C {
-        c_before = f32(c[state]);
-        c_after = f32(c[state + u.batch * width]);
-        dc_now = carry[own_c];
+        dc = carry[own_c];
     }
-    let h_before = f32(h[state]);
-    let done = cell_backward(values, h_before, c_before, c_after, dh_now, dc_now);
-    if FLOW == 1u {
-        let row = m * u.directions + direction;
-        follow(own, row, unit, values, h_before, c_before, c_after, dy_now, dh_now, done);
-    }
-    for (var s = 0u; s < SAVED; s++) {
-        saved[slots + s * u.hidden] = saved_t(done.saved[s]);
-    }
+    let at = Site(sequence, now, direction, unit);
+    let done = unit_backward(at, row, saved_values(row, unit), states_around(m, direction, unit), dh, dc);
     carry[own] = done.dh;
     if HAS_C {
         carry[own_c] = done.dc;

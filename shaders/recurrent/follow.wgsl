@@ -13,29 +13,27 @@ fn flow_place(row: u32, unit: u32) -> u32 {
     return 2u * CARRIES * u.batch * u.directions * u.hidden + row * FLOWS * u.hidden + unit;
 }
 
-// A step of a unit whose cell is run with these, and what came of it: `own` is the unit's place in carried gradients, dy
-// what its h gets from the output.
+// A step of a unit whose cell is run with these, and what came of it: `own` is the unit's place in carried gradients.
 fn follow(
-    own: u32, row: u32, unit: u32, saved_values: array<f32, SAVED>, h_before: f32, c_before: f32, c_after: f32,
-    dy_now: f32, dh_now: f32, done: Backward,
+    at: Site, own: u32, row: u32, values: array<f32, SAVED>, states: vec4<f32>, dh_now: f32, done: Backward,
 ) {
     let direct_h = CARRIES * u.batch * u.directions * u.hidden + own;
     let direct_c = direct_h + u.batch * u.directions * u.hidden;
-    let dh_direct = carry[direct_h] + dy_now;
+    let dh_direct = carry[direct_h] + states.w;
     var dc_direct = 0.0;
     if HAS_C {
         dc_direct = carry[direct_c];
     }
-    let direct = cell_backward(saved_values, h_before, c_before, c_after, dh_direct, dc_direct);
+    let direct = cell_backward(at, values, states.x, states.y, states.z, dh_direct, dc_direct);
     carry[direct_h] = direct.dh;
-    let at = flow_place(row, unit);
-    carry[at] = dh_now;
+    let to = flow_place(row, at.unit);
+    carry[to] = dh_now;
     if HAS_C {
         carry[direct_c] = direct.dc;
-        carry[at + u.hidden] = done.dc_all;
-        carry[at + 2u * u.hidden] = direct.dc_all;
+        carry[to + u.hidden] = done.dc_all;
+        carry[to + 2u * u.hidden] = direct.dc_all;
     } else {
-        carry[at + u.hidden] = dh_direct;
+        carry[to + u.hidden] = dh_direct;
     }
 }
 

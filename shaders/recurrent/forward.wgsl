@@ -1,11 +1,12 @@
-// One time step of one layer, all its directions: gates from the product of h with W_hh, states. Here are the buffers and
-// the cell; alone.wgsl, shared.wgsl or repacked.wgsl makes the product, for which this names its operand: the h of the
+// One time step of one layer, all its directions: gates from the product of h with W_hh, states. Here are the buffers;
+// unit_forward.wgsl runs the cell; alone.wgsl, shared.wgsl or repacked.wgsl makes the product, for which this names its operand: the h of the
 // step before.
 
 struct Recurrent {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
     w_direction: u32, has_bias: u32,
     first_unit: u32, end_unit: u32, first_row: u32, end_row: u32, // what of the step this dispatch does
+    @align(16) recipe: Recipe,
 }
 
 struct Step {
@@ -14,7 +15,7 @@ struct Step {
 
 @group(0) @binding(0) var<uniform> u: Recurrent;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][H + 1, G·H]: W_hhᵀ, then b_hh; repacked.wgsl: W_hh
+@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D]: W_hhᵀ [H, G·H], b_hh, peepholes; repacked.wgsl: W_hh
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;      // [B]
 @group(0) @binding(4) var<storage, read_write> saved: array<saved_t>; // [steps, B, D, SAVED, H]
 @group(0) @binding(5) var<storage, read_write> h: array<h_t>;      // [steps + 1, B, D, H]
@@ -51,17 +52,16 @@ fn start(weights: u32, gate: u32) -> f32 {
 
 // The cell of one unit of one sequence.
 fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
-    let width = u.directions * u.hidden;
-    let row = operand_row(sequence, direction);
-    let state = row + unit;
-    let next = state + u.batch * width;
-    let own = sequence * width + direction * u.hidden + unit;
+    let row = (step.index * u.batch + sequence) * u.directions + direction;
+    let state = row * u.hidden + unit;
+    let own = (sequence * u.directions + direction) * u.hidden + unit;
+    let own_c = u.batch * u.directions * u.hidden + own;
     var h_before: f32;
     var c_before = 0.0;
     if CARRIED == 1u {
         h_before = carry[own];
         if HAS_C {
-            c_before = carry[u.batch * width + own];
+            c_before = carry[own_c];
         }
     } else {
         h_before = f32(h[state]);
@@ -69,30 +69,17 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
             c_before = f32(c[state]);
         }
     }
-    if u.first_step + step.index >= lengths[sequence] {
-        h[next] = h_t(h_before);
-        if HAS_C {
-            c[next] = c_t(c_before);
-        }
+    let now = u.first_step + step.index;
+    if now >= lengths[sequence] {
+        leave_states(row, unit, h_before, c_before);
         return;
     }
-    let slots = row * SAVED + unit;
-    var x: array<f32, GATES>;
-    for (var g = 0u; g < GATES; g++) {
-        x[g] = f32(saved[slots + g * u.hidden]);
-    }
-    let done = cell_forward(x, sums, h_before, c_before);
-    for (var s = 0u; s < SAVED; s++) {
-        saved[slots + s * u.hidden] = saved_t(done.saved[s]);
-    }
-    h[next] = h_t(done.h);
-    if HAS_C {
-        c[next] = c_t(done.c);
-    }
+    let at = Site(sequence, now, direction, unit);
+    let done = unit_forward(at, row, projected(row, unit), sums, h_before, c_before);
     if CARRIED == 1u {
         carry[own] = done.h;
         if HAS_C {
-            carry[u.batch * width + own] = done.c;
+            carry[own_c] = done.c;
         }
     }
 }

@@ -12,6 +12,7 @@ struct Sequence {
     span: u32, w_direction: u32, dy_order: u32, // dy_order: 0 no dy, 1 time order, 2 step order
     first_row: u32, // the first sequence of this dispatch
     @align(16) rows: Rows,
+    @align(16) recipe: Recipe,
 }
 
 struct Step {
@@ -20,7 +21,7 @@ struct Step {
 
 @group(0) @binding(0) var<uniform> u: Sequence;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][G·H, H]: W_hh
+@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][G·H, H]: W_hh; before or behind it peepholes
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;      // [B]
 @group(0) @binding(4) var<storage, read> h: array<h_t>;            // [steps + 1, B, D, H]
 @group(0) @binding(5) var<storage, read> c: array<c_t>;            // the same, for cells that have it
@@ -36,38 +37,6 @@ const PARTS: u32 = select(0u, LANES * RB, SPLIT > 1u);
 // Gradients of the later step's pre-activations on the recurrent side, by row of W_hh; zero beyond them. Then the parts
 // of sums. One array, since none may be empty.
 var<workgroup> later: array<f32, STATES + PARTS>;
-
-// What the cell needs of a step, of row `m` of the chunk: its saved values.
-fn kept_values(m: u32, direction: u32, unit: u32) -> array<f32, SAVED> {
-    var values: array<f32, SAVED>;
-    let slots = (m * u.directions + direction) * u.hidden * SAVED + unit;
-    for (var v = 0u; v < SAVED; v++) {
-        values[v] = f32(saved[slots + v * u.hidden]);
-    }
-    return values;
-}
-
-// And h and c before it, c after it, and the gradient of its output.
-fn kept_states(m: u32, direction: u32, unit: u32) -> vec4<f32> {
-    let width = u.directions * u.hidden;
-    let state = m * width + direction * u.hidden + unit;
-    var c_before = 0.0;
-    var c_after = 0.0;
-    if HAS_C {
-        c_before = f32(c[state]);
-        c_after = f32(c[state + u.batch * width]);
-    }
-    var dy_now = 0.0;
-    if u.dy_order == 2u {
-        dy_now = f32(dy[state]);
-    } else if u.dy_order == 1u {
-        let row = row_without_padding(u.rows, m, direction == 1u);
-        if row != NOWHERE {
-            dy_now = f32(dy[row * width + direction * u.hidden + unit]);
-        }
-    }
-    return vec4(f32(h[state]), c_before, c_after, dy_now);
-}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -132,8 +101,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let m = (u.steps - 1u - first) * u.batch + sequence_of(at, j);
             // Others have no sequence of their own, and what is another workgroup's is being written.
             if at.part + j * SPLIT < RB {
-                values_ahead[j] = kept_values(m, direction, only);
-                states_ahead[j] = kept_states(m, direction, only);
+                values_ahead[j] = saved_values(m * u.directions + direction, only);
+                states_ahead[j] = states_around(m, direction, only);
             }
         }
     }
@@ -149,11 +118,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if ROLLED == 0u {
             values_now = values_ahead;
             states_now = states_ahead;
-            let row = (u.steps - 1u - min(n + 1u, u.steps - 1u)) * u.batch;
+            let step_before = (u.steps - 1u - min(n + 1u, u.steps - 1u)) * u.batch;
             for (var j = 0u; j < rows; j++) {
                 if at.part + j * SPLIT < RB {
-                    values_ahead[j] = kept_values(row + sequence_of(at, j), direction, only);
-                    states_ahead[j] = kept_states(row + sequence_of(at, j), direction, only);
+                    let m = step_before + sequence_of(at, j);
+                    values_ahead[j] = saved_values(m * u.directions + direction, only);
+                    states_ahead[j] = states_around(m, direction, only);
                 }
             }
         }
@@ -220,17 +190,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let sequence = at.b0 + r;
                 let s = u.steps - 1u - n;
                 let m = s * u.batch + sequence;
-                let slots = (m * u.directions + direction) * u.hidden * SAVED + unit;
-                if u.rows.first_step + s >= lengths_own[j] {
-                    // Padding: gradients of the final state wait for the sequence's own last step.
-                    for (var v = 0u; v < SAVED; v++) {
-                        saved[slots + v * u.hidden] = saved_t(0.0);
-                    }
+                let row = m * u.directions + direction;
+                let now = u.rows.first_step + s;
+                if now >= lengths_own[j] {
+                    pad_backward(row, unit);
                     for (var g = 0u; g < GATES; g++) {
                         later[(g * u.hidden + unit) * RB + r] = 0.0;
-                    }
-                    if FLOW == 1u {
-                        follow_padding(m * u.directions + direction, unit);
                     }
                     continue;
                 }
@@ -240,31 +205,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     values = values_now[j];
                     states = states_now[j];
                 } else {
-                    values = kept_values(m, direction, unit);
-                    states = kept_states(m, direction, unit);
+                    values = saved_values(row, unit);
+                    states = states_around(m, direction, unit);
                 }
                 let own = i * OWN + j;
-                let dh_now = gradients[own] + states.w;
-                let dc_now = gradients_c[own];
-                let done = cell_backward(values, states.x, states.y, states.z, dh_now, dc_now);
+                let site = Site(sequence, now, direction, unit);
+                let done = unit_backward(site, row, values, states, gradients[own], gradients_c[own]);
                 gradients[own] = done.dh;
                 if HAS_C {
                     gradients_c[own] = done.dc;
                 }
-                if FLOW == 1u {
-                    let place = sequence * width + direction * u.hidden + unit;
-                    follow(
-                        place, m * u.directions + direction, unit, values, states.x, states.y, states.z, states.w, dh_now,
-                        done,
-                    );
-                }
                 for (var v = 0u; v < SAVED; v++) {
-                    let value = saved_t(done.saved[v]);
-                    saved[slots + v * u.hidden] = value;
                     let g = slot_gate(v);
                     if g < GATES {
-                        // As it will be read after the span.
-                        later[(g * u.hidden + unit) * RB + r] = f32(value);
+                        later[(g * u.hidden + unit) * RB + r] = done.saved[v];
                     }
                 }
             }

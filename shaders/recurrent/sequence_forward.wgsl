@@ -8,6 +8,7 @@ struct Sequence {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
     steps: u32, span: u32, w_direction: u32, has_bias: u32,
     has_y: u32, first_row: u32, // the first sequence of this dispatch
+    @align(16) recipe: Recipe,
 }
 
 struct Step {
@@ -16,7 +17,7 @@ struct Step {
 
 @group(0) @binding(0) var<uniform> u: Sequence;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][H + 1, G·H]: W_hhᵀ, then b_hh
+@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D]: W_hhᵀ [H, G·H], b_hh, peepholes
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;      // [B]
 @group(0) @binding(4) var<storage, read_write> saved: array<saved_t>; // [steps, B, D, SAVED, H]
 @group(0) @binding(5) var<storage, read_write> h: array<h_t>;      // [steps + 1, B, D, H]
@@ -32,16 +33,6 @@ const PARTS: u32 = select(0u, LANES * RB * GATES, SPLIT > 1u);
 // h before the step and after it, in turn; zero where there is no unit or no sequence. Then the parts of sums. One array,
 // since none may be empty.
 var<workgroup> states: array<f32, STATES + PARTS>;
-
-// Input projections of a unit, at a row of the chunk.
-fn projected(row: u32, direction: u32, unit: u32) -> array<f32, GATES> {
-    var x: array<f32, GATES>;
-    let slots = (row * u.directions + direction) * u.hidden * SAVED + unit;
-    for (var g = 0u; g < GATES; g++) {
-        x[g] = f32(saved[slots + g * u.hidden]);
-    }
-    return x;
-}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -113,7 +104,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var j = 0u; j < rows; j++) {
             // Others have no sequence of their own, and what is another workgroup's is being written.
             if at.part + j * SPLIT < RB {
-                ahead[j] = projected(first * u.batch + sequence_of(at, j), direction, only);
+                ahead[j] = projected((first * u.batch + sequence_of(at, j)) * u.directions + direction, only);
             }
         }
     }
@@ -128,7 +119,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let row = min(s + 1u, end - 1u) * u.batch;
             for (var j = 0u; j < rows; j++) {
                 if at.part + j * SPLIT < RB {
-                    ahead[j] = projected(row + sequence_of(at, j), direction, only);
+                    ahead[j] = projected((row + sequence_of(at, j)) * u.directions + direction, only);
                 }
             }
         }
@@ -204,19 +195,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         continue;
                     }
                     let sequence = at.b0 + r;
-                    let row = s * u.batch + sequence;
-                    let state = row * width + direction * u.hidden + unit;
-                    let next = state + u.batch * width;
+                    let row = (s * u.batch + sequence) * u.directions + direction;
                     let now = u.first_step + s;
                     let length = lengths_own[j];
                     let here = unit * RB + r;
                     if now >= length {
                         let kept = states[before + here];
                         states[after + here] = kept;
-                        h[next] = h_t(kept);
-                        if HAS_C {
-                            c[next] = c_t(cells[i * OWN + j]);
-                        }
+                        leave_states(row, unit, kept, cells[i * OWN + j]);
                         if u.has_y != 0u {
                             y[(now * u.batch + sequence) * width + direction * u.hidden + unit] = y_t(0.0);
                         }
@@ -238,18 +224,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     if ROLLED == 0u {
                         input = x[j];
                     } else {
-                        input = projected(row, direction, unit);
+                        input = projected(row, unit);
                     }
-                    let done = cell_forward(input, recurrent, states[before + here], cells[i * OWN + j]);
+                    let site = Site(sequence, now, direction, unit);
+                    let done = unit_forward(site, row, input, recurrent, states[before + here], cells[i * OWN + j]);
                     states[after + here] = done.h;
-                    let slots = (row * u.directions + direction) * u.hidden * SAVED + unit;
-                    for (var v = 0u; v < SAVED; v++) {
-                        saved[slots + v * u.hidden] = saved_t(done.saved[v]);
-                    }
-                    h[next] = h_t(done.h);
                     if HAS_C {
                         cells[i * OWN + j] = done.c;
-                        c[next] = c_t(done.c);
                     }
                     if u.has_y != 0u {
                         let time = other_side(now, length, direction == 1u);

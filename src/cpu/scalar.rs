@@ -43,17 +43,25 @@ pub trait Scalar:
     const ZERO: Self;
     /// 1.
     const ONE: Self;
+    /// ∞.
+    const INFINITY: Self;
     /// Name of the type, for messages.
     const NAME: &'static str;
 
     /// The nearest value of this type.
     fn from_f64(value: f64) -> Self;
+    /// The whole number below, for what is in 0..2³².
+    fn to_u32(self) -> u32;
     /// The same value as `f64` (exact).
     fn to_f64(self) -> f64;
     /// `eˣ`.
     fn exp(self) -> Self;
     /// Natural logarithm.
     fn ln(self) -> Self;
+    /// `eˣ − 1`, right near zero.
+    fn exp_m1(self) -> Self;
+    /// `ln(1 + x)`, right near zero.
+    fn ln_1p(self) -> Self;
     /// `√x`.
     fn sqrt(self) -> Self;
     /// `|x|`.
@@ -64,6 +72,12 @@ pub trait Scalar:
     fn min(self, other: Self) -> Self;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
+    /// Not a number.
+    fn is_nan(self) -> bool;
+    /// Whether its sign bit is set.
+    fn is_sign_negative(self) -> bool;
+    /// Its size with the sign of another.
+    fn copysign(self, sign: Self) -> Self;
     /// `self·a + b` with one rounding. Slow where the processor has no such instruction.
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// Hyperbolic tangent, in a loop compiled for A; see [`activation`](crate::cpu::activation) for its accuracy.
@@ -104,11 +118,16 @@ macro_rules! scalar {
         impl Scalar for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const INFINITY: Self = $type::INFINITY;
             const NAME: &'static str = stringify!($type);
 
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 value as Self
+            }
+            #[inline(always)]
+            fn to_u32(self) -> u32 {
+                self as u32
             }
             #[inline(always)]
             fn to_f64(self) -> f64 {
@@ -121,6 +140,14 @@ macro_rules! scalar {
             #[inline(always)]
             fn ln(self) -> Self {
                 $type::ln(self)
+            }
+            #[inline(always)]
+            fn exp_m1(self) -> Self {
+                $type::exp_m1(self)
+            }
+            #[inline(always)]
+            fn ln_1p(self) -> Self {
+                $type::ln_1p(self)
             }
             #[inline(always)]
             fn sqrt(self) -> Self {
@@ -141,6 +168,18 @@ macro_rules! scalar {
             #[inline(always)]
             fn is_finite(self) -> bool {
                 $type::is_finite(self)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $type::is_nan(self)
+            }
+            #[inline(always)]
+            fn is_sign_negative(self) -> bool {
+                $type::is_sign_negative(self)
+            }
+            #[inline(always)]
+            fn copysign(self, sign: Self) -> Self {
+                $type::copysign(self, sign)
             }
             #[inline(always)]
             fn mul_add(self, a: Self, b: Self) -> Self {

@@ -53,7 +53,7 @@ impl Subject {
 
     /// A strategy with one cell; with `backward` its gradients alone.
     pub fn strategy_of(name: impl Into<String>, recipe: impl Into<Recipe>, backward: bool) -> Self {
-        Self::Strategy { strategy: name.into(), cell: Some(recipe.into().name().to_string()), backward }
+        Self::Strategy { strategy: name.into(), cell: Some(recipe.into().to_string()), backward }
     }
 
     /// A kernel, every variant of it.

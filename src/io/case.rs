@@ -1,5 +1,5 @@
 //! Reference cases: a layer's weights, inputs and upstream gradients with the outputs and gradients that another engine
-//! computed in f64. Running one on a device says how far that device is off.
+//! computed, or its outputs alone. Running one on a device says how far that device is off.
 
 use std::path::Path;
 
@@ -25,11 +25,21 @@ struct CaseConfig {
     num_layers: usize,
     bidirectional: bool,
     bias: Value,
+    /// As [`StepOptions`](crate::StepOptions) reads them.
+    #[serde(default)]
+    options: String,
     #[serde(default)]
     proj_size: usize,
     steps: usize,
     batch: usize,
     lengths: Option<Vec<usize>>,
+    /// Whether gradients are there, and what they come from.
+    #[serde(default = "there")]
+    gradients: bool,
+}
+
+fn there() -> bool {
+    true
 }
 
 /// Which biases there are: PyTorch's word for it, or ours.
@@ -51,6 +61,8 @@ pub struct Case {
     pub shape: BatchShape,
     /// Lengths, if the batch is padded.
     pub lengths: Option<Vec<usize>>,
+    /// Whether it has gradients; without, outputs and final states are compared alone.
+    pub gradients: bool,
 }
 
 /// How far one tensor is off.
@@ -93,14 +105,15 @@ impl Case {
         let rnn = RnnConfig::new(cell, config.input_size, config.hidden_size)
             .layers(config.num_layers)
             .bidirectional(config.bidirectional)
-            .bias(bias(&config.bias)?);
+            .bias(bias(&config.bias)?)
+            .options(config.options.parse()?);
         rnn.check()?;
         let shape = BatchShape::new(config.steps, config.batch);
         shape.check()?;
         if let Some(lengths) = &config.lengths {
             shape.check_lengths(lengths)?;
         }
-        let case = Self { file, config: rnn, shape, lengths: config.lengths };
+        let case = Self { file, config: rnn, shape, lengths: config.lengths, gradients: config.gradients };
         case.check_tensors()?;
         Ok(case)
     }
@@ -109,13 +122,21 @@ impl Case {
     fn check_tensors(&self) -> Result<()> {
         let [x, y, state] = self.shapes();
         let with_c = |names: [&'static str; 2]| names.into_iter().take(if self.config.cell.has_c() { 2 } else { 1 });
-        let states = with_c(["h0", "c0"]).chain(with_c(["hn", "cn"])).chain(with_c(["dhn", "dcn"]));
-        let states = states.chain(with_c(["dh0", "dc0"])).map(|name| (name, &state));
-        for (name, shape) in [("x", &x), ("dx", &x), ("y", &y), ("dy", &y)].into_iter().chain(states) {
+        let states = with_c(["h0", "c0"]).chain(with_c(["hn", "cn"])).map(|name| (name, &state));
+        for (name, shape) in [("x", &x), ("y", &y)].into_iter().chain(states) {
             self.file.tensor(name, shape)?;
         }
         for (name, shape) in tensors(&self.config, "") {
             self.file.tensor(&name, &shape)?;
+        }
+        if !self.gradients {
+            return Ok(());
+        }
+        let states = with_c(["dhn", "dcn"]).chain(with_c(["dh0", "dc0"])).map(|name| (name, &state));
+        for (name, shape) in [("dx", &x), ("dy", &y)].into_iter().chain(states) {
+            self.file.tensor(name, shape)?;
+        }
+        for (name, shape) in tensors(&self.config, "") {
             self.file.tensor(&format!("grad.{name}"), &shape)?;
         }
         Ok(())
@@ -156,11 +177,12 @@ impl Case {
         Ok(params)
     }
 
-    /// Runs the case forward and backward on `device`, with a strategy or the one that is chosen there, and compares
+    /// Runs the case forward and, where it has gradients, backward on `device`, with a strategy or the one that is chosen there, and compares
     /// every output, state and gradient.
     pub async fn run(&self, device: &Device, strategy: Option<&str>) -> Result<Vec<Check>> {
         let options = Options { strategy, lengths: self.lengths.is_some(), ..Options::default() };
-        let rnn = Rnn::new(device, self.config, self.shape, Mode::Train, options)?;
+        let mode = if self.gradients { Mode::Train } else { Mode::Infer };
+        let rnn = Rnn::new(device, self.config, self.shape, mode, options)?;
         let params = self.parameters(device)?;
         let given = |name: &str| device.upload(name, self.input(name)?);
         let has_c = self.config.cell.has_c();
@@ -176,13 +198,16 @@ impl Case {
             hn: Some(empty("hn", &state)?),
             cn: cell_empty("cn")?,
         };
-        let gradients = Gradients {
-            dy: Some(given("dy")?),
-            dhn: Some(given("dhn")?),
-            dcn: cell_only("dcn")?,
-            dx: Some(empty("dx", &x)?),
-            dh0: Some(empty("dh0", &state)?),
-            dc0: cell_empty("dc0")?,
+        let gradients = match mode {
+            Mode::Infer => Gradients::default(),
+            Mode::Train => Gradients {
+                dy: Some(given("dy")?),
+                dhn: Some(given("dhn")?),
+                dcn: cell_only("dcn")?,
+                dx: Some(empty("dx", &x)?),
+                dh0: Some(empty("dh0", &state)?),
+                dc0: cell_empty("dc0")?,
+            },
         };
         let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
         if let Some(lengths) = &self.lengths {
@@ -208,7 +233,7 @@ impl Case {
                 .into_iter()
                 .filter_map(|(name, buffer)| Some((name.to_string(), state.clone(), buffer?, GRADIENT_BOUND))),
         );
-        for (name, shape) in tensors(&self.config, "") {
+        for (name, shape) in tensors(&self.config, "").into_iter().filter(|_| self.gradients) {
             let gradient = params.gradient(&name)?;
             all.push((format!("grad.{name}"), shape, gradient, GRADIENT_BOUND));
         }

@@ -1,5 +1,5 @@
-//! Sums over rows: bias gradients and the sums that losses and norms end with. Always in the same order, from the last
-//! row to the first, so that a sum may go on from what was summed before.
+//! Sums over rows: gradients of biases and, with a factor for each element, of peepholes, and the sums that losses and norms
+//! end with. Always in the same order, from the last row to the first, so that a sum may go on from what was summed before.
 
 use std::ops::Range;
 
@@ -9,10 +9,12 @@ use rayon::prelude::*;
 use super::cuts::{element_lanes, index, runs};
 use super::gemm::Matrix;
 use super::op::{Launch, Op, Target, cpu_op, distinct};
+use crate::activation::Number;
+use crate::cpu::cell::Limit;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
 use crate::cpu::threads::{Pool, Threads};
-use crate::device::{Device, Element};
+use crate::device::{Device, Element, Nothing};
 use crate::error::{Result, at_least_one};
 use crate::gpu::Work;
 use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
@@ -20,8 +22,13 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "column_sum",
-    fragments: fragments!["gemm/column_sum.wgsl"],
-    bindings: &[Binding::uniform("u"), Binding::read("matrix").or_half(), Binding::read_write("sums")],
+    fragments: fragments!["lib/float.wgsl", "gemm/column_sum.wgsl"],
+    bindings: &[
+        Binding::uniform("u"),
+        Binding::read("matrix").or_half(),
+        Binding::read("factors").or_half(),
+        Binding::read_write("sums"),
+    ],
     uniform: Uniform::MEMBERS,
 };
 
@@ -37,6 +44,9 @@ uniform! {
         accumulate: u32,
         run_rows: u32,
         parts: u32,
+        factors_row: u32,
+        factors_offset: u32,
+        most_factor: f32,
     }
 }
 
@@ -64,7 +74,7 @@ const fn count(rows: usize, run: usize, part: usize) -> usize {
     }
 }
 
-/// `to[part, c] = Σ of part_rows rows of from[.., c]`, or what it holds and then these.
+/// `to[part, c] = Σ of part_rows rows of from[.., c]`, each times its factor if there are any, or what it holds and then these.
 #[derive(Clone)]
 pub struct ColumnSum {
     /// Rows.
@@ -77,6 +87,10 @@ pub struct ColumnSum {
     pub run_rows: usize,
     /// What is summed; columns are contiguous.
     pub from: Matrix,
+    /// What its elements are multiplied by; columns are contiguous.
+    pub factors: Option<Matrix>,
+    /// What the factors are brought within; none: no limit.
+    pub most_factor: Option<Number>,
     /// The sums; columns are contiguous.
     pub to: Matrix,
     /// Whether sums start from what `to` holds.
@@ -87,12 +101,27 @@ impl ColumnSum {
     /// Partial sums of `from [rows, columns]` into `scratch [parts(rows, run), columns]`. Cut at multiples of `run` rows,
     /// a sum goes through the same parts in pieces as in one.
     pub fn partial(rows: usize, columns: usize, run: usize, from: Matrix, scratch: Matrix) -> Self {
-        Self { rows, columns, part_rows: part_rows(run), run_rows: run, from, to: scratch, accumulate: false }
+        Self {
+            rows,
+            columns,
+            part_rows: part_rows(run),
+            run_rows: run,
+            from,
+            factors: None,
+            most_factor: None,
+            to: scratch,
+            accumulate: false,
+        }
     }
 
     /// The sum of all rows into one.
     pub fn total(rows: usize, columns: usize, from: Matrix, to: Matrix, accumulate: bool) -> Self {
-        Self { rows, columns, part_rows: rows, run_rows: rows, from, to, accumulate }
+        Self { rows, columns, part_rows: rows, run_rows: rows, from, factors: None, most_factor: None, to, accumulate }
+    }
+
+    /// With a factor for each element, brought within a limit if there is one.
+    pub fn times(self, factors: Matrix, most_factor: Option<Number>) -> Self {
+        Self { factors: Some(factors), most_factor, ..self }
     }
 
     fn work(&self, rows: usize, groups: usize) -> Work {
@@ -107,11 +136,17 @@ impl ColumnSum {
         let parts = count(self.rows, self.run_rows, self.part_rows);
         self.from.check("the summed matrix", self.rows, self.columns, 1)?;
         self.to.check("the sums", parts, self.columns, 1)?;
-        distinct("column_sum", &[&self.to.buffer], &[&self.from.buffer])?;
+        let factors = self.factors.as_ref();
+        factors.map_or(Ok(()), |factors| factors.check("the factors", self.rows, self.columns, 1))?;
+        let read: Vec<_> = [&self.from.buffer].into_iter().chain(factors.map(|factors| &factors.buffer)).collect();
+        distinct("column_sum", &[&self.to.buffer], &read)?;
         match device.target() {
             Target::Gpu(gpu) => {
                 let lanes = element_lanes(gpu.capabilities());
                 let most = gpu.capabilities().max_workgroups as usize;
+                let nothing = Nothing::of(gpu)?;
+                let (factors_buffer, [factors_row, factors_offset]) =
+                    factors.map_or((&nothing.read, [0; 2]), |of| (&of.buffer, [of.row, of.offset]));
                 let across = self.columns.div_ceil(lanes as usize);
                 let sum = |rows: Range<usize>, to: usize, parts: usize, accumulate: bool| {
                     let uniform = Uniform {
@@ -125,15 +160,18 @@ impl ColumnSum {
                         accumulate: u32::from(accumulate),
                         run_rows: index(self.run_rows)?,
                         parts: index(parts)?,
+                        factors_row: index(factors_row)?,
+                        factors_offset: index(factors_offset + rows.start * factors_row)?,
+                        most_factor: self.most_factor.map_or(f32::INFINITY, Number::get),
                     };
                     Op::gpu(
                         gpu,
                         &Launch {
                             kernel: &KERNEL,
                             recipe: None,
-                            consts: vec![("LANES", lanes)],
+                            consts: vec![("LANES", lanes), ("FACTORS", u32::from(factors.is_some()))],
                             uniform: &uniform.bytes(),
-                            buffers: &[&self.from.buffer, &self.to.buffer],
+                            buffers: &[&self.from.buffer, factors_buffer, &self.to.buffer],
                             groups: [index(across)?, index(parts.min(most))?, 1],
                             steps: None,
                             work: self.work(rows.len(), across * parts),
@@ -166,6 +204,7 @@ impl ColumnSum {
 
 fn on_cpu<S: Scalar + Element>(call: &ColumnSum, pool: &Pool) -> Result<()> {
     let from = call.from.buffer.read::<S>()?;
+    let factors = call.factors.as_ref().map(|factors| factors.buffer.read::<S>()).transpose()?;
     let mut to = call.to.buffer.write::<S>()?;
     let parts = count(call.rows, call.run_rows, call.part_rows);
     let each = call.run_rows.div_ceil(call.part_rows);
@@ -178,6 +217,18 @@ fn on_cpu<S: Scalar + Element>(call: &ColumnSum, pool: &Pool) -> Result<()> {
             let first = run + part % each * call.part_rows;
             let rows = first..(first + call.part_rows).min(run + call.run_rows).min(call.rows);
             let (from, sums) = (&from[call.from.offset..], &mut sums[..call.columns]);
+            if let (Some(values), Some(factors)) = (&factors, &call.factors) {
+                if !call.accumulate {
+                    sums.fill(S::ZERO);
+                }
+                let limit = Limit::new(call.most_factor);
+                for row in rows.rev() {
+                    let factors = &values[factors.offset + row * factors.row..];
+                    let products = from[row * call.from.row..].iter().zip(factors);
+                    sums.iter_mut().zip(products).for_each(|(sum, (value, factor))| *sum += *value * limit.of(*factor));
+                }
+                continue;
+            }
             vectorised(Rows { from, apart: call.from.row, rows, sums, clear: !call.accumulate });
         }
     };

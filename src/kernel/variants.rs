@@ -4,8 +4,12 @@
 //! of which some exclude others. Sizes are taken from the functions that launch the
 //! kernels, for the [devices] and for shapes of every class. Only those of the sequence kernels depend on H itself:
 //! of these there are [layouts] of many sizes, not of all.
+//!
+//! Of a cell as PyTorch has it every combination is here. Of recipes with options, which [`Recipe::texts`] combines in pairs
+//! already, there are as few as have every value of every size, and every pair of switches and ways to store: an option costs
+//! tens of variants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::cuts::element_lanes;
 use super::embedding::{self, scatter_lanes};
@@ -94,6 +98,7 @@ const SWITCHES: &[(&str, &[u32])] = &[
     ("A_ALONG", &[0, 1]),
     ("FROM_SOURCE", &[0, 1, 2]),
     ("CARRIED", &[0, 1]),
+    ("FACTORS", &[0, 1]),
     ("FLOW", &[0, 1]),
     ("FIRST", &[0, 1]),
     ("GRADIENT", &[0, 1]),
@@ -169,7 +174,19 @@ pub fn layouts(caps: &Capabilities, pass: Pass, recipe: Recipe) -> impl Iterator
 }
 
 fn of(kernel: &'static Kernel, sizes: Sizes, devices: &[Capabilities]) -> Vec<Spec> {
-    with_sizes(kernel, |recipe| devices.iter().flat_map(|caps| sizes.on(caps, recipe)).collect())
+    let on = |devices: &[Capabilities]| {
+        with_sizes(kernel, |recipe| devices.iter().flat_map(|caps| sizes.on(caps, recipe)).collect())
+    };
+    let (mut plain, varied): (Vec<Spec>, Vec<Spec>) =
+        on(devices).into_iter().partition(|spec| spec.recipe.is_none_or(Recipe::is_plain));
+    if !varied.is_empty() {
+        // The same whatever the devices, as far as these launch them.
+        let all: Vec<Capabilities> = self::devices().collect();
+        let launched: HashSet<Spec> = varied.into_iter().collect();
+        let varied = on(&all).into_iter().filter(|spec| spec.recipe.is_some_and(|recipe| !recipe.is_plain()));
+        plain.extend(in_pairs(varied).filter(|spec| launched.contains(spec)));
+    }
+    plain
 }
 
 /// Every variant of a kernel that has these sets of sizes.
@@ -193,6 +210,25 @@ pub(super) fn with_sizes(kernel: &'static Kernel, sizes: impl Fn(Option<Recipe>)
     }
     specs.retain(is_launched);
     specs
+}
+
+/// Of each recipe those that have something new: a value of a size, or a pair of a way to store and of switches' values.
+fn in_pairs(specs: impl Iterator<Item = Spec>) -> impl Iterator<Item = Spec> {
+    let mut seen = BTreeSet::new();
+    specs.filter(move |spec| {
+        let recipe = spec.recipe.map(|recipe| recipe.to_string());
+        let is_switch = |name: &str| SWITCHES.iter().any(|(switch, _)| *switch == name);
+        let (switches, sizes): (Consts, Consts) = spec.consts.iter().partition(|(name, _)| is_switch(name));
+        let stored = [("stored", spec.halves.join(" "))].into_iter();
+        let chosen: Vec<_> = stored.chain(switches.iter().map(|(name, value)| (*name, value.to_string()))).collect();
+        let alone = sizes.iter().map(|(name, value)| [(*name, value.to_string()), ("", String::new())]);
+        let pairs = chosen.iter().enumerate().flat_map(|(at, one)| {
+            let others = chosen[at + 1..].iter().cloned().chain((chosen.len() == 1).then(|| ("", String::new())));
+            others.map(move |other| [one.clone(), other])
+        });
+        // All of them are noted, so no short cut.
+        alone.chain(pairs).fold(false, |new, found| seen.insert((recipe.clone(), found)) | new)
+    })
 }
 
 impl Sizes {
@@ -269,5 +305,7 @@ fn is_launched(spec: &Spec) -> bool {
     let carried = on("CARRIED") != (of("CARRIED").is_some() && spec.halves.contains(&"h"));
     // Weights are packed as they are needed only where nothing is f16.
     let repacked = spec.kernel.name == recurrent::FORWARD_REPACKED.name && !spec.halves.is_empty();
-    !(scaled_without_gradient || adam || nesterov_without_momentum || mapped_along || carried || repacked)
+    // Without factors a stand-in is bound, which is f32.
+    let factors = not("FACTORS") && spec.halves.contains(&"factors");
+    !(factors || scaled_without_gradient || adam || nesterov_without_momentum || mapped_along || carried || repacked)
 }

@@ -130,8 +130,9 @@ impl Init {
             && recipe.has_c()
             && stem.starts_with("bias")
         {
-            // Gates i, f, g, o.
-            values[hidden..2 * hidden].fill(if first { bias } else { 0.0 });
+            // Coupled, f is the first gate; else i comes before it.
+            let f = usize::from(!recipe.options().coupled);
+            values[f * hidden..(f + 1) * hidden].fill(if first { bias } else { 0.0 });
         }
         values
     }

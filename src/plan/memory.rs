@@ -83,7 +83,7 @@ pub struct Layout {
     /// Packed `W_ihᵀ` of one layer, for GPUs; of some of its gates where they are packed as they are needed. With
     /// `recurrent` behind it in one buffer, it ends where a binding may begin.
     pub packed_input: usize,
-    /// GPU: packed `W_hhᵀ` and `b_hh` of one layer, or what its steps pack as they need it. CPU: packed weights of one
+    /// GPU: packed `W_hhᵀ`, `b_hh` and peepholes of one layer, or what its steps pack as they need it. CPU: packed weights of one
     /// layer, where they don't stay packed.
     pub recurrent: usize,
     /// CPU, when nothing is trained: packed weights of each layer. They belong to a binding, as they stay from one
@@ -92,7 +92,7 @@ pub struct Layout {
     /// f32: gradients of h and c that backward carries from step to step, and what is behind them where norms of gradients
     /// are wanted ([`recurrent::carry_len`]).
     pub carry: usize,
-    /// f32: partial sums of bias gradients.
+    /// f32: partial sums of gradients of biases and peepholes.
     pub sums: usize,
     /// GPU, f32: sums of slices of weight gradients, and those that cooperative matrices make for gates stored as f16.
     /// CPU: the rows of a layer's input, or of its gradient, that some steps have at other times or in padding.
@@ -152,7 +152,7 @@ impl Layout {
         let repacked = repacks.then_some(gates.min(REPACKED));
         let recurrent = match (gpu, repacks) {
             (true, true) => recurrent::repacked_len(recipe, hidden, directions),
-            (true, false) => directions * (hidden + 1) * gates,
+            (true, false) => directions * recurrent::packed_recurrent(recipe, hidden),
             (false, _) => scratch,
         };
         let stays_packed = if train || gpu { 0 } else { config.layers };
@@ -181,7 +181,11 @@ impl Layout {
                 true => config.layers * native::Layer { batch: shape, ..layer }.norms_len(),
                 false => 0,
             },
-            sums: if train && recipe.has_bias() { sums * directions * recipe.saved() * hidden } else { 0 },
+            sums: if train && (recipe.has_bias() || recipe.peepholes() > 0) {
+                sums * directions * recipe.saved() * hidden
+            } else {
+                0
+            },
             products: {
                 let rows = longest * shape.batch;
                 let gradients = match (train, gpu) {

@@ -24,14 +24,16 @@ pub(super) enum Place {
     C,
 }
 
-/// The values of a recipe's step: those saved for backward in the order of their slots, then h, unless it is one of them, and c.
+/// The values of a recipe's step: those saved for backward in the order of their slots, then h, unless it is one of them, and
+/// c. With other functions than PyTorch's a value is of another [kind](ValueKind): a gate whose function leaves 0..1 is no gate,
+/// and keeps or writes nothing by itself.
 pub fn values(recipe: impl Into<Recipe>) -> Vec<Value> {
     let recipe = recipe.into();
-    let saved = recipe.values().iter().enumerate();
+    let saved = recipe.values().into_iter().enumerate().filter(|(_, (_, kind))| *kind != ValueKind::Flags);
     let mut all: Vec<Value> =
-        saved.map(|(slot, &(name, kind))| Value { name, kind, place: Place::Slot(slot) }).collect();
+        saved.map(|(slot, (name, kind))| Value { name, kind, place: Place::Slot(slot) }).collect();
     if all.iter().all(|value| value.name != "h") {
-        all.push(Value { name: "h", kind: ValueKind::Squashed, place: Place::H });
+        all.push(Value { name: "h", kind: recipe.kind_of_h(), place: Place::H });
     }
     if recipe.has_c() {
         all.push(Value { name: "c", kind: ValueKind::Free, place: Place::C });

@@ -182,7 +182,7 @@ fn gate_troubles(activity: &Activity, layer: usize, direction: usize) -> Vec<Tro
         let ends = match value.kind {
             ValueKind::Gate | ValueKind::Keep | ValueKind::Write => all.near_zero + all.near_one,
             ValueKind::Squashed => all.near_minus_one + all.near_one,
-            ValueKind::Free => 0.0,
+            ValueKind::Free | ValueKind::Flags => 0.0,
         };
         if ends > SATURATED {
             found.push(Trouble::Saturated { value: value.name, share: ends });

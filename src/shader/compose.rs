@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::fragment::{Kernel, cell_fragment};
-use crate::recipe::Recipe;
+use crate::recipe::{Activations, Recipe};
 
 /// What decides a kernel's text: the kernel, the recipe, and its constants. It is the pipeline's identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ pub struct Spec {
 impl Spec {
     /// The recipe and the constants in words, such as `lstm, LANES 32, RB 2`.
     pub fn variant(&self) -> String {
-        let recipe = self.recipe.map(|recipe| recipe.name().to_string());
+        let recipe = self.recipe.map(|recipe| recipe.to_string());
         let consts = (!self.consts.is_empty()).then(|| constants(&self.consts));
         let halves = self.halves.iter().map(|name| format!("{name} f16"));
         recipe.into_iter().chain(consts).chain(halves).collect::<Vec<_>>().join(", ")
@@ -78,6 +78,15 @@ pub fn compose(spec: &Spec) -> Composed {
         }
         line(&mut source, format_args!("const HIDDEN_SLOTS: u32 = {hidden_slots:#x}u;"));
         line(&mut source, format_args!("const SLOT_GATES: u32 = {slot_gates:#x}u;"));
+        let options = recipe.options();
+        let clips = options.clip.all().into_iter().map(|(name, limit)| (name, limit.is_some()));
+        for (name, on) in [("peephole", options.peephole), ("coupled", options.coupled)].into_iter().chain(clips) {
+            line(&mut source, format_args!("const {}: bool = {on};", name.replace("clip_", "clips_").to_uppercase()));
+        }
+        let Activations { gate, candidate, output } = recipe.activations();
+        for (role, activation) in [("GATE", gate), ("CANDIDATE", candidate), ("OUTPUT", output)] {
+            line(&mut source, format_args!("const {role}_FUNCTION: u32 = {}u;", activation.function() as u32));
+        }
         fragments.push(cell_fragment(recipe.cell()));
     }
     // A cell may use the library fragments, so they come first; order does not matter to WGSL.

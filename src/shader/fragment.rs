@@ -21,6 +21,7 @@ macro_rules! fragments {
             "lib/float.wgsl",
             "lib/exponential.wgsl",
             "lib/activation.wgsl",
+            "lib/functions.wgsl",
             "lib/cell.wgsl",
             $($name),*
         ]
@@ -112,13 +113,13 @@ impl Kernel {
 }
 
 macro_rules! cell_fragments {
-    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, $($rest:tt)* })*) => {
+    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, file: $file:ident, $($rest:tt)* })*) => {
         /// The WGSL file of a cell: `cell_forward` and `cell_backward`.
         pub const fn cell_fragment(cell: Cell) -> Fragment {
             match cell {
                 $(Cell::$id => Fragment {
-                    name: concat!("cell/", stringify!($stem), ".wgsl"),
-                    source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/cell/", stringify!($stem), ".wgsl")),
+                    name: concat!("cell/", stringify!($file), ".wgsl"),
+                    source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/cell/", stringify!($file), ".wgsl")),
                 },)*
             }
         }

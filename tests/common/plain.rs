@@ -1,18 +1,58 @@
 //! The equations of a layer as one would write them on paper: loops over steps, sequences and units in f64, one sum after
 //! another. The oracle is checked against this.
 
-use wgpu_rnn::Cell;
+use wgpu_rnn::{Activation, Cell, Function, Number};
 
 use super::{Layer, Tensors};
 
 /// What one step of one sequence keeps for its way back.
 struct Kept {
-    /// Gate values, then for a GRU the recurrent part of n.
-    gates: Vec<f64>,
+    /// Arguments of the gates' functions, before any limit, then for a GRU the recurrent part of n.
+    arguments: Vec<f64>,
     x: Vec<f64>,
     h_before: Vec<f64>,
     c_before: Vec<f64>,
+    /// Before and after the limit of what is stored.
+    c_full: Vec<f64>,
     c: Vec<f64>,
+}
+
+/// A function, and its slope, at an argument: as ONNX defines them, with the limit of arguments.
+fn function(activation: Activation, limit: Option<Number>, a: f64) -> (f64, f64) {
+    let limit = limit.map_or(f64::INFINITY, |limit| f64::from(limit.get()));
+    let (alpha, beta) = (f64::from(activation.alpha()), f64::from(activation.beta()));
+    let x = a.clamp(-limit, limit);
+    let one = |yes: bool| f64::from(u8::from(yes));
+    let (value, slope) = match activation.function() {
+        Function::Sigmoid => {
+            let y = 1.0 / (1.0 + (-x).exp());
+            (y, y * (1.0 - y))
+        }
+        Function::Tanh => (x.tanh(), 1.0 - x.tanh() * x.tanh()),
+        Function::Relu => (x.max(0.0), one(x > 0.0)),
+        Function::Affine => (alpha * x + beta, alpha),
+        Function::LeakyRelu if x < 0.0 => (alpha * x, alpha),
+        Function::Elu if x < 0.0 => (alpha * (x.exp() - 1.0), alpha * x.exp()),
+        Function::LeakyRelu | Function::Elu => (x, 1.0),
+        Function::ThresholdedRelu => (if x > alpha { x } else { 0.0 }, one(x > alpha)),
+        Function::ScaledTanh => {
+            let t = (beta * x).tanh();
+            (alpha * t, alpha * beta * (1.0 - t * t))
+        }
+        Function::HardSigmoid => {
+            let line = alpha * x + beta;
+            (line.clamp(0.0, 1.0), alpha * one(line > 0.0 && line < 1.0))
+        }
+        Function::Softsign => (x / (1.0 + x.abs()), (1.0 + x.abs()).powi(-2)),
+        Function::Softplus => ((1.0 + x.exp()).ln(), 1.0 / (1.0 + (-x).exp())),
+    };
+    (value, if a.abs() > limit { 0.0 } else { slope })
+}
+
+/// A value within a limit, and whether it was within it before.
+fn within(limit: Option<Number>, value: f64) -> (f64, f64) {
+    let limit = limit.map_or(f64::INFINITY, |limit| f64::from(limit.get()));
+    (value.clamp(-limit, limit), f64::from(u8::from(value.abs() <= limit)))
 }
 
 /// A direction of a layer: names of its tensors end in this.
@@ -36,82 +76,140 @@ impl Side<'_> {
         weights.iter().zip(values).map(|(w, v)| w * v).sum::<f64>() + bias
     }
 
+    /// A gate and its slope, and the same of what is added to the state.
+    fn gate(&self, a: f64) -> (f64, f64) {
+        let recipe = self.layer.config.recipe();
+        function(recipe.activations().gate, recipe.options().clip.inputs, a)
+    }
+
+    fn candidate(&self, a: f64) -> (f64, f64) {
+        let recipe = self.layer.config.recipe();
+        function(recipe.activations().candidate, recipe.options().clip.inputs, a)
+    }
+
+    /// A cell state as it is read, its gradient's share; what h sees of it, and the slope of that.
+    fn read(&self, c: f64) -> (f64, f64) {
+        within(self.layer.config.options.clip.cell_as_read, c)
+    }
+
+    fn output(&self, c: f64) -> (f64, f64) {
+        let recipe = self.layer.config.recipe();
+        let (seen, share) = self.read(c);
+        let (value, slope) = function(recipe.activations().output, None, seen);
+        (value, slope * share)
+    }
+
+    /// Peephole of i, f or o: 0, 1, 2.
+    fn peephole(&self, gate: usize, unit: usize) -> f64 {
+        let at = gate - usize::from(self.layer.config.options.coupled);
+        self.tensor("weight_ch").map_or(0.0, |weights| weights[at * self.layer.config.hidden + unit])
+    }
+
     /// One step of one sequence.
     fn step(&self, x: &[f64], h: &[f64], c: &[f64]) -> (Kept, Vec<f64>) {
-        let (cell, hidden) = (self.layer.config.cell, self.layer.config.hidden);
-        let sigmoid = |a: f64| 1.0 / (1.0 + (-a).exp());
-        let mut gates = vec![0.0; 4 * hidden];
-        let (mut h_next, mut c_next) = (vec![0.0; hidden], vec![0.0; c.len()]);
+        let (cell, hidden, options) = (self.layer.config.cell, self.layer.config.hidden, self.layer.config.options);
+        let mut arguments = vec![0.0; 4 * hidden];
+        let mut h_next = vec![0.0; hidden];
+        let (mut c_full, mut c_next) = (vec![0.0; c.len()], vec![0.0; c.len()]);
         for u in 0..hidden {
             let of = |gate| (self.product("ih", gate, u, x), self.product("hh", gate, u, h));
             let all = |gate| of(gate).0 + of(gate).1;
             let values = match cell {
                 Cell::Lstm => {
-                    let [i, f, g, o] = [sigmoid(all(0)), sigmoid(all(1)), all(2).tanh(), sigmoid(all(3))];
-                    c_next[u] = f * c[u] + i * g;
-                    h_next[u] = o * c_next[u].tanh();
-                    [i, f, g, o]
+                    // Where i and f are coupled the tensors begin with f.
+                    let first = 1 - usize::from(options.coupled);
+                    let seen = self.read(c[u]).0;
+                    let a_f = all(first) + self.peephole(1, u) * seen;
+                    let a_g = all(first + 1);
+                    let f = self.gate(a_f).0;
+                    let mut a_i = 0.0;
+                    let mut i = 1.0 - f;
+                    if !options.coupled {
+                        a_i = all(0) + self.peephole(0, u) * seen;
+                        i = self.gate(a_i).0;
+                    }
+                    c_full[u] = f * seen + i * self.candidate(a_g).0;
+                    c_next[u] = within(options.clip.cell, c_full[u]).0;
+                    let a_o = all(first + 2) + self.peephole(2, u) * self.read(c_next[u]).0;
+                    h_next[u] = self.gate(a_o).0 * self.output(c_next[u]).0;
+                    [a_i, a_f, a_g, a_o]
                 }
                 Cell::Gru => {
-                    let (r, z, (input, q)) = (sigmoid(all(0)), sigmoid(all(1)), of(2));
-                    let n = (input + r * q).tanh();
+                    let (a_r, a_z, (input, q)) = (all(0), all(1), of(2));
+                    let a_n = input + self.gate(a_r).0 * q;
+                    let (z, n) = (self.gate(a_z).0, self.candidate(a_n).0);
                     h_next[u] = (1.0 - z) * n + z * h[u];
-                    [r, z, n, q]
+                    [a_r, a_z, a_n, q]
                 }
                 Cell::RnnTanh | Cell::RnnRelu => {
-                    h_next[u] = if cell == Cell::RnnTanh { all(0).tanh() } else { all(0).max(0.0) };
-                    [h_next[u], 0.0, 0.0, 0.0]
+                    h_next[u] = self.candidate(all(0)).0;
+                    [all(0), 0.0, 0.0, 0.0]
                 }
             };
-            values.iter().enumerate().for_each(|(gate, value)| gates[gate * hidden + u] = *value);
+            values.iter().enumerate().for_each(|(gate, value)| arguments[gate * hidden + u] = *value);
         }
-        let kept = Kept { gates, x: x.to_vec(), h_before: h.to_vec(), c_before: c.to_vec(), c: c_next };
+        let kept = Kept { arguments, x: x.to_vec(), h_before: h.to_vec(), c_before: c.to_vec(), c_full, c: c_next };
         (kept, h_next)
     }
 
-    /// Back through it: gradients of the pre-activations on the input and on the recurrent side; dh and dc become those of
-    /// the states before, as far as they do not come through the weights.
-    fn back(&self, kept: &Kept, dh: &mut [f64], dc: &mut [f64]) -> [Vec<f64>; 2] {
-        let (cell, hidden) = (self.layer.config.cell, self.layer.config.hidden);
-        let (mut da, mut dr) = (vec![0.0; cell.gates() * hidden], vec![0.0; cell.gates() * hidden]);
+    /// Back through it: gradients of the pre-activations on the input and on the recurrent side, and of the peepholes; dh and
+    /// dc become those of the states before, as far as they do not come through the weights.
+    fn back(&self, kept: &Kept, dh: &mut [f64], dc: &mut [f64]) -> [Vec<f64>; 3] {
+        let (cell, hidden, options) = (self.layer.config.cell, self.layer.config.hidden, self.layer.config.options);
+        let gates = self.layer.config.recipe().gates();
+        let (mut da, mut dr) = (vec![0.0; gates * hidden], vec![0.0; gates * hidden]);
+        let mut dp = vec![0.0; self.layer.config.recipe().peepholes() * hidden];
         for u in 0..hidden {
-            let value = |gate: usize| kept.gates[gate * hidden + u];
-            let slope = |gate: usize| value(gate) * (1.0 - value(gate));
+            dh[u] = within(options.clip.gradient, dh[u]).0;
+            let argument = |gate: usize| kept.arguments[gate * hidden + u];
             let (input, recurrent): (Vec<f64>, Vec<f64>) = match cell {
                 Cell::Lstm => {
-                    let t = kept.c[u].tanh();
-                    let all = dc[u] + dh[u] * value(3) * (1.0 - t * t);
-                    let g = 1.0 - value(2) * value(2);
-                    let gates = [
-                        all * value(2) * slope(0),
-                        all * kept.c_before[u] * slope(1),
-                        all * value(0) * g,
-                        dh[u] * t * slope(3),
-                    ];
-                    (dc[u], dh[u]) = (all * value(1), 0.0);
-                    gates.iter().map(|gate| (*gate, *gate)).unzip()
+                    let ((f, f_slope), (g, g_slope)) = (self.gate(argument(1)), self.candidate(argument(2)));
+                    let (i, i_slope) = if options.coupled { (1.0 - f, 0.0) } else { self.gate(argument(0)) };
+                    let (o, o_slope) = self.gate(argument(3));
+                    let (t, t_slope) = self.output(kept.c[u]);
+                    let ((seen, share), (seen_after, share_after)) =
+                        (self.read(kept.c_before[u]), self.read(kept.c[u]));
+                    let da_o = dh[u] * t * o_slope;
+                    let all = dc[u] + dh[u] * o * t_slope + da_o * self.peephole(2, u) * share_after;
+                    let all = all * within(options.clip.cell, kept.c_full[u]).1;
+                    let da_i = all * g * i_slope;
+                    let da_f = all * if options.coupled { seen - g } else { seen } * f_slope;
+                    let mut before = all * f + da_f * self.peephole(1, u);
+                    let mut seen_by = vec![(da_f, seen), (da_o, seen_after)];
+                    let mut all_gates = vec![da_f, all * i * g_slope, da_o];
+                    if !options.coupled {
+                        before += da_i * self.peephole(0, u);
+                        seen_by.insert(0, (da_i, seen));
+                        all_gates.insert(0, da_i);
+                    }
+                    for (gate, (da, seen)) in seen_by.into_iter().enumerate().filter(|_| options.peephole) {
+                        dp[gate * hidden + u] = da * seen;
+                    }
+                    (dc[u], dh[u]) = (before * share, 0.0);
+                    all_gates.iter().map(|gate| (*gate, *gate)).unzip()
                 }
                 Cell::Gru => {
-                    let dn = dh[u] * (1.0 - value(1)) * (1.0 - value(2) * value(2));
-                    let r = dn * value(3) * slope(0);
-                    let z = dh[u] * (kept.h_before[u] - value(2)) * slope(1);
-                    dh[u] *= value(1);
-                    [(r, r), (z, z), (dn, dn * value(0))].into_iter().unzip()
+                    let ((r, r_slope), (z, z_slope)) = (self.gate(argument(0)), self.gate(argument(1)));
+                    let (n, n_slope) = self.candidate(argument(2));
+                    let dn = dh[u] * (1.0 - z) * n_slope;
+                    let dr = dn * argument(3) * r_slope;
+                    let dz = dh[u] * (kept.h_before[u] - n) * z_slope;
+                    dh[u] *= z;
+                    [(dr, dr), (dz, dz), (dn, dn * r)].into_iter().unzip()
                 }
                 _ => {
-                    let h = value(0);
-                    let slope = if cell == Cell::RnnTanh { 1.0 - h * h } else { f64::from(u8::from(h > 0.0)) };
-                    let a = dh[u] * slope;
+                    let a = dh[u] * self.candidate(argument(0)).1;
                     dh[u] = 0.0;
                     [(a, a)].into_iter().unzip()
                 }
             };
-            for gate in 0..cell.gates() {
+            for gate in 0..gates {
                 da[gate * hidden + u] = input[gate];
                 dr[gate * hidden + u] = recurrent[gate];
             }
         }
-        [da, dr]
+        [da, dr, dp]
     }
 }
 
@@ -183,10 +281,13 @@ pub fn plain(layer: &Layer) -> Tensors {
                     let row = time(direction, step, length) * batch + b;
                     let above = &dy[(row * directions + direction) * hidden..][..hidden];
                     dh.iter_mut().zip(above).for_each(|(dh, dy)| *dh += dy);
-                    let [da, dr] = side.back(one, &mut dh, &mut dc);
+                    let [da, dr, dp] = side.back(one, &mut dh, &mut dc);
                     let to_x = &mut dx[row * side.inputs..][..side.inputs];
                     through(&side, &mut out, "ih", &da, &one.x, to_x);
                     through(&side, &mut out, "hh", &dr, &one.h_before, &mut dh);
+                    if let Some(all) = out.get_mut(&format!("grad.weight_ch_{}", side.suffix)) {
+                        all.iter_mut().zip(dp).for_each(|(all, dp)| *all += dp);
+                    }
                 }
                 for (name, values) in [("dh0", &dh), ("dc0", &dc)] {
                     if let Some(to) = out.get_mut(name) {

@@ -6,7 +6,7 @@ use anyhow::bail;
 use serde::Serialize;
 use wgpu_rnn::nn::rnn::{Bound, Options};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Bias, Cell, Clock, Device, KernelTime, Precision, RnnConfig, Timing};
+use wgpu_rnn::{BatchShape, Bias, Cell, Clock, Device, KernelTime, Precision, RnnConfig, StepOptions, Timing};
 
 use crate::base::device::Choice;
 use crate::base::files::check_writable;
@@ -44,6 +44,11 @@ pub struct Args {
     /// Biases: none, input, recurrent or both.
     #[arg(long, default_value = "both")]
     bias: Bias,
+    /// What is changed about the cell's step, separated by commas: peephole, coupled, gate=FUNCTION, candidate=FUNCTION,
+    /// output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT, clip_gradient=LIMIT; a function is ONNX's,
+    /// with its numbers: hard_sigmoid:0.2:0.5.
+    #[arg(long, default_value = "")]
+    options: StepOptions,
     /// forward: outputs only. train: forward and backward, all gradients. step: so many calls of one time step each, as in
     /// real-time use, on the CPU.
     #[arg(long, value_enum)]
@@ -121,6 +126,7 @@ struct Report {
     layers: usize,
     bidirectional: bool,
     bias: &'static str,
+    options: String,
     mode: TimedMode,
     precision: &'static str,
     /// Steps between kept states, as rounded.
@@ -148,8 +154,9 @@ impl Report {
     /// The layer in a line.
     fn sizes(&self) -> String {
         let biases = if self.bias == Bias::Both.name() { String::new() } else { format!(" bias={}", self.bias) };
+        let options = if self.options.is_empty() { String::new() } else { format!(" {}", self.options) };
         format!(
-            "{} T={} B={} I={} H={} L={} D={}{biases} {}",
+            "{} T={} B={} I={} H={} L={} D={}{biases}{options} {}",
             self.cell,
             self.steps,
             self.batch,
@@ -167,7 +174,7 @@ const WARM_UP: usize = 2;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let layer = RnnConfig::new(args.cell, args.input, args.hidden);
-    let config = layer.layers(args.layers).bidirectional(args.bidirectional).bias(args.bias);
+    let config = layer.layers(args.layers).bidirectional(args.bidirectional).bias(args.bias).options(args.options);
     config.check()?;
     let shape = BatchShape::new(args.steps, args.batch);
     shape.check()?;
@@ -225,6 +232,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         layers: args.layers,
         bidirectional: args.bidirectional,
         bias: args.bias.name(),
+        options: args.options.to_string(),
         mode: args.mode,
         precision: match args.precision {
             Precision::Full => "full",

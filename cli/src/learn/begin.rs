@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use wgpu_rnn::{Bias, Cell, Precision, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Precision, RnnConfig, StepOptions};
 
 use super::saved::{About, Data, Rule};
 use crate::base::size;
@@ -47,6 +47,11 @@ pub struct New {
     /// Biases of the recurrent layers: none, input, recurrent or both [default: both]
     #[arg(long)]
     bias: Option<Bias>,
+    /// What is changed about the cell's step, separated by commas: peephole, coupled, gate=FUNCTION, candidate=FUNCTION,
+    /// output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT, clip_gradient=LIMIT; a function is ONNX's,
+    /// with its numbers: hard_sigmoid:0.2:0.5 [default: nothing]
+    #[arg(long)]
+    options: Option<StepOptions>,
     /// Steps of a sequence [default: 72 of a series, 64 of a text; utterances are as long as they are]
     #[arg(long, value_parser = size)]
     steps: Option<usize>,
@@ -168,6 +173,7 @@ impl New {
             ("--hidden", self.hidden.map(|size| text(&size)), text(&net.hidden)),
             ("--layers", self.layers.map(|count| text(&count)), text(&net.layers)),
             ("--bias", self.bias.map(|bias| bias.name().to_string()), net.bias.clone()),
+            ("--options", self.options.map(|options| options.to_string()), net.options.clone()),
             ("--steps", self.steps.map(|steps| text(&steps)), text(&data.steps)),
             ("--batch", self.windowing.batch.map(|batch| text(&batch)), text(&data.batch)),
             ("--learning-rate", self.learning_rate.map(|rate| text(&rate)), text(&rule.learning_rate)),
@@ -199,7 +205,10 @@ impl New {
     pub fn config(&self, task: &dyn Stored) -> RnnConfig {
         let hidden = self.hidden.unwrap_or(task.usual().trained_hidden);
         let layer = RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), hidden);
-        layer.layers(self.layers.unwrap_or(1)).bias(self.bias.unwrap_or_default())
+        layer
+            .layers(self.layers.unwrap_or(1))
+            .bias(self.bias.unwrap_or_default())
+            .options(self.options.unwrap_or_default())
     }
 
     /// What training begins with.

@@ -42,6 +42,9 @@ pub struct Net {
     /// Which biases its recurrent layers have.
     #[serde(default = "both")]
     pub bias: String,
+    /// What is changed about their steps.
+    #[serde(default)]
+    pub options: String,
     /// Width of what the recurrent layer reads.
     pub input: usize,
     /// What it knows of the data it was trained on.
@@ -142,6 +145,7 @@ impl About {
             hidden: config.hidden,
             layers: config.layers,
             bias: config.bias.name().to_string(),
+            options: config.options.to_string(),
             input: config.input,
             known: task.known(),
         };
@@ -166,7 +170,8 @@ impl About {
     pub fn config(&self) -> Result<RnnConfig> {
         let cell: Cell = self.net.cell.parse()?;
         let bias: Bias = self.net.bias.parse()?;
-        Ok(RnnConfig::new(cell, self.net.input, self.net.hidden).layers(self.net.layers).bias(bias))
+        let layer = RnnConfig::new(cell, self.net.input, self.net.hidden).layers(self.net.layers);
+        Ok(layer.bias(bias).options(self.net.options.parse()?))
     }
 
     /// How the model was begun.

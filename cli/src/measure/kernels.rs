@@ -11,7 +11,7 @@ use wgpu_rnn::nn::rnn::Bound;
 pub struct Kernel {
     kernel: &'static str,
     /// The cell that it is composed with, if any.
-    cell: Option<&'static str>,
+    cell: Option<String>,
     /// Lanes, register tiles and switches by their names in the shader; none on the CPU executor.
     consts: BTreeMap<&'static str, u32>,
     /// Why this kernel and tile and no other, where there was a choice.
@@ -29,7 +29,7 @@ pub fn ops(bound: &Bound) -> impl Iterator<Item = &Op> {
 pub fn distinct(bound: &Bound) -> Vec<Kernel> {
     let mut kernels: Vec<Kernel> = Vec::new();
     for op in ops(bound) {
-        let cell = op.spec().and_then(|spec| spec.recipe).map(|recipe| recipe.name());
+        let cell = op.spec().and_then(|spec| spec.recipe).map(|recipe| recipe.to_string());
         let consts = op.spec().map(|spec| spec.consts.iter().copied().collect()).unwrap_or_default();
         let one = Kernel { kernel: op.name(), cell, consts, why: op.why(), ops: 1, dispatches: op.dispatches() };
         let same =

@@ -137,6 +137,7 @@ impl Page<'_> {
         let name = self.about.config().map_or_else(|_| net.cell.clone(), |config| config.cell.title().to_string());
         let half = if rule.half { ", half precision" } else { "" };
         let bias = if net.bias == Bias::Both.name() { String::new() } else { format!(", biases: {}", net.bias) };
+        let options = if net.options.is_empty() { String::new() } else { format!(", {}", net.options) };
         let page = page::Page {
             command: "train",
             title: format!("{name} on {}", self.about.data.name),
@@ -145,7 +146,10 @@ impl Page<'_> {
             sections,
             origin: self.origin,
             facts: vec![
-                ("Model", format!("{layers}{name} H={}{bias}, {}", net.hidden, plural(self.parameters, "parameter"))),
+                (
+                    "Model",
+                    format!("{layers}{name} H={}{bias}{options}, {}", net.hidden, plural(self.parameters, "parameter")),
+                ),
                 (
                     "Training",
                     format!(

@@ -8,18 +8,23 @@
 
 use pulp::Simd;
 
+use super::hooks::{Hooks, note, unless_clipped};
 use super::{BackwardRow, ForwardRow, slots};
 use crate::cpu::scalar::Scalar;
 
 #[inline(always)]
-pub(super) fn forward<A: Simd, S: Scalar>(_: A, row: ForwardRow<'_, S>) {
+pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: ForwardRow<'_, S>) {
     let hidden = row.h.len();
-    let [r, z, n, q] = slots(row.saved, hidden);
-    for gate in [&mut *r, &mut *z] {
-        gate.iter_mut().for_each(|x| *x = x.sigmoid::<A>());
+    let [r, z, n, q, flags] = slots(row.saved, hidden);
+    flags.fill(S::ZERO);
+    for (bit, gate) in [&mut *r, &mut *z].into_iter().enumerate() {
+        note(flags, gate.iter().copied(), bit, hooks.inputs());
+        gate.iter_mut().for_each(|x| *x = hooks.gate::<A>(*x));
     }
+    let arguments = n.iter().zip(&*r).zip(&*q).map(|((n, r), q)| *n + *r * *q);
+    note(flags, arguments, 2, hooks.inputs());
     for ((n, r), q) in n.iter_mut().zip(r).zip(q) {
-        *n = (*n + *r * *q).tanh::<A>();
+        *n = hooks.candidate::<A>(*n + *r * *q);
     }
     for (((h, h_prev), z), n) in row.h.iter_mut().zip(row.h_prev).zip(z).zip(n) {
         *h = (S::ONE - *z) * *n + *z * *h_prev;
@@ -31,17 +36,21 @@ pub(super) fn forward<A: Simd, S: Scalar>(_: A, row: ForwardRow<'_, S>) {
 /// dh_prev = z⊙dh + (through the weights)
 /// ```
 #[inline(always)]
-pub(super) fn backward<A: Simd, S: Scalar>(_: A, row: BackwardRow<'_, S>) {
-    let [r, z, n, q] = slots(row.saved, row.dh.len());
-    for (((dh, h_prev), z), n) in row.dh.iter_mut().zip(row.h_prev).zip(z).zip(&mut *n) {
+pub(super) fn backward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: BackwardRow<'_, S>) {
+    let [r, z, n, q, flags] = slots(row.saved, row.dh.len());
+    for (((dh, h_prev), z), n) in row.dh.iter_mut().zip(row.h_prev).zip(&mut *z).zip(&mut *n) {
         let (dz, dn) = (*dh * (*h_prev - *n), *dh * (S::ONE - *z));
-        *n = dn * (S::ONE - *n * *n);
+        *n = dn * hooks.candidate_slope(*n);
         *dh *= *z;
-        *z = dz * *z * (S::ONE - *z);
+        *z = dz * hooks.gate_slope(*z);
     }
-    for ((da, r), q) in n.iter().zip(r).zip(q) {
+    unless_clipped(flags, z, 1);
+    unless_clipped(flags, n, 2);
+    for ((da, r), q) in n.iter().zip(&mut *r).zip(q) {
         let (dr, dq) = (*da * *q, *da * *r);
-        *r = dr * *r * (S::ONE - *r);
+        *r = dr * hooks.gate_slope(*r);
         *q = dq;
     }
+    unless_clipped(flags, r, 0);
+    flags.fill(S::ZERO);
 }

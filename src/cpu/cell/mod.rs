@@ -1,10 +1,22 @@
-//! One step of one sequence, forward and backward: one file per cell, listed by the table in [`Cell`].
+//! One step of one sequence, forward and backward: a file for each that the table in [`Cell`] names.
 //!
 //! Each file has `forward` and `backward` over rows of H elements. They are elementwise; the products with the weights
 //! come before (forward) and after (backward) and are the same for every cell.
 
+mod functions;
+mod gru;
+mod hooks;
+mod lstm;
+mod rnn;
+
+pub(crate) use hooks::Limit;
+
 use pulp::{Simd, WithSimd};
 
+use functions::{Named, Usual};
+use hooks::{Chosen, Plain};
+
+use crate::activation::Function;
 use crate::cell::{Cell, for_each_cell};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
@@ -21,6 +33,8 @@ pub struct ForwardRow<'a, S> {
     pub h_prev: &'a [S],
     /// `H`: the cell state before the step; empty for a cell without one.
     pub c_prev: &'a [S],
+    /// `P·H`: peepholes; empty without.
+    pub w_ch: &'a [S],
     /// `H`, out: the state after the step.
     pub h: &'a mut [S],
     /// `H`, out: the cell state after the step; empty for a cell without one.
@@ -39,6 +53,8 @@ pub struct BackwardRow<'a, S> {
     pub c_prev: &'a [S],
     /// `H`: the cell state after the step; empty for a cell without one.
     pub c: &'a [S],
+    /// `P·H`: peepholes; empty without.
+    pub w_ch: &'a [S],
     /// `H`. In: the whole gradient of the state after the step. Out: the part of the gradient of `h_prev` that does
     /// not come through the weights.
     pub dh: &'a mut [S],
@@ -55,44 +71,68 @@ fn slots<S, const N: usize>(row: &mut [S], hidden: usize) -> [&mut [S]; N] {
     std::array::from_fn(|_| slots.next().unwrap_or_default())
 }
 
-macro_rules! declare {
-    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, $($field:ident: $value:expr),* })*) => {
-        $(mod $stem;)*
+/// The functions of a cell as PyTorch has it.
+macro_rules! usual {
+    ($id:ident) => {
+        Usual::<{ is_rectified(Cell::$id) }>
+    };
+}
 
-        impl<S: Scalar> WithSimd for Step<ForwardRow<'_, S>> {
+macro_rules! declare {
+    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, file: $file:ident, $($field:ident: $value:expr),* })*) => {
+        impl<S: Scalar> WithSimd for Step<'_, ForwardRow<'_, S>> {
             type Output = ();
 
             #[inline(always)]
             fn with_simd<A: Simd>(self, arch: A) {
-                match self.recipe.cell() { $(Cell::$id => $stem::forward(arch, self.row),)* }
+                let Self { recipe, row } = self;
+                match recipe.cell() {
+                    $(Cell::$id if recipe.is_plain() => $file::forward(arch, Plain(usual!($id)), row),
+                    Cell::$id if recipe.has_usual_functions() => {
+                        $file::forward(arch, Chosen::new(recipe, usual!($id)), row)
+                    }
+                    Cell::$id => $file::forward(arch, Chosen::new(recipe, Named::new(recipe)), row),)*
+                }
             }
         }
 
-        impl<S: Scalar> WithSimd for Step<BackwardRow<'_, S>> {
+        impl<S: Scalar> WithSimd for Step<'_, BackwardRow<'_, S>> {
             type Output = ();
 
             #[inline(always)]
             fn with_simd<A: Simd>(self, arch: A) {
-                match self.recipe.cell() { $(Cell::$id => $stem::backward(arch, self.row),)* }
+                let Self { recipe, row } = self;
+                match recipe.cell() {
+                    $(Cell::$id if recipe.is_plain() => $file::backward(arch, Plain(usual!($id)), row),
+                    Cell::$id if recipe.has_usual_functions() => {
+                        $file::backward(arch, Chosen::new(recipe, usual!($id)), row)
+                    }
+                    Cell::$id => $file::backward(arch, Chosen::new(recipe, Named::new(recipe)), row),)*
+                }
             }
         }
     };
 }
 for_each_cell!(declare);
 
+/// Whether what a cell adds to the state is rectified rather than squashed.
+const fn is_rectified(cell: Cell) -> bool {
+    matches!(Recipe::of(cell).activations().candidate.function(), Function::Relu)
+}
+
 /// A row and the recipe that it is worked on by.
-struct Step<Row> {
-    recipe: Recipe,
+struct Step<'r, Row> {
+    recipe: &'r Recipe,
     row: Row,
 }
 
 /// One forward step of one sequence. Where lengths disagree, the shortest counts.
-pub fn forward<S: Scalar>(recipe: Recipe, row: ForwardRow<'_, S>) {
+pub fn forward<S: Scalar>(recipe: &Recipe, row: ForwardRow<'_, S>) {
     vectorised(Step { recipe, row });
 }
 
 /// One backward step of one sequence. Where lengths disagree, the shortest counts.
-pub fn backward<S: Scalar>(recipe: Recipe, row: BackwardRow<'_, S>) {
+pub fn backward<S: Scalar>(recipe: &Recipe, row: BackwardRow<'_, S>) {
     vectorised(Step { recipe, row });
 }
 

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::flow::{flows, follow, follow_width};
-use super::{Layer, Slots, Tensors, expect, running, shared};
+use super::{Layer, Recurrent, Slots, Tensors, expect, running, shared};
 use crate::cell::Cell;
-use crate::cpu::cell::{self, BackwardRow};
+use crate::cpu::cell::{self, BackwardRow, Limit};
 use crate::cpu::panel::{self, MOST_RUNS, Product};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Part, Partition, Task, Threads};
@@ -66,9 +66,16 @@ pub fn pack_backward<S: Scalar>(
 }
 
 /// Runs all steps of `layer` backward: `dh += dy`, the cell, then `dh ← direct part + da·W_hh`, for each step, sequence
-/// and direction, as `partition` deals them out. `packed` is from [`pack_backward`].
-pub fn backward<S: Scalar>(partition: &Partition, layer: &Layer, packed: &[S], buffers: Backward<'_, S>) -> Result<()> {
+/// and direction, as `partition` deals them out.
+pub fn backward<S: Scalar>(
+    partition: &Partition,
+    layer: &Layer,
+    weights: Recurrent<'_, S>,
+    buffers: Backward<'_, S>,
+) -> Result<()> {
     layer.check()?;
+    let Recurrent { packed, w_ch, .. } = weights;
+    layer.check_peepholes(w_ch.as_ref())?;
     let times = buffers.dy.map_or(usize::MAX, |dy| dy.len() / layer.state_len());
     layer.check_lengths(buffers.lengths, times)?;
     let (steps, batch, hidden, has_c) = (layer.batch.steps, layer.batch.batch, layer.hidden, layer.recipe.has_c());
@@ -96,6 +103,8 @@ pub fn backward<S: Scalar>(partition: &Partition, layer: &Layer, packed: &[S], b
             rows: task.rows(),
             direction,
             packed: &packed[direction * each..][..each],
+            w_ch: w_ch.map_or(&[], |w_ch| w_ch.of(direction)),
+            clip: layer.recipe.options().clip.gradient.map(|limit| Limit::new(Some(limit))),
             saved,
             h,
             c,
@@ -122,6 +131,9 @@ struct Worker<'a, S> {
     rows: Range<usize>,
     direction: usize,
     packed: &'a [S],
+    w_ch: &'a [S],
+    /// Of the gradient of h before each cell.
+    clip: Option<Limit<S>>,
     saved: Part<'a, S>,
     h: &'a [S],
     c: &'a [S],
@@ -172,9 +184,12 @@ impl<'a, S: Scalar> Worker<'a, S> {
             let c = self.state_row(self.c, step + 1, row);
             let dh = self.dh.row_mut(0, row);
             dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += *dy);
+            if let Some(clip) = self.clip {
+                dh.iter_mut().for_each(|dh| *dh = clip.of(*dh));
+            }
             let (saved, dc) = (self.saved.row_mut(step, row), self.dc.row_mut(0, row));
-            let (recipe, norms) = (self.layer.recipe, self.norms.row_mut(step, row));
-            let states = BackwardRow { saved, h_prev, c_prev, c, dh, dc, dc_all: &mut [] };
+            let (recipe, norms) = (&self.layer.recipe, self.norms.row_mut(step, row));
+            let states = BackwardRow { saved, h_prev, c_prev, c, w_ch: self.w_ch, dh, dc, dc_all: &mut [] };
             match norms.is_empty() {
                 true => cell::backward(recipe, states),
                 false => follow(recipe, states, dy, self.direct.row_mut(0, row), norms),

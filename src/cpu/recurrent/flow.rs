@@ -18,7 +18,7 @@ pub const fn follow_width(recipe: Recipe) -> usize {
 /// Runs the cell of one sequence backward and leaves `flows` norms. `direct`, of [`follow_width`] times H, begins with the
 /// gradients of h and c that come directly: the same cell runs on them, as its equations are linear in gradients. `dy` is
 /// what reaches h from the output, or nothing.
-pub(super) fn follow<S: Scalar>(recipe: Recipe, row: BackwardRow<'_, S>, dy: &[S], direct: &mut [S], norms: &mut [S]) {
+pub(super) fn follow<S: Scalar>(recipe: &Recipe, row: BackwardRow<'_, S>, dy: &[S], direct: &mut [S], norms: &mut [S]) {
     let hidden = row.dh.len();
     let (carried, work) = direct.split_at_mut(recipe.states() * hidden);
     let (saved, all) = work.split_at_mut(recipe.saved() * hidden);
@@ -27,8 +27,8 @@ pub(super) fn follow<S: Scalar>(recipe: Recipe, row: BackwardRow<'_, S>, dy: &[S
     saved.copy_from_slice(row.saved);
     dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += *dy);
     let (of_h, directly_of_h) = (norm(row.dh), norm(dh));
-    let BackwardRow { h_prev, c_prev, c, .. } = row;
-    cell::backward(recipe, BackwardRow { saved, h_prev, c_prev, c, dh, dc, dc_all: all });
+    let BackwardRow { h_prev, c_prev, c, w_ch, .. } = row;
+    cell::backward(recipe, BackwardRow { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all: all });
     let directly = if recipe.has_c() { norm(all) } else { directly_of_h };
     cell::backward(recipe, BackwardRow { dc_all: all, ..row });
     let of_c = recipe.has_c().then(|| norm(all));

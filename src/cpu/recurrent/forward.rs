@@ -31,6 +31,17 @@ pub struct Forward<'a, S> {
     pub first_step: usize,
 }
 
+/// The weights of a step, of each direction.
+#[derive(Clone, Copy, Debug)]
+pub struct Recurrent<'a, S> {
+    /// `weight_hh`, from [`pack_forward`] or, for backward, [`pack_backward`](super::pack_backward).
+    pub packed: &'a [S],
+    /// `bias_hh [G·H]`, for forward.
+    pub b_hh: Option<Tensors<'a, S>>,
+    /// Peepholes `weight_ch [P·H]`, where the recipe has them.
+    pub w_ch: Option<Tensors<'a, S>>,
+}
+
 /// Packs `weight_hh` of each direction into `packed`, of [`Layer::forward_packed_len`] elements.
 pub fn pack_forward<S: Scalar>(threads: Threads, layer: &Layer, w_hh: &Tensors<'_, S>, packed: &mut [S]) -> Result<()> {
     layer.check()?;
@@ -68,18 +79,19 @@ pub fn pack_input<S: Scalar>(
 }
 
 /// Runs all steps of `layer`: `W_hh·h[s] + b_hh` into the saved values, then the cell, for each step s, sequence and
-/// direction, as `partition` deals them out. `packed` is from [`pack_forward`].
+/// direction, as `partition` deals them out.
 pub fn forward<S: Scalar>(
     partition: &Partition,
     layer: &Layer,
-    packed: &[S],
-    b_hh: Option<Tensors<'_, S>>,
+    weights: Recurrent<'_, S>,
     buffers: Forward<'_, S>,
 ) -> Result<()> {
     layer.check()?;
+    let Recurrent { packed, b_hh, w_ch } = weights;
     if let Some(b_hh) = &b_hh {
         layer.check_tensors("bias_hh", b_hh, 1)?;
     }
+    layer.check_peepholes(w_ch.as_ref())?;
     layer.check_lengths(buffers.lengths, usize::MAX)?;
     let Forward { projection, saved, keeps, h, c, y, lengths, first_step } = buffers;
     let (steps, batch, hidden) = (layer.batch.steps, layer.batch.batch, layer.hidden);
@@ -107,6 +119,7 @@ pub fn forward<S: Scalar>(
             keeps: keeps || projection.is_none(),
             packed: &packed[direction * each..][..each],
             bias: b_hh.map_or(&[], |bias| bias.of(direction)),
+            w_ch: w_ch.map_or(&[], |w_ch| w_ch.of(direction)),
             saved,
             h,
             c,
@@ -132,6 +145,7 @@ struct Worker<'a, S> {
     keeps: bool,
     packed: &'a [S],
     bias: &'a [S],
+    w_ch: &'a [S],
     saved: Part<'a, S>,
     h: Part<'a, S>,
     c: Part<'a, S>,
@@ -217,7 +231,7 @@ impl<S: Scalar> Worker<'_, S> {
                 self.y.row_mut(now, row).fill(S::ZERO);
                 continue;
             }
-            cell::forward(self.layer.recipe, ForwardRow { saved, h_prev, c_prev, h, c });
+            cell::forward(&self.layer.recipe, ForwardRow { saved, h_prev, c_prev, w_ch: self.w_ch, h, c });
             let time = if self.direction == 0 { now } else { length - 1 - now };
             let y = self.y.row_mut(time, row);
             y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);

@@ -32,7 +32,7 @@ use std::ops::Range;
 
 pub use backward::{Backward, backward, pack_backward};
 pub use flow::{flows, follow_width};
-pub use forward::{Forward, forward, pack_forward, pack_input};
+pub use forward::{Forward, Recurrent, forward, pack_forward, pack_input};
 pub use input::{Input, Projection};
 pub use stream::{LayerWeights, Stack};
 
@@ -177,6 +177,13 @@ impl Layer {
     fn check_tensors<S>(&self, name: &str, tensors: &Tensors<'_, S>, columns: usize) -> Result<()> {
         expect(name, tensors.len, &[self.gate_width(), columns])?;
         Tensors::new(name, tensors.data, self.directions, tensors.apart, tensors.len).map(|_| ())
+    }
+
+    /// An error unless there are peepholes where the recipe has them, and only there.
+    fn check_peepholes<S>(&self, w_ch: Option<&Tensors<'_, S>>) -> Result<()> {
+        let Some(w_ch) = w_ch else { return expect("weight_ch", 0, &[self.recipe.peepholes() * self.hidden]) };
+        expect("weight_ch", w_ch.len, &[self.recipe.peepholes() * self.hidden])?;
+        Tensors::new("weight_ch", w_ch.data, self.directions, w_ch.apart, w_ch.len).map(|_| ())
     }
 
     /// Shape of a buffer with `blocks` blocks of B rows of `D·width`; no blocks when `there` is false.

@@ -20,6 +20,8 @@ pub struct LayerWeights<'a, S> {
     pub b_ih: &'a [S],
     /// `bias_hh [G·H]`, or empty.
     pub b_hh: &'a [S],
+    /// Peepholes `weight_ch [P·H]`, or empty.
+    pub w_ch: &'a [S],
 }
 
 /// The layers with their weights packed, their states, and room to work in.
@@ -41,6 +43,7 @@ struct Layer<S> {
     w_hh: Vec<Packed<S>>,
     b_ih: Vec<S>,
     b_hh: Vec<S>,
+    w_ch: Vec<S>,
     /// `[B, H]` before the step, and room for it after.
     h: [Vec<S>; 2],
     c: [Vec<S>; 2],
@@ -66,6 +69,7 @@ impl<S: Scalar> Stack<S> {
                     .collect::<Result<_>>()?,
                 b_ih: Vec::with_capacity(gates),
                 b_hh: Vec::with_capacity(gates),
+                w_ch: zeros("peepholes", recipe.peepholes() * hidden)?,
                 h: [zeros("a state", state)?, zeros("a state", state)?],
                 c: [zeros("a state", c)?, zeros("a state", c)?],
             })
@@ -90,6 +94,8 @@ impl<S: Scalar> Stack<S> {
                 expect(name, bias.len(), &[gates])?;
             }
         }
+        expect("weight_ch", weights.w_ch.len(), &[layer.w_ch.len()])?;
+        layer.w_ch.copy_from_slice(weights.w_ch);
         layer.w_ih.set_transposed(weights.w_ih);
         for (Group { columns, .. }, w_hh) in groups(self.recipe, hidden).zip(&mut layer.w_hh) {
             w_hh.set_transposed(&weights.w_hh[columns.start * hidden..columns.end * hidden]);
@@ -124,7 +130,7 @@ impl<S: Scalar> Stack<S> {
         expect("x", x.len(), &[batch, layers.first().map_or(0, |layer| layer.inputs)])?;
         let mut below: Option<&[S]> = None;
         for layer in layers {
-            let Layer { inputs, w_ih, w_hh, b_ih, b_hh, h: [h, h_next], c: [c, c_next] } = layer;
+            let Layer { inputs, w_ih, w_hh, b_ih, b_hh, w_ch, h: [h, h_next], c: [c, c_next] } = layer;
             let (input, inputs) = (below.unwrap_or(x), *inputs);
             let of_input = Group { columns: 0..gates, slots: 0..gates, adds: false };
             project(w_ih, b_ih, input, inputs, of_input, saved, slots);
@@ -137,7 +143,7 @@ impl<S: Scalar> Stack<S> {
                 let of_c = if c.is_empty() { 0..0 } else { own.clone() };
                 let (c_prev, c) = (&c[of_c.clone()], &mut c_next[of_c]);
                 let (h_prev, h) = (&h[own.clone()], &mut h_next[own]);
-                cell::forward(recipe, ForwardRow { saved, h_prev, c_prev, h, c });
+                cell::forward(&recipe, ForwardRow { saved, h_prev, c_prev, w_ch, h, c });
             }
             std::mem::swap(h, h_next);
             std::mem::swap(c, c_next);

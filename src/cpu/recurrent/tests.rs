@@ -4,6 +4,11 @@ use super::*;
 use crate::cell::Cell;
 use crate::cpu::threads::{Partition, Pool, Threads};
 
+/// Of a layer without peepholes.
+fn weights<'a, S>(packed: &'a [S], b_hh: Option<Tensors<'a, S>>) -> Recurrent<'a, S> {
+    Recurrent { packed, b_hh, w_ch: None }
+}
+
 /// One layer with everything that goes in, in `f64`.
 #[derive(Clone)]
 struct Case {
@@ -92,7 +97,7 @@ impl Case {
         let (saved_all, h_all, c_all) = (&mut saved[..], &mut h[..], &mut c[..]);
         let buffers =
             Forward { projection: None, saved: saved_all, keeps: true, h: h_all, c: c_all, y, lengths, first_step: 0 };
-        self.on(threads, teams, |partition| forward(partition, layer, &packed, Some(b), buffers)).unwrap();
+        self.on(threads, teams, |partition| forward(partition, layer, weights(&packed, Some(b)), buffers)).unwrap();
         Buffers { saved, h, c, dh: convert(&self.dh), dc: convert(&self.dc) }
     }
 
@@ -116,7 +121,7 @@ impl Case {
             lengths,
             first_step: 0,
         };
-        self.on(threads, teams, |partition| backward(partition, layer, &packed, buffers)).unwrap();
+        self.on(threads, teams, |partition| backward(partition, layer, weights(&packed, None), buffers)).unwrap();
         Buffers { saved, h, c, dh, dc }
     }
 
@@ -323,7 +328,7 @@ fn projections_are_of_the_rows_that_steps_are_at() {
             first_step: 0,
         };
         let b_hh = Some(each("bias_hh", &case.b_hh, directions));
-        case.on(2, teams, |partition| forward(partition, layer, &recurrent, b_hh, buffers)).unwrap();
+        case.on(2, teams, |partition| forward(partition, layer, weights(&recurrent, b_hh), buffers)).unwrap();
         let near = |got: &[f64], want: &[f64]| got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-12);
         assert!(near(&h, &want.h), "{directions} directions, below: {below}");
         assert!(!keeps || near(&saved, &want.saved), "{directions} directions, below: {below}");
@@ -346,7 +351,7 @@ fn bad_input_is_an_error() {
         let (saved, h, c, y) = (&mut saved[..], &mut h[..], &mut c[..], &mut []);
         let buffers = Forward { projection: None, saved, keeps: true, h, c, y, lengths, first_step: 0 };
         let packed = vec![0f32; packed];
-        case.on(1, false, |partition| forward(partition, layer, &packed, None, buffers))
+        case.on(1, false, |partition| forward(partition, layer, weights(&packed, None), buffers))
     };
     let (saved, h, c) = (layer.saved_len(), layer.h_len(), layer.c_len());
     let packed = layer.forward_packed_len();

@@ -1,6 +1,7 @@
 //! One time step of a layer backward, and on the CPU all of them.
 
 use super::native::{Crew, backward as backward_cpu};
+use super::numbers::RecipeUniform;
 use super::tiles::{Tile, Variants};
 use super::{Chunk, Gradients, Weights};
 use crate::device::{Buffer, Device, Nothing};
@@ -27,7 +28,7 @@ pub(super) const BINDINGS: &[Binding] = &[
 /// One time step backward, an invocation making each sum alone.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_backward",
-    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/follow.wgsl", "recurrent/backward.wgsl", "recurrent/alone.wgsl"],
+    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/follow.wgsl", "recurrent/unit_backward.wgsl", "recurrent/backward.wgsl", "recurrent/alone.wgsl"],
     bindings: BINDINGS,
     uniform: Uniform::MEMBERS,
 };
@@ -35,7 +36,7 @@ pub static KERNEL: Kernel = Kernel {
 /// One time step backward, a workgroup sharing the sums.
 pub static SHARED: Kernel = Kernel {
     name: "recurrent_backward_shared",
-    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/follow.wgsl", "recurrent/backward.wgsl", "recurrent/shared.wgsl"],
+    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/follow.wgsl", "recurrent/unit_backward.wgsl", "recurrent/backward.wgsl", "recurrent/shared.wgsl"],
     bindings: BINDINGS,
     uniform: Uniform::MEMBERS,
 };
@@ -53,6 +54,8 @@ uniform! {
         first_row: u32,
         #[shader(align(16))]
         rows: RowsUniform,
+        #[shader(align(16))]
+        recipe: RecipeUniform,
     }
 }
 
@@ -85,8 +88,8 @@ impl Chunk {
 
     fn backward_gpu(&self, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
         let nothing = Nothing::of(gpu)?;
-        // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
-        let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
+        // Offsets within a binding are the matrices' own.
+        let (w, recipe) = weights.in_place(self)?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
         Tile::made(gpu, self, self.recipe.gates() * self.hidden, &variants, |tile| {
             let mut consts = tile.consts();
@@ -102,6 +105,7 @@ impl Chunk {
                     first_unit: part.units.start,
                     first_row: part.rows.start,
                     rows: gradients.rows.uniform()?,
+                    recipe,
                 };
                 Op::gpu(
                     gpu,

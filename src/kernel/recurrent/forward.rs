@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::native::{Crew, forward as forward_cpu};
+use super::numbers::{RecipeUniform, packed_recurrent};
 use super::tiles::{Tile, Variants};
 use super::{Chunk, Weights};
 use crate::device::{Buffer, Device, Nothing};
@@ -26,7 +27,7 @@ const BINDINGS: &[Binding] = &[
 /// One time step forward, an invocation making each sum alone.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_forward",
-    fragments: fragments![cell: "recurrent/forward.wgsl", "recurrent/alone.wgsl"],
+    fragments: fragments![cell: "recurrent/unit_forward.wgsl", "recurrent/forward.wgsl", "recurrent/alone.wgsl"],
     bindings: BINDINGS,
     uniform: Uniform::MEMBERS,
 };
@@ -34,7 +35,7 @@ pub static KERNEL: Kernel = Kernel {
 /// One time step forward, a workgroup sharing the sums.
 pub static SHARED: Kernel = Kernel {
     name: "recurrent_forward_shared",
-    fragments: fragments![cell: "recurrent/forward.wgsl", "recurrent/shared.wgsl"],
+    fragments: fragments![cell: "recurrent/unit_forward.wgsl", "recurrent/forward.wgsl", "recurrent/shared.wgsl"],
     bindings: BINDINGS,
     uniform: Uniform::MEMBERS,
 };
@@ -52,6 +53,8 @@ uniform! {
         end_unit: u32,
         first_row: u32,
         end_row: u32,
+        #[shader(align(16))]
+        recipe: RecipeUniform,
     }
 }
 
@@ -62,6 +65,7 @@ impl Uniform {
         w_direction: usize,
         has_bias: bool,
         (units, rows): (&Range<u32>, &Range<u32>),
+        recipe: RecipeUniform,
     ) -> Result<Self> {
         Ok(Self {
             batch: index(chunk.batch)?,
@@ -74,6 +78,7 @@ impl Uniform {
             end_unit: units.end,
             first_row: rows.start,
             end_row: rows.end,
+            recipe,
         })
     }
 }
@@ -110,14 +115,14 @@ impl Chunk {
     }
 
     fn forward_gpu(&self, gpu: &Gpu, weights: &Weights) -> Result<Op> {
-        let packed = (self.hidden + 1) * self.recipe.gates() * self.hidden;
+        let (packed, recipe) = (packed_recurrent(self.recipe, self.hidden), RecipeUniform::packed(self)?);
         let nothing = Nothing::of(gpu)?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
         Tile::made(gpu, self, self.hidden, &variants, |tile| {
             let mut consts = tile.consts();
             consts.push(("CARRIED", u32::from(self.carry.is_some())));
             Op::in_pieces(tile.cut(gpu, self)?.into_iter().map(|part| {
-                let uniform = Uniform::new(self, packed, weights.b_hh.is_some(), (&part.units, &part.rows))?;
+                let uniform = Uniform::new(self, packed, weights.b_hh.is_some(), (&part.units, &part.rows), recipe)?;
                 Op::gpu(
                     gpu,
                     &Launch {

@@ -2,7 +2,7 @@
 //!
 //! | buffer | shape | role |
 //! |---|---|---|
-//! | `w` | forward `[D][H + 1, G·H]`: `W_hhᵀ`, then `b_hh`; backward, and forward repacked, `[D][G·H, H]`: `W_hh` | read |
+//! | `w` | forward `[D]` of [`packed_recurrent`]: `W_hhᵀ`, `b_hh`, peepholes; backward, and forward repacked, `[D][G·H, H]`: `W_hh`, and peepholes behind it | read |
 //! | `lengths` | `[B]` | read |
 //! | `saved` | `[steps, B, D, saved, H]` | in place: input projection → saved values → pre-activation gradients |
 //! | `h`, `c` | `[steps + 1, B, D, H]`, slot 0 the states before the chunk | forward writes, backward reads |
@@ -21,6 +21,7 @@ mod backward;
 mod flow;
 mod forward;
 pub mod native;
+mod numbers;
 mod output;
 mod prepare;
 mod repacked;
@@ -35,6 +36,7 @@ pub use crate::cpu::recurrent::{flows, follow_width};
 pub use backward::{KERNEL as BACKWARD, SHARED as BACKWARD_SHARED};
 pub use flow::{KERNEL as FLOW, carry_len};
 pub use forward::{KERNEL as FORWARD, SHARED as FORWARD_SHARED};
+pub use numbers::packed_recurrent;
 pub use output::KERNEL as OUTPUT;
 pub use prepare::{KERNEL as PREPARE, Prepare};
 pub(super) use repacked::repacked_rows;
@@ -111,7 +113,9 @@ pub struct Weights {
     pub w_hh: Matrix,
     /// `b_hh [G·H]` of each direction.
     pub b_hh: Option<Matrix>,
-    /// GPU: `[D][H + 1, G·H]`, packed anew before each forward, or what is packed as it is needed. CPU: weights packed anew
+    /// Peepholes `[P·H]` of each direction.
+    pub w_ch: Option<Matrix>,
+    /// GPU: `[D]` of [`packed_recurrent`], packed anew before each forward, or what is packed as it is needed. CPU: weights packed anew
     /// by each pass, in training.
     pub workspace: Buffer,
     /// CPU: where weights stay packed from call to call; none where they are packed anew, in the workspace.
@@ -194,10 +198,12 @@ impl Weights {
     fn check(&self, chunk: &Chunk) -> Result<()> {
         let gates = chunk.recipe.gates() * chunk.hidden;
         self.w_hh.check("weight_hh", gates, chunk.hidden, chunk.directions)?;
-        match &self.b_hh {
-            // A bias is one row.
-            Some(bias) => Matrix { row: 0, ..bias.clone() }.check("bias_hh", 1, gates, chunk.directions),
-            None => Ok(()),
+        let peepholes = chunk.recipe.peepholes() * chunk.hidden;
+        for (name, row, columns) in [("bias_hh", &self.b_hh, gates), ("weight_ch", &self.w_ch, peepholes)] {
+            if let Some(row) = row {
+                Matrix { row: 0, ..row.clone() }.check(name, 1, columns, chunk.directions)?;
+            }
         }
+        Ok(())
     }
 }

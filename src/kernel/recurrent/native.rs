@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Chunk, Gradients, Weights};
 use crate::config::BatchShape;
-use crate::cpu::recurrent::{self as cpu, Layer, Tensors};
+use crate::cpu::recurrent::{self as cpu, Layer, Recurrent, Tensors};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Partition, Pool, Threads};
 use crate::device::{Buffer, Element};
@@ -90,6 +90,13 @@ fn tensors<'a, S>(name: &str, values: &'a [S], at: &Matrix, directions: usize, l
     Tensors::new(name, &values[at.offset.min(values.len())..], directions, at.direction, len)
 }
 
+/// The peepholes of a chunk's layer, if there are any.
+fn peepholes<'a, S>(chunk: &Chunk, weights: &Weights, values: Option<&'a [S]>) -> Result<Option<Tensors<'a, S>>> {
+    let len = chunk.recipe.peepholes() * chunk.hidden;
+    let all = values.zip(weights.w_ch.as_ref());
+    all.map(|(values, at)| tensors("weight_ch", values, at, chunk.directions, len)).transpose()
+}
+
 /// All steps of a chunk forward.
 pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, crew: &Crew) -> Result<()> {
     let (layer, directions) = (chunk.layer(), chunk.directions);
@@ -97,6 +104,7 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let lengths = chunk.lengths.read::<u32>()?;
     let w_hh = weights.w_hh.buffer.read::<S>()?;
     let b_hh = weights.b_hh.as_ref().map(|bias| bias.buffer.read::<S>()).transpose()?;
+    let w_ch = weights.w_ch.as_ref().map(|w_ch| w_ch.buffer.read::<S>()).transpose()?;
     let input = chunk.input.as_ref();
     let w_ih = input.map(|input| input.w_ih.buffer.read::<S>()).transpose()?;
     let bias_of_input = input.and_then(|input| input.b_ih.as_ref());
@@ -121,6 +129,7 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let bias = |(values, at)| tensors("a bias", values, at, directions, gates);
     let b_hh = b_hh.as_deref().zip(weights.b_hh.as_ref()).map(bias).transpose()?;
     let b_ih = b_ih.as_deref().zip(bias_of_input).map(bias).transpose()?;
+    let w_ch = peepholes(chunk, weights, w_ch.as_deref())?;
     let (saved, h, c, y) =
         (&mut saved[..], &mut h[..], c.as_deref_mut().unwrap_or_default(), y.as_deref_mut().unwrap_or_default());
     let (lengths, source, first_step) = (&lengths[..], source.as_deref(), chunk.first_step);
@@ -137,7 +146,7 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
         let (saved, h, c, y) = (&mut *saved, &mut *h, &mut *c, &mut *y);
         let keeps = chunk.keeps;
         let buffers = cpu::Forward { projection, saved, keeps, h, c, y, lengths, first_step };
-        cpu::forward(&crew.partition, &layer, packed, b_hh, buffers)
+        cpu::forward(&crew.partition, &layer, Recurrent { packed, b_hh, w_ch }, buffers)
     };
     let Some(kept) = &weights.packed else {
         let mut workspace = weights.workspace.write::<S>()?;
@@ -170,6 +179,8 @@ pub(super) fn backward<S: Scalar + Element>(
     let layer = chunk.layer();
     let lengths = chunk.lengths.read::<u32>()?;
     let w_hh = weights.w_hh.buffer.read::<S>()?;
+    let w_ch = weights.w_ch.as_ref().map(|w_ch| w_ch.buffer.read::<S>()).transpose()?;
+    let w_ch = peepholes(chunk, weights, w_ch.as_deref())?;
     let (mut saved, h) = (chunk.saved.write::<S>()?, chunk.h.read::<S>()?);
     let c = chunk.c.as_ref().map(|c| c.read::<S>()).transpose()?;
     let dy = gradients.dy.as_ref().map(|dy| dy.read::<S>()).transpose()?;
@@ -198,6 +209,6 @@ pub(super) fn backward<S: Scalar + Element>(
     let packed = cpu::aligned(&mut workspace, layer.backward_packed_len())?;
     crew.run(true, |threads| {
         cpu::pack_backward(threads, &layer, &w_hh, packed)?;
-        cpu::backward(&crew.partition, &layer, packed, buffers)
+        cpu::backward(&crew.partition, &layer, Recurrent { packed, b_hh: None, w_ch }, buffers)
     })
 }

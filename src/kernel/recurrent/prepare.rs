@@ -1,6 +1,6 @@
 //! What a layer needs before its first step on a GPU, in one dispatch: packed weights and initial states.
 
-use super::{Chunk, Weights};
+use super::{Chunk, Weights, packed_recurrent};
 use crate::device::{Buffer, Device, Nothing};
 use crate::error::{Error, Result};
 use crate::gpu::Work;
@@ -45,6 +45,10 @@ uniform! {
         given: u32,
         has_c: u32,
         packed_recurrent: u32,
+        packed_direction: u32,
+        peepholes: u32,
+        peepholes_offset: u32,
+        peepholes_direction: u32,
     }
 }
 
@@ -66,10 +70,10 @@ impl Chunk {
     /// dispatch, and where the driver does not take the kernel.
     pub fn prepare(&self, device: &Device, weights: &Weights, with: &Prepare<'_>) -> Result<Option<Op>> {
         let Some(gpu) = device.gpu() else { return Ok(None) };
-        let parts: Vec<&Matrix> = [&with.w_ih, &weights.w_hh].into_iter().chain(&weights.b_hh).collect();
-        let buffers: Vec<&Buffer> = parts.iter().map(|part| &part.buffer).collect();
+        let parts = [Some(&with.w_ih), Some(&weights.w_hh), weights.b_hh.as_ref(), weights.w_ch.as_ref()];
+        let buffers: Vec<&Buffer> = parts.iter().flatten().map(|part| &part.buffer).collect();
         let Some((values, firsts)) = Buffer::covering(&buffers) else { return Ok(None) };
-        let Some((packed, [_, packed_recurrent])) = Buffer::covering(&[with.packed_input, &weights.workspace])
+        let Some((packed, [_, recurrent_first])) = Buffer::covering(&[with.packed_input, &weights.workspace])
             .and_then(|(packed, firsts)| Some((packed, <[usize; 2]>::try_from(firsts).ok()?)))
         else {
             return Ok(None);
@@ -79,7 +83,9 @@ impl Chunk {
         }
         let gates = self.recipe.gates() * self.hidden;
         let lanes = element_lanes(gpu.capabilities());
-        let elements = (with.inputs + self.hidden + 1) * gates + self.batch * self.hidden;
+        let (peepholes, packed_direction) =
+            (self.recipe.peepholes() * self.hidden, packed_recurrent(self.recipe, self.hidden));
+        let elements = with.inputs * gates + packed_direction + self.batch * self.hidden;
         let bytes = (values.element_bytes() + with.packed_input.element_bytes()) as f64;
         let work = Work::moved(self.directions * elements, bytes, lanes);
         if gpu.milliseconds(&work) > gpu.costs().dispatch_ms {
@@ -90,7 +96,7 @@ impl Chunk {
         with.w_ih.check("weight_ih", gates, with.inputs, self.directions)?;
         let input = Matrix { direction: with.inputs * gates, ..Matrix::dense(with.packed_input, gates) };
         input.check("the packed input weights", with.inputs, gates, self.directions)?;
-        let recurrent = Matrix { direction: (self.hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
+        let recurrent = Matrix { direction: packed_direction, ..Matrix::dense(&weights.workspace, gates) };
         recurrent.check("the packed recurrent weights", self.hidden + 1, gates, self.directions)?;
         for state in with.initial.iter().flatten() {
             state.check("an initial state", self.batch, self.hidden, self.directions)?;
@@ -98,13 +104,16 @@ impl Chunk {
         let written: Vec<&Buffer> = [&packed, &self.h].into_iter().chain(&self.c).chain(&self.carry).collect();
         let read: Vec<&Buffer> = with.initial.iter().flatten().map(|state| &state.buffer).chain([&values]).collect();
         distinct(KERNEL.name, &written, &read)?;
-        let place = |which: usize| match (parts.get(which), firsts.get(which)) {
-            (Some(part), Some(first)) => Ok::<_, Error>([index(first + part.offset)?, index(part.direction)?]),
-            _ => Ok([0; 2]),
+        let mut firsts = firsts.into_iter();
+        let mut place = |part: Option<&Matrix>| match part.zip(part.and_then(|_| firsts.next())) {
+            Some((part, first)) => Ok::<_, Error>([index(first + part.offset)?, index(part.direction)?]),
+            None => Ok([0; 2]),
         };
-        let [input_offset, input_direction] = place(0)?;
-        let [recurrent_offset, recurrent_direction] = place(1)?;
-        let [bias_offset, bias_direction] = place(2)?;
+        let [w_ih, w_hh, b_hh, w_ch] = parts;
+        let [input_offset, input_direction] = place(w_ih)?;
+        let [recurrent_offset, recurrent_direction] = place(w_hh)?;
+        let [bias_offset, bias_direction] = place(b_hh)?;
+        let [peepholes_offset, peepholes_direction] = place(w_ch)?;
         let [h0, c0] = &with.initial;
         let offset = |state: &Option<Matrix>| state.as_ref().map_or(Ok(0), |state| index(state.offset));
         let uniform = Uniform {
@@ -124,7 +133,11 @@ impl Chunk {
             c0_offset: offset(c0)?,
             given: u32::from(h0.is_some()) | u32::from(c0.is_some()) << 1,
             has_c: u32::from(self.c.is_some()),
-            packed_recurrent: index(packed_recurrent)?,
+            packed_recurrent: index(recurrent_first)?,
+            packed_direction: index(packed_direction)?,
+            peepholes: index(peepholes)?,
+            peepholes_offset,
+            peepholes_direction,
         };
         let Nothing { read: nothing, written: [no_c, no_carry, _] } = Nothing::of(gpu)?;
         let bound = |state: &Option<Matrix>| state.as_ref().map_or(nothing.clone(), |state| state.buffer.clone());

@@ -13,7 +13,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments};
 /// One time step forward, a workgroup packing the weights that it uses.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_forward_repacked",
-    fragments: fragments![cell: "recurrent/forward.wgsl", "recurrent/repacked.wgsl"],
+    fragments: fragments![cell: "recurrent/unit_forward.wgsl", "recurrent/forward.wgsl", "recurrent/repacked.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::step("step"),
@@ -64,13 +64,13 @@ impl Chunk {
                 steps: 0.0,
             }
         };
-        // Offsets within a binding are the matrix's own; it is bound from its first element on.
-        let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
+        // Offsets within a binding are the matrices' own.
+        let (w, recipe) = weights.in_place(self)?;
         let [w, lengths, saved, h, c, carry] = self.forward_buffers(&w, &nothing);
         let pieces = rectangles(gpu, [self.batch, self.hidden], [at_once, UNITS * GROUPS], work);
         Op::in_pieces(pieces.into_iter().map(|[rows, units]| {
             let part = (&(index(units.start)?..index(units.end)?), &(index(rows.start)?..index(rows.end)?));
-            let uniform = Uniform::new(self, weights.w_hh.direction, weights.b_hh.is_some(), part)?;
+            let uniform = Uniform::new(self, weights.w_hh.direction, weights.b_hh.is_some(), part, recipe)?;
             Op::gpu(
                 gpu,
                 &Launch {

@@ -97,7 +97,7 @@ impl SequenceTile {
 
     /// How the variants of its kernel begin.
     fn variant(&self, recipe: Recipe) -> String {
-        format!("{}, {}", recipe.name(), constants(&self.constants()))
+        format!("{recipe}, {}", constants(&self.constants()))
     }
 
     /// Every layout that fits a device and stays in its registers, the best first: one with fewer sequences needs fewer

@@ -1,6 +1,7 @@
 //! A span of time steps of a layer backward in one dispatch.
 
 use super::backward::BINDINGS;
+use super::numbers::RecipeUniform;
 use super::sequence::Pass;
 use super::sequence_forward::SequenceCut;
 use super::{Chunk, Gradients, Weights};
@@ -14,7 +15,7 @@ use crate::shader::{Kernel, Uniform as _, fragments, uniform};
 /// A span of time steps backward.
 pub static KERNEL: Kernel = Kernel {
     name: "sequence_backward",
-    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/follow.wgsl", "recurrent/sequence.wgsl", "recurrent/sequence_backward.wgsl"],
+    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/follow.wgsl", "recurrent/sequence.wgsl", "recurrent/unit_backward.wgsl", "recurrent/sequence_backward.wgsl"],
     bindings: BINDINGS,
     uniform: Uniform::MEMBERS,
 };
@@ -32,6 +33,8 @@ uniform! {
         first_row: u32,
         #[shader(align(16))]
         rows: RowsUniform,
+        #[shader(align(16))]
+        recipe: RecipeUniform,
     }
 }
 
@@ -45,8 +48,8 @@ impl Chunk {
         let cut = self.sequence(device, Pass::Backward)?;
         let SequenceCut { gpu, tile, span, .. } = cut;
         let nothing = Nothing::of(gpu)?;
-        // Offsets within a binding are the matrices' own; W_hh is bound from its first element on.
-        let w = weights.w_hh.buffer.slice(weights.w_hh.offset..weights.w_hh.buffer.len())?;
+        // Offsets within a binding are the matrices' own.
+        let (w, recipe) = weights.in_place(self)?;
         let mut consts = tile.constants();
         consts.push(("FLOW", u32::from(gradients.norms.is_some())));
         Op::in_pieces(cut.groups.iter().map(|groups| {
@@ -60,6 +63,7 @@ impl Chunk {
                 dy_order: gradients.order(),
                 first_row: index(groups.start * tile.rows as usize)?,
                 rows: gradients.rows.uniform()?,
+                recipe,
             };
             Op::gpu(
                 gpu,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::numbers::{RecipeUniform, packed_recurrent};
 use super::sequence::{Pass, Recurrence, SequenceTile};
 use super::{Chunk, Weights};
 use crate::device::{Buffer, Device, Nothing};
@@ -14,7 +15,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// A span of time steps forward.
 pub static KERNEL: Kernel = Kernel {
     name: "sequence_forward",
-    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/sequence.wgsl", "recurrent/sequence_forward.wgsl"],
+    fragments: fragments![cell: "lib/rows.wgsl", "recurrent/sequence.wgsl", "recurrent/unit_forward.wgsl", "recurrent/sequence_forward.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::step("step"),
@@ -42,6 +43,8 @@ uniform! {
         has_y: u32,
         /// The dispatch's first sequence.
         first_row: u32,
+        #[shader(align(16))]
+        recipe: RecipeUniform,
     }
 }
 
@@ -75,10 +78,11 @@ impl Chunk {
                 first_step: index(self.first_step)?,
                 steps: index(self.steps)?,
                 span: index(span)?,
-                w_direction: index((self.hidden + 1) * self.recipe.gates() * self.hidden)?,
+                w_direction: index(packed_recurrent(self.recipe, self.hidden))?,
                 has_bias: u32::from(weights.b_hh.is_some()),
                 has_y: u32::from(self.output.is_some()),
                 first_row: index(groups.start * tile.rows as usize)?,
+                recipe: RecipeUniform::packed(self)?,
             };
             Op::gpu(
                 gpu,

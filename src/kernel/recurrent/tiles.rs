@@ -37,7 +37,7 @@ impl Tile {
     pub(super) fn new(gpu: &Gpu, chunk: &Chunk, depth: usize, variants: &Variants) -> Self {
         let best = Self::of(gpu.capabilities(), chunk.batch, chunk.hidden, chunk.directions, depth);
         let trusted = |tile: &Self| {
-            let variant = format!("{}, {}", chunk.recipe.name(), constants(&tile.consts()));
+            let variant = format!("{}, {}", chunk.recipe, constants(&tile.consts()));
             gpu.doubt_tile(tile.kernel(variants).name, &variant).is_none()
         };
         best.smaller().find(trusted).unwrap_or(best)

@@ -54,7 +54,7 @@ const NATIVE: &str = "native";
 /// The group of a strategy with a cell.
 pub(super) fn group(strategy: &str, recipe: Recipe, precision: Precision) -> String {
     let stored = if precision == Precision::Half { ", half precision" } else { "" };
-    format!("strategy {strategy}, {}{stored}", recipe.name())
+    format!("strategy {strategy}, {}{stored}", recipe.text())
 }
 
 /// The cases of a group, of what the device can run; none where it has no such precision.
@@ -84,7 +84,8 @@ pub(super) fn cases(
 impl Trial {
     fn config(&self) -> RnnConfig {
         let [_, _, input, hidden, layers, directions] = self.size;
-        RnnConfig::new(self.recipe.cell(), input, hidden).layers(layers).bidirectional(directions == 2)
+        let config = RnnConfig::new(self.recipe.cell(), input, hidden).options(self.recipe.options());
+        config.layers(layers).bidirectional(directions == 2)
     }
 
     fn shape(&self) -> BatchShape {

@@ -56,6 +56,7 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
             let go_on = index > 0 || with.params.accumulates();
             weight_gradients(with, &stage, run, go_on, &mut program)?;
             bias_gradients(with, layer, chunk, go_on, &mut program)?;
+            peephole_gradients(with, layer, chunk, go_on, &mut program)?;
             if let Some(dx) = dx {
                 input_gradient(with, layer, chunk, dx, adds, &mut program)?;
             }
@@ -224,6 +225,39 @@ fn bias_gradients(with: &Binding<'_>, layer: usize, chunk: &Chunk, go_on: bool, 
                 let total = ColumnSum::total(parts, gates.len() * hidden, from, to, go_on);
                 program.push(total.op(&rnn.device)?);
             }
+        }
+    }
+    Ok(())
+}
+
+/// `dp = Σ over steps and sequences of dG·c`, of the cell state that the gate saw: in partial sums as those of biases.
+fn peephole_gradients(
+    with: &Binding<'_>,
+    layer: usize,
+    chunk: &Chunk,
+    go_on: bool,
+    program: &mut Program,
+) -> Result<()> {
+    let rnn = with.rnn;
+    let (recipe, hidden, directions) = (rnn.config.recipe(), rnn.config.hidden, rnn.config.directions());
+    let Some(c) = chunk.c.as_ref().filter(|_| recipe.peepholes() > 0) else { return Ok(()) };
+    let (to, limit) = (with.tensor(Tensor::WeightCh, layer, true)?, recipe.options().clip.cell_as_read);
+    let (rows, run) = (chunk.steps * chunk.batch, granule(&rnn.device, rnn.shape) * chunk.batch);
+    let before = recipe.peeps_before().map(|gate| (gate, 0));
+    let gates: Vec<(usize, usize)> = before.chain([(recipe.gates() - 1, 1)]).collect();
+    let scratch = Matrix::dense(&with.workspace.sums, directions * recipe.peepholes() * hidden);
+    for direction in 0..directions {
+        for (which, &(gate, slot)) in gates.iter().enumerate() {
+            let da = rnn.saved(chunk, &rnn.steps_of(chunk), gate);
+            let da = Matrix { offset: da.offset + direction * da.direction, ..da };
+            let seen = rnn.slot(c, slot);
+            let seen = Matrix { offset: seen.offset + direction * seen.direction, ..seen };
+            let at = (direction * recipe.peepholes() + which) * hidden;
+            let parts = Matrix { offset: at, ..scratch.clone() };
+            program.push(ColumnSum::partial(rows, hidden, run, da, parts.clone()).times(seen, limit).op(&rnn.device)?);
+            let to = Matrix { offset: direction * to.direction + which * hidden, row: 0, ..to.clone() };
+            let total = ColumnSum::total(column_sum::parts(rows, run), hidden, parts, to, go_on);
+            program.push(total.op(&rnn.device)?);
         }
     }
     Ok(())

@@ -96,7 +96,8 @@ pub struct Rnn {
 /// PyTorch's names and shapes of a recurrent layer's tensors, in PyTorch's order, after `prefix`.
 ///
 /// `weight_ih_l{k} [G·H, I]`, `weight_hh_l{k} [G·H, H]`, `bias_ih_l{k} [G·H]`, `bias_hh_l{k} [G·H]`, the reverse
-/// direction's with the suffix `_reverse`; of the biases those that there are.
+/// direction's with the suffix `_reverse`; of the biases those that there are. Peepholes, which PyTorch does not have, are
+/// `weight_ch_l{k} [P·H]` behind them.
 pub fn tensors(config: &RnnConfig, prefix: &str) -> Vec<(String, Vec<usize>)> {
     let places = (0..config.layers).flat_map(|layer| (0..config.directions()).map(move |direction| (layer, direction)));
     let of = |(layer, direction)| {
@@ -136,6 +137,11 @@ impl Rnn {
         }
         if options.flow && mode == Mode::Infer {
             return Err(Error::invalid("norms of gradients", "asked for to train", "asked for to infer"));
+        }
+        if options.flow && config.options.clip.gradient.is_some() {
+            let place =
+                "`clip_gradient`: what comes directly, not through `weight_hh`, is clipped with the rest".to_string();
+            return Err(Error::Unsupported { option: "norms of gradients".to_string(), place });
         }
         let wanted = Wanted { mode, precision, flow: options.flow };
         let Choice { strategy, why } = check::choose(device, &config, shape, wanted, options.strategy)?;

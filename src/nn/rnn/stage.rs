@@ -11,7 +11,7 @@ use crate::kernel::Program;
 use crate::kernel::copy::copy;
 use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::native::Packed;
-use crate::kernel::recurrent::{Chunk, Input, Move, Prepare, Weights, move_states};
+use crate::kernel::recurrent::{Chunk, Input, Move, Prepare, Weights, move_states, packed_recurrent};
 use crate::kernel::rows::RowMap;
 use crate::kernel::transpose::transpose;
 use crate::plan::{ChunkBuffers, Mode, Part, granule, overlap, reversed, windows};
@@ -113,11 +113,17 @@ impl<'a> Stage<'a> {
         }
         let w_ih = with.tensor(Tensor::WeightIh, *layer, false)?;
         program.push(transpose(gpu, directions, gates, config.layer_input(*layer), &w_ih, &self.input_weights(gates))?);
-        let packed = Matrix { direction: (hidden + 1) * gates, ..Matrix::dense(&weights.workspace, gates) };
+        let recipe = config.recipe();
+        let direction = packed_recurrent(recipe, hidden);
+        let packed = Matrix { direction, ..Matrix::dense(&weights.workspace, gates) };
         program.push(transpose(gpu, directions, gates, hidden, &weights.w_hh, &packed)?);
-        if let Some(b_hh) = &weights.b_hh {
-            let row = Matrix { offset: hidden * gates, ..packed };
-            program.push(copy(device, directions, 1, gates, Some(b_hh), &row)?);
+        let peepholes = recipe.peepholes() * hidden;
+        let rows = [(&weights.b_hh, hidden * gates, gates), (&weights.w_ch, (hidden + 1) * gates, peepholes)];
+        for (row, offset, columns) in rows {
+            if let Some(row) = row {
+                let to = Matrix { offset, row: 0, ..packed.clone() };
+                program.push(copy(device, directions, 1, columns, Some(row), &to)?);
+            }
         }
         Ok(())
     }
@@ -306,6 +312,7 @@ impl Binding<'_> {
         Ok(Weights {
             w_hh: self.tensor(Tensor::WeightHh, layer, false)?,
             b_hh: self.optional(Tensor::BiasHh, layer)?,
+            w_ch: self.optional(Tensor::WeightCh, layer)?,
             workspace: self.workspace.recurrent.clone(),
             packed: self.packed.get(layer).cloned().map(Packed::new),
             repacked: self.rnn.layout.repacked.is_some(),

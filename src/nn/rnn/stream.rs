@@ -67,10 +67,11 @@ impl Stream {
         };
         let all = (0..self.config.layers).map(|layer| {
             let [w_ih, w_hh] = [read(Tensor::WeightIh, layer)?, read(Tensor::WeightHh, layer)?];
-            Ok([w_ih, w_hh, read(Tensor::BiasIh, layer)?, read(Tensor::BiasHh, layer)?])
+            let [b_ih, b_hh] = [read(Tensor::BiasIh, layer)?, read(Tensor::BiasHh, layer)?];
+            Ok([w_ih, w_hh, b_ih, b_hh, read(Tensor::WeightCh, layer)?])
         });
-        for (layer, [w_ih, w_hh, b_ih, b_hh]) in all.collect::<Result<Vec<_>>>()?.iter().enumerate() {
-            self.stack.set_weights(layer, LayerWeights { w_ih, w_hh, b_ih, b_hh })?;
+        for (layer, [w_ih, w_hh, b_ih, b_hh, w_ch]) in all.collect::<Result<Vec<_>>>()?.iter().enumerate() {
+            self.stack.set_weights(layer, LayerWeights { w_ih, w_hh, b_ih, b_hh, w_ch })?;
         }
         Ok(())
     }

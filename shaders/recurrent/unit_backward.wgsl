@@ -1,0 +1,66 @@
+// A step backward of one unit of one sequence, as the kernels of one step and of many do it: `row` is the step's, sequence's
+// and direction's, counted over the bound chunk.
+
+// What the cell saved.
+fn saved_values(row: u32, unit: u32) -> array<f32, SAVED> {
+    var values: array<f32, SAVED>;
+    let slots = row * u.hidden * SAVED + unit;
+    for (var s = 0u; s < SAVED; s++) {
+        values[s] = f32(saved[slots + s * u.hidden]);
+    }
+    return values;
+}
+
+// h and c before the step, c after it, and the gradient of the output; `m` counts steps and sequences.
+fn states_around(m: u32, direction: u32, unit: u32) -> vec4<f32> {
+    let state = (m * u.directions + direction) * u.hidden + unit;
+    var c_before = 0.0;
+    var c_after = 0.0;
+    if HAS_C {
+        c_before = f32(c[state]);
+        c_after = f32(c[state + u.batch * u.directions * u.hidden]);
+    }
+    var dy_now = 0.0;
+    if u.dy_order == 2u {
+        dy_now = f32(dy[state]);
+    } else if u.dy_order == 1u {
+        let time = row_without_padding(u.rows, m, direction == 1u);
+        if time != NOWHERE {
+            dy_now = f32(dy[(time * u.directions + direction) * u.hidden + unit]);
+        }
+    }
+    return vec4(f32(h[state]), c_before, c_after, dy_now);
+}
+
+// The cell: `states` are those of `states_around`, dh and dc the gradients of the states after the step, dh without that of the
+// output. Its saved values become gradients of the pre-activations.
+fn unit_backward(at: Site, row: u32, values: array<f32, SAVED>, states: vec4<f32>, dh: f32, dc: f32) -> Backward {
+    var dh_now = dh + states.w;
+    if CLIPS_GRADIENT {
+        dh_now = limited(dh_now, u.recipe.clip_gradient);
+    }
+    var done = cell_backward(at, values, states.x, states.y, states.z, dh_now, dc);
+    if FLOW == 1u {
+        let own = (at.sequence * u.directions + at.direction) * u.hidden + at.unit;
+        follow(at, own, row, values, states, dh_now, done);
+    }
+    let slots = row * u.hidden * SAVED + at.unit;
+    for (var s = 0u; s < SAVED; s++) {
+        let value = saved_t(done.saved[s]);
+        saved[slots + s * u.hidden] = value;
+        // As it will be read.
+        done.saved[s] = f32(value);
+    }
+    return done;
+}
+
+// A step that a sequence does not have: gradients of the final state wait for its own last step.
+fn pad_backward(row: u32, unit: u32) {
+    let slots = row * u.hidden * SAVED + unit;
+    for (var s = 0u; s < SAVED; s++) {
+        saved[slots + s * u.hidden] = saved_t(0.0);
+    }
+    if FLOW == 1u {
+        follow_padding(row, unit);
+    }
+}

@@ -1,0 +1,34 @@
+// A step forward of one unit of one sequence, as the kernels of one step and of many do it: `row` is the step's, sequence's
+// and direction's, counted over the bound chunk.
+
+// The unit's input projections.
+fn projected(row: u32, unit: u32) -> array<f32, GATES> {
+    var x: array<f32, GATES>;
+    let slots = row * u.hidden * SAVED + unit;
+    for (var g = 0u; g < GATES; g++) {
+        x[g] = f32(saved[slots + g * u.hidden]);
+    }
+    return x;
+}
+
+// The states after the step.
+fn leave_states(row: u32, unit: u32, h_after: f32, c_after: f32) {
+    let next = (row + u.batch * u.directions) * u.hidden + unit;
+    h[next] = h_t(h_after);
+    if HAS_C {
+        c[next] = c_t(c_after);
+    }
+}
+
+// The cell, with sums of h W_hhᵀ + b_hh, from the states before the step.
+fn unit_forward(
+    at: Site, row: u32, x: array<f32, GATES>, sums: array<f32, GATES>, h_before: f32, c_before: f32,
+) -> Forward {
+    let done = cell_forward(at, x, sums, h_before, c_before);
+    let slots = row * u.hidden * SAVED + at.unit;
+    for (var s = 0u; s < SAVED; s++) {
+        saved[slots + s * u.hidden] = saved_t(done.saved[s]);
+    }
+    leave_states(row, at.unit, done.h, done.c);
+    return done;
+}

@@ -1,0 +1,76 @@
+//! Numbers of a recipe that its kernels read: `Recipe` of `shaders/lib/cell.wgsl`.
+
+use super::{Chunk, Weights};
+use crate::activation::Number;
+use crate::device::Buffer;
+use crate::error::{Error, Result};
+use crate::kernel::cuts::index;
+use crate::recipe::{Activations, Recipe};
+use crate::shader::uniform;
+
+uniform! {
+    pub(super) struct RecipeUniform {
+        peepholes: u32,
+        peepholes_direction: u32,
+        clip_inputs: f32,
+        clip_cell: f32,
+        clip_cell_as_read: f32,
+        clip_gradient: f32,
+        gate_alpha: f32,
+        gate_beta: f32,
+        candidate_alpha: f32,
+        candidate_beta: f32,
+        output_alpha: f32,
+        output_beta: f32,
+    }
+}
+
+impl RecipeUniform {
+    /// Of a recipe whose peepholes begin at `first` of what is bound as `w`, those of each direction so far apart.
+    fn new(recipe: Recipe, first: usize, apart: usize) -> Result<Self> {
+        let Activations { gate, candidate, output } = recipe.activations();
+        let [inputs, cell, cell_as_read, gradient] =
+            recipe.options().clip.all().map(|(_, limit)| limit.map_or(0.0, Number::get));
+        Ok(Self {
+            peepholes: index(first)?,
+            peepholes_direction: index(apart)?,
+            clip_inputs: inputs,
+            clip_cell: cell,
+            clip_cell_as_read: cell_as_read,
+            clip_gradient: gradient,
+            gate_alpha: gate.alpha(),
+            gate_beta: gate.beta(),
+            candidate_alpha: candidate.alpha(),
+            candidate_beta: candidate.beta(),
+            output_alpha: output.alpha(),
+            output_beta: output.beta(),
+        })
+    }
+
+    /// Of a chunk whose kernel reads packed weights.
+    pub(super) fn packed(chunk: &Chunk) -> Result<Self> {
+        let rows = (chunk.hidden + 1) * chunk.recipe.gates() * chunk.hidden;
+        Self::new(chunk.recipe, rows, packed_recurrent(chunk.recipe, chunk.hidden))
+    }
+}
+
+/// Elements of a direction's packed recurrent weights: `W_hhᵀ [H, G·H]`, `b_hh [G·H]`, peepholes `[P·H]`.
+pub const fn packed_recurrent(recipe: Recipe, hidden: usize) -> usize {
+    ((hidden + 1) * recipe.gates() + recipe.peepholes()) * hidden
+}
+
+impl Weights {
+    /// What a kernel binds that reads the parameters themselves: `W_hh` from its first element on, and peepholes behind it.
+    /// Errors: peepholes before `W_hh`, or in other memory.
+    pub(super) fn in_place(&self, chunk: &Chunk) -> Result<(Buffer, RecipeUniform)> {
+        let w_hh = self.w_hh.buffer.slice(self.w_hh.offset..self.w_hh.buffer.len())?;
+        let Some(w_ch) = &self.w_ch else { return Ok((w_hh, RecipeUniform::new(chunk.recipe, 0, 0)?)) };
+        match Buffer::covering(&[&w_hh, &w_ch.buffer]) {
+            Some((all, firsts)) if firsts.first() == Some(&0) => {
+                let first = firsts.get(1).copied().unwrap_or(0) + w_ch.offset;
+                Ok((all, RecipeUniform::new(chunk.recipe, first, w_ch.direction)?))
+            }
+            _ => Err(Error::invalid("`weight_ch`", "declared after `weight_hh`", "declared before it")),
+        }
+    }
+}

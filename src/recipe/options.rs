@@ -1,0 +1,206 @@
+//! What may be chosen about a layer's step: biases, peepholes, coupled gates, functions, limits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::activation::{Activation, Number};
+use crate::error::{Error, Result};
+
+/// Which biases a layer has, of the two that PyTorch and cuDNN add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Bias {
+    /// None: PyTorch's `bias=False`, cuDNN's `CUDNN_RNN_NO_BIAS`.
+    None,
+    /// `bias_ih` alone: Keras's LSTM, cuDNN's `CUDNN_RNN_SINGLE_INP_BIAS`.
+    Input,
+    /// `bias_hh` alone: cuDNN's `CUDNN_RNN_SINGLE_REC_BIAS`.
+    Recurrent,
+    /// Both: PyTorch's `bias=True`, cuDNN's `CUDNN_RNN_DOUBLE_BIAS`.
+    #[default]
+    Both,
+}
+
+impl Bias {
+    /// Every choice.
+    pub const ALL: [Self; 4] = [Self::None, Self::Input, Self::Recurrent, Self::Both];
+
+    /// Name in files and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Input => "input",
+            Self::Recurrent => "recurrent",
+            Self::Both => "both",
+        }
+    }
+}
+
+impl FromStr for Bias {
+    type Err = Error;
+
+    /// `none`, `input`, `recurrent` or `both`.
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|bias| bias.name() == text);
+        found.ok_or_else(|| Error::invalid("the biases", "none, input, recurrent or both", format!("`{text}`")))
+    }
+}
+
+impl From<bool> for Bias {
+    /// PyTorch's: both or none.
+    fn from(yes: bool) -> Self {
+        if yes { Self::Both } else { Self::None }
+    }
+}
+
+/// Limits that values are brought within, each one's size at most that number; none: no limit. Where a value is beyond its
+/// limit no gradient passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Clip {
+    /// The arguments of the functions of gates and candidate: ONNX's `clip`, which ONNX Runtime does not apply to the cell
+    /// state on its way to h, though ONNX says so.
+    pub inputs: Option<Number>,
+    /// The cell state as it is stored: `cell_clip` of TensorFlow and TensorFlow Lite.
+    pub cell: Option<Number>,
+    /// The cell state where it is read, by the next step, by h and by peepholes; what is stored, and given as the final state, is not
+    /// clipped: cuDNN's `cudnnRNNSetClip`.
+    pub cell_as_read: Option<Number>,
+    /// The gradient of h at each step of backward, before its cell.
+    pub gradient: Option<Number>,
+}
+
+impl Clip {
+    /// Every limit and its name.
+    pub const fn all(self) -> [(&'static str, Option<Number>); 4] {
+        let Self { inputs, cell, cell_as_read, gradient } = self;
+        [("clip_inputs", inputs), ("clip_cell", cell), ("clip_cell_as_read", cell_as_read), ("clip_gradient", gradient)]
+    }
+}
+
+/// What may be changed about a cell's step. By default nothing is, and the cell is PyTorch's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct StepOptions {
+    /// LSTM: the gates i and f see the cell state before the step and o the one after it, each unit its own, by the weights
+    /// of [`WeightCh`](super::Tensor::WeightCh) (Gers and Schmidhuber 2000; ONNX's P).
+    pub peephole: bool,
+    /// LSTM: the input gate is `i = 1 − f`, and the layer has three gates, f, g and o (Greff et al. 2017, CIFG; ONNX's
+    /// `input_forget`).
+    pub coupled: bool,
+    /// The function of the gates, ONNX's f for LSTM and GRU; none: σ.
+    pub gate: Option<Activation>,
+    /// The function of what is added to the state, ONNX's g for LSTM and GRU, and f for the RNN; none: the cell's, tanh
+    /// or the rectifier.
+    pub candidate: Option<Activation>,
+    /// LSTM: the function of the cell state on its way to h, ONNX's h; none: tanh.
+    pub output: Option<Activation>,
+    /// Limits.
+    pub clip: Clip,
+}
+
+impl StepOptions {
+    /// Nothing is changed.
+    pub const NONE: Self = Self {
+        peephole: false,
+        coupled: false,
+        gate: None,
+        candidate: None,
+        output: None,
+        clip: Clip { inputs: None, cell: None, cell_as_read: None, gradient: None },
+    };
+}
+
+impl StepOptions {
+    /// Whether nothing is changed.
+    pub const fn is_none(self) -> bool {
+        let Self { peephole, coupled, gate, candidate, output, clip } = self;
+        let Clip { inputs, cell, cell_as_read, gradient } = clip;
+        let functions = gate.is_some() || candidate.is_some() || output.is_some();
+        let limits = inputs.is_some() || cell.is_some() || cell_as_read.is_some() || gradient.is_some();
+        !(peephole || coupled || functions || limits)
+    }
+
+    /// Its switches by name.
+    const fn switches(&self) -> [(&'static str, bool); 2] {
+        [("peephole", self.peephole), ("coupled", self.coupled)]
+    }
+
+    /// Its functions by what they are of.
+    const fn functions(&self) -> [(&'static str, Option<Activation>); 3] {
+        [("gate", self.gate), ("candidate", self.candidate), ("output", self.output)]
+    }
+}
+
+impl fmt::Display for StepOptions {
+    /// What [`from_str`](Self::from_str) reads: `peephole,gate=hard_sigmoid:0.25:0.5,clip_inputs=3`; nothing where nothing is
+    /// changed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let switches = self.switches().into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_string());
+        let functions = self.functions().into_iter().filter_map(|(of, function)| Some(format!("{of}={}", function?)));
+        let limits = self.clip.all().into_iter().filter_map(|(name, limit)| Some(format!("{name}={}", limit?.get())));
+        f.write_str(&switches.chain(functions).chain(limits).collect::<Vec<_>>().join(","))
+    }
+}
+
+impl FromStr for StepOptions {
+    type Err = Error;
+
+    /// Words with commas between them: `peephole`, `coupled`; `gate=`, `candidate=` and `output=` with an
+    /// [`Activation`]; `clip_inputs=`, `clip_cell=`, `clip_cell_as_read=` and `clip_gradient=` with a number.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut options = Self::NONE;
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let number = |value: &str| match value.parse::<f32>() {
+                Ok(limit) => Ok(Some(Number::new(limit))),
+                Err(_) => Err(Error::invalid(format!("the limit of `{word}`"), "a number", format!("`{value}`"))),
+            };
+            match word.split_once('=') {
+                None if word == "peephole" => options.peephole = true,
+                None if word == "coupled" => options.coupled = true,
+                Some(("gate", value)) => options.gate = Some(value.parse()?),
+                Some(("candidate", value)) => options.candidate = Some(value.parse()?),
+                Some(("output", value)) => options.output = Some(value.parse()?),
+                Some(("clip_inputs", value)) => options.clip.inputs = number(value)?,
+                Some(("clip_cell", value)) => options.clip.cell = number(value)?,
+                Some(("clip_cell_as_read", value)) => options.clip.cell_as_read = number(value)?,
+                Some(("clip_gradient", value)) => options.clip.gradient = number(value)?,
+                _ => {
+                    let named = |name: &&str| format!("{name}=…");
+                    let valued = Self::NONE.functions().map(|(name, _)| name);
+                    let limits = Clip::default().all().map(|(name, _)| name);
+                    let words = Self::NONE.switches().map(|(name, _)| name.to_string()).into_iter();
+                    let all: Vec<_> = words.chain(valued.iter().chain(&limits).map(named)).collect();
+                    let expected = format!("some of {}", all.join(", "));
+                    return Err(Error::invalid("the options of a step", expected, format!("`{word}`")));
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Recipe;
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        for recipe in Recipe::texts() {
+            let text = recipe.options().to_string();
+            assert_eq!(text.parse::<StepOptions>().unwrap(), recipe.options(), "{text}");
+            assert_eq!(text.is_empty(), recipe.is_plain());
+        }
+        let text = "peephole, gate=hard_sigmoid:0.25 ,clip_inputs=3";
+        assert_eq!(
+            text.parse::<StepOptions>().unwrap().to_string(),
+            "peephole,gate=hard_sigmoid:0.25:0.5,clip_inputs=3"
+        );
+        let message = |text: &str| text.parse::<StepOptions>().unwrap_err().to_string();
+        assert_eq!(
+            message("peepholes"),
+            "the options of a step must be some of peephole, coupled, gate=…, candidate=…, output=…, clip_inputs=…, \
+             clip_cell=…, clip_cell_as_read=…, clip_gradient=…, got `peepholes`"
+        );
+        assert_eq!(message("clip_cell=x"), "the limit of `clip_cell=x` must be a number, got `x`");
+        assert!(message("gate=swish").starts_with("the activation must be one of"));
+    }
+}

@@ -1,0 +1,84 @@
+//! Recipes that tests and self-tests know beside each cell as PyTorch has it.
+
+use super::{Clip, StepOptions};
+use crate::activation::{Activation, Function, Number};
+use crate::cell::Cell;
+
+/// Cells with options, such that of any two options of a cell each occurs with and without the other (the cells without any
+/// included). Each option of the LSTM is on in another three of its five rows, of the GRU and the RNN likewise.
+pub(super) const VARIED: &[(Cell, StepOptions)] = {
+    const NONE: StepOptions = StepOptions::NONE;
+    const fn clip(inputs: f32, cell: f32, cell_as_read: f32, gradient: f32) -> Clip {
+        const fn some(limit: f32) -> Option<Number> {
+            if limit > 0.0 { Some(Number::new(limit)) } else { None }
+        }
+        Clip { inputs: some(inputs), cell: some(cell), cell_as_read: some(cell_as_read), gradient: some(gradient) }
+    }
+    const fn of(function: Function) -> Option<Activation> {
+        Some(Activation::of(function))
+    }
+    const THRESHOLDED: Option<Activation> = Some(Activation::with_alpha(Function::ThresholdedRelu, 0.1));
+    // So near that some of what random layers make is beyond them.
+    const INPUT: f32 = 0.5;
+    const STATE: f32 = 0.4;
+    const SLOPE: f32 = 0.6;
+    &[
+        (
+            Cell::Lstm,
+            StepOptions {
+                peephole: true,
+                coupled: true,
+                candidate: of(Function::Elu),
+                clip: clip(INPUT, STATE, 0.0, 0.0),
+                ..NONE
+            },
+        ),
+        (
+            Cell::Lstm,
+            StepOptions {
+                peephole: true,
+                candidate: of(Function::Softplus),
+                output: of(Function::ScaledTanh),
+                clip: clip(INPUT, 0.0, STATE, SLOPE),
+                ..NONE
+            },
+        ),
+        (
+            Cell::Lstm,
+            StepOptions {
+                peephole: true,
+                gate: of(Function::HardSigmoid),
+                output: of(Function::Softsign),
+                clip: clip(0.0, STATE, STATE / 2.0, 0.0),
+                ..NONE
+            },
+        ),
+        (
+            Cell::Lstm,
+            StepOptions {
+                coupled: true,
+                gate: of(Function::HardSigmoid),
+                clip: clip(INPUT, 0.0, STATE, SLOPE),
+                ..NONE
+            },
+        ),
+        (
+            Cell::Lstm,
+            StepOptions {
+                coupled: true,
+                gate: of(Function::Affine),
+                candidate: of(Function::LeakyRelu),
+                output: of(Function::Elu),
+                clip: clip(0.0, STATE, 0.0, SLOPE),
+                ..NONE
+            },
+        ),
+        (Cell::Gru, StepOptions { gate: of(Function::HardSigmoid), clip: clip(INPUT, 0.0, 0.0, SLOPE), ..NONE }),
+        (Cell::Gru, StepOptions { candidate: of(Function::Relu), clip: clip(INPUT, 0.0, 0.0, 0.0), ..NONE }),
+        (Cell::Gru, StepOptions { candidate: of(Function::ScaledTanh), clip: clip(0.0, 0.0, 0.0, SLOPE), ..NONE }),
+        (Cell::Gru, StepOptions { gate: of(Function::Softsign), candidate: of(Function::Softplus), ..NONE }),
+        (Cell::RnnTanh, StepOptions { clip: clip(INPUT, 0.0, 0.0, SLOPE), ..NONE }),
+        (Cell::RnnTanh, StepOptions { candidate: THRESHOLDED, clip: clip(INPUT, 0.0, 0.0, 0.0), ..NONE }),
+        (Cell::RnnTanh, StepOptions { candidate: of(Function::Tanh), clip: clip(0.0, 0.0, 0.0, SLOPE), ..NONE }),
+    ]
+};

@@ -1,0 +1,303 @@
+//! The options of a step: every one of [`Recipe::texts`], which has each with and without each other, on every executor and
+//! with every strategy, and in each setting that a layer may be in.
+
+mod common;
+
+use std::sync::LazyLock;
+
+use common::{
+    GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, devices, half_devices, plain, relative_error,
+    small_bindings,
+};
+use wgpu_rnn::nn::Parameters;
+use wgpu_rnn::nn::rnn::{Stream, tensors};
+use wgpu_rnn::plan::{Mode, granule};
+use wgpu_rnn::probe::{Flow, values};
+use wgpu_rnn::{Activation, BatchShape, Bias, Cell, Clip, Device, Function, Recipe, RnnConfig, StepOptions, ValueKind};
+
+/// The oracle first.
+static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
+
+/// How far the oracle may be from the plain equations, which sum in another order.
+const PLAIN_BOUND: f64 = 1e-12;
+/// How far half precision may be from the oracle.
+const HALF_BOUND: f64 = 1e-2;
+
+/// The recipes that are not simply a cell.
+fn varied() -> Vec<Recipe> {
+    let all: Vec<Recipe> = Recipe::texts().filter(|recipe| !recipe.is_plain()).collect();
+    assert!(all.len() >= 12);
+    all
+}
+
+fn config(recipe: Recipe, input: usize, hidden: usize) -> RnnConfig {
+    RnnConfig::new(recipe.cell(), input, hidden).options(recipe.options())
+}
+
+/// A layer whose arguments and states reach the recipes' limits.
+fn layer(config: RnnConfig, steps: usize, batch: usize, seed: u64) -> Layer {
+    Layer::random(config, steps, batch, seed).scaled("weight", 2.0).scaled("bias", 2.0)
+}
+
+#[track_caller]
+fn agree(layer: &Layer) {
+    let (oracle, others) = DEVICES.split_first().expect("the oracle");
+    let want = layer.run(oracle);
+    assert_close(&format!("{} on the oracle", layer.describe()), &want, &plain(layer), PLAIN_BOUND, PLAIN_BOUND);
+    for device in others {
+        let what = format!("{} on {device:?}", layer.describe());
+        assert_close(&what, &layer.run(device), &want, OUTPUT_BOUND, GRADIENT_BOUND);
+    }
+}
+
+#[test]
+fn every_option_occurs_with_and_without_every_other() {
+    for cell in [Cell::Lstm, Cell::Gru, Cell::RnnTanh] {
+        let all: Vec<Vec<bool>> = Recipe::texts()
+            .filter(|recipe| recipe.cell() == cell)
+            .map(|recipe| {
+                let StepOptions { peephole, coupled, gate, candidate, output, clip } = recipe.options();
+                let functions = [gate, candidate, output].map(|function| function.is_some());
+                let limits = clip.all().map(|(_, limit)| limit.is_some());
+                [peephole, coupled].into_iter().chain(functions).chain(limits).collect()
+            })
+            .collect();
+        let width = all[0].len();
+        let has: Vec<usize> = (0..width).filter(|&option| all.iter().any(|recipe| recipe[option])).collect();
+        assert!(has.len() >= 3, "{cell}");
+        for (one, other) in
+            has.iter().flat_map(|&one| has.iter().map(move |&other| (one, other))).filter(|(a, b)| a < b)
+        {
+            for pair in [[false, false], [false, true], [true, false], [true, true]] {
+                let found = all.iter().any(|recipe| [recipe[one], recipe[other]] == pair);
+                assert!(found, "{cell}: options {one} and {other} are never {pair:?}");
+            }
+        }
+    }
+    for &function in Function::ALL {
+        let used = Recipe::texts().any(|recipe| {
+            let activations = recipe.activations();
+            [activations.gate, activations.candidate, activations.output].iter().any(|a| a.function() == function)
+        });
+        assert!(used, "{function:?} is in no recipe");
+    }
+}
+
+/// Sizes at the edges of tiles, with and without lengths, stacked, in both directions, with each kind of biases.
+#[test]
+fn every_executor_agrees_with_the_oracle_and_that_with_plain_loops() {
+    for (index, recipe) in varied().into_iter().enumerate() {
+        for (round, (layers, two, padded, [batch, hidden])) in
+            [(1, false, false, [3, 5]), (2, true, true, [9, 17]), (1, false, true, [1, 33]), (3, false, false, [2, 8])]
+                .into_iter()
+                .enumerate()
+        {
+            let bias = Bias::ALL[(index + round) % 4];
+            let config = config(recipe, 4, hidden).layers(layers).bidirectional(two).bias(bias);
+            let mut layer = layer(config, 6, batch, (index * 4 + round) as u64);
+            layer.lengths = padded.then(|| (0..batch).map(|b| 1 + (b * 5 + 3) % 6).collect());
+            agree(&layer);
+        }
+    }
+}
+
+/// What is clipped in these layers is not nothing, and not everything.
+#[test]
+fn limits_are_reached() {
+    for recipe in varied() {
+        let layer = layer(config(recipe, 4, 9), 6, 3, 1);
+        let got = layer.run(&DEVICES[0]);
+        let mut without = layer.clone();
+        without.config.options.clip = Clip::default();
+        let free = without.run(&DEVICES[0]);
+        if recipe.options().clip != Clip::default() {
+            let moved = relative_error(&got["dx"], &free["dx"]);
+            assert!(moved > 1e-2, "{recipe}: limits move the gradient of x by {moved:e}");
+        }
+        assert!(got["dx"].iter().filter(|dx| **dx != 0.0).count() > got["dx"].len() / 2, "{recipe}");
+    }
+}
+
+#[test]
+fn recomputation_and_small_bindings_keep_the_bits() {
+    for (index, recipe) in varied().into_iter().enumerate() {
+        let config = config(recipe, 3, 5).layers(1 + index % 2).bidirectional(index % 3 == 0);
+        let layer = layer(config, 29, 40, index as u64);
+        for device in DEVICES.iter().skip(index % 2).step_by(2) {
+            let again = layer.clone().recompute(granule(device, BatchShape::new(29, 40)));
+            assert!(again.plan(device, Mode::Train).expect("a plan").chunks() > 1);
+            assert_same_bits(&again.describe(), &again.run(device), &layer.run(device));
+        }
+        let small = small_bindings(16 << 10);
+        let want = layer.run(&DEVICES[0]);
+        assert_close(
+            &format!("{} in small bindings", layer.describe()),
+            &layer.run(&small),
+            &want,
+            OUTPUT_BOUND,
+            GRADIENT_BOUND,
+        );
+    }
+}
+
+/// Whether no argument of a layer is so near a corner of its function, or a limit, that the rounding of f16 would put it on the
+/// other side: then the oracle itself makes much of little.
+fn is_smooth(layer: &Layer) -> bool {
+    let want = layer.run(&DEVICES[0]);
+    (0..6).all(|seed| {
+        let mut random = common::Random::new(seed);
+        let mut moved = layer.clone();
+        let rounded = |value: &mut f64| *value *= 1.0 + 0.001 * random.next();
+        moved.given.values_mut().flatten().for_each(rounded);
+        moved.run(&DEVICES[0]).iter().all(|(name, got)| relative_error(got, &want[name]) < HALF_BOUND / 2.0)
+    })
+}
+
+#[test]
+fn half_precision_stays_near_the_oracle() {
+    for (index, recipe) in varied().into_iter().enumerate() {
+        let config = config(recipe, 3, 5).layers(1 + index % 2).bidirectional(index % 3 == 0);
+        let mut layers = (0..400).map(|seed| layer(config, 4, 2, seed)).filter(is_smooth);
+        let layer = layers.next().unwrap_or_else(|| panic!("{recipe}: every layer is near a corner"));
+        let want = layer.run(&DEVICES[0]);
+        for (place, device) in half_devices().iter().enumerate() {
+            let half = layer.clone().half((index + place) % 2 == 0);
+            assert_close(
+                &format!("{} on {device:?}", half.describe()),
+                &half.run(device),
+                &want,
+                HALF_BOUND,
+                HALF_BOUND,
+            );
+        }
+    }
+}
+
+/// Weights packed as they are needed give the bits of those that are packed ahead.
+#[test]
+fn repacked_weights_give_the_same_bits() {
+    let device = common::forced(common::tiled(wgpu_rnn::gpu::AdapterKind::Software), "stepwise", None);
+    for recipe in varied() {
+        let layer = layer(config(recipe, 4, 20).layers(2), 5, 3, 2);
+        let y = |repack| {
+            let running = Layer { repack: Some(repack), ..layer.clone() }.bind(&device, Mode::Infer).expect("a plan");
+            running.device.run(|recorder| running.bound.forward.record(recorder)).expect("a run");
+            running.read().expect("a read")
+        };
+        assert_same_bits(&layer.describe(), &y(true), &y(false));
+    }
+}
+
+/// A step at a time gives the bits of the whole sequence.
+#[test]
+fn streams_give_the_same_bits() {
+    let cpu = Device::cpu().expect("the CPU");
+    for recipe in varied() {
+        let layer = layer(config(recipe, 4, 19).layers(2), 7, 3, 4);
+        let want = layer.run(&cpu);
+        let params = Parameters::new(&cpu, tensors(&layer.config, "")).expect("parameters");
+        for (name, shape) in tensors(&layer.config, "") {
+            params.set_f64(&name, &shape, &layer.given[&name]).expect("a tensor");
+        }
+        let mut stream = Stream::new(&params, "", layer.config, 3).expect("a stream");
+        let single = |name: &str| layer.given.get(name).map(|all| all.iter().map(|x| *x as f32).collect::<Vec<_>>());
+        stream.set_state(single("h0").as_deref(), single("c0").as_deref()).expect("states");
+        let mut y = vec![0.0; 3 * 19];
+        for (step, x) in single("x").expect("x").chunks_exact(3 * 4).enumerate() {
+            stream.step(x, &mut y).expect("a step");
+            let want = &want["y"][step * y.len()..][..y.len()];
+            assert!(
+                y.iter().zip(want).all(|(got, want)| f64::from(*got).to_bits() == want.to_bits()),
+                "{recipe} at {step}"
+            );
+        }
+    }
+}
+
+/// Norms of gradients are the same everywhere, and change no other number; with a limit of gradients they are refused.
+#[test]
+fn flow_is_the_same_everywhere_or_refused() {
+    for recipe in varied() {
+        let layer = layer(config(recipe, 3, 7).layers(2), 6, 3, 3);
+        let seen = Layer { flow: true, ..layer.clone() };
+        if recipe.options().clip.gradient.is_some() {
+            let error = seen.try_run(&DEVICES[0]).expect_err("a limit of gradients").to_string();
+            assert!(error.starts_with("norms of gradients is not available for `clip_gradient`"), "{error}");
+            continue;
+        }
+        let of = |device: &Device| {
+            let running = seen.bind(device, Mode::Train).expect("a layer");
+            running.run().expect("a step");
+            assert_same_bits(&layer.describe(), &running.read().expect("a read"), &layer.run(device));
+            assert!(Flow::read(&running.bound).is_ok());
+            device.read_f64(running.bound.norms().expect("norms")).expect("a read")
+        };
+        let want = of(&DEVICES[0]);
+        for device in &DEVICES[1..] {
+            assert!(relative_error(&of(device), &want) <= GRADIENT_BOUND, "{recipe} on {device:?}");
+        }
+    }
+}
+
+/// What a gate is said to be is what its function makes of it.
+#[test]
+fn a_gate_is_called_one_only_where_it_is() {
+    let kinds = |options: StepOptions, cell: Cell| {
+        let config = RnnConfig::new(cell, 2, 3).options(options);
+        values(config.recipe()).into_iter().map(|value| (value.name, value.kind)).collect::<Vec<_>>()
+    };
+    use ValueKind::{Free, Keep, Squashed, Write};
+    let coupled =
+        StepOptions { coupled: true, clip: Clip { inputs: Some(3.0.into()), ..Clip::default() }, ..StepOptions::NONE };
+    let names: Vec<_> = kinds(coupled, Cell::Lstm).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["f", "g", "o", "h", "c"]);
+    let hard = StepOptions { gate: Some(Function::HardSigmoid.into()), ..StepOptions::NONE };
+    assert!(kinds(hard, Cell::Lstm).starts_with(&[("i", Write), ("f", Keep), ("g", Squashed)]));
+    let rectified =
+        StepOptions { gate: Some(Function::Relu.into()), candidate: Some(Function::Elu.into()), ..StepOptions::NONE };
+    assert_eq!(kinds(rectified, Cell::Gru), ["r", "z", "n", "hn", "h"].map(|name| (name, Free)));
+    let scaled = |alpha| Activation::with(Function::ScaledTanh, &[alpha]).expect("a function");
+    for (alpha, kind) in [(1.0, Squashed), (1.7, Free)] {
+        let options = StepOptions { candidate: Some(scaled(alpha)), ..StepOptions::NONE };
+        assert_eq!(kinds(options, Cell::RnnTanh), [("h", kind)]);
+    }
+}
+
+#[test]
+fn what_no_step_can_be_is_refused() {
+    let message = |cell: Cell, options: StepOptions| {
+        RnnConfig::new(cell, 2, 3).options(options).check().expect_err("no such step").to_string()
+    };
+    let of = |function: Function| Some(Activation::from(function));
+    let none = StepOptions::NONE;
+    assert_eq!(
+        message(Cell::Gru, StepOptions { peephole: true, ..none }),
+        "a peephole is not available for GRU, which has no cell state to look at"
+    );
+    assert_eq!(
+        message(Cell::RnnTanh, StepOptions { coupled: true, ..none }),
+        "a coupled input gate is not available for RNN, which has no input gate beside a forget gate"
+    );
+    assert_eq!(
+        message(Cell::RnnTanh, StepOptions { gate: of(Function::Relu), ..none }),
+        "another gate function is not available for RNN, which has no gates"
+    );
+    assert_eq!(
+        message(Cell::Gru, StepOptions { output: of(Function::Relu), ..none }),
+        "another output function is not available for GRU, whose h no function is applied to"
+    );
+    assert_eq!(
+        message(Cell::RnnRelu, StepOptions { candidate: of(Function::Tanh), ..none }),
+        "another function is not available for RNN (relu), whose name says which it has: take the RNN"
+    );
+    let cell = Clip { cell: Some(1.0.into()), ..Clip::default() };
+    assert_eq!(
+        message(Cell::Gru, StepOptions { clip: cell, ..none }),
+        "`clip_cell` is not available for GRU, which has no cell state"
+    );
+    for limit in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let clip = Clip { inputs: Some(limit.into()), ..Clip::default() };
+        let want = format!("clip_inputs must be above 0 and finite, got {limit}");
+        assert_eq!(message(Cell::Lstm, StepOptions { clip, ..none }), want);
+    }
+}
