@@ -6,6 +6,42 @@ use crate::cell::Cell;
 use crate::error::{Error, Result, at_least_one};
 use crate::recipe::{Bias, Recipe, StepOptions};
 
+/// Which way the steps of a layer go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From a sequence's beginning.
+    #[default]
+    Forward,
+    /// From a sequence's own end: ONNX's `reverse`.
+    Reverse,
+    /// One of each, whose outputs are concatenated.
+    Both,
+}
+
+impl Direction {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Forward, Self::Reverse, Self::Both];
+
+    /// Name in files and on the command line, ONNX's.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Reverse => "reverse",
+            Self::Both => "bidirectional",
+        }
+    }
+}
+
+impl FromStr for Direction {
+    type Err = Error;
+
+    /// `forward`, `reverse` or `bidirectional`.
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|direction| direction.name() == text);
+        found.ok_or_else(|| Error::invalid("the direction", "forward, reverse or bidirectional", format!("`{text}`")))
+    }
+}
+
 /// The most layers of a stack. Each has names, buffers and programs of its own, so that their number alone must not use up
 /// the machine.
 const MOST_LAYERS: usize = 1024;
@@ -28,8 +64,8 @@ pub struct RnnConfig {
     pub hidden: usize,
     /// Layers L.
     pub layers: usize,
-    /// Whether a second direction runs from each sequence's end.
-    pub bidirectional: bool,
+    /// Which way its steps go.
+    pub direction: Direction,
     /// Which biases there are.
     pub bias: Bias,
     /// What is changed about the cell's step.
@@ -39,7 +75,15 @@ pub struct RnnConfig {
 impl RnnConfig {
     /// One layer, one direction, with biases.
     pub const fn new(cell: Cell, input: usize, hidden: usize) -> Self {
-        Self { cell, input, hidden, layers: 1, bidirectional: false, bias: Bias::Both, options: StepOptions::NONE }
+        Self {
+            cell,
+            input,
+            hidden,
+            layers: 1,
+            direction: Direction::Forward,
+            bias: Bias::Both,
+            options: StepOptions::NONE,
+        }
     }
 
     /// Layers L; the output of one is the input of the next. Default 1.
@@ -50,7 +94,14 @@ impl RnnConfig {
 
     /// Whether a second direction reads each sequence from its end; outputs of both are concatenated. Default `false`.
     pub const fn bidirectional(mut self, yes: bool) -> Self {
-        self.bidirectional = yes;
+        self.direction = if yes { Direction::Both } else { Direction::Forward };
+        self
+    }
+
+    /// Which way its steps go, in every layer. The tensors of a layer that goes from the end alone are named as those of a
+    /// bidirectional one's reverse direction. Default: from the beginning.
+    pub const fn direction(mut self, direction: Direction) -> Self {
+        self.direction = direction;
         self
     }
 
@@ -82,7 +133,20 @@ impl RnnConfig {
 
     /// Directions D.
     pub const fn directions(&self) -> usize {
-        if self.bidirectional { 2 } else { 1 }
+        if matches!(self.direction, Direction::Both) { 2 } else { 1 }
+    }
+
+    /// The first of its directions that goes from the end; D and more where none does.
+    pub const fn first_reversed(&self) -> usize {
+        match self.direction {
+            Direction::Reverse => 0,
+            Direction::Forward | Direction::Both => 1,
+        }
+    }
+
+    /// Whether one of its directions goes from the end.
+    pub const fn is_reversed(&self) -> bool {
+        self.first_reversed() < self.directions()
     }
 
     /// Width of the output, D·H.

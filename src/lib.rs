@@ -230,7 +230,7 @@ pub mod train;
 
 pub use activation::{Activation, Function, Number};
 pub use cell::{Cell, CellRow, ValueKind};
-pub use config::{BatchShape, Precision, RnnConfig};
+pub use config::{BatchShape, Direction, Precision, RnnConfig};
 pub use device::{Buffer, DType, Device, DeviceKind, Recorder, Timing};
 pub use device::{Clock, KernelTime, Profile, Profiler, Span};
 pub use error::{Error, Result};

@@ -272,7 +272,7 @@ fn product(device: &Device, mapped: Mapped, accumulate: Accumulate, bias: bool, 
     let plain = Gemm::plain(m, n, k, a, Matrix::dense(&b, n), Matrix::dense(&c, n));
     let window_rows = if mapped == Mapped::B { k } else { m };
     let lengths = device.upload_u32("lengths", &[(window_rows / batch) as u32; 4]).expect("lengths");
-    let rows = RowMap { lengths, batch, first_step: 0, window_first: 0, window_rows };
+    let rows = RowMap { lengths, batch, first_step: 0, window_first: 0, window_rows, first_reversed: 1 };
     let call = Gemm {
         accumulate,
         mapped,

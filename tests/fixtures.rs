@@ -17,7 +17,7 @@ fn cases() -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
         .collect();
     all.sort();
-    assert_eq!(all.len(), 40, "fixtures are missing");
+    assert_eq!(all.len(), 43, "fixtures are missing");
     all
 }
 

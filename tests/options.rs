@@ -13,7 +13,9 @@ use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Stream, tensors};
 use wgpu_rnn::plan::{Mode, granule};
 use wgpu_rnn::probe::{Flow, values};
-use wgpu_rnn::{Activation, BatchShape, Bias, Cell, Clip, Device, Function, Recipe, RnnConfig, StepOptions, ValueKind};
+use wgpu_rnn::{
+    Activation, BatchShape, Bias, Cell, Clip, Device, Direction, Function, Recipe, RnnConfig, StepOptions, ValueKind,
+};
 
 /// The oracle first.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
@@ -97,6 +99,66 @@ fn every_executor_agrees_with_the_oracle_and_that_with_plain_loops() {
             let mut layer = layer(config, 6, batch, (index * 4 + round) as u64);
             layer.lengths = padded.then(|| (0..batch).map(|b| 1 + (b * 5 + 3) % 6).collect());
             agree(&layer);
+        }
+    }
+}
+
+/// A direction from the end alone: whole batches and padded ones, stacked, in sections and recomputed.
+#[test]
+fn the_reverse_direction_alone() {
+    for &cell in Cell::ALL {
+        for (layers, padded, [batch, hidden]) in
+            [(1, false, [3, 5]), (2, true, [9, 17]), (3, false, [2, 8]), (1, true, [1, 33])]
+        {
+            let config = RnnConfig::new(cell, 4, hidden).layers(layers).direction(Direction::Reverse);
+            let mut layer = Layer::random(config, 6, batch, 3);
+            layer.lengths = padded.then(|| (0..batch).map(|b| 1 + (b * 5 + 3) % 6).collect());
+            agree(&layer);
+        }
+        for (layers, padded) in [(1, true), (2, false), (2, true)] {
+            let config = RnnConfig::new(cell, 3, 5).layers(layers).direction(Direction::Reverse);
+            let mut layer = Layer::random(config, 29, 40, 6);
+            layer.lengths = padded.then(|| (0..40).map(|b| 1 + (b * 7 + 28) % 29).collect());
+            for device in &*DEVICES {
+                let again = layer.clone().recompute(granule(device, BatchShape::new(29, 40)));
+                assert!(again.plan(device, Mode::Train).expect("a plan").chunks() > 1);
+                assert_same_bits(&again.describe(), &again.run(device), &layer.run(device));
+            }
+            let want = layer.run(&DEVICES[0]);
+            for small in [8, 16] {
+                let small = small_bindings(small << 10);
+                let what = format!("{} in small bindings", layer.describe());
+                assert_close(&what, &layer.run(&small), &want, OUTPUT_BOUND, GRADIENT_BOUND);
+            }
+        }
+    }
+}
+
+/// It is the second direction of a bidirectional layer, to the bit.
+#[test]
+fn the_reverse_direction_is_that_of_a_bidirectional_layer() {
+    let (steps, batch, hidden) = (7, 3, 6);
+    for device in &*DEVICES {
+        let both = Layer::random(RnnConfig::new(Cell::Gru, 4, hidden).bidirectional(true), steps, batch, 8);
+        let both = both.lengths(&[7, 2, 5]).without(&["dhn"]);
+        let mut one = both.clone();
+        one.config = one.config.direction(Direction::Reverse);
+        one.given.retain(|name, _| !name.contains("_l0") || name.ends_with("_reverse"));
+        let second = |values: &[f64], width: usize| -> Vec<f64> {
+            values.chunks_exact(2 * width).flat_map(|row| row[width..].to_vec()).collect()
+        };
+        let state = batch * hidden;
+        one.given.insert("h0".to_string(), both.given["h0"][state..].to_vec());
+        one.given.insert("dy".to_string(), second(&both.given["dy"], hidden));
+        let (got, want) = (one.run(device), both.run(device));
+        let same = |name: &str, want: &[f64]| {
+            assert!(got[name].iter().zip(want).all(|(a, b)| a.to_bits() == b.to_bits()), "`{name}` on {device:?}");
+        };
+        same("y", &second(&want["y"], hidden));
+        same("hn", &want["hn"][state..]);
+        same("dh0", &want["dh0"][state..]);
+        for name in ["grad.weight_ih_l0_reverse", "grad.weight_hh_l0_reverse", "grad.bias_hh_l0_reverse"] {
+            same(name, &want[name]);
         }
     }
 }

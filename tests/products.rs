@@ -88,6 +88,7 @@ impl Case {
         let bias = matrix(1, n, false);
         let lengths: Vec<u32> = (0..BATCH as u32).map(|b| (self.steps() as u32).saturating_sub(b)).collect();
         let rows = RowMap {
+            first_reversed: 1,
             lengths: device.alloc_u32("lengths", BATCH).expect("memory"),
             batch: BATCH,
             first_step: 0,

@@ -20,8 +20,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = 0u; i < RM; i++) {
         let row = min(row0 + i, u.m - 1u);
         if MAPPED == 1u {
-            same[i] = row_without_padding(u.rows, row, direction == 1u);
-            other[i] = row_without_padding(u.rows, row, direction != 1u);
+            same[i] = row_without_padding(u.rows, row, is_reversed(direction, u.rows.first_reversed));
+            other[i] = row_without_padding(u.rows, row, !is_reversed(direction, u.rows.first_reversed));
         } else {
             same[i] = row;
         }
@@ -43,8 +43,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let k = end - 1u;
         var right: array<f32, RN>;
         if MAPPED == 2u {
-            let row_same = row_without_padding(u.rows, k, direction == 1u);
-            let row_other = row_without_padding(u.rows, k, direction != 1u);
+            let row_same = row_without_padding(u.rows, k, is_reversed(direction, u.rows.first_reversed));
+            let row_other = row_without_padding(u.rows, k, !is_reversed(direction, u.rows.first_reversed));
             for (var j = 0u; j < RN; j++) {
                 let row = select(row_other, row_same, columns[j] < u.split);
                 let value = f32(b[part.b + min(row, u.rows.window_rows - 1u) * u.b_row + columns[j]]);
@@ -76,7 +76,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             break;
         }
         if MAPPED == 3u {
-            row = row_with_padding(u.rows, row, direction == 1u);
+            row = row_with_padding(u.rows, row, is_reversed(direction, u.rows.first_reversed));
             if row == NOWHERE {
                 continue;
             }

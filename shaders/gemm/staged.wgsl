@@ -42,8 +42,8 @@ fn rows_of_a(row0: u32, part: Part) -> RowsOfA {
     for (var i = 0u; i < 4u; i++) {
         let row = min(row0 + i, u.m - 1u);
         if MAPPED == 1u {
-            rows.same[i] = row_without_padding(u.rows, row, part.direction == 1u);
-            rows.other[i] = row_without_padding(u.rows, row, part.direction != 1u);
+            rows.same[i] = row_without_padding(u.rows, row, is_reversed(part.direction, u.rows.first_reversed));
+            rows.other[i] = row_without_padding(u.rows, row, !is_reversed(part.direction, u.rows.first_reversed));
         } else {
             rows.same[i] = row;
         }
@@ -74,8 +74,8 @@ fn fetch_b(k: u32, column: u32, part: Part) -> vec4<f32> {
     let inside = k < part.k_end;
     var rows = vec4(select(part.k_first, k, inside));
     if MAPPED == 2u {
-        let same = row_without_padding(u.rows, rows.x, part.direction == 1u);
-        let other = row_without_padding(u.rows, rows.x, part.direction != 1u);
+        let same = row_without_padding(u.rows, rows.x, is_reversed(part.direction, u.rows.first_reversed));
+        let other = row_without_padding(u.rows, rows.x, !is_reversed(part.direction, u.rows.first_reversed));
         let columns = vec4(column) + vec4(0u, 1u, 2u, 3u);
         rows = vec4(other) + vec4(same - other) * vec4<u32>(columns < vec4(u.split));
     }
@@ -167,7 +167,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             continue;
         }
         if MAPPED == 3u {
-            row = row_with_padding(u.rows, row, part.direction == 1u);
+            row = row_with_padding(u.rows, row, is_reversed(part.direction, u.rows.first_reversed));
             if row == NOWHERE {
                 continue;
             }

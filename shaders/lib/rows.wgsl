@@ -1,6 +1,6 @@
 // Step order and time order. A recurrent layer keeps its rows in step order: row (s, b) is what sequence b did in its
-// s-th step. Direction 0 takes steps in time order; direction 1 starts at its sequence's own end, so its step s is at
-// time length - 1 - s. Inputs and outputs are in time order. The map is its own inverse.
+// s-th step. Directions before the first reversed one take steps in time order; the others start at their sequence's own
+// end, so that step s is at time length - 1 - s. Inputs and outputs are in time order. The map is its own inverse.
 //
 // A kernel that includes this declares `lengths: array<u32>`, one a sequence.
 
@@ -9,9 +9,14 @@ struct Rows {
     first_step: u32,   // step of row 0
     window_first: u32, // first row of the other side that is bound
     window_rows: u32,  // how many rows of it are bound
+    first_reversed: u32, // the first direction that starts at the end
 }
 
 const NOWHERE: u32 = 0xffffffffu;
+
+fn is_reversed(direction: u32, first_reversed: u32) -> bool {
+    return direction >= first_reversed;
+}
 
 // Step or time on the other side. Padding keeps its place.
 fn other_side(step: u32, length: u32, reversed: bool) -> u32 {
@@ -23,7 +28,7 @@ fn windowed(rows: Rows, row: u32) -> u32 {
     return select(NOWHERE, local, local < rows.window_rows);
 }
 
-// Row on the other side for row `m`; NOWHERE outside the window.
+// Row on the other side for row `m` of a direction that is reversed or not; NOWHERE outside the window.
 fn row_with_padding(rows: Rows, m: u32, reversed: bool) -> u32 {
     let step = rows.first_step + m / rows.batch;
     let b = m % rows.batch;

@@ -4,6 +4,7 @@
 struct Output {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
     steps: u32, first_time: u32, first: u32, end: u32, // elements of y, from the first to before the end
+    first_reversed: u32,
 }
 
 @group(0) @binding(0) var<uniform> u: Output;
@@ -22,11 +23,8 @@ fn main(
         let sequence = (i / width) % u.batch;
         let time = u.first_time + i / (width * u.batch);
         let length = lengths[sequence];
-        var step = time;
-        if column >= u.hidden && time < length {
-            step = length - 1u - time;
-        }
-        let local = step - u.first_step;
+        let reversed = is_reversed(column / u.hidden, u.first_reversed);
+        let local = other_side(time, length, reversed) - u.first_step;
         if local < u.steps {
             let state = f32(h[((local + 1u) * u.batch + sequence) * width + column]);
             y[i] = y_t(select(0.0, state, time < length));

@@ -8,6 +8,7 @@ struct Sequence {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
     steps: u32, span: u32, w_direction: u32, has_bias: u32,
     has_y: u32, first_row: u32, // the first sequence of this dispatch
+    first_reversed: u32,
     @align(16) recipe: Recipe,
 }
 
@@ -233,7 +234,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         cells[i * OWN + j] = done.c;
                     }
                     if u.has_y != 0u {
-                        let time = other_side(now, length, direction == 1u);
+                        let time = other_side(now, length, is_reversed(direction, u.first_reversed));
                         y[(time * u.batch + sequence) * width + direction * u.hidden + unit] = y_t(done.h);
                     }
                 }

@@ -24,7 +24,7 @@ fn states_around(m: u32, direction: u32, unit: u32) -> vec4<f32> {
     if u.dy_order == 2u {
         dy_now = f32(dy[state]);
     } else if u.dy_order == 1u {
-        let time = row_without_padding(u.rows, m, direction == 1u);
+        let time = row_without_padding(u.rows, m, is_reversed(direction, u.rows.first_reversed));
         if time != NOWHERE {
             dy_now = f32(dy[(time * u.directions + direction) * u.hidden + unit]);
         }

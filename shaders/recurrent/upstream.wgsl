@@ -18,7 +18,7 @@ fn main(
 ) {
     for (var i = u.first + id.x; i < u.end; i += groups.x * LANES) {
         let column = i % u.width;
-        let row = row_without_padding(u.rows, i / u.width, column >= u.hidden);
+        let row = row_without_padding(u.rows, i / u.width, is_reversed(column / u.hidden, u.rows.first_reversed));
         if row != NOWHERE {
             upstream[i] = upstream_t(dy[row * u.width + column]);
         }

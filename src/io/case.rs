@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::tensors::TensorFile;
 use crate::cell::Cell;
-use crate::config::{BatchShape, RnnConfig};
+use crate::config::{BatchShape, Direction, RnnConfig};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result};
 use crate::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
@@ -24,6 +24,8 @@ struct CaseConfig {
     hidden_size: usize,
     num_layers: usize,
     bidirectional: bool,
+    /// `reverse` for one direction that goes from the end.
+    direction: Option<String>,
     bias: Value,
     /// As [`StepOptions`](crate::StepOptions) reads them.
     #[serde(default)]
@@ -102,9 +104,11 @@ impl Case {
         if config.proj_size != 0 {
             return Err(Error::unsupported(format!("a projection (`proj_size` {})", config.proj_size), cell));
         }
+        let both = if config.bidirectional { Direction::Both } else { Direction::Forward };
+        let direction = config.direction.as_deref().map_or(Ok(both), str::parse)?;
         let rnn = RnnConfig::new(cell, config.input_size, config.hidden_size)
             .layers(config.num_layers)
-            .bidirectional(config.bidirectional)
+            .direction(direction)
             .bias(bias(&config.bias)?)
             .options(config.options.parse()?);
         rnn.check()?;

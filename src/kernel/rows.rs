@@ -1,7 +1,8 @@
 //! The map between step order and time order, shared by the kernels that read or write sequences.
 //!
-//! A recurrent layer keeps its rows in step order: row (s, b) is what sequence b did in its s-th step. Direction 0
-//! takes steps in time order; direction 1 starts at its sequence's own end, so step s is at time `length − 1 − s`.
+//! A recurrent layer keeps its rows in step order: row (s, b) is what sequence b did in its s-th step. A direction that
+//! goes forward takes steps in time order; one that is reversed starts at its sequence's own end, so step s is at time
+//! `length − 1 − s`. In a bidirectional layer the second is, in a layer of one direction that one or none.
 
 use super::cuts::index;
 use crate::device::Buffer;
@@ -21,6 +22,8 @@ pub struct RowMap {
     pub window_first: usize,
     /// Rows of the other side that are bound.
     pub window_rows: usize,
+    /// The first direction that goes from the end.
+    pub first_reversed: usize,
 }
 
 uniform! {
@@ -30,6 +33,7 @@ uniform! {
         first_step: u32,
         window_first: u32,
         window_rows: u32,
+        first_reversed: u32,
     }
 }
 
@@ -45,7 +49,13 @@ impl RowMap {
             first_step: index(self.first_step)?,
             window_first: index(self.window_first)?,
             window_rows: index(self.window_rows)?,
+            first_reversed: index(self.first_reversed)?,
         })
+    }
+
+    /// Whether a direction goes from the end.
+    pub(crate) const fn is_reversed(&self, direction: usize) -> bool {
+        direction >= self.first_reversed
     }
 
     /// Row on the other side of row `m`, if it is bound.

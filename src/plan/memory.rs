@@ -142,7 +142,13 @@ impl Layout {
         let widest = (0..config.layers).map(|layer| config.layer_input(layer)).max().unwrap_or(0);
         let gates = recipe.gates() * hidden;
         let longest = cuts.longest();
-        let layer = native::Layer { recipe, hidden, directions, batch: BatchShape::new(shape.steps, shape.batch) };
+        let layer = native::Layer {
+            recipe,
+            hidden,
+            directions,
+            first_reversed: config.first_reversed(),
+            batch: BatchShape::new(shape.steps, shape.batch),
+        };
         let chunk = BatchShape::new(longest, shape.batch);
         let packed = |inputs| native::room(layer.forward_packed_len() + layer.input_packed_len(inputs));
         let scratch = match train {
@@ -192,10 +198,10 @@ impl Layout {
                     (false, _) => 0,
                     (true, true) => products(device, config, rows, shape.batch),
                     // As wide as the inputs that are not simply in step order.
-                    (true, false) => match (directions, lengths) {
-                        (1, false) => 0,
-                        (1, true) => config.input,
-                        _ => widest,
+                    (true, false) => match (config.is_reversed(), lengths) {
+                        (false, false) => 0,
+                        (false, true) => config.input,
+                        (true, _) => widest,
                     }
                     .saturating_mul(longest.min(granule(device, shape)) * shape.batch),
                 };

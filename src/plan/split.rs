@@ -62,7 +62,13 @@ impl Cuts {
         let kept = |steps: usize| (steps * recipe.saved()).max(steps + 1).saturating_mul(units);
         // What backward leaves of gradients to see is f32, and follows those that it carries in one buffer.
         let carried = |steps: usize| {
-            let layer = native::Layer { recipe, hidden, directions, batch: BatchShape::new(steps, shape.batch) };
+            let layer = native::Layer {
+                recipe,
+                hidden,
+                directions,
+                first_reversed: config.first_reversed(),
+                batch: BatchShape::new(steps, shape.batch),
+            };
             recurrent::carry_len(device, &layer, flow).saturating_mul(4).div_ceil(size)
         };
         let elements = |steps: usize| kept(steps).max(carried(steps));

@@ -216,7 +216,7 @@ impl Layer {
     pub fn describe(&self) -> String {
         let Self { config: c, shape: s, lengths, recompute, precision, .. } = self;
         let (d, l, bias) = (c.directions(), c.layers, c.bias.name());
-        let size = format!("T{} B{} I{} H{} L{l} D{d}", s.steps, s.batch, c.input, c.hidden);
+        let size = format!("T{} B{} I{} H{} L{l} D{d} {}", s.steps, s.batch, c.input, c.hidden, c.direction.name());
         format!("{} {size}{bias}, lengths {lengths:?}, recompute {recompute:?}, {precision:?} precision", c.recipe())
     }
 }

@@ -236,10 +236,12 @@ pub fn plain(layer: &Layer) -> Tensors {
     let mut kept: Vec<Vec<Vec<Kept>>> = Vec::new();
     let side = |index: usize, direction: usize| Side {
         layer,
-        suffix: format!("l{index}{}", if direction == 1 { "_reverse" } else { "" }),
+        suffix: format!("l{index}{}", if direction >= config.first_reversed() { "_reverse" } else { "" }),
         inputs: config.layer_input(index),
     };
-    let time = |direction: usize, step: usize, length: usize| if direction == 0 { step } else { length - 1 - step };
+    let time = |direction: usize, step: usize, length: usize| {
+        if direction < config.first_reversed() { step } else { length - 1 - step }
+    };
     for index in 0..layers {
         let mut y = vec![0.0; steps * batch * directions * hidden];
         let mut all = Vec::new();

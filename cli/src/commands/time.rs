@@ -6,7 +6,9 @@ use anyhow::bail;
 use serde::Serialize;
 use wgpu_rnn::nn::rnn::{Bound, Options};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Bias, Cell, Clock, Device, KernelTime, Precision, RnnConfig, StepOptions, Timing};
+use wgpu_rnn::{
+    BatchShape, Bias, Cell, Clock, Device, Direction, KernelTime, Precision, RnnConfig, StepOptions, Timing,
+};
 
 use crate::base::device::Choice;
 use crate::base::files::check_writable;
@@ -41,6 +43,9 @@ pub struct Args {
     /// Two directions.
     #[arg(long)]
     bidirectional: bool,
+    /// forward, reverse (from each sequence's end) or bidirectional.
+    #[arg(long, conflicts_with = "bidirectional")]
+    direction: Option<Direction>,
     /// Biases: none, input, recurrent or both.
     #[arg(long, default_value = "both")]
     bias: Bias,
@@ -124,6 +129,7 @@ struct Report {
     input: usize,
     hidden: usize,
     layers: usize,
+    direction: &'static str,
     bidirectional: bool,
     bias: &'static str,
     options: String,
@@ -154,9 +160,10 @@ impl Report {
     /// The layer in a line.
     fn sizes(&self) -> String {
         let biases = if self.bias == Bias::Both.name() { String::new() } else { format!(" bias={}", self.bias) };
+        let direction = if self.direction == Direction::Reverse.name() { " reverse" } else { "" };
         let options = if self.options.is_empty() { String::new() } else { format!(" {}", self.options) };
         format!(
-            "{} T={} B={} I={} H={} L={} D={}{biases}{options} {}",
+            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options} {}",
             self.cell,
             self.steps,
             self.batch,
@@ -169,12 +176,19 @@ impl Report {
     }
 }
 
+impl Args {
+    fn direction(&self) -> Direction {
+        let both = if self.bidirectional { Direction::Both } else { Direction::Forward };
+        self.direction.unwrap_or(both)
+    }
+}
+
 /// Runs before the timed ones.
 const WARM_UP: usize = 2;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let layer = RnnConfig::new(args.cell, args.input, args.hidden);
-    let config = layer.layers(args.layers).bidirectional(args.bidirectional).bias(args.bias).options(args.options);
+    let config = layer.layers(args.layers).direction(args.direction()).bias(args.bias).options(args.options);
     config.check()?;
     let shape = BatchShape::new(args.steps, args.batch);
     shape.check()?;
@@ -230,7 +244,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         input: args.input,
         hidden: args.hidden,
         layers: args.layers,
-        bidirectional: args.bidirectional,
+        direction: args.direction().name(),
+        bidirectional: args.direction() == Direction::Both,
         bias: args.bias.name(),
         options: args.options.to_string(),
         mode: args.mode,

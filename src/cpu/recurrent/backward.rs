@@ -178,7 +178,7 @@ impl<'a, S: Scalar> Worker<'a, S> {
                 continue;
             }
             let done = self.first_step + step;
-            let time = if self.direction == 0 { done } else { self.lengths[row] as usize - 1 - done };
+            let time = self.layer.other_side(self.direction, done, self.lengths[row] as usize);
             let dy = self.dy.map_or(&[][..], |dy| self.state_row(dy, time, row));
             let (h_prev, c_prev) = (self.state_row(self.h, step, row), self.state_row(self.c, step, row));
             let c = self.state_row(self.c, step + 1, row);

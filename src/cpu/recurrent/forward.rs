@@ -232,7 +232,7 @@ impl<S: Scalar> Worker<'_, S> {
                 continue;
             }
             cell::forward(&self.layer.recipe, ForwardRow { saved, h_prev, c_prev, w_ch: self.w_ch, h, c });
-            let time = if self.direction == 0 { now } else { length - 1 - now };
+            let time = self.layer.other_side(self.direction, now, length);
             let y = self.y.row_mut(time, row);
             y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);
         }

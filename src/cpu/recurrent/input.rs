@@ -75,12 +75,12 @@ impl<'a, S: Scalar> Projection<'a, S> {
     /// after, any row: nothing is made of it.
     #[inline(always)]
     fn slice(&self, layer: &Layer, direction: usize, length: usize, step: usize, row: usize, run: usize) -> &'a [S] {
-        let other = |step: usize| if step < length { length - 1 - step } else { step };
-        let time = if direction == 0 { step } else { other(step) };
+        let time = layer.other_side(direction, step, length);
         match self.input {
             Input::Sequence { x, width } => &x[(time * layer.batch.batch + row) * width..][..width],
             Input::Below { h, hidden } => {
-                let step = if run == 0 { time } else { other(time) };
+                // The steps of the layer below, in its own direction `run`.
+                let step = layer.other_side(run, time, length);
                 let slot = (step + 1) * layer.batch.batch + row;
                 &h[(slot * layer.directions + run) * hidden..][..hidden]
             }

@@ -1,7 +1,7 @@
 //! All steps of one recurrent layer, in one or both directions.
 //!
-//! Buffers are those of the other devices, in *step order*: step s of a sequence of length n is at time s in direction
-//! 0 and at time `n-1-s` in direction 1, so that both directions begin at step 0 and padding comes last.
+//! Buffers are those of the other devices, in *step order*: step s of a sequence of length n is at time s in a direction
+//! that goes forward and at time `n-1-s` in a reversed one, so that both begin at step 0 and padding comes last.
 //!
 //! | buffer | shape | holds |
 //! |---|---|---|
@@ -52,6 +52,8 @@ pub struct Layer {
     pub hidden: usize,
     /// Directions D, 1 or 2.
     pub directions: usize,
+    /// The first direction that goes from the end.
+    pub first_reversed: usize,
     /// Steps T and batch B.
     pub batch: BatchShape,
 }
@@ -82,6 +84,12 @@ impl<'a, S> Tensors<'a, S> {
 }
 
 impl Layer {
+    /// Step or time on the other side, of a sequence of `length` steps. Padding keeps its place.
+    #[inline(always)]
+    const fn other_side(&self, direction: usize, step: usize, length: usize) -> usize {
+        if direction >= self.first_reversed && step < length { length - 1 - step } else { step }
+    }
+
     /// Columns of `saved` per step, sequence and direction: `saved·H`.
     pub const fn saved_width(&self) -> usize {
         self.recipe.saved() * self.hidden

@@ -55,7 +55,8 @@ impl<S: Scalar> Stack<S> {
         at_least_one("the number of layers", layers)?;
         at_least_one("the input size", inputs)?;
         at_least_one("the batch", batch)?;
-        super::Layer { recipe, hidden, directions: 1, batch: crate::config::BatchShape::new(1, batch) }.check()?;
+        let batch_shape = crate::config::BatchShape::new(1, batch);
+        super::Layer { recipe, hidden, directions: 1, first_reversed: 1, batch: batch_shape }.check()?;
         let gates = recipe.gates() * hidden;
         let state = batch * hidden;
         let layer = |index: usize| -> Result<Layer<S>> {

@@ -52,7 +52,13 @@ fn convert<S: Scalar>(values: &[f64]) -> Vec<S> {
 
 impl Case {
     fn new(cell: Cell, hidden: usize, directions: usize, steps: usize, lengths: &[u32]) -> Self {
-        let layer = Layer { recipe: cell.into(), hidden, directions, batch: BatchShape::new(steps, lengths.len()) };
+        let layer = Layer {
+            recipe: cell.into(),
+            hidden,
+            directions,
+            first_reversed: 1,
+            batch: BatchShape::new(steps, lengths.len()),
+        };
         let (gates, scale) = (layer.gate_width(), 1.0 / (hidden as f64).sqrt());
         Self {
             layer,

@@ -52,7 +52,7 @@ pub(super) fn on_cpu<S: Scalar + Element>(call: &Gemm, pool: &threads::Pool) -> 
         if let Some((map, lengths)) = map {
             let mut gather = |from: &[S], matrix: &Matrix, columns: usize| {
                 for (row, to) in gathered.chunks_exact_mut(columns).enumerate() {
-                    for (range, reversed) in groups(call.split, columns, direction) {
+                    for (range, reversed) in groups(call.split, columns, map.is_reversed(direction)) {
                         match map.row_without_padding(lengths, row, reversed) {
                             None => to[range].fill(S::ZERO),
                             Some(source) => {
@@ -83,7 +83,7 @@ pub(super) fn on_cpu<S: Scalar + Element>(call: &Gemm, pool: &threads::Pool) -> 
             pool.run_on(threads, || gemm(threads, S::ONE, left, right, S::ZERO, MatMut::row_major(product, m, n)?))?;
             for (row, product) in product.chunks_exact_mut(n).enumerate() {
                 let row = match (call.mapped, map) {
-                    (Mapped::C, Some((map, lengths))) => map.row_with_padding(lengths, row, direction == 1),
+                    (Mapped::C, Some((map, lengths))) => map.row_with_padding(lengths, row, map.is_reversed(direction)),
                     _ => Some(row),
                 };
                 let Some(row) = row else { continue };
@@ -115,8 +115,9 @@ pub(super) fn on_cpu<S: Scalar + Element>(call: &Gemm, pool: &threads::Pool) -> 
     Ok(())
 }
 
-/// Column ranges of a mapped input and whether each is read backwards: those of the direction's own kind are not.
-fn groups(split: usize, columns: usize, direction: usize) -> [(std::ops::Range<usize>, bool); 2] {
+/// Column ranges of a mapped input and whether each is read backwards: those from `split` on are of a reversed direction
+/// themselves.
+fn groups(split: usize, columns: usize, reversed: bool) -> [(std::ops::Range<usize>, bool); 2] {
     let split = split.min(columns);
-    [(0..split, direction == 1), (split..columns, direction != 1)]
+    [(0..split, reversed), (split..columns, !reversed)]
 }

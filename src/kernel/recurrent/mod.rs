@@ -64,6 +64,8 @@ pub struct Chunk {
     pub hidden: usize,
     /// D.
     pub directions: usize,
+    /// The first direction that goes from the end.
+    pub first_reversed: usize,
     /// B.
     pub batch: usize,
     /// First step of the chunk.

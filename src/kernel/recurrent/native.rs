@@ -75,7 +75,13 @@ impl Crew {
 impl Chunk {
     pub(super) fn layer(&self) -> Layer {
         let batch = BatchShape::new(self.steps, self.batch);
-        Layer { recipe: self.recipe, hidden: self.hidden, directions: self.directions, batch }
+        Layer {
+            recipe: self.recipe,
+            hidden: self.hidden,
+            directions: self.directions,
+            first_reversed: self.first_reversed,
+            batch,
+        }
     }
 
     /// Elements that forward packs: of the recurrent weights, of the input weights.

@@ -13,7 +13,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// States in step order to output in time order.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_output",
-    fragments: fragments!["recurrent/output.wgsl"],
+    fragments: fragments!["lib/rows.wgsl", "recurrent/output.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::read("h").or_half(),
@@ -33,6 +33,7 @@ uniform! {
         first_time: u32,
         first: u32,
         end: u32,
+        first_reversed: u32,
     }
 }
 
@@ -58,6 +59,7 @@ impl Chunk {
                         first_time: index(first_time)?,
                         first: index(elements.start)?,
                         end: index(elements.end)?,
+                        first_reversed: index(self.first_reversed)?,
                     };
                     Op::gpu(
                         gpu,
@@ -89,7 +91,7 @@ fn output_cpu<S: Scalar + Element>(chunk: &Chunk, y: &Buffer, first_time: &usize
         let (time, sequence) = (first_time + row / chunk.batch, row % chunk.batch);
         let length = lengths[sequence] as usize;
         for (direction, y) in y.chunks_exact_mut(chunk.hidden).enumerate() {
-            let step = other_side(time, length, direction == 1);
+            let step = other_side(time, length, direction >= chunk.first_reversed);
             let Some(local) = step.checked_sub(chunk.first_step).filter(|&local| local < chunk.steps) else { continue };
             if time >= length {
                 y.fill(S::ZERO);

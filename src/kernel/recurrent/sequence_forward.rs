@@ -43,6 +43,7 @@ uniform! {
         has_y: u32,
         /// The dispatch's first sequence.
         first_row: u32,
+        first_reversed: u32,
         #[shader(align(16))]
         recipe: RecipeUniform,
     }
@@ -82,6 +83,7 @@ impl Chunk {
                 has_bias: u32::from(weights.b_hh.is_some()),
                 has_y: u32::from(self.output.is_some()),
                 first_row: index(groups.start * tile.rows as usize)?,
+                first_reversed: index(self.first_reversed)?,
                 recipe: RecipeUniform::packed(self)?,
             };
             Op::gpu(

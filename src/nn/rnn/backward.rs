@@ -34,7 +34,7 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         let dy = if layer + 1 == rnn.config.layers { gradients.dy.as_ref() } else { Some(with.inner(layer)) };
         let dx = if layer > 0 { Some(with.inner(layer - 1)) } else { gradients.dx.as_ref() };
         // Chunks of two directions reach into each other's times, so both directions add.
-        let adds = rnn.config.bidirectional && stage.runs.len() > 1;
+        let adds = rnn.config.directions() > 1 && stage.runs.len() > 1;
         if let (Some(dx), true) = (dx, adds) {
             clear(rnn, dx, rnn.config.layer_input(layer), &mut program)?;
         }
@@ -161,7 +161,7 @@ fn weight_gradients(
         let to = Matrix { offset: gates.start * hidden * source.width, ..dw_ih.clone() };
         let mut go_on = go_on;
         // Steps of two directions come from several pieces in no order, so it is the granules that are in order.
-        let cut = native || (directions > 1 && source.pieces.len() > 1);
+        let cut = native || (rnn.config.is_reversed() && source.pieces.len() > 1);
         for steps in rnn.spans(chunk, cut).into_iter().rev() {
             let left = rnn.saved(chunk, &steps, slot).transposed();
             for (right, map) in rnn.pieces(source, chunk, &steps).into_iter().rev() {
@@ -282,16 +282,14 @@ fn input_gradient(
     for direction in 0..rnn.config.directions() {
         for steps in rnn.spans(chunk, native) {
             for window in &windows {
-                let needed = match direction {
-                    0 => overlap(&steps, window),
-                    _ => rnn.may_share(&steps, window),
-                };
+                let reversed = direction >= rnn.config.first_reversed();
+                let needed = if reversed { rnn.may_share(&steps, window) } else { overlap(&steps, window) };
                 if !needed {
                     continue;
                 }
                 let part = dx.slice(window.start * row..window.end * row)?;
-                // In direction 0 a step is at its own time.
-                let same = direction == 0 && window.start <= steps.start && steps.end <= window.end;
+                // Forward a step is at its own time.
+                let same = !reversed && window.start <= steps.start && steps.end <= window.end;
                 let to = match same {
                     true => Matrix { offset: (steps.start - window.start) * row, ..Matrix::dense(&part, inputs) },
                     false => Matrix::dense(&part, inputs),

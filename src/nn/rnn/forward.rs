@@ -56,7 +56,7 @@ impl Rnn {
     /// Times that a chunk's steps may be at: their own, padding included, and for the reverse direction the other end's.
     fn times_of(&self, chunk: &Chunk) -> Vec<Range<usize>> {
         let steps = self.steps_of(chunk);
-        if !self.config.bidirectional {
+        if !self.config.is_reversed() {
             return vec![steps];
         }
         let ends = if self.lengths { 0 } else { self.shape.steps - steps.end };

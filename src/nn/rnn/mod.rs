@@ -102,13 +102,13 @@ pub fn tensors(config: &RnnConfig, prefix: &str) -> Vec<(String, Vec<usize>)> {
     let places = (0..config.layers).flat_map(|layer| (0..config.directions()).map(move |direction| (layer, direction)));
     let of = |(layer, direction)| {
         let tensors = config.recipe().tensors(config.layer_input(layer), config.hidden);
-        tensors.map(move |(tensor, shape)| (name(prefix, tensor, layer, direction), shape))
+        tensors.map(move |(tensor, shape)| (name(config, prefix, tensor, layer, direction), shape))
     };
     places.flat_map(of).collect()
 }
 
-fn name(prefix: &str, tensor: Tensor, layer: usize, direction: usize) -> String {
-    let suffix = if direction == 1 { "_reverse" } else { "" };
+fn name(config: &RnnConfig, prefix: &str, tensor: Tensor, layer: usize, direction: usize) -> String {
+    let suffix = if config.first_reversed() <= direction { "_reverse" } else { "" };
     format!("{prefix}{}_l{layer}{suffix}", tensor.stem())
 }
 
@@ -240,8 +240,8 @@ impl Rnn {
         layer: usize,
         gradient: bool,
     ) -> Result<Matrix> {
-        let first = params.entry(&name(prefix, tensor, layer, 0))?;
-        let last = params.entry(&name(prefix, tensor, layer, self.config.directions() - 1))?;
+        let first = params.entry(&name(&self.config, prefix, tensor, layer, 0))?;
+        let last = params.entry(&name(&self.config, prefix, tensor, layer, self.config.directions() - 1))?;
         if last.offset < first.offset {
             let expected = format!("declared after `{}`", first.name);
             return Err(Error::invalid(format!("`{}`", last.name), expected, "declared before it"));

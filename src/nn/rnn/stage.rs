@@ -48,6 +48,8 @@ pub(super) struct Source {
     pub(super) width: usize,
     /// Columns from here on belong to direction 1 of the layer below.
     pub(super) split: usize,
+    /// Whether its rows are states of the layer below, in step order, rather than times.
+    pub(super) below: bool,
 }
 
 /// A bound part of a source.
@@ -287,6 +289,7 @@ impl Binding<'_> {
             recipe: rnn.config.recipe(),
             hidden: rnn.config.hidden,
             directions: rnn.config.directions(),
+            first_reversed: rnn.config.first_reversed(),
             batch: rnn.shape.batch,
             first_step: steps.start,
             steps: steps.len(),
@@ -343,7 +346,7 @@ impl Binding<'_> {
             };
             let pieces =
                 windows(&rnn.device, rnn.shape.steps, row, self.io.x.element_bytes() as usize)?.into_iter().map(piece);
-            return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width });
+            return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width, below: false });
         }
         let piece = |(range, buffers): (&Range<usize>, ChunkBuffers)| Piece {
             range: range.clone(),
@@ -352,7 +355,7 @@ impl Binding<'_> {
             offset: batch * width,
         };
         let pieces = rnn.cuts.sections.iter().zip(self.reserve.layer(layer - 1)).map(piece).collect();
-        Ok(Source { pieces, width, split: rnn.config.hidden })
+        Ok(Source { pieces, width, split: rnn.config.hidden, below: true })
     }
 }
 
@@ -378,16 +381,22 @@ impl Rnn {
         let batch = self.shape.batch;
         // x in padding must not be looked at; states in padding are harmless, their gradients are zero.
         let padded_input = self.lengths && source.split == source.width && self.config.directions() == 1;
+        // States of the layer below are in this one's own order where both have the same one direction.
+        let turned = self.config.is_reversed() && !(source.below && self.config.directions() == 1);
         let mut pieces = Vec::new();
         for piece in &source.pieces {
             let rows = |offset| Matrix { offset, ..Matrix::dense(&piece.buffer, source.width) };
             let covers = piece.range.start <= steps.start && steps.end <= piece.range.end;
-            if self.config.directions() == 1 && covers && !padded_input {
+            if self.config.directions() == 1 && covers && !padded_input && !turned {
                 let skipped = (steps.start - piece.range.start) * batch * source.width;
                 return vec![(rows(piece.offset + skipped), None)];
             }
-            if self.may_share(steps, &piece.range) {
-                pieces.push((rows(piece.offset), Some(self.row_map(chunk, steps, &piece.range))));
+            let map = self.row_map(chunk, steps, &piece.range);
+            if turned && self.may_share(steps, &piece.range) {
+                pieces.push((rows(piece.offset), Some(map)));
+            } else if !turned && overlap(steps, &piece.range) {
+                let first_reversed = self.config.directions();
+                pieces.push((rows(piece.offset), Some(RowMap { first_reversed, ..map })));
             }
         }
         pieces
@@ -405,14 +414,16 @@ impl Rnn {
             first_step: steps.start,
             window_first: window.start * self.shape.batch,
             window_rows: window.len() * self.shape.batch,
+            first_reversed: self.config.first_reversed(),
         }
     }
 
     /// Whether steps of a chunk may lie in a window of the other order, in any direction.
     pub(super) fn may_share(&self, steps: &Range<usize>, window: &Range<usize>) -> bool {
         let backwards =
-            self.config.bidirectional && (self.lengths || overlap(&reversed(steps, self.shape.steps), window));
-        overlap(steps, window) || backwards
+            self.config.is_reversed() && (self.lengths || overlap(&reversed(steps, self.shape.steps), window));
+        let forwards = self.config.first_reversed() > 0 || self.lengths;
+        forwards && overlap(steps, window) || backwards
     }
 
     /// Moves states of both directions at once.

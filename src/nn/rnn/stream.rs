@@ -11,7 +11,7 @@ use crate::recipe::Tensor;
 ///
 /// It runs on the calling thread in native f32 code, with weights packed once, whatever device its parameters are on. A
 /// step takes no lock, makes no system call and allocates nothing, so its time is the time of its arithmetic. It gives
-/// what the whole sequence gives, on the CPU executor to the bit. Only layers of one direction can be streamed.
+/// what the whole sequence gives, on the CPU executor to the bit. Only layers that go forward can be streamed.
 ///
 /// ```
 /// use wgpu_rnn::nn::rnn::{Stream, tensors};
@@ -43,9 +43,9 @@ impl Stream {
     /// parameters from their device. Errors: two directions, a tensor that is missing or misshapen.
     pub fn new(params: &Parameters, prefix: &str, config: RnnConfig, batch: usize) -> Result<Self> {
         config.check()?;
-        if config.bidirectional {
+        if config.is_reversed() {
             let option = "a step at a time".to_string();
-            return Err(Error::Unsupported { option, place: "a layer whose other direction starts at the end".into() });
+            return Err(Error::Unsupported { option, place: "a layer with a direction that starts at the end".into() });
         }
         let stack = Stack::new(config.recipe(), config.layers, config.input, config.hidden, batch)?;
         let mut stream = Self { config, batch, stack };
@@ -62,7 +62,7 @@ impl Stream {
             }
         }
         let read = |tensor: Tensor, layer: usize| match self.config.recipe().has(tensor) {
-            true => params.device().read(&params.value(&super::name(prefix, tensor, layer, 0))?),
+            true => params.device().read(&params.value(&super::name(&self.config, prefix, tensor, layer, 0))?),
             false => Ok(Vec::new()),
         };
         let all = (0..self.config.layers).map(|layer| {
