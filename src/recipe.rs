@@ -90,7 +90,7 @@ impl Recipe {
 
     /// An error for what no step can be: an option that the cell has no use for, a limit that is none.
     pub fn check(self) -> Result<()> {
-        let StepOptions { peephole, coupled, gate, output, candidate, clip } = self.options;
+        let StepOptions { peephole, coupled, gate, output, candidate, clip, resets: _ } = self.options;
         let unless = |has: bool, asked: bool, option: &str, why: &str| match asked && !has {
             true => {
                 Err(Error::Unsupported { option: option.to_string(), place: format!("{}, {why}", self.cell.title()) })
@@ -135,12 +135,19 @@ impl Recipe {
                 None => None,
             }
         }
-        let StepOptions { peephole, coupled, gate, candidate, output, clip } = self.options;
+        let StepOptions { peephole, coupled, gate, candidate, output, clip, resets } = self.options;
         let Clip { inputs, cell, cell_as_read, gradient } = clip;
         let clip =
             Clip { inputs: one(inputs), cell: one(cell), cell_as_read: one(cell_as_read), gradient: one(gradient) };
-        let options =
-            StepOptions { peephole, coupled, gate: own(gate), candidate: own(candidate), output: own(output), clip };
+        let options = StepOptions {
+            peephole,
+            coupled,
+            gate: own(gate),
+            candidate: own(candidate),
+            output: own(output),
+            clip,
+            resets,
+        };
         Self { bias: Bias::Both, options, ..self }
     }
 
@@ -176,6 +183,11 @@ impl Recipe {
             None => Activation::TANH,
         };
         Activations { gate, candidate, output }
+    }
+
+    /// Whether sequences may begin anew within a batch.
+    pub const fn resets(self) -> bool {
+        self.options.resets
     }
 
     /// Peepholes P: blocks of H in `weight_ch`.

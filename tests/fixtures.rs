@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use common::Layer;
 use wgpu_rnn::io::Case;
 use wgpu_rnn::nn::rnn::tensors;
-use wgpu_rnn::{Bias, Cell, Device, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Device, Direction, Recipe, RnnConfig};
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -44,19 +44,29 @@ fn a_projection_is_named_as_the_missing_option() {
     assert_eq!(error.to_string(), "a projection (`proj_size` 4) is not available for the LSTM layer");
 }
 
-/// What a layer gives on the oracle, written as a case that names its biases, is what every device gives of the case.
+/// What a layer gives on the oracle, written as a case that names its biases, direction and options, is what every device
+/// gives of the case.
 #[test]
-fn a_case_names_its_biases() {
+fn a_case_names_all_that_a_layer_can_be() {
     let folder = tempfile::tempdir().expect("a folder");
     let oracle = Device::oracle().expect("oracle");
-    for bias in Bias::ALL {
-        let layer = Layer::random(RnnConfig::new(Cell::Gru, 3, 5).bias(bias), 4, 2, 1);
-        let all: Vec<(String, Vec<f64>)> = layer.given.clone().into_iter().chain(layer.run(&oracle)).collect();
+    let biases = Bias::ALL.into_iter().map(|bias| RnnConfig::new(Cell::Gru, 3, 5).bias(bias));
+    let varied = Recipe::texts().filter(|recipe| !recipe.is_plain());
+    let varied = varied.map(|recipe| RnnConfig::new(recipe.cell(), 3, 5).options(recipe.options()));
+    let all = biases.chain([RnnConfig::new(Cell::Lstm, 3, 5).direction(Direction::Reverse)]).chain(varied);
+    for (index, config) in all.enumerate() {
+        let layer = Layer::random(config, 4, 2, 1);
+        let mut all: Vec<(String, Vec<f64>)> = layer.given.clone().into_iter().chain(layer.run(&oracle)).collect();
+        if !layer.resets.is_empty() {
+            let resets = layer.resets.iter().map(|reset| f64::from(u8::from(*reset))).collect();
+            all.push(("resets".to_string(), resets));
+        }
         let weights = tensors(&layer.config, "");
         let shape = |name: &str| match weights.iter().find(|(own, _)| *own == name.trim_start_matches("grad.")) {
             Some((_, shape)) => shape.clone(),
             None if name.ends_with('x') => vec![4, 2, 3],
             None if name.ends_with('y') => vec![4, 2, 5],
+            None if name == "resets" => vec![4, 2],
             None => vec![1, 2, 5],
         };
         let bytes: Vec<(&String, Vec<u8>)> = all
@@ -69,20 +79,24 @@ fn a_case_names_its_biases() {
                 safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape(name), bytes).expect("a tensor"),
             )
         });
-        let config = format!(
-            r#"{{"cell": "gru", "input_size": 3, "hidden_size": 5, "num_layers": 1, "bidirectional": false,
-                "bias": "{}", "steps": 4, "batch": 2, "lengths": null}}"#,
-            bias.name()
+        let about = format!(
+            r#"{{"cell": "{}", "input_size": 3, "hidden_size": 5, "num_layers": 1, "bidirectional": false,
+                "direction": "{}", "bias": "{}", "options": "{}", "steps": 4, "batch": 2, "lengths": null}}"#,
+            config.cell,
+            config.direction.name(),
+            config.bias.name(),
+            config.options,
         );
-        let metadata = std::collections::HashMap::from([("config".to_string(), config)]);
-        let path = folder.path().join(bias.name());
+        let metadata = std::collections::HashMap::from([("config".to_string(), about.clone())]);
+        let path = folder.path().join(index.to_string());
         safetensors::serialize_to_file(views, Some(metadata), &path).expect("a file");
         for device in common::devices() {
             let case = Case::open(&path).expect("a case");
             let checks = pollster::block_on(case.run(&device, None)).expect("a run");
-            assert_eq!(checks.len(), 4 + weights.len());
+            let states = case.config.recipe().states();
+            assert_eq!(checks.len(), 2 + 2 * states + weights.len());
             let failed: Vec<_> = checks.iter().filter(|check| !check.passes()).collect();
-            assert!(failed.is_empty(), "{} on {device:?}: {failed:?}", bias.name());
+            assert!(failed.is_empty(), "{about} on {device:?}: {failed:?}");
         }
     }
 }

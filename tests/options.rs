@@ -58,10 +58,10 @@ fn every_option_occurs_with_and_without_every_other() {
         let all: Vec<Vec<bool>> = Recipe::texts()
             .filter(|recipe| recipe.cell() == cell)
             .map(|recipe| {
-                let StepOptions { peephole, coupled, gate, candidate, output, clip } = recipe.options();
+                let StepOptions { peephole, coupled, gate, candidate, output, clip, resets } = recipe.options();
                 let functions = [gate, candidate, output].map(|function| function.is_some());
                 let limits = clip.all().map(|(_, limit)| limit.is_some());
-                [peephole, coupled].into_iter().chain(functions).chain(limits).collect()
+                [peephole, coupled, resets].into_iter().chain(functions).chain(limits).collect()
             })
             .collect();
         let width = all[0].len();
@@ -255,7 +255,10 @@ fn repacked_weights_give_the_same_bits() {
 fn streams_give_the_same_bits() {
     let cpu = Device::cpu().expect("the CPU");
     for recipe in varied() {
-        let layer = layer(config(recipe, 4, 19).layers(2), 7, 3, 4);
+        // A stream begins anew when it is told to.
+        let one = config(recipe, 4, 19).layers(2);
+        let one = one.options(StepOptions { resets: false, ..one.options });
+        let layer = layer(one, 7, 3, 4);
         let want = layer.run(&cpu);
         let params = Parameters::new(&cpu, tensors(&layer.config, "")).expect("parameters");
         for (name, shape) in tensors(&layer.config, "") {
@@ -362,4 +365,55 @@ fn what_no_step_can_be_is_refused() {
         let want = format!("clip_inputs must be above 0 and finite, got {limit}");
         assert_eq!(message(Cell::Lstm, StepOptions { clip, ..none }), want);
     }
+}
+
+/// Where nothing begins anew it is the layer without resets; where everything does, each step is a sequence of its own.
+#[test]
+fn resets_at_their_ends() {
+    let (steps, batch, hidden) = (5, 4, 6);
+    for cell in [Cell::Lstm, Cell::Gru, Cell::RnnTanh] {
+        for (direction, device) in
+            Direction::ALL.into_iter().flat_map(|d| DEVICES.iter().map(move |device| (d, device)))
+        {
+            let config = RnnConfig::new(cell, 3, hidden).layers(2).direction(direction);
+            let without = Layer::random(config, steps, batch, 2);
+            let with = |resets: bool| {
+                let options = StepOptions { resets: true, ..StepOptions::NONE };
+                Layer { config: config.options(options), resets: vec![resets; steps * batch], ..without.clone() }
+            };
+            let (never, plain) = (with(false).run(device), without.run(device));
+            assert_close(&with(false).describe(), &never, &plain, OUTPUT_BOUND, GRADIENT_BOUND);
+            let always = with(true).run(device);
+            // A reversed direction begins with the last step, so no step of any direction sees another.
+            for step in 0..steps {
+                let mut one = without.clone();
+                one.shape = BatchShape::new(1, batch);
+                for (name, width) in [("x", config.input), ("dy", config.outputs())] {
+                    let row = batch * width;
+                    one.given.insert(name.to_string(), without.given[name][step * row..][..row].to_vec());
+                }
+                let row = batch * config.outputs();
+                let error = relative_error(&always["y"][step * row..][..row], &one.run(device)["y"]);
+                assert!(error <= OUTPUT_BOUND, "{cell} {} at {step} on {device:?}: {error:e}", direction.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn resets_that_do_not_fit_are_refused() {
+    let device = Device::cpu().expect("the CPU");
+    let options = StepOptions { resets: true, ..StepOptions::NONE };
+    let bound = |options| {
+        let layer = Layer::random(RnnConfig::new(Cell::Gru, 2, 3).options(options), 4, 3, 1);
+        layer.bind(&device, Mode::Infer).expect("a layer").bound
+    };
+    let message = bound(StepOptions::NONE).set_resets(&[false; 12]).expect_err("no resets").to_string();
+    assert_eq!(message, "resets must be an option of the layer's step, got not among them");
+    let message = bound(options).set_resets(&[false; 11]).expect_err("too few").to_string();
+    assert_eq!(message, "`resets` must have shape [4, 3], got [11]");
+    let params = Parameters::new(&device, tensors(&RnnConfig::new(Cell::Gru, 2, 3), "")).expect("parameters");
+    let config = RnnConfig::new(Cell::Gru, 2, 3).options(options);
+    let message = Stream::new(&params, "", config, 1).expect_err("a stream").to_string();
+    assert_eq!(message, "a mask of resets is not available for a stream: `set_state` begins anew");
 }

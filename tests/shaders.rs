@@ -12,7 +12,7 @@ use wgpu_rnn::kernel::recurrent::{Pass, SEQUENCE_BACKWARD, SEQUENCE_FORWARD};
 use wgpu_rnn::kernel::{Program, variants};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::shader::{Composed, Fragment, Kernel, Members, Spec, compose};
-use wgpu_rnn::{BatchShape, Cell, Recipe, RnnConfig};
+use wgpu_rnn::{BatchShape, Cell, Recipe, RnnConfig, StepOptions};
 
 /// What WebGPU guarantees.
 const STORAGE_BUFFERS: usize = 8;
@@ -86,11 +86,13 @@ fn every_variant_is_valid() {
 
 /// Sums of what may be a product that are left as they are: the gradient of h that a workgroup carries from step to step.
 /// It is what the cell made in the step before, or before the first step what `carry` held, so what is added to it in the next
-/// turn of the loop has no one product to be contracted with.
-const CARRIED: [(&str, &str); 3] = [
+/// turn of the loop has no one product to be contracted with. Nor has what is added to the gradient of an initial state.
+const CARRIED: [(&str, &str); 5] = [
     ("recurrent/sequence_backward.wgsl", "gradients[(i0 + t) * OWN + r] += sums[t][r]"),
     ("recurrent/sequence_backward.wgsl", "gradients[j] += sum"),
     ("recurrent/unit_backward.wgsl", "dh + states.w"),
+    ("recurrent/unit_backward.wgsl", "carry[at] += gradients.x"),
+    ("recurrent/unit_backward.wgsl", "carry[at + state_count()] += gradients.y"),
 ];
 
 /// The same bits from every pipeline of a device need that a compiler has nothing to choose: no sum that it may contract with
@@ -322,6 +324,18 @@ fn what_is_launched_is_what_is_validated() {
     let device = common::forced(common::tiled(AdapterKind::Software), "stepwise", None);
     let running = layer.bind(&device, Mode::Infer).expect("a plan");
     check_known(&known, [&running.bound.forward], &mut launched);
+    // Of recipes with options some variants are known, of what goes with them all.
+    let options = StepOptions { peephole: true, resets: true, ..StepOptions::NONE };
+    for device in [common::tiled(AdapterKind::Gpu)].into_iter().chain(common::half_devices().into_iter().take(1)) {
+        let layer = Layer::random(RnnConfig::new(Cell::Lstm, 3, 6).options(options), 4, 3, 1);
+        let half = device.gpu().is_some_and(|gpu| gpu.capabilities().f16);
+        let running = if half { layer.half(true) } else { layer }.bind(&device, Mode::Train).expect("a plan");
+        for op in [&running.bound.forward, &running.bound.backward].into_iter().flat_map(|program| program.ops()) {
+            let spec = op.spec().expect("a GPU op");
+            assert!(spec.recipe.is_some() || known.contains(&identity(spec)), "{} is not validated", describe(spec));
+            launched.insert(op.name());
+        }
+    }
     for kind in kinds {
         let config = RnnConfig::new(Cell::Lstm, 4, 6);
         let model = Model::new(&common::tiled(kind), config, BatchShape::new(3, 5)).expect("a model");

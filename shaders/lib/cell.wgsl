@@ -9,7 +9,7 @@
 // does not ask for is a constant false, and leaves the equations as they are.
 //
 // GATES, SAVED, HAS_C, HIDDEN_SLOTS and SLOT_GATES come from the recipe, the last two as four bits an entry: an array
-// with an index that is no constant would be kept in memory. So do PEEPHOLE and COUPLED, the CLIPS_… and the …_FUNCTION.
+// with an index that is no constant would be kept in memory. So do RESETS, PEEPHOLE and COUPLED, the CLIPS_… and the …_FUNCTION.
 
 // Where a cell runs.
 struct Site {
@@ -22,6 +22,8 @@ struct Site {
 // Numbers of a recipe; `u.recipe` in every kernel with a cell.
 struct Recipe {
     peepholes: u32, peepholes_direction: u32, // where in `w` they begin, and how far those of the other direction are
+    first_reversed: u32, // the first direction that starts at the end
+    initial: u32, // where in `carry` the initial states begin, [B, D, H] of h, then of c
     clip_inputs: f32, clip_cell: f32, clip_cell_as_read: f32, clip_gradient: f32,
     gate_alpha: f32, gate_beta: f32, candidate_alpha: f32, candidate_beta: f32, output_alpha: f32, output_beta: f32,
 }
@@ -39,6 +41,20 @@ struct Backward {
     dh: f32,
     dc: f32,
     dc_all: f32,
+}
+
+// Whether what a step of a sequence sees is the initial state; not asked for without resets.
+fn is_reset(sequence: u32, step: u32, direction: u32) -> bool {
+    return begins_anew(sequence, step, direction >= u.recipe.first_reversed, u.batch);
+}
+
+// Where a unit's initial h is, and of the states of one kind how many there are.
+fn initial_place(sequence: u32, direction: u32, unit: u32) -> u32 {
+    return u.recipe.initial + (sequence * u.directions + direction) * u.hidden + unit;
+}
+
+fn state_count() -> u32 {
+    return u.batch * u.directions * u.hidden;
 }
 
 // The slot that holds the recurrent gradient of a gate.

@@ -26,7 +26,8 @@ struct Step {
 @group(0) @binding(5) var<storage, read> c: array<c_t>;            // the same, for cells that have it
 @group(0) @binding(6) var<storage, read> dy: array<dy_t>;           // [T, B, D·H] in time order, or of the chunk in step order
 @group(0) @binding(7) var<storage, read_write> saved: array<saved_t>;  // [steps, B, D, SAVED, H]
-// [B, D, H] of dh, then of dc for cells that have c, carried from dispatch to dispatch; then follow.wgsl's.
+// [B, D, H] of dh, then of dc for cells that have c, carried from dispatch to dispatch; with resets the initial states and
+// their gradients likewise; then follow.wgsl's.
 @group(0) @binding(8) var<storage, read_write> carry: array<f32>;
 
 const COLUMNS: u32 = 1u;
@@ -61,9 +62,18 @@ fn start(weights: u32, column: u32) -> f32 {
 fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
     let own = (sequence * u.directions + direction) * u.hidden + unit;
     let own_c = u.batch * u.directions * u.hidden + own;
-    let dh = carry[own] + sums[0];
+    var dc = 0.0;
+    if HAS_C {
+        dc = carry[own_c];
+    }
+    let saw = passed_on(sequence, u.rows.first_step + later(), direction, unit, vec2(carry[own] + sums[0], dc));
+    let dh = saw.x;
+    dc = saw.y;
     if step.index == u.steps {
         carry[own] = dh;
+        if RESETS && HAS_C {
+            carry[own_c] = dc;
+        }
         return;
     }
     let m = (later() - 1u) * u.batch + sequence;
@@ -73,10 +83,6 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
         pad_backward(row, unit);
         carry[own] = dh;
         return;
-    }
-    var dc = 0.0;
-    if HAS_C {
-        dc = carry[own_c];
     }
     let at = Site(sequence, now, direction, unit);
     let done = unit_backward(at, row, saved_values(row, unit), states_around(m, direction, unit), dh, dc);

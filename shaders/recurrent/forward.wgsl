@@ -21,6 +21,7 @@ struct Step {
 @group(0) @binding(5) var<storage, read_write> h: array<h_t>;      // [steps + 1, B, D, H]
 @group(0) @binding(6) var<storage, read_write> c: array<c_t>;      // the same, for cells that have it
 // The state in full precision where h and c are stored in half: [B, D, H] of h, then of c. An invocation owns its units.
+// Then with resets the initial states likewise.
 @group(0) @binding(7) var<storage, read_write> carry: array<f32>;
 
 // Sums of a unit: its gates. The operand has one part, h.
@@ -34,11 +35,24 @@ fn part_offset(part: u32) -> u32 {
     return 0u;
 }
 
+// A bit that no place in a buffer has: what is read is the initial state.
+const INITIAL: u32 = 0x80000000u;
+
 fn operand_row(sequence: u32, direction: u32) -> u32 {
+    if RESETS {
+        if is_reset(sequence, u.first_step + step.index, direction) {
+            return INITIAL | initial_place(sequence, direction, 0u);
+        }
+    }
     return ((step.index * u.batch + sequence) * u.directions + direction) * u.hidden;
 }
 
 fn operand(at: u32) -> f32 {
+    if RESETS {
+        if (at & INITIAL) != 0u {
+            return carry[at & ~INITIAL];
+        }
+    }
     return f32(h[at]);
 }
 
@@ -75,7 +89,8 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
         return;
     }
     let at = Site(sequence, now, direction, unit);
-    let done = unit_forward(at, row, projected(row, unit), sums, h_before, c_before);
+    let before = seen(sequence, now, direction, unit, h_before, c_before);
+    let done = unit_forward(at, row, projected(row, unit), sums, before.x, before.y);
     if CARRIED == 1u {
         carry[own] = done.h;
         if HAS_C {

@@ -7,6 +7,7 @@ struct Prepare {
     bias_offset: u32, bias_direction: u32, has_bias: u32, directions: u32,
     h0_offset: u32, c0_offset: u32, given: u32, has_c: u32, // given: bit 0 h0, bit 1 c0
     packed_recurrent: u32, packed_direction: u32, // where in `packed` the recurrent weights begin, those of the other direction
+    initial: u32, // where in `carry` the initial states go too; NOWHERE: they don't
     peepholes: u32, peepholes_offset: u32, peepholes_direction: u32, // how many there are, and where
 }
 
@@ -18,6 +19,8 @@ struct Prepare {
 @group(0) @binding(5) var<storage, read_write> h: array<h_t>;                     // [B, D, H], slot 0
 @group(0) @binding(6) var<storage, read_write> c: array<c_t>;                     // the same
 @group(0) @binding(7) var<storage, read_write> carry: array<f32>;                 // [B, D, H] of h, then of c
+
+const NOWHERE: u32 = 0xffffffffu;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -66,6 +69,12 @@ fn main(
                 second = f32(c0[u.c0_offset + place]);
             }
             c[state] = c_t(second);
+        }
+        if u.initial != NOWHERE {
+            carry[u.initial + state] = first;
+            if u.has_c != 0u {
+                carry[u.initial + u.directions * u.batch * u.hidden + state] = second;
+            }
         }
         if CARRIED == 1u {
             carry[state] = first;

@@ -27,7 +27,8 @@ struct Step {
 @group(0) @binding(5) var<storage, read> c: array<c_t>;            // the same, for cells that have it
 @group(0) @binding(6) var<storage, read> dy: array<dy_t>;          // [T, B, D·H] in time order, or of the chunk in step order
 @group(0) @binding(7) var<storage, read_write> saved: array<saved_t>; // [steps, B, D, SAVED, H]
-// [B, D, H] of dh, then of dc for cells that have c, carried from span to span; then follow.wgsl's.
+// [B, D, H] of dh, then of dc for cells that have c, carried from span to span; with resets the initial states and their
+// gradients likewise; then follow.wgsl's.
 @group(0) @binding(8) var<storage, read_write> carry: array<f32>;
 
 const ROOM: u32 = max(COLUMNS * UNITS * GATES, SLICE * SPLIT);
@@ -192,6 +193,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let m = s * u.batch + sequence;
                 let row = m * u.directions + direction;
                 let now = u.rows.first_step + s;
+                let own = i * OWN + j;
+                if RESETS {
+                    let saw = passed_on(sequence, now + 1u, direction, unit, vec2(gradients[own], gradients_c[own]));
+                    gradients[own] = saw.x;
+                    gradients_c[own] = saw.y;
+                }
                 if now >= lengths_own[j] {
                     pad_backward(row, unit);
                     for (var g = 0u; g < GATES; g++) {
@@ -208,7 +215,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     values = saved_values(row, unit);
                     states = states_around(m, direction, unit);
                 }
-                let own = i * OWN + j;
                 let site = Site(sequence, now, direction, unit);
                 let done = unit_backward(site, row, values, states, gradients[own], gradients_c[own]);
                 gradients[own] = done.dh;
@@ -234,9 +240,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 continue;
             }
             let own = (at.b0 + r) * width + direction * u.hidden + unit;
-            carry[own] = gradients[i * OWN + j];
+            var left = vec2(gradients[i * OWN + j], gradients_c[i * OWN + j]);
+            if RESETS && end == u.steps {
+                left = passed_on(at.b0 + r, u.rows.first_step, direction, unit, left);
+            }
+            carry[own] = left.x;
             if HAS_C {
-                carry[u.batch * width + own] = gradients_c[i * OWN + j];
+                carry[u.batch * width + own] = left.y;
             }
         }
     }

@@ -8,7 +8,6 @@ struct Sequence {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
     steps: u32, span: u32, w_direction: u32, has_bias: u32,
     has_y: u32, first_row: u32, // the first sequence of this dispatch
-    first_reversed: u32,
     @align(16) recipe: Recipe,
 }
 
@@ -23,7 +22,8 @@ struct Step {
 @group(0) @binding(4) var<storage, read_write> saved: array<saved_t>; // [steps, B, D, SAVED, H]
 @group(0) @binding(5) var<storage, read_write> h: array<h_t>;      // [steps + 1, B, D, H]
 @group(0) @binding(6) var<storage, read_write> c: array<c_t>;      // the same, for cells that have it
-// The state in full precision where h and c are stored in half: [B, D, H] of h, then of c.
+// The state in full precision where h and c are stored in half: [B, D, H] of h, then of c. Then with resets the initial
+// states likewise.
 @group(0) @binding(7) var<storage, read_write> carry: array<f32>;
 @group(0) @binding(8) var<storage, read_write> y: array<y_t>;      // [T, B, D·H] in time order, of the last layer
 
@@ -64,16 +64,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             let own = (at.b0 + r) * width + direction * u.hidden + unit;
             let slot = first * u.batch * width + own;
+            var h_before: f32;
+            var c_before = 0.0;
             if CARRIED == 1u {
-                states[unit * RB + r] = carry[own];
+                h_before = carry[own];
                 if HAS_C {
-                    cells[i * OWN + j] = carry[u.batch * width + own];
+                    c_before = carry[u.batch * width + own];
                 }
             } else {
-                states[unit * RB + r] = f32(h[slot]);
+                h_before = f32(h[slot]);
                 if HAS_C {
-                    cells[i * OWN + j] = f32(c[slot]);
+                    c_before = f32(c[slot]);
                 }
+            }
+            let before = seen(at.b0 + r, u.first_step + first, direction, unit, h_before, c_before);
+            states[unit * RB + r] = before.x;
+            if HAS_C {
+                cells[i * OWN + j] = before.y;
             }
         }
     }
@@ -229,12 +236,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     }
                     let site = Site(sequence, now, direction, unit);
                     let done = unit_forward(site, row, input, recurrent, states[before + here], cells[i * OWN + j]);
-                    states[after + here] = done.h;
+                    let next = seen(sequence, now + 1u, direction, unit, done.h, done.c);
+                    states[after + here] = next.x;
                     if HAS_C {
-                        cells[i * OWN + j] = done.c;
+                        cells[i * OWN + j] = next.y;
                     }
                     if u.has_y != 0u {
-                        let time = other_side(now, length, is_reversed(direction, u.first_reversed));
+                        let time = other_side(now, length, is_reversed(direction, u.recipe.first_reversed));
                         y[(time * u.batch + sequence) * width + direction * u.hidden + unit] = y_t(done.h);
                     }
                 }

@@ -29,7 +29,34 @@ fn states_around(m: u32, direction: u32, unit: u32) -> vec4<f32> {
             dy_now = f32(dy[(time * u.directions + direction) * u.hidden + unit]);
         }
     }
-    return vec4(f32(h[state]), c_before, c_after, dy_now);
+    var h_before = f32(h[state]);
+    if RESETS {
+        let sequence = m % u.batch;
+        if is_reset(sequence, u.rows.first_step + m / u.batch, direction) {
+            let at = initial_place(sequence, direction, unit);
+            h_before = carry[at];
+            if HAS_C {
+                c_before = carry[at + state_count()];
+            }
+        }
+    }
+    return vec4(h_before, c_before, c_after, dy_now);
+}
+
+// What is left for the states before step `step` of the gradients of those that it saw: nothing where these were the initial
+// ones, whose gradients they are added to.
+fn passed_on(sequence: u32, step: u32, direction: u32, unit: u32, gradients: vec2<f32>) -> vec2<f32> {
+    if RESETS {
+        if is_reset(sequence, step, direction) {
+            let at = initial_place(sequence, direction, unit) + select(1u, 2u, HAS_C) * state_count();
+            carry[at] += gradients.x;
+            if HAS_C {
+                carry[at + state_count()] += gradients.y;
+            }
+            return vec2(0.0);
+        }
+    }
+    return gradients;
 }
 
 // The cell: `states` are those of `states_around`, dh and dc the gradients of the states after the step, dh without that of the

@@ -11,6 +11,20 @@ fn projected(row: u32, unit: u32) -> array<f32, GATES> {
     return x;
 }
 
+// What step `step` sees of the states before it.
+fn seen(sequence: u32, step: u32, direction: u32, unit: u32, h_before: f32, c_before: f32) -> vec2<f32> {
+    if RESETS {
+        if is_reset(sequence, step, direction) {
+            let at = initial_place(sequence, direction, unit);
+            if HAS_C {
+                return vec2(carry[at], carry[at + state_count()]);
+            }
+            return vec2(carry[at], 0.0);
+        }
+    }
+    return vec2(h_before, c_before);
+}
+
 // The states after the step.
 fn leave_states(row: u32, unit: u32, h_after: f32, c_after: f32) {
     let next = (row + u.batch * u.directions) * u.hidden + unit;

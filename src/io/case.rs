@@ -133,6 +133,9 @@ impl Case {
         for (name, shape) in tensors(&self.config, "") {
             self.file.tensor(&name, &shape)?;
         }
+        if self.config.options.resets {
+            self.file.tensor("resets", &[self.shape.steps, self.shape.batch])?;
+        }
         if !self.gradients {
             return Ok(());
         }
@@ -216,6 +219,10 @@ impl Case {
         let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
         if let Some(lengths) = &self.lengths {
             bound.set_lengths(lengths)?;
+        }
+        if self.config.options.resets {
+            let resets = self.file.tensor("resets", &[self.shape.steps, self.shape.batch])?;
+            bound.set_resets(&resets.values.iter().map(|value| *value != 0.0).collect::<Vec<_>>())?;
         }
         device.run(|recorder| {
             bound.forward.record(recorder)?;

@@ -64,6 +64,7 @@ const KERNELS: &[(&Kernel, Sizes)] = &[
     (&gemm::COOPERATIVE_8, Sizes::Subgroup),
     (&gemm::COOPERATIVE_16, Sizes::Subgroup),
     (&transpose::KERNEL, Sizes::Elements),
+    (&recurrent::ANEW, Sizes::Elements),
     (&recurrent::FORWARD, Sizes::Step(Pass::Forward, false)),
     (&recurrent::FORWARD_SHARED, Sizes::Step(Pass::Forward, true)),
     (&recurrent::FORWARD_REPACKED, Sizes::Repacked),

@@ -75,7 +75,7 @@ pub struct Layout {
     pub mode: Mode,
     /// The one chunk that all share, where they do: saved, h, c.
     pub chunk: [usize; 4],
-    /// f32: the state that steps carry where h and c are stored as f16.
+    /// f32: the state that steps carry where h and c are stored as f16, and then with resets the initial states of a layer.
     pub state: usize,
     /// Gates whose input weights are packed at a time, where weights are packed as they are needed; none where those of a
     /// layer stay packed while it runs.
@@ -107,7 +107,7 @@ pub struct Layout {
     /// f32: norms of the gradients of each step's states, `[L, T, B, D, flows]`, where they are wanted. They belong to a
     /// binding, for whoever reads them.
     pub norms: usize,
-    /// Lengths, `[B]`, u32. They belong to a binding, so that plans may share a workspace.
+    /// Lengths, `[B]`, u32, and with resets `[T, ⌈B/32⌉]` words of bits. They belong to a binding, so that plans may share a workspace.
     pub lengths: usize,
 }
 
@@ -171,7 +171,7 @@ impl Layout {
             sections: (0..stacked).map(sections).collect(),
             mode,
             chunk: if cuts.shared.is_some() { run(longest) } else { [0; 4] },
-            state: if half { recipe.states() * state } else { 0 },
+            state: (usize::from(half) + usize::from(recipe.resets())) * recipe.states() * state,
             repacked,
             packed_input: match gpu {
                 true => (directions * widest * repacked.unwrap_or(gates)).next_multiple_of(BINDING_STEP),
@@ -215,7 +215,7 @@ impl Layout {
             ],
             inner_is_full: directions > 1,
             upstream: if train && pieces > 1 { longest * state } else { 0 },
-            lengths: shape.batch,
+            lengths: shape.batch + if recipe.resets() { shape.steps * recurrent::reset_words(shape.batch) } else { 0 },
         })
     }
 

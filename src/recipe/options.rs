@@ -94,6 +94,10 @@ pub struct StepOptions {
     pub output: Option<Activation>,
     /// Limits.
     pub clip: Clip,
+    /// Sequences begin anew within a batch: before the steps of a mask `[T, B]`
+    /// ([`set_resets`](crate::nn::rnn::Bound::set_resets)) their states return to the initial ones, and the gradient flows into
+    /// those.
+    pub resets: bool,
 }
 
 impl StepOptions {
@@ -105,22 +109,23 @@ impl StepOptions {
         candidate: None,
         output: None,
         clip: Clip { inputs: None, cell: None, cell_as_read: None, gradient: None },
+        resets: false,
     };
 }
 
 impl StepOptions {
     /// Whether nothing is changed.
     pub const fn is_none(self) -> bool {
-        let Self { peephole, coupled, gate, candidate, output, clip } = self;
+        let Self { peephole, coupled, gate, candidate, output, clip, resets } = self;
         let Clip { inputs, cell, cell_as_read, gradient } = clip;
         let functions = gate.is_some() || candidate.is_some() || output.is_some();
         let limits = inputs.is_some() || cell.is_some() || cell_as_read.is_some() || gradient.is_some();
-        !(peephole || coupled || functions || limits)
+        !(peephole || coupled || resets || functions || limits)
     }
 
     /// Its switches by name.
-    const fn switches(&self) -> [(&'static str, bool); 2] {
-        [("peephole", self.peephole), ("coupled", self.coupled)]
+    pub(crate) const fn switches(&self) -> [(&'static str, bool); 3] {
+        [("peephole", self.peephole), ("coupled", self.coupled), ("resets", self.resets)]
     }
 
     /// Its functions by what they are of.
@@ -143,7 +148,7 @@ impl fmt::Display for StepOptions {
 impl FromStr for StepOptions {
     type Err = Error;
 
-    /// Words with commas between them: `peephole`, `coupled`; `gate=`, `candidate=` and `output=` with an
+    /// Words with commas between them: `peephole`, `coupled`, `resets`; `gate=`, `candidate=` and `output=` with an
     /// [`Activation`]; `clip_inputs=`, `clip_cell=`, `clip_cell_as_read=` and `clip_gradient=` with a number.
     fn from_str(text: &str) -> Result<Self> {
         let mut options = Self::NONE;
@@ -155,6 +160,7 @@ impl FromStr for StepOptions {
             match word.split_once('=') {
                 None if word == "peephole" => options.peephole = true,
                 None if word == "coupled" => options.coupled = true,
+                None if word == "resets" => options.resets = true,
                 Some(("gate", value)) => options.gate = Some(value.parse()?),
                 Some(("candidate", value)) => options.candidate = Some(value.parse()?),
                 Some(("output", value)) => options.output = Some(value.parse()?),
@@ -197,7 +203,7 @@ mod tests {
         let message = |text: &str| text.parse::<StepOptions>().unwrap_err().to_string();
         assert_eq!(
             message("peepholes"),
-            "the options of a step must be some of peephole, coupled, gate=…, candidate=…, output=…, clip_inputs=…, \
+            "the options of a step must be some of peephole, coupled, resets, gate=…, candidate=…, output=…, clip_inputs=…, \
              clip_cell=…, clip_cell_as_read=…, clip_gradient=…, got `peepholes`"
         );
         assert_eq!(message("clip_cell=x"), "the limit of `clip_cell=x` must be a number, got `x`");

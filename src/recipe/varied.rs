@@ -5,7 +5,7 @@ use crate::activation::{Activation, Function, Number};
 use crate::cell::Cell;
 
 /// Cells with options, such that of any two options of a cell each occurs with and without the other (the cells without any
-/// included). Each option of the LSTM is on in another three of its five rows, of the GRU and the RNN likewise.
+/// included). Each option of the LSTM and of the GRU is on in another three of five rows, of the RNN in another two or three of four.
 pub(super) const VARIED: &[(Cell, StepOptions)] = {
     const NONE: StepOptions = StepOptions::NONE;
     const fn clip(inputs: f32, cell: f32, cell_as_read: f32, gradient: f32) -> Clip {
@@ -28,6 +28,7 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
             StepOptions {
                 peephole: true,
                 coupled: true,
+                resets: true,
                 candidate: of(Function::Elu),
                 clip: clip(INPUT, STATE, 0.0, 0.0),
                 ..NONE
@@ -47,6 +48,7 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
             Cell::Lstm,
             StepOptions {
                 peephole: true,
+                resets: true,
                 gate: of(Function::HardSigmoid),
                 output: of(Function::Softsign),
                 clip: clip(0.0, STATE, STATE / 2.0, 0.0),
@@ -57,6 +59,7 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
             Cell::Lstm,
             StepOptions {
                 coupled: true,
+                resets: true,
                 gate: of(Function::HardSigmoid),
                 clip: clip(INPUT, 0.0, STATE, SLOPE),
                 ..NONE
@@ -73,12 +76,31 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
                 ..NONE
             },
         ),
-        (Cell::Gru, StepOptions { gate: of(Function::HardSigmoid), clip: clip(INPUT, 0.0, 0.0, SLOPE), ..NONE }),
-        (Cell::Gru, StepOptions { candidate: of(Function::Relu), clip: clip(INPUT, 0.0, 0.0, 0.0), ..NONE }),
-        (Cell::Gru, StepOptions { candidate: of(Function::ScaledTanh), clip: clip(0.0, 0.0, 0.0, SLOPE), ..NONE }),
-        (Cell::Gru, StepOptions { gate: of(Function::Softsign), candidate: of(Function::Softplus), ..NONE }),
-        (Cell::RnnTanh, StepOptions { clip: clip(INPUT, 0.0, 0.0, SLOPE), ..NONE }),
+        (Cell::Gru, StepOptions { candidate: of(Function::Relu), clip: clip(INPUT, 0.0, 0.0, SLOPE), ..NONE }),
+        (
+            Cell::Gru,
+            StepOptions {
+                gate: of(Function::Softsign),
+                candidate: of(Function::Softplus),
+                clip: clip(INPUT, 0.0, 0.0, 0.0),
+                ..NONE
+            },
+        ),
+        (
+            Cell::Gru,
+            StepOptions { resets: true, gate: of(Function::HardSigmoid), clip: clip(INPUT, 0.0, 0.0, 0.0), ..NONE },
+        ),
+        (
+            Cell::Gru,
+            StepOptions { resets: true, gate: of(Function::HardSigmoid), clip: clip(0.0, 0.0, 0.0, SLOPE), ..NONE },
+        ),
+        (
+            Cell::Gru,
+            StepOptions { resets: true, candidate: of(Function::ScaledTanh), clip: clip(0.0, 0.0, 0.0, SLOPE), ..NONE },
+        ),
+        (Cell::RnnTanh, StepOptions { resets: true, clip: clip(INPUT, 0.0, 0.0, SLOPE), ..NONE }),
         (Cell::RnnTanh, StepOptions { candidate: THRESHOLDED, clip: clip(INPUT, 0.0, 0.0, 0.0), ..NONE }),
         (Cell::RnnTanh, StepOptions { candidate: of(Function::Tanh), clip: clip(0.0, 0.0, 0.0, SLOPE), ..NONE }),
+        (Cell::RnnTanh, StepOptions { resets: true, candidate: of(Function::Softsign), ..NONE }),
     ]
 };

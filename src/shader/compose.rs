@@ -80,7 +80,7 @@ pub fn compose(spec: &Spec) -> Composed {
         line(&mut source, format_args!("const SLOT_GATES: u32 = {slot_gates:#x}u;"));
         let options = recipe.options();
         let clips = options.clip.all().into_iter().map(|(name, limit)| (name, limit.is_some()));
-        for (name, on) in [("peephole", options.peephole), ("coupled", options.coupled)].into_iter().chain(clips) {
+        for (name, on) in options.switches().into_iter().chain(clips) {
             line(&mut source, format_args!("const {}: bool = {on};", name.replace("clip_", "clips_").to_uppercase()));
         }
         let Activations { gate, candidate, output } = recipe.activations();

@@ -22,6 +22,7 @@ macro_rules! fragments {
             "lib/exponential.wgsl",
             "lib/activation.wgsl",
             "lib/functions.wgsl",
+            "lib/resets.wgsl",
             "lib/cell.wgsl",
             $($name),*
         ]

@@ -18,6 +18,8 @@ pub struct Layer {
     pub shape: BatchShape,
     /// Lengths, if it is padded.
     pub lengths: Option<Vec<usize>>,
+    /// Where sequences begin anew, `[T, B]`, in a layer with resets.
+    pub resets: Vec<bool>,
     /// Steps between kept states, if the others are recomputed.
     pub recompute: Option<usize>,
     /// Whether weights are packed as they are needed, where it is not trained.
@@ -68,6 +70,10 @@ impl Layer {
             config,
             shape,
             lengths: None,
+            resets: match config.options.resets {
+                true => (0..shape.rows()).map(|_| random.next() > 0.4).collect(),
+                false => Vec::new(),
+            },
             recompute: None,
             repack: None,
             flow: false,
@@ -183,6 +189,9 @@ impl Layer {
         let bound = rnn.bind(&params, "", &io, &gradients, &reserve, &rnn.workspace()?)?;
         if let Some(lengths) = &self.lengths {
             bound.set_lengths(lengths)?;
+        }
+        if !self.resets.is_empty() {
+            bound.set_resets(&self.resets)?;
         }
         let named = |name: &str, buffer: Option<Buffer>| buffer.map(|buffer| (name.to_string(), buffer));
         let (Io { x, y, h0, c0, hn, cn }, Gradients { dy, dhn, dcn, dx, dh0, dc0 }) = (io.clone(), gradients.clone());

@@ -242,6 +242,11 @@ pub fn plain(layer: &Layer) -> Tensors {
     let time = |direction: usize, step: usize, length: usize| {
         if direction < config.first_reversed() { step } else { length - 1 - step }
     };
+    // Whether a step begins anew. In the reverse direction it is the step whose later neighbour in time does.
+    let anew = |direction: usize, step: usize, b: usize, length: usize| {
+        let time = if direction < config.first_reversed() { step } else { length - step };
+        step > 0 && layer.resets.get(time * batch + b).copied().unwrap_or(false)
+    };
     for index in 0..layers {
         let mut y = vec![0.0; steps * batch * directions * hidden];
         let mut all = Vec::new();
@@ -252,6 +257,10 @@ pub fn plain(layer: &Layer) -> Tensors {
                 let (mut h, mut c) = (state("h0", at), if has_c { state("c0", at) } else { Vec::new() });
                 let mut sequence = Vec::new();
                 for step in 0..length {
+                    if anew(direction, step, b, length) {
+                        h = state("h0", at);
+                        c = if has_c { state("c0", at) } else { Vec::new() };
+                    }
                     let row = time(direction, step, length) * batch + b;
                     let (one, next) = side.step(&inputs[index][row * side.inputs..][..side.inputs], &h, &c);
                     c.clone_from(&one.c);
@@ -278,6 +287,7 @@ pub fn plain(layer: &Layer) -> Tensors {
             for (b, &length) in lengths.iter().enumerate() {
                 let at = (index * directions + direction) * batch + b;
                 let (mut dh, mut dc) = (state("dhn", at), if has_c { state("dcn", at) } else { Vec::new() });
+                let mut initial = [vec![0.0; hidden], vec![0.0; dc.len()]];
                 for step in (0..length).rev() {
                     let one = &kept[index][direction * batch + b][step];
                     let row = time(direction, step, length) * batch + b;
@@ -290,8 +300,14 @@ pub fn plain(layer: &Layer) -> Tensors {
                     if let Some(all) = out.get_mut(&format!("grad.weight_ch_{}", side.suffix)) {
                         all.iter_mut().zip(dp).for_each(|(all, dp)| *all += dp);
                     }
+                    if step == 0 || anew(direction, step, b, length) {
+                        for (sum, gradient) in initial.iter_mut().zip([&mut dh, &mut dc]) {
+                            sum.iter_mut().zip(&*gradient).for_each(|(sum, gradient)| *sum += gradient);
+                            gradient.fill(0.0);
+                        }
+                    }
                 }
-                for (name, values) in [("dh0", &dh), ("dc0", &dc)] {
+                for (name, values) in [("dh0", &initial[0]), ("dc0", &initial[1])] {
                     if let Some(to) = out.get_mut(name) {
                         to[at * hidden..][..hidden].copy_from_slice(values);
                     }

@@ -49,7 +49,7 @@ pub struct Args {
     /// Biases: none, input, recurrent or both.
     #[arg(long, default_value = "both")]
     bias: Bias,
-    /// What is changed about the cell's step, separated by commas: peephole, coupled, gate=FUNCTION, candidate=FUNCTION,
+    /// What is changed about the cell's step, separated by commas: peephole, coupled, resets, gate=FUNCTION, candidate=FUNCTION,
     /// output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT, clip_gradient=LIMIT; a function is ONNX's,
     /// with its numbers: hard_sigmoid:0.2:0.5.
     #[arg(long, default_value = "")]

@@ -50,7 +50,7 @@ pub struct New {
     /// What is changed about the cell's step, separated by commas: peephole, coupled, gate=FUNCTION, candidate=FUNCTION,
     /// output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT, clip_gradient=LIMIT; a function is ONNX's,
     /// with its numbers: hard_sigmoid:0.2:0.5 [default: nothing]
-    #[arg(long)]
+    #[arg(long, value_parser = trained)]
     options: Option<StepOptions>,
     /// Steps of a sequence [default: 72 of a series, 64 of a text; utterances are as long as they are]
     #[arg(long, value_parser = size)]
@@ -97,6 +97,15 @@ fn levels(text: &str) -> Result<Levels, String> {
 fn rate(text: &str) -> Result<f64, String> {
     let rate: Option<f64> = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
     rate.ok_or_else(|| "expected a number above zero".to_string())
+}
+
+/// Options that a task has a use for.
+fn trained(text: &str) -> Result<StepOptions, String> {
+    let options: StepOptions = text.parse().map_err(|error: wgpu_rnn::Error| error.to_string())?;
+    match options.resets {
+        true => Err("a task's sequences don't begin anew within a batch: `resets` is for programs".to_string()),
+        false => Ok(options),
+    }
 }
 
 impl New {

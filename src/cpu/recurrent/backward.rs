@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::flow::{flows, follow, follow_width};
-use super::{Layer, Recurrent, Slots, Tensors, expect, running, shared};
+use super::resets::Anew;
+use super::{Initial, Layer, Recurrent, Resets, Slots, Tensors, expect, running, shared};
 use crate::cell::Cell;
 use crate::cpu::cell::{self, BackwardRow, Limit};
 use crate::cpu::panel::{self, MOST_RUNS, Product};
@@ -46,6 +47,14 @@ pub struct Backward<'a, S> {
     pub lengths: &'a [u32],
     /// Steps of the sequence before these.
     pub first_step: usize,
+    /// Steps that begin anew.
+    pub resets: Resets<'a>,
+    /// The states that they began with.
+    pub initial: Initial<'a, S>,
+    /// In and out: the sum of the gradients of h that steps began anew with; empty without resets.
+    pub initial_dh: &'a mut [S],
+    /// As `initial_dh`, for the cell state.
+    pub initial_dc: &'a mut [S],
 }
 
 /// Packs `weight_hh` of each direction, that of forward, into `packed`, of [`Layer::backward_packed_len`] elements.
@@ -91,11 +100,25 @@ pub fn backward<S: Scalar>(
     expect("norms", buffers.norms.len(), &layer.shape(steps, flows, follows))?;
     buffers.dy.map_or(Ok(()), |dy| expect("dy", dy.len(), &layer.shape(times, hidden, true)))?;
 
+    let needed = buffers.lengths.iter().map(|&length| length as usize).max().unwrap_or(0);
+    layer.check_resets(&buffers.resets, &buffers.initial, needed)?;
+    expect("the gradient of the initial h", buffers.initial_dh.len(), &[buffers.initial.h.len()])?;
+    expect("the gradient of the initial c", buffers.initial_dc.len(), &[buffers.initial.c.len()])?;
     partition.check(batch, layer.directions)?;
-    let Backward { saved, h, c, dy, dh, dc, direct, norms, lengths, first_step } = buffers;
+    let Backward { saved, h, c, dy, dh, dc, direct, norms, lengths, first_step, resets, initial, .. } = buffers;
+    let (initial_dh, initial_dc) = (buffers.initial_dh, buffers.initial_dc);
     let each = packed.len() / layer.directions;
-    let parts = [(saved, layer.saved_width()), (dh, hidden), (dc, hidden), (direct, direct_width), (norms, flows)];
-    let work = |task: &Task, member: Member<'_>, [saved, dh, dc, direct, norms]: [Part<'_, S>; 5]| {
+    let parts = [
+        (saved, layer.saved_width()),
+        (dh, hidden),
+        (dc, hidden),
+        (direct, direct_width),
+        (norms, flows),
+        (initial_dh, hidden),
+        (initial_dc, hidden),
+    ];
+    let work = |task: &Task, member: Member<'_>, parts: [Part<'_, S>; 7]| {
+        let [saved, dh, dc, direct, norms, initial_dh, initial_dc] = parts;
         let direction = task.direction();
         let worker = Worker {
             member,
@@ -115,6 +138,9 @@ pub fn backward<S: Scalar>(
             norms,
             lengths,
             first_step,
+            anew: Anew { layer, direction, lengths, first_step, resets, initial },
+            initial_dh,
+            initial_dc,
         };
         worker.run();
     };
@@ -144,6 +170,9 @@ struct Worker<'a, S> {
     norms: Part<'a, S>,
     lengths: &'a [u32],
     first_step: usize,
+    anew: Anew<'a, S>,
+    initial_dh: Part<'a, S>,
+    initial_dc: Part<'a, S>,
 }
 
 impl<'a, S: Scalar> Worker<'a, S> {
@@ -154,6 +183,33 @@ impl<'a, S: Scalar> Worker<'a, S> {
             self.state(step);
             self.member.meet();
         }
+        for row in self.own_rows() {
+            self.pass_on(0, row);
+        }
+    }
+
+    /// A member's share of the sequences.
+    fn own_rows(&self) -> Range<usize> {
+        let share = self.member.share(self.rows.len());
+        self.rows.start + share.start..self.rows.start + share.end
+    }
+
+    /// Where a step began anew, the gradients of the states that it saw are of the initial ones, and nothing is left for the
+    /// states before it.
+    fn pass_on(&mut self, step: usize, row: usize) {
+        if self.anew.at(step, row).is_none() {
+            return;
+        }
+        let of_h = (self.dh.row_mut(0, row), self.initial_dh.row_mut(0, row));
+        let of_c = (self.dc.row_mut(0, row), self.initial_dc.row_mut(0, row));
+        for (gradient, sum) in [of_h, of_c] {
+            sum.iter_mut().zip(&*gradient).for_each(|(sum, gradient)| *sum += *gradient);
+            gradient.fill(S::ZERO);
+        }
+        let carried = self.layer.recipe.states() * self.layer.hidden;
+        let direct = self.direct.row_mut(0, row);
+        let carried = carried.min(direct.len());
+        direct[..carried].fill(S::ZERO);
     }
 
     /// Whether sequence `row` has a step `step`.
@@ -170,8 +226,8 @@ impl<'a, S: Scalar> Worker<'a, S> {
 
     /// Turns the saved values of a step into gradients of its pre-activations.
     fn gates(&mut self, step: usize) {
-        let share = self.member.share(self.rows.len());
-        for row in self.rows.start + share.start..self.rows.start + share.end {
+        for row in self.own_rows() {
+            self.pass_on(step + 1, row);
             if !self.runs_at(row, step) {
                 self.saved.row_mut(step, row).fill(S::ZERO);
                 self.norms.row_mut(step, row).fill(S::ZERO);
@@ -181,6 +237,7 @@ impl<'a, S: Scalar> Worker<'a, S> {
             let time = self.layer.other_side(self.direction, done, self.lengths[row] as usize);
             let dy = self.dy.map_or(&[][..], |dy| self.state_row(dy, time, row));
             let (h_prev, c_prev) = (self.state_row(self.h, step, row), self.state_row(self.c, step, row));
+            let [h_prev, c_prev] = self.anew.at(step, row).unwrap_or([h_prev, c_prev]);
             let c = self.state_row(self.c, step + 1, row);
             let dh = self.dh.row_mut(0, row);
             dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += *dy);

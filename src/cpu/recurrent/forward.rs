@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Layer, Projection, Slots, Tensors, expect, running, shared};
+use super::resets::Anew;
+use super::{Initial, Layer, Projection, Resets, Slots, Tensors, expect, running, shared};
 use crate::cpu::cell::{self, ForwardRow};
 use crate::cpu::panel::{self, Product, ROWS};
 use crate::cpu::scalar::Scalar;
@@ -29,6 +30,10 @@ pub struct Forward<'a, S> {
     pub lengths: &'a [u32],
     /// Steps of the sequence before these.
     pub first_step: usize,
+    /// Steps that begin anew.
+    pub resets: Resets<'a>,
+    /// The states that they begin with.
+    pub initial: Initial<'a, S>,
 }
 
 /// The weights of a step, of each direction.
@@ -93,7 +98,7 @@ pub fn forward<S: Scalar>(
     }
     layer.check_peepholes(w_ch.as_ref())?;
     layer.check_lengths(buffers.lengths, usize::MAX)?;
-    let Forward { projection, saved, keeps, h, c, y, lengths, first_step } = buffers;
+    let Forward { projection, saved, keeps, h, c, y, lengths, first_step, resets, initial } = buffers;
     let (steps, batch, hidden) = (layer.batch.steps, layer.batch.batch, layer.hidden);
     let end = first_step + steps;
     let needed = lengths.iter().map(|&length| length as usize).max().unwrap_or(0).max(end);
@@ -103,6 +108,7 @@ pub fn forward<S: Scalar>(
     expect("c", c.len(), &layer.shape(steps + 1, hidden, layer.recipe.has_c()))?;
     let times = (y.len() / layer.state_len()).max(needed);
     expect("y", y.len(), &layer.shape(times, hidden, !y.is_empty()))?;
+    layer.check_resets(&resets, &initial, needed)?;
     projection.iter().try_for_each(|projection| projection.check(layer, needed))?;
     partition.check(batch, layer.directions)?;
 
@@ -126,6 +132,7 @@ pub fn forward<S: Scalar>(
             y,
             lengths,
             first_step,
+            anew: Anew { layer, direction, lengths, first_step, resets, initial },
         };
         worker.run();
     };
@@ -152,6 +159,7 @@ struct Worker<'a, S> {
     y: Part<'a, S>,
     lengths: &'a [u32],
     first_step: usize,
+    anew: Anew<'a, S>,
 }
 
 impl<S: Scalar> Worker<'_, S> {
@@ -192,13 +200,16 @@ impl<S: Scalar> Worker<'_, S> {
         for group in self.layer.groups() {
             let (own, panels) = shared(self.member, hidden, group.columns.len());
             let of = |all: Range<usize>| all.start + own.start..all.start + own.end;
-            let h = &self.h;
+            let (h, anew) = (&self.h, self.anew);
             Product {
                 packed: &packed[panels],
                 depth: hidden,
                 bias: self.bias.get(of(group.columns.clone())).unwrap_or_default(),
                 runs: 1,
-                a: |row, _| h.row(step, running.start + row),
+                a: |row, _| match anew.at(step, running.start + row) {
+                    Some([initial, _]) => initial,
+                    None => h.row(step, running.start + row),
+                },
                 rows: running.len(),
                 columns: own.len(),
                 adds: group.adds,
@@ -231,6 +242,7 @@ impl<S: Scalar> Worker<'_, S> {
                 self.y.row_mut(now, row).fill(S::ZERO);
                 continue;
             }
+            let [h_prev, c_prev] = self.anew.at(step, row).unwrap_or([h_prev, c_prev]);
             cell::forward(&self.layer.recipe, ForwardRow { saved, h_prev, c_prev, w_ch: self.w_ch, h, c });
             let time = self.layer.other_side(self.direction, now, length);
             let y = self.y.row_mut(time, row);

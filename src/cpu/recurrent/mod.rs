@@ -11,6 +11,7 @@
 //! | `dh`, `dc` | `[B, D·H]` | gradient of the final state, then of the initial one |
 //! | `direct` | `[B, D, follow_width·H]` | gradients that come directly, and room; empty unless norms are wanted |
 //! | `norms` | `[T, B, D, flows]` | norms of the gradients of each step's states, or empty |
+//! | `initial` | `[B, D·H]` each | h and c that sequences return to, and the sums of their gradients; empty without resets |
 //! | `y`, `dy` | `[times, B, D·H]` | output of the whole sequence in *time* order, and its gradient |
 //!
 //! T is the number of steps of the call, which may be a part of the sequence: then it has done `first_step` steps before,
@@ -24,6 +25,7 @@ mod backward;
 mod flow;
 mod forward;
 mod input;
+mod resets;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ pub use backward::{Backward, backward, pack_backward};
 pub use flow::{flows, follow_width};
 pub use forward::{Forward, Recurrent, forward, pack_forward, pack_input};
 pub use input::{Input, Projection};
+pub use resets::{Initial, Resets, reset_words};
 pub use stream::{LayerWeights, Stack};
 
 use crate::config::BatchShape;
@@ -87,7 +90,12 @@ impl Layer {
     /// Step or time on the other side, of a sequence of `length` steps. Padding keeps its place.
     #[inline(always)]
     const fn other_side(&self, direction: usize, step: usize, length: usize) -> usize {
-        if direction >= self.first_reversed && step < length { length - 1 - step } else { step }
+        if self.is_reversed(direction) && step < length { length - 1 - step } else { step }
+    }
+
+    /// Whether a direction goes from the end.
+    const fn is_reversed(&self, direction: usize) -> bool {
+        direction >= self.first_reversed
     }
 
     /// Columns of `saved` per step, sequence and direction: `saved·H`.
@@ -185,6 +193,18 @@ impl Layer {
     fn check_tensors<S>(&self, name: &str, tensors: &Tensors<'_, S>, columns: usize) -> Result<()> {
         expect(name, tensors.len, &[self.gate_width(), columns])?;
         Tensors::new(name, tensors.data, self.directions, tensors.apart, tensors.len).map(|_| ())
+    }
+
+    /// An error unless there are bits for all of `times`, and initial states, where the recipe has resets, and only there.
+    fn check_resets<S>(&self, resets: &Resets<'_>, initial: &Initial<'_, S>, times: usize) -> Result<()> {
+        let there = self.recipe.resets();
+        let words = if there { times * reset_words(self.batch.batch) } else { 0 };
+        if resets.bits.len() < words || resets.bits.is_empty() == there || resets.batch != self.batch.batch {
+            let got = format!("{} words", resets.bits.len());
+            return Err(Error::invalid("the bits of resets", format!("at least {words} words"), got));
+        }
+        expect("the initial h", initial.h.len(), &[if there { self.state_len() } else { 0 }])?;
+        expect("the initial c", initial.c.len(), &[if there { self.dc_len() } else { 0 }])
     }
 
     /// An error unless there are peepholes where the recipe has them, and only there.

@@ -4,6 +4,11 @@ use super::*;
 use crate::cell::Cell;
 use crate::cpu::threads::{Partition, Pool, Threads};
 
+/// Of a batch without resets.
+const fn never(batch: usize) -> Resets<'static> {
+    Resets { bits: &[], batch }
+}
+
 /// Of a layer without peepholes.
 fn weights<'a, S>(packed: &'a [S], b_hh: Option<Tensors<'a, S>>) -> Recurrent<'a, S> {
     Recurrent { packed, b_hh, w_ch: None }
@@ -101,8 +106,18 @@ impl Case {
         pack_forward(Threads::ONE, layer, &each("weight_hh", &w, layer.directions), &mut packed).unwrap();
         let (lengths, y) = (&self.lengths[..], &mut []);
         let (saved_all, h_all, c_all) = (&mut saved[..], &mut h[..], &mut c[..]);
-        let buffers =
-            Forward { projection: None, saved: saved_all, keeps: true, h: h_all, c: c_all, y, lengths, first_step: 0 };
+        let buffers = Forward {
+            projection: None,
+            saved: saved_all,
+            keeps: true,
+            h: h_all,
+            c: c_all,
+            y,
+            lengths,
+            first_step: 0,
+            resets: never(lengths.len()),
+            initial: Initial { h: &[], c: &[] },
+        };
         self.on(threads, teams, |partition| forward(partition, layer, weights(&packed, Some(b)), buffers)).unwrap();
         Buffers { saved, h, c, dh: convert(&self.dh), dc: convert(&self.dc) }
     }
@@ -126,6 +141,10 @@ impl Case {
             norms: &mut [],
             lengths,
             first_step: 0,
+            resets: never(lengths.len()),
+            initial: Initial { h: &[], c: &[] },
+            initial_dh: &mut [],
+            initial_dc: &mut [],
         };
         self.on(threads, teams, |partition| backward(partition, layer, weights(&packed, None), buffers)).unwrap();
         Buffers { saved, h, c, dh, dc }
@@ -332,6 +351,8 @@ fn projections_are_of_the_rows_that_steps_are_at() {
             y: &mut y,
             lengths: &case.lengths,
             first_step: 0,
+            resets: never(case.lengths.len()),
+            initial: Initial { h: &[], c: &[] },
         };
         let b_hh = Some(each("bias_hh", &case.b_hh, directions));
         case.on(2, teams, |partition| forward(partition, layer, weights(&recurrent, b_hh), buffers)).unwrap();
@@ -355,7 +376,18 @@ fn bad_input_is_an_error() {
     let attempt = |saved: usize, h: usize, c: usize, lengths: &[u32], packed: usize| {
         let (mut saved, mut h, mut c) = (vec![0.0; saved], vec![0.0; h], vec![0.0; c]);
         let (saved, h, c, y) = (&mut saved[..], &mut h[..], &mut c[..], &mut []);
-        let buffers = Forward { projection: None, saved, keeps: true, h, c, y, lengths, first_step: 0 };
+        let buffers = Forward {
+            projection: None,
+            saved,
+            keeps: true,
+            h,
+            c,
+            y,
+            lengths,
+            first_step: 0,
+            resets: never(2),
+            initial: Initial { h: &[], c: &[] },
+        };
         let packed = vec![0f32; packed];
         case.on(1, false, |partition| forward(partition, layer, weights(&packed, None), buffers))
     };

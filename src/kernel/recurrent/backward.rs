@@ -1,5 +1,6 @@
 //! One time step of a layer backward, and on the CPU all of them.
 
+use super::flow::initial_from;
 use super::native::{Crew, backward as backward_cpu};
 use super::numbers::RecipeUniform;
 use super::tiles::{Tile, Variants};
@@ -89,7 +90,7 @@ impl Chunk {
     fn backward_gpu(&self, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
         let nothing = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own.
-        let (w, recipe) = weights.in_place(self)?;
+        let (w, recipe) = weights.in_place(self, initial_from(&self.layer()))?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
         Tile::made(gpu, self, self.recipe.gates() * self.hidden, &variants, |tile| {
             let mut consts = tile.consts();

@@ -35,21 +35,33 @@ uniform! {
     }
 }
 
-/// Elements of the carried gradients: those of h and c themselves, `[states, B, D, H]`, and where norms are wanted, on a
+/// Elements of the carried gradients: those of h and c themselves, `[states, B, D, H]`; with resets the initial states and
+/// then their gradients, `[states, B, D, H]` each; and where norms are wanted, on a
 /// GPU those that come directly, `[states, B, D, H]`, and what the norms are of, `[steps, B, D, flows, H]`; on the CPU for
 /// each row those that come directly, and room to work.
 pub fn carry_len(device: &Device, layer: &Layer, norms: bool) -> usize {
     let state = layer.state_len();
     match (norms, device.gpu()) {
-        (false, _) => state * layer.recipe.states(),
+        (false, _) => direct_from(layer),
         (true, Some(_)) => first(layer) + layer.batch.steps * state * cpu::flows(layer.recipe),
-        (true, None) => state * layer.recipe.states() + layer.direct_len(),
+        (true, None) => direct_from(layer) + layer.direct_len(),
     }
+}
+
+/// Where the initial states begin that backward needs with resets; their gradients follow.
+pub const fn initial_from(layer: &Layer) -> usize {
+    layer.state_len() * layer.recipe.states()
+}
+
+/// Where the gradients that come directly begin, where norms are wanted.
+pub const fn direct_from(layer: &Layer) -> usize {
+    let kinds = if layer.recipe.resets() { 3 } else { 1 };
+    layer.state_len() * layer.recipe.states() * kinds
 }
 
 /// Where, on a GPU, the gradients that norms are of begin.
 const fn first(layer: &Layer) -> usize {
-    layer.state_len() * 2 * layer.recipe.states()
+    direct_from(layer) + layer.state_len() * layer.recipe.states()
 }
 
 impl Chunk {

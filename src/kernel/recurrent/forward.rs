@@ -89,7 +89,8 @@ impl Chunk {
         self.check(device)?;
         weights.check(self)?;
         let written = [&self.saved, &self.h, &weights.workspace].into_iter();
-        let written: Vec<&Buffer> = written.chain(&self.c).chain(&self.carry).chain(&self.output).collect();
+        let carry = self.initial.as_ref().map(|initial| &initial.buffer).or(self.carry.as_ref());
+        let written: Vec<&Buffer> = written.chain(&self.c).chain(carry).chain(&self.output).collect();
         let read = [&weights.w_hh.buffer].into_iter().chain(self.input.as_ref().map(|input| &input.source));
         distinct("recurrent_forward", &written, &read.collect::<Vec<_>>())?;
         match device.target() {
@@ -109,8 +110,9 @@ impl Chunk {
         w: &'b Buffer,
         Nothing { written: [no_c, no_carry, _], .. }: &'b Nothing,
     ) -> [&'b Buffer; 6] {
-        let [c, carry] =
-            [(&self.c, no_c), (&self.carry, no_carry)].map(|(buffer, none)| buffer.as_ref().unwrap_or(none));
+        let c = self.c.as_ref().unwrap_or(no_c);
+        // What is carried lies before the initial states.
+        let carry = self.initial.as_ref().map(|initial| &initial.buffer).or(self.carry.as_ref()).unwrap_or(no_carry);
         [w, &self.lengths, &self.saved, &self.h, c, carry]
     }
 

@@ -3,11 +3,11 @@
 //! | buffer | shape | role |
 //! |---|---|---|
 //! | `w` | forward `[D]` of [`packed_recurrent`]: `W_hhᵀ`, `b_hh`, peepholes; backward, and forward repacked, `[D][G·H, H]`: `W_hh`, and peepholes behind it | read |
-//! | `lengths` | `[B]` | read |
+//! | `lengths` | `[B]`, then reset bits | read |
 //! | `saved` | `[steps, B, D, saved, H]` | in place: input projection → saved values → pre-activation gradients |
 //! | `h`, `c` | `[steps + 1, B, D, H]`, slot 0 the states before the chunk | forward writes, backward reads |
 //! | `dy` | `[T, B, D·H]` in time order | read by backward, optional |
-//! | `carry` | `[states, B, D, H]` | backward, in place: gradients of the states after the chunk → before it; then [what is seen](carry_len) |
+//! | `carry` | `[states, B, D, H]` | backward, in place: gradients of the states after the chunk → before it; then [what resets and probes need](carry_len) |
 //!
 //! Forward is one dispatch a step, backward one a step and one more that passes the first step through `W_hh`. The
 //! sequence of one step index after another is one pipeline and one bind group with a moving offset. No buffer aliases
@@ -17,6 +17,7 @@
 //!
 //! A shader of `shaders/recurrent/`, its host file here and its CPU twin share a stem.
 
+mod anew;
 mod backward;
 mod flow;
 mod forward;
@@ -32,9 +33,10 @@ mod states;
 mod tiles;
 mod upstream;
 
-pub use crate::cpu::recurrent::{flows, follow_width};
+pub use crate::cpu::recurrent::{flows, follow_width, reset_words};
+pub use anew::KERNEL as ANEW;
 pub use backward::{KERNEL as BACKWARD, SHARED as BACKWARD_SHARED};
-pub use flow::{KERNEL as FLOW, carry_len};
+pub use flow::{KERNEL as FLOW, carry_len, direct_from, initial_from};
 pub use forward::{KERNEL as FORWARD, SHARED as FORWARD_SHARED};
 pub use numbers::packed_recurrent;
 pub use output::KERNEL as OUTPUT;
@@ -72,7 +74,7 @@ pub struct Chunk {
     pub first_step: usize,
     /// Steps of the chunk.
     pub steps: usize,
-    /// `[B]`.
+    /// `[B]`, then with resets `[T, ⌈B/32⌉]` words of bits.
     pub lengths: Buffer,
     /// `[steps, B, D, saved, H]`.
     pub saved: Buffer,
@@ -85,12 +87,23 @@ pub struct Chunk {
     /// `[states, B, D, H]`: the state in f32 while steps run, where `saved`, `h` and `c` are stored as f16; none
     /// otherwise.
     pub carry: Option<Buffer>,
+    /// Where the initial states are kept that sequences return to; none without resets.
+    pub initial: Option<Initial>,
     /// `[T, B, D·H]` in time order, which forward writes as well where the strategy does: the whole output, or none.
     pub output: Option<Buffer>,
     /// Most steps that a dispatch of many takes; none for an estimate.
     pub span: Option<usize>,
     /// CPU: what its steps make their input projections from. None: a product has made them.
     pub input: Option<Input>,
+}
+
+/// Where a layer's initial states are, `[states, B, D, H]` from an offset on.
+#[derive(Clone)]
+pub struct Initial {
+    /// f32. Where `carry` is there too it is the beginning of this.
+    pub buffer: Buffer,
+    /// Elements before them.
+    pub offset: usize,
 }
 
 /// What input projections are made from on the CPU.
@@ -143,12 +156,36 @@ pub struct Gradients {
 }
 
 impl Chunk {
+    /// Where in what is bound as `carry` the initial states begin.
+    fn initial_offset(&self) -> usize {
+        self.initial.as_ref().map_or(0, |initial| initial.offset)
+    }
+
+    /// The lengths, without the bits of resets.
+    pub fn lengths_alone(&self) -> Buffer {
+        self.lengths.slice(0..self.batch.min(self.lengths.len())).unwrap_or_else(|_| self.lengths.clone())
+    }
+
     /// An error unless the chunk's buffers are of its sizes, on `device`.
     fn check(&self, device: &Device) -> Result<()> {
         let state = [self.batch, self.directions, self.hidden];
         let states = [&[self.steps + 1], &state[..]].concat();
         let saved = [self.steps, self.batch, self.directions, self.recipe.saved(), self.hidden];
-        self.lengths.check("lengths", device, &[self.batch], DType::U32)?;
+        let words = if self.recipe.resets() { self.lengths.len().saturating_sub(self.batch) } else { 0 };
+        self.lengths.check("lengths", device, &[self.batch + words], DType::U32)?;
+        if self.recipe.resets() != (words > 0) || words % reset_words(self.batch).max(1) != 0 {
+            return Err(Error::invalid(
+                "the bits of resets",
+                "some for each time and sequence",
+                format!("{words} words"),
+            ));
+        }
+        let all = self.recipe.states() * self.batch * self.directions * self.hidden;
+        if let Some(initial) = &self.initial {
+            initial.buffer.check("the initial states", device, &[initial.offset + all], DType::Float)?;
+        } else if self.recipe.resets() {
+            return Err(Error::invalid("the initial states", "there", "none"));
+        }
         self.saved.check_floats("the saved gates", device, &saved)?;
         self.h.check_floats("the hidden states", device, &states)?;
         if let Some(carry) = &self.carry {

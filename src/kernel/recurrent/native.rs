@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::flow::direct_from;
 use super::{Chunk, Gradients, Weights};
 use crate::config::BatchShape;
-use crate::cpu::recurrent::{self as cpu, Layer, Recurrent, Tensors};
+use crate::cpu::recurrent::{self as cpu, Initial, Layer, Recurrent, Resets, Tensors};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Partition, Pool, Threads};
 use crate::device::{Buffer, Element};
@@ -108,6 +109,13 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let (layer, directions) = (chunk.layer(), chunk.directions);
     let gates = layer.gate_width();
     let lengths = chunk.lengths.read::<u32>()?;
+    let (lengths, bits) = lengths.split_at(chunk.batch.min(lengths.len()));
+    let resets = Resets { bits, batch: chunk.batch };
+    let initial = chunk.initial.as_ref().map(|initial| initial.buffer.read::<S>()).transpose()?;
+    let initial = initial.as_deref().map_or((&[][..], &[][..]), |values| {
+        let all = values.get(chunk.initial_offset()..).unwrap_or_default();
+        all.split_at(layer.state_len().min(all.len()))
+    });
     let w_hh = weights.w_hh.buffer.read::<S>()?;
     let b_hh = weights.b_hh.as_ref().map(|bias| bias.buffer.read::<S>()).transpose()?;
     let w_ch = weights.w_ch.as_ref().map(|w_ch| w_ch.buffer.read::<S>()).transpose()?;
@@ -138,7 +146,7 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let w_ch = peepholes(chunk, weights, w_ch.as_deref())?;
     let (saved, h, c, y) =
         (&mut saved[..], &mut h[..], c.as_deref_mut().unwrap_or_default(), y.as_deref_mut().unwrap_or_default());
-    let (lengths, source, first_step) = (&lengths[..], source.as_deref(), chunk.first_step);
+    let (source, first_step) = (source.as_deref(), chunk.first_step);
     let mut steps = |packed: &[S]| {
         let (packed, of_input) = packed.split_at(recurrent_len);
         let projection = input.zip(source).map(|(input, source)| cpu::Projection {
@@ -151,7 +159,9 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
         });
         let (saved, h, c, y) = (&mut *saved, &mut *h, &mut *c, &mut *y);
         let keeps = chunk.keeps;
-        let buffers = cpu::Forward { projection, saved, keeps, h, c, y, lengths, first_step };
+        let (initial_h, initial_c) = initial;
+        let initial = Initial { h: initial_h, c: initial_c };
+        let buffers = cpu::Forward { projection, saved, keeps, h, c, y, lengths, first_step, resets, initial };
         cpu::forward(&crew.partition, &layer, Recurrent { packed, b_hh, w_ch }, buffers)
     };
     let Some(kept) = &weights.packed else {
@@ -184,6 +194,8 @@ pub(super) fn backward<S: Scalar + Element>(
 ) -> Result<()> {
     let layer = chunk.layer();
     let lengths = chunk.lengths.read::<u32>()?;
+    let (lengths, bits) = lengths.split_at(chunk.batch.min(lengths.len()));
+    let resets = Resets { bits, batch: chunk.batch };
     let w_hh = weights.w_hh.buffer.read::<S>()?;
     let w_ch = weights.w_ch.as_ref().map(|w_ch| w_ch.buffer.read::<S>()).transpose()?;
     let w_ch = peepholes(chunk, weights, w_ch.as_deref())?;
@@ -191,8 +203,13 @@ pub(super) fn backward<S: Scalar + Element>(
     let c = chunk.c.as_ref().map(|c| c.read::<S>()).transpose()?;
     let dy = gradients.dy.as_ref().map(|dy| dy.read::<S>()).transpose()?;
     let mut carry = gradients.carry.write::<S>()?;
-    let (carried, direct) = carry.split_at_mut(layer.state_len() + layer.dc_len());
-    let (dh, dc) = carried.split_at_mut(layer.state_len());
+    let (carried, direct) = carry.split_at_mut(direct_from(&layer));
+    let (gradients_of_last, for_resets) = carried.split_at_mut(layer.state_len() + layer.dc_len());
+    let (dh, dc) = gradients_of_last.split_at_mut(layer.state_len());
+    let (values, initial_gradients) = for_resets.split_at_mut(for_resets.len() / 2);
+    let state = if values.is_empty() { 0 } else { layer.state_len() };
+    let (initial_h, initial_c) = values.split_at(state);
+    let (initial_dh, initial_dc) = initial_gradients.split_at_mut(state);
     let mut norms = gradients.norms.as_ref().map(|norms| norms.buffer.write::<S>()).transpose()?;
     let norms = match (&mut norms, &gradients.norms) {
         (Some(values), Some(at)) => &mut values[at.offset..][..layer.norms_len()],
@@ -208,8 +225,12 @@ pub(super) fn backward<S: Scalar + Element>(
         dc,
         direct,
         norms,
-        lengths: &lengths,
+        lengths,
         first_step: chunk.first_step,
+        resets,
+        initial: Initial { h: initial_h, c: initial_c },
+        initial_dh,
+        initial_dc,
     };
     let w_hh = tensors("weight_hh", &w_hh, &weights.w_hh, chunk.directions, layer.gate_width() * layer.hidden)?;
     let packed = cpu::aligned(&mut workspace, layer.backward_packed_len())?;

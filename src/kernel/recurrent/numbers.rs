@@ -12,6 +12,8 @@ uniform! {
     pub(super) struct RecipeUniform {
         peepholes: u32,
         peepholes_direction: u32,
+        first_reversed: u32,
+        initial: u32,
         clip_inputs: f32,
         clip_cell: f32,
         clip_cell_as_read: f32,
@@ -26,14 +28,18 @@ uniform! {
 }
 
 impl RecipeUniform {
-    /// Of a recipe whose peepholes begin at `first` of what is bound as `w`, those of each direction so far apart.
-    fn new(recipe: Recipe, first: usize, apart: usize) -> Result<Self> {
+    /// Of a chunk whose peepholes begin at `first` of what is bound as `w`, those of each direction so far apart, and whose
+    /// initial states begin at `initial` of what is bound as `carry`.
+    fn new(chunk: &Chunk, first: usize, apart: usize, initial: usize) -> Result<Self> {
+        let recipe = chunk.recipe;
         let Activations { gate, candidate, output } = recipe.activations();
         let [inputs, cell, cell_as_read, gradient] =
             recipe.options().clip.all().map(|(_, limit)| limit.map_or(0.0, Number::get));
         Ok(Self {
             peepholes: index(first)?,
             peepholes_direction: index(apart)?,
+            first_reversed: index(chunk.first_reversed)?,
+            initial: index(initial)?,
             clip_inputs: inputs,
             clip_cell: cell,
             clip_cell_as_read: cell_as_read,
@@ -50,7 +56,7 @@ impl RecipeUniform {
     /// Of a chunk whose kernel reads packed weights.
     pub(super) fn packed(chunk: &Chunk) -> Result<Self> {
         let rows = (chunk.hidden + 1) * chunk.recipe.gates() * chunk.hidden;
-        Self::new(chunk.recipe, rows, packed_recurrent(chunk.recipe, chunk.hidden))
+        Self::new(chunk, rows, packed_recurrent(chunk.recipe, chunk.hidden), chunk.initial_offset())
     }
 }
 
@@ -61,14 +67,14 @@ pub const fn packed_recurrent(recipe: Recipe, hidden: usize) -> usize {
 
 impl Weights {
     /// What a kernel binds that reads the parameters themselves: `W_hh` from its first element on, and peepholes behind it.
-    /// Errors: peepholes before `W_hh`, or in other memory.
-    pub(super) fn in_place(&self, chunk: &Chunk) -> Result<(Buffer, RecipeUniform)> {
+    /// `initial` is where in `carry` the initial states begin. Errors: peepholes before `W_hh`, or in other memory.
+    pub(super) fn in_place(&self, chunk: &Chunk, initial: usize) -> Result<(Buffer, RecipeUniform)> {
         let w_hh = self.w_hh.buffer.slice(self.w_hh.offset..self.w_hh.buffer.len())?;
-        let Some(w_ch) = &self.w_ch else { return Ok((w_hh, RecipeUniform::new(chunk.recipe, 0, 0)?)) };
+        let Some(w_ch) = &self.w_ch else { return Ok((w_hh, RecipeUniform::new(chunk, 0, 0, initial)?)) };
         match Buffer::covering(&[&w_hh, &w_ch.buffer]) {
             Some((all, firsts)) if firsts.first() == Some(&0) => {
                 let first = firsts.get(1).copied().unwrap_or(0) + w_ch.offset;
-                Ok((all, RecipeUniform::new(chunk.recipe, first, w_ch.direction)?))
+                Ok((all, RecipeUniform::new(chunk, first, w_ch.direction, initial)?))
             }
             _ => Err(Error::invalid("`weight_ch`", "declared after `weight_hh`", "declared before it")),
         }

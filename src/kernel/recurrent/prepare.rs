@@ -46,6 +46,7 @@ uniform! {
         has_c: u32,
         packed_recurrent: u32,
         packed_direction: u32,
+        initial: u32,
         peepholes: u32,
         peepholes_offset: u32,
         peepholes_direction: u32,
@@ -101,7 +102,8 @@ impl Chunk {
         for state in with.initial.iter().flatten() {
             state.check("an initial state", self.batch, self.hidden, self.directions)?;
         }
-        let written: Vec<&Buffer> = [&packed, &self.h].into_iter().chain(&self.c).chain(&self.carry).collect();
+        let carry = self.initial.as_ref().map(|initial| &initial.buffer).or(self.carry.as_ref());
+        let written: Vec<&Buffer> = [&packed, &self.h].into_iter().chain(&self.c).chain(carry).collect();
         let read: Vec<&Buffer> = with.initial.iter().flatten().map(|state| &state.buffer).chain([&values]).collect();
         distinct(KERNEL.name, &written, &read)?;
         let mut firsts = firsts.into_iter();
@@ -135,6 +137,8 @@ impl Chunk {
             has_c: u32::from(self.c.is_some()),
             packed_recurrent: index(recurrent_first)?,
             packed_direction: index(packed_direction)?,
+            // NOWHERE in the shader.
+            initial: self.initial.as_ref().map_or(Ok(u32::MAX), |initial| index(initial.offset))?,
             peepholes: index(peepholes)?,
             peepholes_offset,
             peepholes_direction,
@@ -157,7 +161,7 @@ impl Chunk {
                     &packed,
                     &self.h.slice(0..state)?,
                     c.as_ref().unwrap_or(&no_c),
-                    self.carry.as_ref().unwrap_or(&no_carry),
+                    carry.unwrap_or(&no_carry),
                 ],
                 groups: [linear_groups(gpu, elements, lanes), 1, index(self.directions)?],
                 steps: None,

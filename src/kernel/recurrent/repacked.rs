@@ -65,7 +65,7 @@ impl Chunk {
             }
         };
         // Offsets within a binding are the matrices' own.
-        let (w, recipe) = weights.in_place(self)?;
+        let (w, recipe) = weights.in_place(self, self.initial_offset())?;
         let [w, lengths, saved, h, c, carry] = self.forward_buffers(&w, &nothing);
         let pieces = rectangles(gpu, [self.batch, self.hidden], [at_once, UNITS * GROUPS], work);
         Op::in_pieces(pieces.into_iter().map(|[rows, units]| {

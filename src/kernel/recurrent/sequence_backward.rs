@@ -1,6 +1,7 @@
 //! A span of time steps of a layer backward in one dispatch.
 
 use super::backward::BINDINGS;
+use super::flow::initial_from;
 use super::numbers::RecipeUniform;
 use super::sequence::Pass;
 use super::sequence_forward::SequenceCut;
@@ -49,7 +50,7 @@ impl Chunk {
         let SequenceCut { gpu, tile, span, .. } = cut;
         let nothing = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own.
-        let (w, recipe) = weights.in_place(self)?;
+        let (w, recipe) = weights.in_place(self, initial_from(&self.layer()))?;
         let mut consts = tile.constants();
         consts.push(("FLOW", u32::from(gradients.norms.is_some())));
         Op::in_pieces(cut.groups.iter().map(|groups| {

@@ -43,7 +43,6 @@ uniform! {
         has_y: u32,
         /// The dispatch's first sequence.
         first_row: u32,
-        first_reversed: u32,
         #[shader(align(16))]
         recipe: RecipeUniform,
     }
@@ -61,7 +60,8 @@ impl Chunk {
             let rows = y.len() / (self.batch * width).max(1);
             y.check_floats("y", device, &[rows.max(self.first_step + self.steps), self.batch, width])?;
         }
-        let written = [&self.saved, &self.h].into_iter().chain(&self.c).chain(&self.carry).chain(&self.output);
+        let carry = self.initial.as_ref().map(|initial| &initial.buffer).or(self.carry.as_ref());
+        let written = [&self.saved, &self.h].into_iter().chain(&self.c).chain(carry).chain(&self.output);
         let written: Vec<&Buffer> = written.collect();
         distinct("sequence_forward", &written, &[&weights.w_hh.buffer, &weights.workspace, &self.lengths])?;
         let cut = self.sequence(device, Pass::Forward)?;
@@ -83,7 +83,6 @@ impl Chunk {
                 has_bias: u32::from(weights.b_hh.is_some()),
                 has_y: u32::from(self.output.is_some()),
                 first_row: index(groups.start * tile.rows as usize)?,
-                first_reversed: index(self.first_reversed)?,
                 recipe: RecipeUniform::packed(self)?,
             };
             Op::gpu(

@@ -24,6 +24,15 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         let again = rnn.recompute().is_some();
         if again {
             stage.pack(&mut program)?;
+            stage.keep_initial(&mut program)?;
+        }
+        let resets = rnn.config.recipe().resets();
+        let for_resets = recurrent::initial_from(&rnn.native_layer());
+        let after_it = for_resets * 2;
+        if resets {
+            let Binding { io, .. } = *with;
+            rnn.states_in(layer, [&io.h0, &io.c0], rnn.states_from(carry, for_resets), &mut program)?;
+            rnn.states_in(layer, [&None, &None], rnn.states_from(carry, after_it), &mut program)?;
         }
         let carried = || (0..rnn.config.recipe().states()).map(|state| rnn.slot(carry, state));
         rnn.states_in(layer, [&gradients.dhn, &gradients.dcn], carried(), &mut program)?;
@@ -50,18 +59,25 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
                     (carry.slice(0..chunk.carry_len(&rnn.device))?, Some(norms_of(rnn, norms, layer, chunk)?))
                 }
             };
+            let go_on = index > 0 || with.params.accumulates();
             let around = recurrent::Gradients { dy, in_step_order, rows, carry, norms };
             program.push(rnn.strategy.backward(&rnn.device, chunk, &stage.weights, &around)?);
             chunk.flow(&rnn.device, &around)?.into_iter().for_each(|op| program.push(op));
-            let go_on = index > 0 || with.params.accumulates();
+            peephole_gradients(with, layer, chunk, Seen::After, go_on, &mut program)?;
+            if resets {
+                let initial = recurrent::Initial { buffer: around.carry.clone(), offset: for_resets };
+                program.push(chunk.anew(&rnn.device, &initial)?);
+            }
             weight_gradients(with, &stage, run, go_on, &mut program)?;
             bias_gradients(with, layer, chunk, go_on, &mut program)?;
-            peephole_gradients(with, layer, chunk, go_on, &mut program)?;
+            peephole_gradients(with, layer, chunk, Seen::Before, go_on, &mut program)?;
             if let Some(dx) = dx {
                 input_gradient(with, layer, chunk, dx, adds, &mut program)?;
             }
         }
-        rnn.states_out(layer, carried(), [&gradients.dh0, &gradients.dc0], &mut program)?;
+        // With resets the first step has begun anew too, and its gradients are in the sums.
+        let first: Vec<Matrix> = if resets { rnn.states_from(carry, after_it).collect() } else { carried().collect() };
+        rnn.states_out(layer, first, [&gradients.dh0, &gradients.dc0], &mut program)?;
     }
     Ok(program)
 }
@@ -77,9 +93,13 @@ impl Binding<'_> {
 /// Where what comes directly of the gradient of a state, 0 h and 1 c, is carried.
 fn direct(rnn: &Rnn, carry: &Buffer, state: usize) -> Matrix {
     let (recipe, hidden, directions) = (rnn.config.recipe(), rnn.config.hidden, rnn.config.directions());
-    let first = rnn.slot(carry, recipe.states());
+    let begin = recurrent::direct_from(&rnn.native_layer());
+    let first = Matrix { offset: begin, ..rnn.slot(carry, 0) };
     match rnn.device.gpu() {
-        Some(_) => rnn.slot(carry, recipe.states() + state),
+        Some(_) => {
+            let slot = rnn.slot(carry, state);
+            Matrix { offset: slot.offset + begin, ..slot }
+        }
         None => {
             let width = recurrent::follow_width(recipe) * hidden;
             Matrix {
@@ -230,11 +250,19 @@ fn bias_gradients(with: &Binding<'_>, layer: usize, chunk: &Chunk, go_on: bool, 
     Ok(())
 }
 
-/// `dp = Σ over steps and sequences of dG·c`, of the cell state that the gate saw: in partial sums as those of biases.
+/// Which cell state a gate sees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Before,
+    After,
+}
+
+/// `dp = Σ over steps and sequences of dG·c`, of the cell state that the gates saw: in partial sums as those of biases.
 fn peephole_gradients(
     with: &Binding<'_>,
     layer: usize,
     chunk: &Chunk,
+    seen: Seen,
     go_on: bool,
     program: &mut Program,
 ) -> Result<()> {
@@ -243,18 +271,21 @@ fn peephole_gradients(
     let Some(c) = chunk.c.as_ref().filter(|_| recipe.peepholes() > 0) else { return Ok(()) };
     let (to, limit) = (with.tensor(Tensor::WeightCh, layer, true)?, recipe.options().clip.cell_as_read);
     let (rows, run) = (chunk.steps * chunk.batch, granule(&rnn.device, rnn.shape) * chunk.batch);
-    let before = recipe.peeps_before().map(|gate| (gate, 0));
-    let gates: Vec<(usize, usize)> = before.chain([(recipe.gates() - 1, 1)]).collect();
+    // Each peephole, the slot of its gate, and that of the state.
+    let gates: Vec<[usize; 3]> = match seen {
+        Seen::Before => recipe.peeps_before().map(|gate| [gate, gate, 0]).collect(),
+        Seen::After => vec![[recipe.peepholes() - 1, recipe.gates() - 1, 1]],
+    };
     let scratch = Matrix::dense(&with.workspace.sums, directions * recipe.peepholes() * hidden);
     for direction in 0..directions {
-        for (which, &(gate, slot)) in gates.iter().enumerate() {
+        for &[which, gate, slot] in &gates {
             let da = rnn.saved(chunk, &rnn.steps_of(chunk), gate);
             let da = Matrix { offset: da.offset + direction * da.direction, ..da };
-            let seen = rnn.slot(c, slot);
-            let seen = Matrix { offset: seen.offset + direction * seen.direction, ..seen };
+            let of = rnn.slot(c, slot);
+            let of = Matrix { offset: of.offset + direction * of.direction, ..of };
             let at = (direction * recipe.peepholes() + which) * hidden;
             let parts = Matrix { offset: at, ..scratch.clone() };
-            program.push(ColumnSum::partial(rows, hidden, run, da, parts.clone()).times(seen, limit).op(&rnn.device)?);
+            program.push(ColumnSum::partial(rows, hidden, run, da, parts.clone()).times(of, limit).op(&rnn.device)?);
             let to = Matrix { offset: direction * to.direction + which * hidden, row: 0, ..to.clone() };
             let total = ColumnSum::total(column_sum::parts(rows, run), hidden, parts, to, go_on);
             program.push(total.op(&rnn.device)?);

@@ -5,6 +5,7 @@ use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
 use crate::kernel::Program;
 use crate::kernel::gemm::Matrix;
+use crate::kernel::recurrent::reset_words;
 use crate::nn::params::Parameters;
 use crate::plan::{Memory, Mode, Reserve, Workspace};
 use crate::recipe::Tensor;
@@ -63,6 +64,8 @@ pub struct Bound {
     pub backward: Program,
     rnn: Rnn,
     lengths: Buffer,
+    /// `[T, ⌈B/32⌉]` words of bits, behind the lengths; empty without resets.
+    resets: Buffer,
     norms: Option<Buffer>,
     memory: Memory,
 }
@@ -138,11 +141,13 @@ impl Rnn {
             Mode::Train => backward::build(&with)?,
             Mode::Infer => Program::default(),
         };
+        let batch = self.shape.batch;
         let held = reserve.memory();
         let own: u64 = packed.iter().chain([&lengths]).chain(&norms).map(Buffer::allocated_bytes).sum();
         let scratch = held.workspace + workspace.bytes() + own;
         let memory = Memory { reserve: held.reserve, workspace: scratch };
-        let bound = Bound { forward, backward, rnn: self.clone(), lengths, norms, memory };
+        let (resets, lengths) = (lengths.slice(batch..lengths.len())?, lengths.slice(0..batch)?);
+        let bound = Bound { forward, backward, rnn: self.clone(), lengths, resets, norms, memory };
         bound.write_lengths(&vec![self.shape.steps; self.shape.batch])?;
         Ok(bound)
     }
@@ -237,6 +242,29 @@ impl Bound {
     fn write_lengths(&self, lengths: &[usize]) -> Result<()> {
         let lengths: Vec<u32> = lengths.iter().map(|&length| length as u32).collect();
         self.rnn.device.write_u32(&self.lengths, &lengths)
+    }
+
+    /// Sets before which steps the state of which sequence returns to its initial value, `[T, B]` in time order, as a new
+    /// episode begins in recurrent reinforcement learning; at first there are none. The output of the step before stays, and
+    /// no gradient passes from the step to it: it flows into the initial state. In a reversed direction what lies between two
+    /// resets is a sequence of its own as well. Padding is not looked at. Errors: another number of entries; a layer without
+    /// [`StepOptions::resets`](crate::StepOptions::resets). Uploads: never between recording and submitting.
+    pub fn set_resets(&self, resets: &[bool]) -> Result<()> {
+        let (shape, config) = (self.rnn.shape, self.rnn.config);
+        if !config.recipe().resets() {
+            return Err(Error::invalid("resets", "an option of the layer's step", "not among them"));
+        }
+        if resets.len() != shape.rows() {
+            return Err(Error::shape("resets", &[shape.steps, shape.batch], &[resets.len()]));
+        }
+        let words = reset_words(shape.batch);
+        let mut bits = vec![0u32; shape.steps * words];
+        for (time, resets) in resets.chunks_exact(shape.batch).enumerate() {
+            for (sequence, _) in resets.iter().enumerate().filter(|(_, reset)| **reset) {
+                bits[time * words + sequence / 32] |= 1 << (sequence % 32);
+            }
+        }
+        self.rnn.device.write_u32(&self.resets, &bits)
     }
 
     /// Lengths, `[B]`, u32.

@@ -11,6 +11,7 @@
 mod backward;
 mod bind;
 mod forward;
+mod source;
 mod stage;
 #[cfg(not(target_arch = "wasm32"))]
 mod stream;
@@ -163,6 +164,17 @@ impl Rnn {
         let purpose = Purpose { mode, precision, lengths, repacks, flow: options.flow };
         let layout = Layout::new(&device, &config, shape, purpose, &cuts)?;
         Ok(Self { device, config, shape, mode, lengths, span, precision, strategy, why, cuts, layout })
+    }
+
+    /// The layer and batch as the CPU executor and the sizes of carried gradients know them.
+    fn native_layer(&self) -> crate::cpu::recurrent::Layer {
+        crate::cpu::recurrent::Layer {
+            recipe: self.config.recipe(),
+            hidden: self.config.hidden,
+            directions: self.config.directions(),
+            first_reversed: self.config.first_reversed(),
+            batch: self.shape,
+        }
     }
 
     /// The layer.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Rnn;
 use super::bind::Binding;
+use super::source::Source;
 use crate::config::Precision;
 use crate::device::Buffer;
 use crate::error::Result;
@@ -11,10 +12,9 @@ use crate::kernel::Program;
 use crate::kernel::copy::copy;
 use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::native::Packed;
-use crate::kernel::recurrent::{Chunk, Input, Move, Prepare, Weights, move_states, packed_recurrent};
-use crate::kernel::rows::RowMap;
+use crate::kernel::recurrent::{Chunk, Initial, Move, Prepare, Weights, move_states, packed_recurrent};
 use crate::kernel::transpose::transpose;
-use crate::plan::{ChunkBuffers, Mode, Part, granule, overlap, reversed, windows};
+use crate::plan::{ChunkBuffers, Mode, Part};
 use crate::recipe::Tensor;
 
 /// A layer bound to its buffers.
@@ -39,26 +39,6 @@ pub(super) struct Run {
     kept_in_full: Option<Matrix>,
     /// Where the layer above reads the chunk's h, if that is not the chunk's own.
     above: Option<Matrix>,
-}
-
-/// What a layer's rows are made from: x in windows of times, or the states of the layer below in its sections.
-pub(super) struct Source {
-    pub(super) pieces: Vec<Piece>,
-    /// Width of a row.
-    pub(super) width: usize,
-    /// Columns from here on belong to direction 1 of the layer below.
-    pub(super) split: usize,
-    /// Whether its rows are states of the layer below, in step order, rather than times.
-    pub(super) below: bool,
-}
-
-/// A bound part of a source.
-pub(super) struct Piece {
-    /// Times, or steps, that it holds.
-    range: Range<usize>,
-    buffer: Buffer,
-    /// Elements before its first row.
-    offset: usize,
 }
 
 impl<'a> Stage<'a> {
@@ -92,11 +72,21 @@ impl<'a> Stage<'a> {
             }
         }
         self.pack(program)?;
+        self.keep_initial(program)?;
         rnn.states_in(layer, [&io.h0, &io.c0], first.kept.iter().cloned(), program)?;
         for (given, carried) in [&io.h0, &io.c0].into_iter().zip(first.before_in_full()) {
             rnn.states_in(layer, [given], [carried], program)?;
         }
         Ok(())
+    }
+
+    /// With resets, keeps the initial states that sequences return to.
+    pub(super) fn keep_initial(&self, program: &mut Program) -> Result<()> {
+        let Binding { rnn, io, .. } = *self.with;
+        let Some(Initial { buffer, offset }) = self.runs.first().and_then(|run| run.chunk.initial.as_ref()) else {
+            return Ok(());
+        };
+        rnn.states_in(self.layer, [&io.h0, &io.c0], rnn.states_from(buffer, *offset), program)
     }
 
     /// Packs the weights for a GPU's products and steps; of those that are packed as they are needed the bias alone. The CPU
@@ -285,6 +275,7 @@ impl Binding<'_> {
                 std::iter::once(h).chain(section.c.as_ref().map(|c| rnn.slot(c, place))).collect()
             }
         };
+        let carried = rnn.config.recipe().states() * state;
         let chunk = Chunk {
             recipe: rnn.config.recipe(),
             hidden: rnn.config.hidden,
@@ -298,7 +289,14 @@ impl Binding<'_> {
             keeps: rnn.mode == Mode::Train,
             h,
             c,
-            carry: (!self.workspace.state.is_empty()).then(|| self.workspace.state.clone()),
+            carry: match rnn.precision {
+                Precision::Full => None,
+                Precision::Half => Some(self.workspace.state.slice(0..carried)?),
+            },
+            initial: rnn.config.recipe().resets().then(|| Initial {
+                buffer: self.workspace.state.clone(),
+                offset: if rnn.precision == Precision::Half { carried } else { 0 },
+            }),
             output: writes.then(|| self.io.y.clone()),
             span: rnn.span,
             input: None,
@@ -321,114 +319,20 @@ impl Binding<'_> {
             repacked: self.rnn.layout.repacked.is_some(),
         })
     }
-
-    /// What a layer's steps make their input projections from, where they do.
-    fn input(&self, layer: usize, source: &Source) -> Result<Option<Input>> {
-        let [piece] = source.pieces.as_slice() else { return Ok(None) };
-        let bias = self.optional(Tensor::BiasIh, layer)?;
-        Ok(Some(Input {
-            w_ih: self.tensor(Tensor::WeightIh, layer, false)?,
-            b_ih: bias,
-            source: piece.buffer.clone(),
-            width: source.width,
-            below: layer > 0,
-        }))
-    }
-
-    /// What a layer reads.
-    fn source(&self, layer: usize) -> Result<Source> {
-        let rnn = self.rnn;
-        let (batch, width) = (rnn.shape.batch, rnn.config.layer_input(layer));
-        if layer == 0 {
-            let row = batch * width;
-            let piece = |range: Range<usize>| {
-                Ok(Piece { buffer: self.io.x.slice(range.start * row..range.end * row)?, range, offset: 0 })
-            };
-            let pieces =
-                windows(&rnn.device, rnn.shape.steps, row, self.io.x.element_bytes() as usize)?.into_iter().map(piece);
-            return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width, below: false });
-        }
-        let piece = |(range, buffers): (&Range<usize>, ChunkBuffers)| Piece {
-            range: range.clone(),
-            buffer: buffers.h,
-            // Slot 0 holds the state before the section.
-            offset: batch * width,
-        };
-        let pieces = rnn.cuts.sections.iter().zip(self.reserve.layer(layer - 1)).map(piece).collect();
-        Ok(Source { pieces, width, split: rnn.config.hidden, below: true })
-    }
 }
 
 impl Rnn {
-    /// A chunk's steps: all at once, or cut into granules.
-    pub(super) fn spans(&self, chunk: &Chunk, cut: bool) -> Vec<Range<usize>> {
-        let Range { start, end } = self.steps_of(chunk);
-        let length = if cut { granule(&self.device, self.shape) } else { chunk.steps };
-        (start..end).step_by(length.max(1)).map(|first| first..end.min(first.saturating_add(length))).collect()
-    }
-
-    /// Saved values of some of a chunk's steps from `slot` on, `[steps·B, ..]`.
-    pub(super) fn saved(&self, chunk: &Chunk, steps: &Range<usize>, slot: usize) -> Matrix {
-        let slots = self.config.recipe().saved() * self.config.hidden;
-        let row = self.config.directions() * slots;
-        let offset = (steps.start - chunk.first_step) * chunk.batch * row + slot * self.config.hidden;
-        Matrix { offset, direction: slots, ..Matrix::dense(&chunk.saved, row) }
-    }
-
-    /// The pieces of the source that rows of some of a chunk's steps may be in, in order, as matrices `[rows, width]`,
-    /// with the map from those rows to the piece's when they are not simply the same.
-    pub(super) fn pieces(&self, source: &Source, chunk: &Chunk, steps: &Range<usize>) -> Vec<(Matrix, Option<RowMap>)> {
-        let batch = self.shape.batch;
-        // x in padding must not be looked at; states in padding are harmless, their gradients are zero.
-        let padded_input = self.lengths && source.split == source.width && self.config.directions() == 1;
-        // States of the layer below are in this one's own order where both have the same one direction.
-        let turned = self.config.is_reversed() && !(source.below && self.config.directions() == 1);
-        let mut pieces = Vec::new();
-        for piece in &source.pieces {
-            let rows = |offset| Matrix { offset, ..Matrix::dense(&piece.buffer, source.width) };
-            let covers = piece.range.start <= steps.start && steps.end <= piece.range.end;
-            if self.config.directions() == 1 && covers && !padded_input && !turned {
-                let skipped = (steps.start - piece.range.start) * batch * source.width;
-                return vec![(rows(piece.offset + skipped), None)];
-            }
-            let map = self.row_map(chunk, steps, &piece.range);
-            if turned && self.may_share(steps, &piece.range) {
-                pieces.push((rows(piece.offset), Some(map)));
-            } else if !turned && overlap(steps, &piece.range) {
-                let first_reversed = self.config.directions();
-                pieces.push((rows(piece.offset), Some(RowMap { first_reversed, ..map })));
-            }
-        }
-        pieces
-    }
-
-    pub(super) fn steps_of(&self, chunk: &Chunk) -> Range<usize> {
-        chunk.first_step..chunk.first_step + chunk.steps
-    }
-
-    /// The map from rows of some of a chunk's steps to those of a window.
-    pub(super) fn row_map(&self, chunk: &Chunk, steps: &Range<usize>, window: &Range<usize>) -> RowMap {
-        RowMap {
-            lengths: chunk.lengths.clone(),
-            batch: self.shape.batch,
-            first_step: steps.start,
-            window_first: window.start * self.shape.batch,
-            window_rows: window.len() * self.shape.batch,
-            first_reversed: self.config.first_reversed(),
-        }
-    }
-
-    /// Whether steps of a chunk may lie in a window of the other order, in any direction.
-    pub(super) fn may_share(&self, steps: &Range<usize>, window: &Range<usize>) -> bool {
-        let backwards =
-            self.config.is_reversed() && (self.lengths || overlap(&reversed(steps, self.shape.steps), window));
-        let forwards = self.config.first_reversed() > 0 || self.lengths;
-        forwards && overlap(steps, window) || backwards
-    }
-
     /// Moves states of both directions at once.
     fn move_whole(&self, moves: Vec<Move>, program: &mut Program) -> Result<()> {
         move_states(&self.device, [1, self.shape.batch, self.config.outputs()], &moves, program)
+    }
+
+    /// The states of `[states, B, D, H]` from `offset` on.
+    pub(super) fn states_from(&self, buffer: &Buffer, offset: usize) -> impl Iterator<Item = Matrix> {
+        (0..self.config.recipe().states()).map(move |state| {
+            let slot = self.slot(buffer, state);
+            Matrix { offset: slot.offset + offset, ..slot }
+        })
     }
 
     /// A slot of states `[slots, B, D, H]`.

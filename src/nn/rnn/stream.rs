@@ -47,6 +47,10 @@ impl Stream {
             let option = "a step at a time".to_string();
             return Err(Error::Unsupported { option, place: "a layer with a direction that starts at the end".into() });
         }
+        if config.options.resets {
+            let option = "a mask of resets".to_string();
+            return Err(Error::Unsupported { option, place: "a stream: `set_state` begins anew".into() });
+        }
         let stack = Stack::new(config.recipe(), config.layers, config.input, config.hidden, batch)?;
         let mut stream = Self { config, batch, stack };
         stream.load(params, prefix)?;

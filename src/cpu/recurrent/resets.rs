@@ -1,0 +1,75 @@
+//! Steps before which a sequence's state returns to its initial value. Twin of `shaders/lib/resets.wgsl`.
+
+use super::Layer;
+
+/// The resets of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Resets<'a> {
+    /// For each time as many words as hold a bit for each sequence; empty: there are none.
+    pub bits: &'a [u32],
+    /// B.
+    pub batch: usize,
+}
+
+/// Words of a time's bits, for `batch` sequences.
+pub const fn reset_words(batch: usize) -> usize {
+    batch.div_ceil(32)
+}
+
+impl Resets<'_> {
+    /// Whether step `step` of a sequence of `length` steps begins anew. Its first one does, where there are resets. In a
+    /// reversed direction it is the step whose later neighbour in time begins anew: what lies between two resets is a
+    /// sequence of its own.
+    #[inline(always)]
+    pub fn begin(&self, sequence: usize, step: usize, length: usize, reversed: bool) -> bool {
+        if self.bits.is_empty() || step >= length {
+            return false;
+        }
+        let time = if reversed { length - step } else { step };
+        let word = self.bits.get(time * reset_words(self.batch) + sequence / 32).copied().unwrap_or(0);
+        step == 0 || (word >> (sequence % 32)) & 1 == 1
+    }
+}
+
+/// The states that sequences return to, `[B, D·H]` each; empty without resets, c also for a cell without one.
+#[derive(Clone, Copy, Debug)]
+pub struct Initial<'a, S> {
+    /// h.
+    pub h: &'a [S],
+    /// c.
+    pub c: &'a [S],
+}
+
+impl<'a, S> Initial<'a, S> {
+    /// The H elements of h and of c from element `at` on; nothing of what is not there.
+    #[inline(always)]
+    pub(super) fn rows(&self, at: usize, hidden: usize) -> [&'a [S]; 2] {
+        [self.h, self.c].map(|all| all.get(at..at + hidden).unwrap_or_default())
+    }
+}
+
+/// Where a task's sequences begin anew, and with what.
+#[derive(Clone, Copy)]
+pub(super) struct Anew<'a, S> {
+    pub(super) layer: &'a Layer,
+    pub(super) direction: usize,
+    pub(super) lengths: &'a [u32],
+    /// Steps of the sequence before those of the call.
+    pub(super) first_step: usize,
+    pub(super) resets: Resets<'a>,
+    pub(super) initial: Initial<'a, S>,
+}
+
+impl<'a, S> Anew<'a, S> {
+    /// h and c that a sequence begins anew with at a step of the call, if it does.
+    #[inline(always)]
+    pub(super) fn at(&self, step: usize, row: usize) -> Option<[&'a [S]; 2]> {
+        let Self { layer, direction, .. } = *self;
+        if self.resets.bits.is_empty() {
+            return None;
+        }
+        let length = self.lengths[row] as usize;
+        let anew = self.resets.begin(row, self.first_step + step, length, layer.is_reversed(direction));
+        anew.then(|| self.initial.rows((row * layer.directions + direction) * layer.hidden, layer.hidden))
+    }
+}
