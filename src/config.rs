@@ -70,6 +70,8 @@ pub struct RnnConfig {
     pub bias: Bias,
     /// What is changed about the cell's step.
     pub options: StepOptions,
+    /// Whether initial states are parameters.
+    pub learns_state: bool,
 }
 
 impl RnnConfig {
@@ -83,6 +85,7 @@ impl RnnConfig {
             direction: Direction::Forward,
             bias: Bias::Both,
             options: StepOptions::NONE,
+            learns_state: false,
         }
     }
 
@@ -126,9 +129,16 @@ impl RnnConfig {
         self
     }
 
+    /// Whether the initial states are parameters of the layer: `h0_l{k} [H]`, and c0 where there is a c, one row for all
+    /// sequences, with its gradient; none are given then. Default `false`.
+    pub const fn learn_state(mut self, yes: bool) -> Self {
+        self.learns_state = yes;
+        self
+    }
+
     /// What its steps are.
     pub const fn recipe(&self) -> Recipe {
-        Recipe::new(self.cell, self.bias, self.options)
+        Recipe::new(self.cell, self.bias, self.options, self.learns_state)
     }
 
     /// Directions D.

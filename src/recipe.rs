@@ -28,10 +28,17 @@ pub enum Tensor {
     BiasHh,
     /// `weight_ch [P·H]`: peepholes of the gates i, f and o, or of f and o where i and f are coupled.
     WeightCh,
+    /// `h0 [H]`: a learnt initial h, of every sequence.
+    H0,
+    /// `c0 [H]`: a learnt initial c.
+    C0,
 }
 
 impl Tensor {
-    const ALL: [Self; 5] = [Self::WeightIh, Self::WeightHh, Self::BiasIh, Self::BiasHh, Self::WeightCh];
+    const ALL: [Self; 7] =
+        [Self::WeightIh, Self::WeightHh, Self::BiasIh, Self::BiasHh, Self::WeightCh, Self::H0, Self::C0];
+    /// Learnt initial states, in the order of states.
+    pub(crate) const INITIAL: [Self; 2] = [Self::H0, Self::C0];
 
     /// How its name begins.
     pub const fn stem(self) -> &'static str {
@@ -41,6 +48,8 @@ impl Tensor {
             Self::BiasIh => "bias_ih",
             Self::BiasHh => "bias_hh",
             Self::WeightCh => "weight_ch",
+            Self::H0 => "h0",
+            Self::C0 => "c0",
         }
     }
 }
@@ -58,6 +67,7 @@ pub struct Recipe {
     cell: Cell,
     bias: Bias,
     options: StepOptions,
+    learns_state: bool,
     /// Whether they are [`StepOptions::NONE`]: asked for each row of a step.
     plain: bool,
 }
@@ -79,13 +89,13 @@ impl From<Cell> for Recipe {
 }
 
 impl Recipe {
-    pub(crate) const fn new(cell: Cell, bias: Bias, options: StepOptions) -> Self {
-        Self { cell, bias, options, plain: options.is_none() }
+    pub(crate) const fn new(cell: Cell, bias: Bias, options: StepOptions, learns_state: bool) -> Self {
+        Self { cell, bias, options, learns_state, plain: options.is_none() }
     }
 
     /// The cell as PyTorch has it.
     pub(crate) const fn of(cell: Cell) -> Self {
-        Self::new(cell, Bias::Both, StepOptions::NONE)
+        Self::new(cell, Bias::Both, StepOptions::NONE, false)
     }
 
     /// An error for what no step can be: an option that the cell has no use for, a limit that is none.
@@ -118,7 +128,7 @@ impl Recipe {
     /// occurs with and without each other, and every function somewhere.
     pub fn texts() -> impl Iterator<Item = Self> {
         let plain = Cell::ALL.iter().copied().map(Self::from);
-        plain.chain(varied::VARIED.iter().map(|&(cell, options)| Self::new(cell, Bias::Both, options)))
+        plain.chain(varied::VARIED.iter().map(|&(cell, options)| Self::new(cell, Bias::Both, options, false)))
     }
 
     /// The recipe that stands for all those whose kernels have the same text: numbers are not in it.
@@ -148,7 +158,7 @@ impl Recipe {
             clip,
             resets,
         };
-        Self { bias: Bias::Both, options, ..self }
+        Self { bias: Bias::Both, options, learns_state: false, ..self }
     }
 
     /// What is changed about the cell's step.
@@ -278,7 +288,14 @@ impl Recipe {
             Tensor::BiasIh => matches!(self.bias, Bias::Input | Bias::Both),
             Tensor::BiasHh => matches!(self.bias, Bias::Recurrent | Bias::Both),
             Tensor::WeightCh => self.options.peephole,
+            Tensor::H0 => self.learns_state,
+            Tensor::C0 => self.learns_state && self.has_c(),
         }
+    }
+
+    /// Whether its layers learn their initial states.
+    pub const fn learns_state(self) -> bool {
+        self.learns_state
     }
 
     /// Whether its layers have a bias at all.
@@ -295,12 +312,14 @@ impl Recipe {
                 Tensor::WeightHh => vec![gates, hidden],
                 Tensor::BiasIh | Tensor::BiasHh => vec![gates],
                 Tensor::WeightCh => vec![self.peepholes() * hidden],
+                Tensor::H0 | Tensor::C0 => vec![hidden],
             };
             (tensor, shape)
         })
     }
 
-    /// Parameters of a layer and direction: `G·(H·I + H·H)`, `G·H` for each bias, and `P·H` peepholes.
+    /// Parameters of a layer and direction: `G·(H·I + H·H)`, `G·H` for each bias, `P·H` peepholes, and H
+    /// for each initial state that is learnt.
     pub fn parameters(self, inputs: usize, hidden: usize) -> usize {
         self.tensors(inputs, hidden).map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
@@ -360,7 +379,7 @@ mod tests {
     #[test]
     fn tensors_are_pytorchs_in_their_order() {
         let of = |bias| {
-            let recipe = Recipe::new(Cell::Gru, bias, StepOptions::NONE);
+            let recipe = Recipe::new(Cell::Gru, bias, StepOptions::NONE, false);
             let tensors: Vec<_> = recipe.tensors(2, 4).map(|(tensor, shape)| (tensor.stem(), shape)).collect();
             let sizes = tensors.iter().map(|(_, shape)| shape.iter().product::<usize>());
             assert_eq!(recipe.parameters(2, 4), sizes.sum::<usize>());

@@ -5,31 +5,19 @@ mod common;
 
 use std::sync::LazyLock;
 
-use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, Tensors, assert_close, devices, plain};
+use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, Tensors, assert_close, devices};
 use proptest::prelude::*;
 use wgpu_rnn::{Bias, Cell, Device, RnnConfig};
 
 /// The oracle first.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
 
-/// How far the oracle may be from the plain equations, which sum in another order.
-const PLAIN_BOUND: f64 = 1e-12;
-
 /// T, B, I, H.
 type Sizes = [usize; 4];
 
-/// Runs a layer everywhere and compares it with the oracle; returns the oracle's numbers.
 #[track_caller]
 fn agree(layer: &Layer) -> Tensors {
-    let (oracle, others) = DEVICES.split_first().expect("the oracle");
-    let want = layer.run(oracle);
-    assert!(want.values().flatten().all(|value| value.is_finite()), "{}", layer.describe());
-    assert_close(&format!("{} on the oracle", layer.describe()), &want, &plain(layer), PLAIN_BOUND, PLAIN_BOUND);
-    for device in others {
-        let what = format!("{} on {device:?}", layer.describe());
-        assert_close(&what, &layer.run(device), &want, OUTPUT_BOUND, GRADIENT_BOUND);
-    }
-    want
+    common::agree(&DEVICES, layer)
 }
 
 fn sizes_agree(all: &[Sizes]) {

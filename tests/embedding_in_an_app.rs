@@ -302,7 +302,7 @@ fn wrong_bindings_are_errors() {
         "{why}"
     );
     let short = engine.alloc("short", 7).expect("memory");
-    assert_eq!(text(bind(&|io, _| io.y = short.clone())), "`y` must have shape [6, 4, 18], got [7]");
+    assert_eq!(text(bind(&|io, _| io.y = Some(short.clone()))), "`y` must have shape [6, 4, 18], got [7]");
     assert_eq!(text(bind(&|_, g| g.dy = Some(short.clone()))), "`dy` must have shape [6, 4, 18], got [7]");
     assert_eq!(text(bind(&|io, _| io.h0 = Some(short.clone()))), "`h0` must have shape [4, 4, 9], got [7]");
     assert_eq!(text(bind(&|_, g| g.dc0 = Some(short.clone()))), "`dc0` must have shape [4, 4, 9], got [7]");

@@ -53,7 +53,8 @@ fn a_case_names_all_that_a_layer_can_be() {
     let biases = Bias::ALL.into_iter().map(|bias| RnnConfig::new(Cell::Gru, 3, 5).bias(bias));
     let varied = Recipe::texts().filter(|recipe| !recipe.is_plain());
     let varied = varied.map(|recipe| RnnConfig::new(recipe.cell(), 3, 5).options(recipe.options()));
-    let all = biases.chain([RnnConfig::new(Cell::Lstm, 3, 5).direction(Direction::Reverse)]).chain(varied);
+    let all =
+        biases.chain([RnnConfig::new(Cell::Lstm, 3, 5).direction(Direction::Reverse).learn_state(true)]).chain(varied);
     for (index, config) in all.enumerate() {
         let layer = Layer::random(config, 4, 2, 1);
         let mut all: Vec<(String, Vec<f64>)> = layer.given.clone().into_iter().chain(layer.run(&oracle)).collect();
@@ -81,9 +82,10 @@ fn a_case_names_all_that_a_layer_can_be() {
         });
         let about = format!(
             r#"{{"cell": "{}", "input_size": 3, "hidden_size": 5, "num_layers": 1, "bidirectional": false,
-                "direction": "{}", "bias": "{}", "options": "{}", "steps": 4, "batch": 2, "lengths": null}}"#,
+                "direction": "{}", "learn_state": {}, "bias": "{}", "options": "{}", "steps": 4, "batch": 2, "lengths": null}}"#,
             config.cell,
             config.direction.name(),
+            config.learns_state,
             config.bias.name(),
             config.options,
         );
@@ -94,7 +96,8 @@ fn a_case_names_all_that_a_layer_can_be() {
             let case = Case::open(&path).expect("a case");
             let checks = pollster::block_on(case.run(&device, None)).expect("a run");
             let states = case.config.recipe().states();
-            assert_eq!(checks.len(), 2 + 2 * states + weights.len());
+            let given = if config.learns_state { 0 } else { states };
+            assert_eq!(checks.len(), 2 + states + given + weights.len());
             let failed: Vec<_> = checks.iter().filter(|check| !check.passes()).collect();
             assert!(failed.is_empty(), "{about} on {device:?}: {failed:?}");
         }

@@ -80,6 +80,15 @@ fn one_layer_with_some_biases_or_none() {
     }
 }
 
+#[test]
+fn learnt_initial_states() {
+    for &cell in Cell::ALL {
+        let config = RnnConfig::new(cell, 2, 3).layers(2).bidirectional(true).learn_state(true);
+        let layer = Layer::random(config, 4, 3, 1).lengths(&[2, 4, 1]);
+        assert_eq!(check(&layer), 1 + config.recipe().tensors(2, 3).count() * 4);
+    }
+}
+
 /// Every recipe, in layers whose arguments and states reach its limits.
 #[test]
 fn every_option_of_a_step() {

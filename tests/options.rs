@@ -6,22 +6,18 @@ mod common;
 use std::sync::LazyLock;
 
 use common::{
-    GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, devices, half_devices, plain, relative_error,
+    GRADIENT_BOUND, Layer, OUTPUT_BOUND, agree, assert_close, assert_same_bits, devices, half_devices, relative_error,
     small_bindings,
 };
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Stream, tensors};
 use wgpu_rnn::plan::{Mode, granule};
 use wgpu_rnn::probe::{Flow, values};
-use wgpu_rnn::{
-    Activation, BatchShape, Bias, Cell, Clip, Device, Direction, Function, Recipe, RnnConfig, StepOptions, ValueKind,
-};
+use wgpu_rnn::{Activation, BatchShape, Bias, Cell, Clip, Device, Function, Recipe, RnnConfig, StepOptions, ValueKind};
 
 /// The oracle first.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
 
-/// How far the oracle may be from the plain equations, which sum in another order.
-const PLAIN_BOUND: f64 = 1e-12;
 /// How far half precision may be from the oracle.
 const HALF_BOUND: f64 = 1e-2;
 
@@ -39,17 +35,6 @@ fn config(recipe: Recipe, input: usize, hidden: usize) -> RnnConfig {
 /// A layer whose arguments and states reach the recipes' limits.
 fn layer(config: RnnConfig, steps: usize, batch: usize, seed: u64) -> Layer {
     Layer::random(config, steps, batch, seed).scaled("weight", 2.0).scaled("bias", 2.0)
-}
-
-#[track_caller]
-fn agree(layer: &Layer) {
-    let (oracle, others) = DEVICES.split_first().expect("the oracle");
-    let want = layer.run(oracle);
-    assert_close(&format!("{} on the oracle", layer.describe()), &want, &plain(layer), PLAIN_BOUND, PLAIN_BOUND);
-    for device in others {
-        let what = format!("{} on {device:?}", layer.describe());
-        assert_close(&what, &layer.run(device), &want, OUTPUT_BOUND, GRADIENT_BOUND);
-    }
 }
 
 #[test]
@@ -98,67 +83,7 @@ fn every_executor_agrees_with_the_oracle_and_that_with_plain_loops() {
             let config = config(recipe, 4, hidden).layers(layers).bidirectional(two).bias(bias);
             let mut layer = layer(config, 6, batch, (index * 4 + round) as u64);
             layer.lengths = padded.then(|| (0..batch).map(|b| 1 + (b * 5 + 3) % 6).collect());
-            agree(&layer);
-        }
-    }
-}
-
-/// A direction from the end alone: whole batches and padded ones, stacked, in sections and recomputed.
-#[test]
-fn the_reverse_direction_alone() {
-    for &cell in Cell::ALL {
-        for (layers, padded, [batch, hidden]) in
-            [(1, false, [3, 5]), (2, true, [9, 17]), (3, false, [2, 8]), (1, true, [1, 33])]
-        {
-            let config = RnnConfig::new(cell, 4, hidden).layers(layers).direction(Direction::Reverse);
-            let mut layer = Layer::random(config, 6, batch, 3);
-            layer.lengths = padded.then(|| (0..batch).map(|b| 1 + (b * 5 + 3) % 6).collect());
-            agree(&layer);
-        }
-        for (layers, padded) in [(1, true), (2, false), (2, true)] {
-            let config = RnnConfig::new(cell, 3, 5).layers(layers).direction(Direction::Reverse);
-            let mut layer = Layer::random(config, 29, 40, 6);
-            layer.lengths = padded.then(|| (0..40).map(|b| 1 + (b * 7 + 28) % 29).collect());
-            for device in &*DEVICES {
-                let again = layer.clone().recompute(granule(device, BatchShape::new(29, 40)));
-                assert!(again.plan(device, Mode::Train).expect("a plan").chunks() > 1);
-                assert_same_bits(&again.describe(), &again.run(device), &layer.run(device));
-            }
-            let want = layer.run(&DEVICES[0]);
-            for small in [8, 16] {
-                let small = small_bindings(small << 10);
-                let what = format!("{} in small bindings", layer.describe());
-                assert_close(&what, &layer.run(&small), &want, OUTPUT_BOUND, GRADIENT_BOUND);
-            }
-        }
-    }
-}
-
-/// It is the second direction of a bidirectional layer, to the bit.
-#[test]
-fn the_reverse_direction_is_that_of_a_bidirectional_layer() {
-    let (steps, batch, hidden) = (7, 3, 6);
-    for device in &*DEVICES {
-        let both = Layer::random(RnnConfig::new(Cell::Gru, 4, hidden).bidirectional(true), steps, batch, 8);
-        let both = both.lengths(&[7, 2, 5]).without(&["dhn"]);
-        let mut one = both.clone();
-        one.config = one.config.direction(Direction::Reverse);
-        one.given.retain(|name, _| !name.contains("_l0") || name.ends_with("_reverse"));
-        let second = |values: &[f64], width: usize| -> Vec<f64> {
-            values.chunks_exact(2 * width).flat_map(|row| row[width..].to_vec()).collect()
-        };
-        let state = batch * hidden;
-        one.given.insert("h0".to_string(), both.given["h0"][state..].to_vec());
-        one.given.insert("dy".to_string(), second(&both.given["dy"], hidden));
-        let (got, want) = (one.run(device), both.run(device));
-        let same = |name: &str, want: &[f64]| {
-            assert!(got[name].iter().zip(want).all(|(a, b)| a.to_bits() == b.to_bits()), "`{name}` on {device:?}");
-        };
-        same("y", &second(&want["y"], hidden));
-        same("hn", &want["hn"][state..]);
-        same("dh0", &want["dh0"][state..]);
-        for name in ["grad.weight_ih_l0_reverse", "grad.weight_hh_l0_reverse", "grad.bias_hh_l0_reverse"] {
-            same(name, &want[name]);
+            agree(&DEVICES, &layer);
         }
     }
 }
@@ -365,55 +290,4 @@ fn what_no_step_can_be_is_refused() {
         let want = format!("clip_inputs must be above 0 and finite, got {limit}");
         assert_eq!(message(Cell::Lstm, StepOptions { clip, ..none }), want);
     }
-}
-
-/// Where nothing begins anew it is the layer without resets; where everything does, each step is a sequence of its own.
-#[test]
-fn resets_at_their_ends() {
-    let (steps, batch, hidden) = (5, 4, 6);
-    for cell in [Cell::Lstm, Cell::Gru, Cell::RnnTanh] {
-        for (direction, device) in
-            Direction::ALL.into_iter().flat_map(|d| DEVICES.iter().map(move |device| (d, device)))
-        {
-            let config = RnnConfig::new(cell, 3, hidden).layers(2).direction(direction);
-            let without = Layer::random(config, steps, batch, 2);
-            let with = |resets: bool| {
-                let options = StepOptions { resets: true, ..StepOptions::NONE };
-                Layer { config: config.options(options), resets: vec![resets; steps * batch], ..without.clone() }
-            };
-            let (never, plain) = (with(false).run(device), without.run(device));
-            assert_close(&with(false).describe(), &never, &plain, OUTPUT_BOUND, GRADIENT_BOUND);
-            let always = with(true).run(device);
-            // A reversed direction begins with the last step, so no step of any direction sees another.
-            for step in 0..steps {
-                let mut one = without.clone();
-                one.shape = BatchShape::new(1, batch);
-                for (name, width) in [("x", config.input), ("dy", config.outputs())] {
-                    let row = batch * width;
-                    one.given.insert(name.to_string(), without.given[name][step * row..][..row].to_vec());
-                }
-                let row = batch * config.outputs();
-                let error = relative_error(&always["y"][step * row..][..row], &one.run(device)["y"]);
-                assert!(error <= OUTPUT_BOUND, "{cell} {} at {step} on {device:?}: {error:e}", direction.name());
-            }
-        }
-    }
-}
-
-#[test]
-fn resets_that_do_not_fit_are_refused() {
-    let device = Device::cpu().expect("the CPU");
-    let options = StepOptions { resets: true, ..StepOptions::NONE };
-    let bound = |options| {
-        let layer = Layer::random(RnnConfig::new(Cell::Gru, 2, 3).options(options), 4, 3, 1);
-        layer.bind(&device, Mode::Infer).expect("a layer").bound
-    };
-    let message = bound(StepOptions::NONE).set_resets(&[false; 12]).expect_err("no resets").to_string();
-    assert_eq!(message, "resets must be an option of the layer's step, got not among them");
-    let message = bound(options).set_resets(&[false; 11]).expect_err("too few").to_string();
-    assert_eq!(message, "`resets` must have shape [4, 3], got [11]");
-    let params = Parameters::new(&device, tensors(&RnnConfig::new(Cell::Gru, 2, 3), "")).expect("parameters");
-    let config = RnnConfig::new(Cell::Gru, 2, 3).options(options);
-    let message = Stream::new(&params, "", config, 1).expect_err("a stream").to_string();
-    assert_eq!(message, "a mask of resets is not available for a stream: `set_state` begins anew");
 }

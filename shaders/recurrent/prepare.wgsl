@@ -5,7 +5,8 @@ struct Prepare {
     inputs: u32, hidden: u32, gates: u32, batch: u32, // gates: G·H
     input_offset: u32, input_direction: u32, recurrent_offset: u32, recurrent_direction: u32,
     bias_offset: u32, bias_direction: u32, has_bias: u32, directions: u32,
-    h0_offset: u32, c0_offset: u32, given: u32, has_c: u32, // given: bit 0 h0, bit 1 c0
+    h0_offset: u32, c0_offset: u32, h0_row: u32, h0_direction: u32, // row: 0 where all sequences have the same
+    c0_row: u32, c0_direction: u32, given: u32, has_c: u32, // given: bit 0 h0, bit 1 c0
     packed_recurrent: u32, packed_direction: u32, // where in `packed` the recurrent weights begin, those of the other direction
     initial: u32, // where in `carry` the initial states go too; NOWHERE: they don't
     peepholes: u32, peepholes_offset: u32, peepholes_direction: u32, // how many there are, and where
@@ -56,17 +57,18 @@ fn main(
             continue;
         }
         let at = i - peepholes;
-        let place = direction * u.batch * u.hidden + at;
-        let state = ((at / u.hidden) * u.directions + direction) * u.hidden + at % u.hidden;
+        let sequence = at / u.hidden;
+        let unit = at % u.hidden;
+        let state = (sequence * u.directions + direction) * u.hidden + unit;
         var first = 0.0;
         if (u.given & 1u) != 0u {
-            first = f32(h0[u.h0_offset + place]);
+            first = f32(h0[u.h0_offset + direction * u.h0_direction + sequence * u.h0_row + unit]);
         }
         h[state] = h_t(first);
         var second = 0.0;
         if u.has_c != 0u {
             if (u.given & 2u) != 0u {
-                second = f32(c0[u.c0_offset + place]);
+                second = f32(c0[u.c0_offset + direction * u.c0_direction + sequence * u.c0_row + unit]);
             }
             c[state] = c_t(second);
         }

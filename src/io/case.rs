@@ -30,6 +30,9 @@ struct CaseConfig {
     /// As [`StepOptions`](crate::StepOptions) reads them.
     #[serde(default)]
     options: String,
+    /// Whether initial states are parameters, `h0_l0` and so on, in place of inputs.
+    #[serde(default)]
+    learn_state: bool,
     #[serde(default)]
     proj_size: usize,
     steps: usize,
@@ -110,7 +113,8 @@ impl Case {
             .layers(config.num_layers)
             .direction(direction)
             .bias(bias(&config.bias)?)
-            .options(config.options.parse()?);
+            .options(config.options.parse()?)
+            .learn_state(config.learn_state);
         rnn.check()?;
         let shape = BatchShape::new(config.steps, config.batch);
         shape.check()?;
@@ -126,7 +130,9 @@ impl Case {
     fn check_tensors(&self) -> Result<()> {
         let [x, y, state] = self.shapes();
         let with_c = |names: [&'static str; 2]| names.into_iter().take(if self.config.cell.has_c() { 2 } else { 1 });
-        let states = with_c(["h0", "c0"]).chain(with_c(["hn", "cn"])).map(|name| (name, &state));
+        // Learnt initial states are among the weights.
+        let given = with_c(["h0", "c0"]).filter(|_| !self.config.learns_state);
+        let states = given.chain(with_c(["hn", "cn"])).map(|name| (name, &state));
         for (name, shape) in [("x", &x), ("y", &y)].into_iter().chain(states) {
             self.file.tensor(name, shape)?;
         }
@@ -139,7 +145,8 @@ impl Case {
         if !self.gradients {
             return Ok(());
         }
-        let states = with_c(["dhn", "dcn"]).chain(with_c(["dh0", "dc0"])).map(|name| (name, &state));
+        let of_given = with_c(["dh0", "dc0"]).filter(|_| !self.config.learns_state);
+        let states = with_c(["dhn", "dcn"]).chain(of_given).map(|name| (name, &state));
         for (name, shape) in [("dx", &x), ("dy", &y)].into_iter().chain(states) {
             self.file.tensor(name, shape)?;
         }
@@ -192,16 +199,17 @@ impl Case {
         let rnn = Rnn::new(device, self.config, self.shape, mode, options)?;
         let params = self.parameters(device)?;
         let given = |name: &str| device.upload(name, self.input(name)?);
-        let has_c = self.config.cell.has_c();
+        let (has_c, learns) = (self.config.cell.has_c(), self.config.learns_state);
         let cell_only = |name: &str| if has_c { given(name).map(Some) } else { Ok(None) };
         let [x, y, state] = self.shapes();
         let empty = |name: &str, shape: &[usize]| device.alloc(name, shape.iter().product());
         let cell_empty = |name: &str| if has_c { empty(name, &state).map(Some) } else { Ok(None) };
         let io = Io {
             x: given("x")?,
-            y: empty("y", &y)?,
-            h0: Some(given("h0")?),
-            c0: cell_only("c0")?,
+            y: Some(empty("y", &y)?),
+            last: None,
+            h0: if learns { None } else { Some(given("h0")?) },
+            c0: if learns { None } else { cell_only("c0")? },
             hn: Some(empty("hn", &state)?),
             cn: cell_empty("cn")?,
         };
@@ -209,11 +217,12 @@ impl Case {
             Mode::Infer => Gradients::default(),
             Mode::Train => Gradients {
                 dy: Some(given("dy")?),
+                dlast: None,
                 dhn: Some(given("dhn")?),
                 dcn: cell_only("dcn")?,
                 dx: Some(empty("dx", &x)?),
-                dh0: Some(empty("dh0", &state)?),
-                dc0: cell_empty("dc0")?,
+                dh0: if learns { None } else { Some(empty("dh0", &state)?) },
+                dc0: if learns { None } else { cell_empty("dc0")? },
             },
         };
         let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
@@ -232,7 +241,8 @@ impl Case {
         let mut checks = Vec::new();
         let states = [("hn", io.hn), ("cn", io.cn)];
         let state_gradients = [("dh0", gradients.dh0), ("dc0", gradients.dc0)];
-        let mut all: Vec<(String, Vec<usize>, Buffer, f64)> = vec![("y".to_string(), y, io.y, OUTPUT_BOUND)];
+        let mut all: Vec<(String, Vec<usize>, Buffer, f64)> = Vec::new();
+        all.extend(io.y.map(|buffer| ("y".to_string(), y, buffer, OUTPUT_BOUND)));
         all.extend(
             states
                 .into_iter()

@@ -120,6 +120,11 @@ impl Init {
             return (0..recipe.gates()).flat_map(|_| source.orthogonal(hidden)).collect();
         }
         let mut values = source.uniform_pytorch(len, hidden);
+        if Tensor::INITIAL.iter().any(|initial| stem.starts_with(initial.stem())) {
+            // As where none is learnt.
+            values.fill(0.0);
+            return values;
+        }
         if let Some(steps) = self.chrono {
             if stem.starts_with("bias") {
                 chrono(recipe, steps, &mut values, first, source);

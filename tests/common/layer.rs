@@ -20,6 +20,8 @@ pub struct Layer {
     pub lengths: Option<Vec<usize>>,
     /// Where sequences begin anew, `[T, B]`, in a layer with resets.
     pub resets: Vec<bool>,
+    /// Whether each sequence's last output is wanted alone.
+    pub last: bool,
     /// Steps between kept states, if the others are recomputed.
     pub recompute: Option<usize>,
     /// Whether weights are packed as they are needed, where it is not trained.
@@ -74,6 +76,7 @@ impl Layer {
                 true => (0..shape.rows()).map(|_| random.next() > 0.4).collect(),
                 false => Vec::new(),
             },
+            last: false,
             recompute: None,
             repack: None,
             flow: false,
@@ -91,6 +94,7 @@ impl Layer {
         if config.cell.has_c() {
             sizes.extend([("c0", state), ("dcn", state)]);
         }
+        sizes.retain(|(name, _)| !config.learns_state || !["h0", "c0"].contains(name));
         sizes
     }
 
@@ -171,17 +175,22 @@ impl Layer {
             c0: upload("c0")?,
             hn: room("hn", state)?,
             cn: cell("cn")?,
-            ..Io::new(&x, &self.room(device, "y", self.shape.rows() * config.outputs())?)
+            y: match self.last {
+                true => None,
+                false => Some(self.room(device, "y", self.shape.rows() * config.outputs())?),
+            },
+            ..Io::of_last(&x, &device.alloc("last", self.shape.batch * config.outputs())?)
         };
         let gradients = match mode {
             Mode::Infer => Gradients::default(),
             Mode::Train => Gradients {
-                dy: upload("dy")?,
+                dy: if self.last { None } else { upload("dy")? },
+                dlast: upload("dlast")?,
                 dhn: upload("dhn")?,
                 dcn: upload("dcn")?,
                 dx: room("dx", x.len())?,
-                dh0: room("dh0", state)?,
-                dc0: cell("dc0")?,
+                dh0: if config.learns_state { None } else { room("dh0", state)? },
+                dc0: if config.learns_state { None } else { cell("dc0")? },
             },
         };
         let rnn = self.plan(device, mode)?;
@@ -194,10 +203,12 @@ impl Layer {
             bound.set_resets(&self.resets)?;
         }
         let named = |name: &str, buffer: Option<Buffer>| buffer.map(|buffer| (name.to_string(), buffer));
-        let (Io { x, y, h0, c0, hn, cn }, Gradients { dy, dhn, dcn, dx, dh0, dc0 }) = (io.clone(), gradients.clone());
-        let inputs = [("x", Some(x)), ("h0", h0), ("c0", c0), ("dy", dy), ("dhn", dhn), ("dcn", dcn)];
+        let (Io { x, y, last, h0, c0, hn, cn }, Gradients { dy, dlast, dhn, dcn, dx, dh0, dc0 }) =
+            (io.clone(), gradients.clone());
+        let inputs = [("x", Some(x)), ("h0", h0), ("c0", c0), ("dy", dy), ("dlast", dlast), ("dhn", dhn), ("dcn", dcn)];
         let mut inputs: Vec<_> = inputs.into_iter().filter_map(|(name, buffer)| named(name, buffer)).collect();
-        let outputs = [("y", Some(y)), ("hn", hn), ("cn", cn), ("dx", dx), ("dh0", dh0), ("dc0", dc0)];
+        let last = last.filter(|_| self.last);
+        let outputs = [("y", y), ("last", last), ("hn", hn), ("cn", cn), ("dx", dx), ("dh0", dh0), ("dc0", dc0)];
         let mut outputs: Vec<_> = outputs.into_iter().filter_map(|(name, buffer)| named(name, buffer)).collect();
         for (name, _) in table {
             if mode == Mode::Train {

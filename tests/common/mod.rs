@@ -143,6 +143,24 @@ pub fn small_bindings(bytes: u64) -> Device {
     believed(Device::from_wgpu(device, queue))
 }
 
+/// How far the oracle may be from the plain equations, which sum in another order.
+const PLAIN_BOUND: f64 = 1e-12;
+
+/// Runs a layer on the oracle, the first of the devices, compares that with the plain equations and all others with it;
+/// returns the oracle's numbers.
+#[track_caller]
+pub fn agree(devices: &[Device], layer: &Layer) -> Tensors {
+    let (oracle, others) = devices.split_first().expect("the oracle");
+    let want = layer.run(oracle);
+    assert!(want.values().flatten().all(|value| value.is_finite()), "{}", layer.describe());
+    assert_close(&format!("{} on the oracle", layer.describe()), &want, &plain(layer), PLAIN_BOUND, PLAIN_BOUND);
+    for device in others {
+        let what = format!("{} on {device:?}", layer.describe());
+        assert_close(&what, &layer.run(device), &want, OUTPUT_BOUND, GRADIENT_BOUND);
+    }
+    want
+}
+
 /// Fails, naming `what` and every tensor of `got` that is further from `want` than its bound: `output` for y and the
 /// states, `gradient` for everything else.
 #[track_caller]

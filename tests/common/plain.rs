@@ -228,7 +228,8 @@ pub fn plain(layer: &Layer) -> Tensors {
     {
         out.insert(format!("grad.{name}"), vec![0.0; width]);
     }
-    for name in ["hn", "dh0"].into_iter().chain(has_c.then_some("cn")).chain(has_c.then_some("dc0")) {
+    let names = ["hn", "dh0"].into_iter().chain(has_c.then_some("cn")).chain(has_c.then_some("dc0"));
+    for name in names.filter(|name| !config.learns_state || !["dh0", "dc0"].contains(name)) {
         out.insert(name.to_string(), vec![0.0; layers * directions * batch * hidden]);
     }
     // Inputs and kept steps of each layer, and the input above the last: the output.
@@ -254,12 +255,15 @@ pub fn plain(layer: &Layer) -> Tensors {
             let side = side(index, direction);
             for (b, &length) in lengths.iter().enumerate() {
                 let at = (index * directions + direction) * batch + b;
-                let (mut h, mut c) = (state("h0", at), if has_c { state("c0", at) } else { Vec::new() });
+                let begin = || match side.tensor("h0") {
+                    Some(h0) => [h0.to_vec(), side.tensor("c0").map_or(Vec::new(), <[f64]>::to_vec)],
+                    None => [state("h0", at), if has_c { state("c0", at) } else { Vec::new() }],
+                };
+                let [mut h, mut c] = begin();
                 let mut sequence = Vec::new();
                 for step in 0..length {
                     if anew(direction, step, b, length) {
-                        h = state("h0", at);
-                        c = if has_c { state("c0", at) } else { Vec::new() };
+                        [h, c] = begin();
                     }
                     let row = time(direction, step, length) * batch + b;
                     let (one, next) = side.step(&inputs[index][row * side.inputs..][..side.inputs], &h, &c);
@@ -310,6 +314,9 @@ pub fn plain(layer: &Layer) -> Tensors {
                 for (name, values) in [("dh0", &initial[0]), ("dc0", &initial[1])] {
                     if let Some(to) = out.get_mut(name) {
                         to[at * hidden..][..hidden].copy_from_slice(values);
+                    }
+                    if let Some(to) = out.get_mut(&format!("grad.{}_{}", &name[1..], side.suffix)) {
+                        to.iter_mut().zip(values).for_each(|(to, value)| *to += value);
                     }
                 }
             }

@@ -54,6 +54,9 @@ pub struct Args {
     /// with its numbers: hard_sigmoid:0.2:0.5.
     #[arg(long, default_value = "")]
     options: StepOptions,
+    /// Initial states are parameters.
+    #[arg(long)]
+    learn_state: bool,
     /// forward: outputs only. train: forward and backward, all gradients. step: so many calls of one time step each, as in
     /// real-time use, on the CPU.
     #[arg(long, value_enum)]
@@ -133,6 +136,7 @@ struct Report {
     bidirectional: bool,
     bias: &'static str,
     options: String,
+    learn_state: bool,
     mode: TimedMode,
     precision: &'static str,
     /// Steps between kept states, as rounded.
@@ -188,7 +192,12 @@ const WARM_UP: usize = 2;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let layer = RnnConfig::new(args.cell, args.input, args.hidden);
-    let config = layer.layers(args.layers).direction(args.direction()).bias(args.bias).options(args.options);
+    let config = layer
+        .layers(args.layers)
+        .direction(args.direction())
+        .bias(args.bias)
+        .options(args.options)
+        .learn_state(args.learn_state);
     config.check()?;
     let shape = BatchShape::new(args.steps, args.batch);
     shape.check()?;
@@ -248,6 +257,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         bidirectional: args.direction() == Direction::Both,
         bias: args.bias.name(),
         options: args.options.to_string(),
+        learn_state: args.learn_state,
         mode: args.mode,
         precision: match args.precision {
             Precision::Full => "full",

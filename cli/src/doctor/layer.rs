@@ -101,6 +101,7 @@ impl Layer {
         };
         let gradients = Gradients {
             dy: given(4, "dy", y, trains)?,
+            dlast: None,
             dhn: given(5, "dhn", state, trains && self.states)?,
             dcn: given(6, "dcn", state, trains && self.states && has_c)?,
             dx: if trains { Some(self.room(device, "dx", x)?) } else { None },
@@ -118,7 +119,7 @@ impl Layer {
                 bound.forward.record(recorder)?;
                 bound.backward.record(recorder)
             })?;
-            let outputs = [("y", Some(&io.y)), ("hn", io.hn.as_ref()), ("cn", io.cn.as_ref())];
+            let outputs = [("y", io.y.as_ref()), ("hn", io.hn.as_ref()), ("cn", io.cn.as_ref())];
             let Gradients { dx, dh0, dc0, .. } = &gradients;
             let inputs = [("dx", dx.as_ref()), ("dh0", dh0.as_ref()), ("dc0", dc0.as_ref())];
             let all = outputs.into_iter().map(|out| (out, false)).chain(inputs.into_iter().map(|input| (input, true)));

@@ -52,6 +52,9 @@ pub struct New {
     /// with its numbers: hard_sigmoid:0.2:0.5 [default: nothing]
     #[arg(long, value_parser = trained)]
     options: Option<StepOptions>,
+    /// Initial states are parameters, zero at first [default: no, they are zero]
+    #[arg(long)]
+    learn_state: bool,
     /// Steps of a sequence [default: 72 of a series, 64 of a text; utterances are as long as they are]
     #[arg(long, value_parser = size)]
     steps: Option<usize>,
@@ -183,6 +186,7 @@ impl New {
             ("--layers", self.layers.map(|count| text(&count)), text(&net.layers)),
             ("--bias", self.bias.map(|bias| bias.name().to_string()), net.bias.clone()),
             ("--options", self.options.map(|options| options.to_string()), net.options.clone()),
+            ("--learn-state", mine(self.learn_state), has(net.learn_state)),
             ("--steps", self.steps.map(|steps| text(&steps)), text(&data.steps)),
             ("--batch", self.windowing.batch.map(|batch| text(&batch)), text(&data.batch)),
             ("--learning-rate", self.learning_rate.map(|rate| text(&rate)), text(&rule.learning_rate)),
@@ -218,6 +222,7 @@ impl New {
             .layers(self.layers.unwrap_or(1))
             .bias(self.bias.unwrap_or_default())
             .options(self.options.unwrap_or_default())
+            .learn_state(self.learn_state)
     }
 
     /// What training begins with.

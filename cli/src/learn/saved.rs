@@ -45,6 +45,9 @@ pub struct Net {
     /// What is changed about their steps.
     #[serde(default)]
     pub options: String,
+    /// Whether their initial states are parameters.
+    #[serde(default)]
+    pub learn_state: bool,
     /// Width of what the recurrent layer reads.
     pub input: usize,
     /// What it knows of the data it was trained on.
@@ -146,6 +149,7 @@ impl About {
             layers: config.layers,
             bias: config.bias.name().to_string(),
             options: config.options.to_string(),
+            learn_state: config.learns_state,
             input: config.input,
             known: task.known(),
         };
@@ -171,7 +175,7 @@ impl About {
         let cell: Cell = self.net.cell.parse()?;
         let bias: Bias = self.net.bias.parse()?;
         let layer = RnnConfig::new(cell, self.net.input, self.net.hidden).layers(self.net.layers);
-        Ok(layer.bias(bias).options(self.net.options.parse()?))
+        Ok(layer.bias(bias).options(self.net.options.parse()?).learn_state(self.net.learn_state))
     }
 
     /// How the model was begun.

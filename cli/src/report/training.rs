@@ -138,6 +138,7 @@ impl Page<'_> {
         let half = if rule.half { ", half precision" } else { "" };
         let bias = if net.bias == Bias::Both.name() { String::new() } else { format!(", biases: {}", net.bias) };
         let options = if net.options.is_empty() { String::new() } else { format!(", {}", net.options) };
+        let learnt = if net.learn_state { ", learnt initial states" } else { "" };
         let page = page::Page {
             command: "train",
             title: format!("{name} on {}", self.about.data.name),
@@ -148,7 +149,11 @@ impl Page<'_> {
             facts: vec![
                 (
                     "Model",
-                    format!("{layers}{name} H={}{bias}{options}, {}", net.hidden, plural(self.parameters, "parameter")),
+                    format!(
+                        "{layers}{name} H={}{bias}{options}{learnt}, {}",
+                        net.hidden,
+                        plural(self.parameters, "parameter")
+                    ),
                 ),
                 (
                     "Training",

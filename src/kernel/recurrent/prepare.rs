@@ -42,6 +42,10 @@ uniform! {
         directions: u32,
         h0_offset: u32,
         c0_offset: u32,
+        h0_row: u32,
+        h0_direction: u32,
+        c0_row: u32,
+        c0_direction: u32,
         given: u32,
         has_c: u32,
         packed_recurrent: u32,
@@ -61,7 +65,7 @@ pub struct Prepare<'a> {
     pub w_ih: Matrix,
     /// Where `W_ihᵀ [D][I, G·H]` goes.
     pub packed_input: &'a Buffer,
-    /// Initial h and c, `[D, B, H]` from their offsets on; zero where there is none.
+    /// Initial h and c, `[D, B, H]` from their offsets on, or one row for all sequences; zero where there is none.
     pub initial: [Option<Matrix>; 2],
 }
 
@@ -117,7 +121,12 @@ impl Chunk {
         let [bias_offset, bias_direction] = place(b_hh)?;
         let [peepholes_offset, peepholes_direction] = place(w_ch)?;
         let [h0, c0] = &with.initial;
-        let offset = |state: &Option<Matrix>| state.as_ref().map_or(Ok(0), |state| index(state.offset));
+        let place_of = |state: &Option<Matrix>| match state {
+            Some(state) => Ok::<_, Error>([index(state.offset)?, index(state.row)?, index(state.direction)?]),
+            None => Ok([0; 3]),
+        };
+        let [h0_offset, h0_row, h0_direction] = place_of(h0)?;
+        let [c0_offset, c0_row, c0_direction] = place_of(c0)?;
         let uniform = Uniform {
             inputs: index(with.inputs)?,
             hidden: index(self.hidden)?,
@@ -131,8 +140,12 @@ impl Chunk {
             bias_direction,
             has_bias: u32::from(weights.b_hh.is_some()),
             directions: index(self.directions)?,
-            h0_offset: offset(h0)?,
-            c0_offset: offset(c0)?,
+            h0_offset,
+            c0_offset,
+            h0_row,
+            h0_direction,
+            c0_row,
+            c0_direction,
             given: u32::from(h0.is_some()) | u32::from(c0.is_some()) << 1,
             has_c: u32::from(self.c.is_some()),
             packed_recurrent: index(recurrent_first)?,

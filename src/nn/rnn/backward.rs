@@ -30,17 +30,21 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         let for_resets = recurrent::initial_from(&rnn.native_layer());
         let after_it = for_resets * 2;
         if resets {
-            let Binding { io, .. } = *with;
-            rnn.states_in(layer, [&io.h0, &io.c0], rnn.states_from(carry, for_resets), &mut program)?;
+            stage.initial_to(carry, for_resets, &mut program)?;
             rnn.states_in(layer, [&None, &None], rnn.states_from(carry, after_it), &mut program)?;
         }
+        let last_layer = layer + 1 == rnn.config.layers;
         let carried = || (0..rnn.config.recipe().states()).map(|state| rnn.slot(carry, state));
         rnn.states_in(layer, [&gradients.dhn, &gradients.dcn], carried(), &mut program)?;
+        let dlast = gradients.dlast.as_ref().filter(|_| last_layer);
+        dlast.map_or(Ok(()), |dlast| add_last(rnn, dlast, &rnn.slot(carry, 0), &mut program))?;
         if with.norms.is_some() {
+            let direct_to_h = direct(rnn, carry, 0);
             let direct = (0..rnn.config.recipe().states()).map(|state| direct(rnn, carry, state));
             rnn.states_in(layer, [&gradients.dhn, &gradients.dcn], direct, &mut program)?;
+            dlast.map_or(Ok(()), |dlast| add_last(rnn, dlast, &direct_to_h, &mut program))?;
         }
-        let dy = if layer + 1 == rnn.config.layers { gradients.dy.as_ref() } else { Some(with.inner(layer)) };
+        let dy = if last_layer { gradients.dy.as_ref() } else { Some(with.inner(layer)) };
         let dx = if layer > 0 { Some(with.inner(layer - 1)) } else { gradients.dx.as_ref() };
         // Chunks of two directions reach into each other's times, so both directions add.
         let adds = rnn.config.directions() > 1 && stage.runs.len() > 1;
@@ -77,6 +81,7 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         }
         // With resets the first step has begun anew too, and its gradients are in the sums.
         let first: Vec<Matrix> = if resets { rnn.states_from(carry, after_it).collect() } else { carried().collect() };
+        learnt_gradients(with, layer, &first, &mut program)?;
         rnn.states_out(layer, first, [&gradients.dh0, &gradients.dc0], &mut program)?;
     }
     Ok(program)
@@ -88,6 +93,38 @@ impl Binding<'_> {
         let [one, other] = &self.workspace.inner;
         if other.is_empty() || layer.is_multiple_of(2) { one } else { other }
     }
+}
+
+/// Sums over sequences of the gradients of the initial states, where these are learnt.
+fn learnt_gradients(with: &Binding<'_>, layer: usize, first: &[Matrix], program: &mut Program) -> Result<()> {
+    let rnn = with.rnn;
+    let learnt = Tensor::INITIAL.into_iter().filter(|tensor| rnn.config.recipe().has(*tensor));
+    for (tensor, from) in learnt.zip(first) {
+        let to = with.tensor(tensor, layer, true)?;
+        for direction in 0..rnn.config.directions() {
+            let from = Matrix { offset: from.offset + direction * from.direction, ..from.clone() };
+            let to = Matrix { offset: to.offset + direction * to.direction, row: 0, ..to.clone() };
+            let sum = ColumnSum::total(rnn.shape.batch, rnn.config.hidden, from, to, with.params.accumulates());
+            program.push(sum.op(&rnn.device)?);
+        }
+    }
+    Ok(())
+}
+
+/// Adds the gradient of the last outputs, `[B, D·H]`, to that of h.
+fn add_last(rnn: &Rnn, dlast: &Buffer, h: &Matrix, program: &mut Program) -> Result<()> {
+    let (width, batch, hidden) = (rnn.config.outputs(), rnn.shape.batch, rnn.config.hidden);
+    // Rows without gaps are one.
+    let whole = h.row == width && h.direction == hidden;
+    let (rows, columns) = if whole { (1, batch * width) } else { (batch * rnn.config.directions(), hidden) };
+    for row in 0..rows {
+        let (sequence, direction) = (row / rnn.config.directions(), row % rnn.config.directions());
+        let from = Matrix { offset: row * columns, ..Matrix::dense(dlast, columns) };
+        let offset = h.offset + if whole { 0 } else { sequence * h.row + direction * h.direction };
+        let to = Matrix { offset, row: 0, ..h.clone() };
+        program.push(ColumnSum::total(1, columns, from, to, true).op(&rnn.device)?);
+    }
+    Ok(())
 }
 
 /// Where what comes directly of the gradient of a state, 0 h and 1 c, is carried.

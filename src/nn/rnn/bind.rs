@@ -18,8 +18,11 @@ use crate::recipe::Tensor;
 pub struct Io {
     /// Input `[T, B, I]`. Padding is never looked at.
     pub x: Buffer,
-    /// Output `[T, B, D·H]`, zero past a sequence's end.
-    pub y: Buffer,
+    /// Where the output of all steps goes, `[T, B, D·H]`, zero past a sequence's end.
+    pub y: Option<Buffer>,
+    /// Where each sequence's last output goes, `[B, D·H]`: of every direction that after its own last step, Keras's
+    /// `return_sequences=False`. Without `y` nothing of the size of all steps' outputs is needed.
+    pub last: Option<Buffer>,
     /// Initial h `[L·D, B, H]`; zero when there is none.
     pub h0: Option<Buffer>,
     /// Initial c `[L·D, B, H]`, for LSTM; zero when there is none.
@@ -31,9 +34,15 @@ pub struct Io {
 }
 
 impl Io {
-    /// Input and output alone.
+    /// Input and the output of all steps.
     pub fn new(x: &Buffer, y: &Buffer) -> Self {
-        Self { x: x.clone(), y: y.clone(), h0: None, c0: None, hn: None, cn: None }
+        Self { y: Some(y.clone()), last: None, ..Self::of_last(x, y) }
+    }
+
+    /// Input and each sequence's last output.
+    pub fn of_last(x: &Buffer, last: &Buffer) -> Self {
+        let last = Some(last.clone());
+        Self { x: x.clone(), y: None, last, h0: None, c0: None, hn: None, cn: None }
     }
 }
 
@@ -43,6 +52,8 @@ impl Io {
 pub struct Gradients {
     /// Gradient of y `[T, B, D·H]`, if anything depends on y. Padding is never looked at.
     pub dy: Option<Buffer>,
+    /// Gradient of each sequence's last output, `[B, D·H]`, if anything depends on it.
+    pub dlast: Option<Buffer>,
     /// Gradient of the final h, `[L·D, B, H]`, if anything depends on it.
     pub dhn: Option<Buffer>,
     /// Gradient of the final c, `[L·D, B, H]`.
@@ -163,12 +174,22 @@ impl Rnn {
         };
         let sequences = [
             ("x", Some(&io.x), &x),
-            ("y", Some(&io.y), &y),
+            ("y", io.y.as_ref(), &y),
             ("dy", gradients.dy.as_ref(), &y),
             ("dx", gradients.dx.as_ref(), &x),
         ];
         for (name, buffer, shape) in sequences {
             buffer.map_or(Ok(()), |buffer| buffer.check_floats(name, &self.device, shape))?;
+        }
+        for (name, buffer) in [("last", &io.last), ("dlast", &gradients.dlast)] {
+            check(name, buffer.as_ref(), &[batch, self.config.outputs()])?;
+        }
+        let given = [("h0", &io.h0), ("c0", &io.c0), ("dh0", &gradients.dh0), ("dc0", &gradients.dc0)];
+        if let Some((name, _)) = given.iter().find(|(_, buffer)| self.config.learns_state && buffer.is_some()) {
+            return Err(Error::invalid(format!("`{name}`"), "none, as the layer learns its initial states", "given"));
+        }
+        if gradients.dy.is_some() && io.y.is_none() {
+            return Err(Error::invalid("the output whose gradient is given", "there", "none"));
         }
         for (name, buffer) in [("h0", &io.h0), ("hn", &io.hn), ("dhn", &gradients.dhn), ("dh0", &gradients.dh0)] {
             check(name, buffer.as_ref(), &state)?;
@@ -187,17 +208,18 @@ impl Rnn {
 /// gradient of an initial state that of the final one: each layer's is read before it is written. y may be its own
 /// gradient, as it is for half its square.
 fn check_overlaps(io: &Io, gradients: &Gradients) -> Result<()> {
-    let (x, y) = (Some(&io.x), Some(&io.y));
     let read = [
-        ("x", x),
+        ("x", Some(&io.x)),
         ("h0", io.h0.as_ref()),
         ("c0", io.c0.as_ref()),
         ("dy", gradients.dy.as_ref()),
+        ("dlast", gradients.dlast.as_ref()),
         ("dhn", gradients.dhn.as_ref()),
         ("dcn", gradients.dcn.as_ref()),
     ];
     let written = [
-        ("y", y, "dy"),
+        ("y", io.y.as_ref(), "dy"),
+        ("last", io.last.as_ref(), "dlast"),
         ("hn", io.hn.as_ref(), "h0"),
         ("cn", io.cn.as_ref(), "c0"),
         ("dx", gradients.dx.as_ref(), ""),

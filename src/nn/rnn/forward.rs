@@ -21,14 +21,22 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         for (index, run) in stage.runs.iter().enumerate() {
             stage.forward(run, &mut program)?;
             stage.keep(run, stage.runs.get(index + 1), &mut program)?;
-            if layer + 1 == rnn.config.layers && run.chunk.output.is_none() {
-                output(rnn, &run.chunk, &io.y, &mut program)?;
+            if let (Some(y), None) = (&io.y, &run.chunk.output)
+                && layer + 1 == rnn.config.layers
+            {
+                output(rnn, &run.chunk, y, &mut program)?;
             }
         }
         // Without a reserve the states of this layer may be overwritten by the next but one, so they leave now.
         if let Some(last) = stage.runs.last() {
             let stored = last.states().map(|states| rnn.slot(states, last.chunk.steps));
             let states: Vec<Matrix> = if last.chunk.carry.is_some() { last.carried() } else { stored.collect() };
+            if let (Some(to), Some(h)) = (&io.last, states.first())
+                && layer + 1 == rnn.config.layers
+            {
+                let moves = [(Some(h.clone()), rnn.slot(to, 0))];
+                move_states(&rnn.device, rnn.state_shape(), &moves, &mut program)?;
+            }
             rnn.states_out(layer, states, [&io.hn, &io.cn], &mut program)?;
         }
     }
@@ -68,7 +76,8 @@ impl Rnn {
     /// Whether the strategy writes the output of a layer with its steps: of the last, where one binding holds all of y, and
     /// where the steps do not read x from the allocation that y is in.
     fn writes_output(&self, with: &Binding<'_>, layer: usize) -> Result<bool> {
-        let (row, y) = (self.shape.batch * self.config.outputs(), &with.io.y);
+        let Some(y) = &with.io.y else { return Ok(false) };
+        let row = self.shape.batch * self.config.outputs();
         let whole = windows(&self.device, self.shape.steps, row, y.element_bytes() as usize)?.len() == 1;
         let apart = layer > 0 || !self.strategy.projects() || !with.io.x.shares(y);
         Ok(whole && apart && layer + 1 == self.config.layers && self.strategy.writes_output())
@@ -100,7 +109,7 @@ impl Rnn {
         move_states(&self.device, self.state_shape(), &moves, program)
     }
 
-    fn state_shape(&self) -> [usize; 3] {
+    pub(super) fn state_shape(&self) -> [usize; 3] {
         [self.config.directions(), self.shape.batch, self.config.hidden]
     }
 

@@ -60,10 +60,10 @@ impl<'a> Stage<'a> {
     /// layer's parameters and no states are kept apart.
     pub(super) fn prepare(&self, program: &mut Program) -> Result<()> {
         let Self { with, layer, .. } = *self;
-        let Binding { rnn, io, workspace, .. } = *with;
+        let Binding { rnn, workspace, .. } = *with;
         let Some(first) = self.runs.first() else { return Ok(()) };
         if first.starts && rnn.layout.repacked.is_none() {
-            let initial = [&io.h0, &io.c0].map(|state| state.as_ref().map(|buffer| rnn.caller_state(layer, buffer)));
+            let initial = with.initial(layer)?;
             let (inputs, w_ih) = (rnn.config.layer_input(layer), with.tensor(Tensor::WeightIh, layer, false)?);
             let at_once = Prepare { inputs, w_ih, packed_input: &workspace.packed_input, initial };
             if let Some(op) = first.chunk.prepare(&rnn.device, &self.weights, &at_once)? {
@@ -73,20 +73,29 @@ impl<'a> Stage<'a> {
         }
         self.pack(program)?;
         self.keep_initial(program)?;
-        rnn.states_in(layer, [&io.h0, &io.c0], first.kept.iter().cloned(), program)?;
-        for (given, carried) in [&io.h0, &io.c0].into_iter().zip(first.before_in_full()) {
-            rnn.states_in(layer, [given], [carried], program)?;
+        let initial = with.initial(layer)?;
+        let moves = initial.iter().cloned().zip(first.kept.iter().cloned()).collect::<Vec<Move>>();
+        move_states(&rnn.device, rnn.state_shape(), &moves, program)?;
+        for one in initial.into_iter().zip(first.before_in_full()) {
+            move_states(&rnn.device, rnn.state_shape(), &[one], program)?;
         }
         Ok(())
     }
 
     /// With resets, keeps the initial states that sequences return to.
     pub(super) fn keep_initial(&self, program: &mut Program) -> Result<()> {
-        let Binding { rnn, io, .. } = *self.with;
         let Some(Initial { buffer, offset }) = self.runs.first().and_then(|run| run.chunk.initial.as_ref()) else {
             return Ok(());
         };
-        rnn.states_in(self.layer, [&io.h0, &io.c0], rnn.states_from(buffer, *offset), program)
+        self.initial_to(buffer, *offset, program)
+    }
+
+    /// The initial states to `[states, B, D, H]` of a buffer from an offset on.
+    pub(super) fn initial_to(&self, buffer: &Buffer, offset: usize, program: &mut Program) -> Result<()> {
+        let rnn = self.with.rnn;
+        let to = rnn.states_from(buffer, offset);
+        let moves: Vec<Move> = self.with.initial(self.layer)?.into_iter().zip(to).collect();
+        move_states(&rnn.device, rnn.state_shape(), &moves, program)
     }
 
     /// Packs the weights for a GPU's products and steps; of those that are packed as they are needed the bias alone. The CPU
@@ -297,7 +306,7 @@ impl Binding<'_> {
                 buffer: self.workspace.state.clone(),
                 offset: if rnn.precision == Precision::Half { carried } else { 0 },
             }),
-            output: writes.then(|| self.io.y.clone()),
+            output: self.io.y.clone().filter(|_| writes),
             span: rnn.span,
             input: None,
         };
@@ -306,6 +315,16 @@ impl Binding<'_> {
         let kept_in_full =
             (!section.kept.is_empty()).then(|| Matrix { offset: place * all, ..Matrix::dense(&section.kept, all) });
         Ok(Run { chunk, section: *index, kept, starts, kept_in_full, above })
+    }
+
+    /// Where a layer's initial states are, `[D, B, H]`: given, or one learnt row for all sequences. None: zero.
+    fn initial(&self, layer: usize) -> Result<[Option<Matrix>; 2]> {
+        let of = |given: &Option<Buffer>, learnt: Tensor| match given {
+            Some(buffer) => Ok(Some(self.rnn.caller_state(layer, buffer))),
+            None => Ok(self.optional(learnt, layer)?.map(|row| Matrix { row: 0, ..row })),
+        };
+        let [h0, c0] = Tensor::INITIAL;
+        Ok([of(&self.io.h0, h0)?, of(&self.io.c0, c0)?])
     }
 
     /// Recurrent weights of a layer.

@@ -36,10 +36,13 @@ pub struct Stream {
     config: RnnConfig,
     batch: usize,
     stack: Stack<f32>,
+    /// Learnt initial h and c of each layer, `[H]`; empty where none are.
+    initial: Vec<[Vec<f32>; 2]>,
 }
 
 impl Stream {
-    /// Packs the parameters named after `prefix` for `batch` sequences that step together; states are zero. Reads the
+    /// Packs the parameters named after `prefix` for `batch` sequences that step together; states are zero, or those that the
+    /// layer has learnt to begin with. Reads the
     /// parameters from their device. Errors: two directions, a tensor that is missing or misshapen.
     pub fn new(params: &Parameters, prefix: &str, config: RnnConfig, batch: usize) -> Result<Self> {
         config.check()?;
@@ -52,8 +55,9 @@ impl Stream {
             return Err(Error::Unsupported { option, place: "a stream: `set_state` begins anew".into() });
         }
         let stack = Stack::new(config.recipe(), config.layers, config.input, config.hidden, batch)?;
-        let mut stream = Self { config, batch, stack };
+        let mut stream = Self { config, batch, stack, initial: Vec::new() };
         stream.load(params, prefix)?;
+        stream.set_state(None, None)?;
         Ok(stream)
     }
 
@@ -74,9 +78,12 @@ impl Stream {
             let [b_ih, b_hh] = [read(Tensor::BiasIh, layer)?, read(Tensor::BiasHh, layer)?];
             Ok([w_ih, w_hh, b_ih, b_hh, read(Tensor::WeightCh, layer)?])
         });
+        let initial = |layer| Ok([read(Tensor::H0, layer)?, read(Tensor::C0, layer)?]);
+        let initial = (0..self.config.layers).map(initial).collect::<Result<Vec<_>>>()?;
         for (layer, [w_ih, w_hh, b_ih, b_hh, w_ch]) in all.collect::<Result<Vec<_>>>()?.iter().enumerate() {
             self.stack.set_weights(layer, LayerWeights { w_ih, w_hh, b_ih, b_hh, w_ch })?;
         }
+        self.initial = initial;
         Ok(())
     }
 
@@ -101,8 +108,8 @@ impl Stream {
         self.stack.state(layer).map(|[_, c]| c).filter(|_| self.config.recipe().has_c())
     }
 
-    /// Sets the states, `[L, B, H]`: h and, for cells that have it, c; zero where none is given. An error, and nothing
-    /// set, for other sizes or a c that the cell does not have.
+    /// Sets the states, `[L, B, H]`: h and, for cells that have it, c; where none is given the learnt initial one, or zero. An
+    /// error, and nothing set, for other sizes or a c that the cell does not have.
     pub fn set_state(&mut self, h: Option<&[f32]>, c: Option<&[f32]>) -> Result<()> {
         if c.is_some() && !self.config.recipe().has_c() {
             return Err(Error::unsupported("a cell state (`c`)", self.config.cell));
@@ -116,11 +123,54 @@ impl Stream {
         let one = self.batch * self.config.hidden;
         for layer in 0..self.config.layers {
             let own = layer * one..(layer + 1) * one;
-            for (held, given) in self.stack.state_mut(layer)?.into_iter().zip([h, c]) {
+            let learnt = self.initial.get(layer).map_or([&[][..]; 2], |[h, c]| [h, c]);
+            for ((held, given), learnt) in self.stack.state_mut(layer)?.into_iter().zip([h, c]).zip(learnt) {
                 match given {
                     Some(given) => held.copy_from_slice(&given[own.clone()]),
-                    None => held.fill(0.0),
+                    None => begin(held, learnt),
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins these sequences anew, at their learnt initial states or at zero; the others go on. An error, and nothing done,
+    /// for a sequence that there is not.
+    pub fn reset(&mut self, sequences: &[usize]) -> Result<()> {
+        if let Some(odd) = sequences.iter().find(|&&sequence| sequence >= self.batch) {
+            return Err(Error::invalid("a sequence to begin anew", format!("below {}", self.batch), odd));
+        }
+        for layer in 0..self.config.layers {
+            let learnt = self.initial.get(layer).map_or([&[][..]; 2], |[h, c]| [h, c]);
+            for (held, learnt) in self.stack.state_mut(layer)?.into_iter().zip(learnt) {
+                for &sequence in sequences {
+                    let own = sequence * self.config.hidden..(sequence + 1) * self.config.hidden;
+                    let row = held.get_mut(own).unwrap_or_default();
+                    begin(row, learnt);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces one sequence: its states are `h` and, for cells that have it, `c`, `[L, H]` each; the others go on. An error,
+    /// and nothing set, for a sequence that there is not or other sizes.
+    pub fn replace(&mut self, sequence: usize, h: &[f32], c: &[f32]) -> Result<()> {
+        let hidden = self.config.hidden;
+        if sequence >= self.batch {
+            return Err(Error::invalid("the sequence to replace", format!("below {}", self.batch), sequence));
+        }
+        let has_c = usize::from(self.config.recipe().has_c());
+        for (name, state, there) in [("h", h, 1), ("c", c, has_c)] {
+            let shape = [there * self.config.layers, hidden];
+            if state.len() != shape.iter().product::<usize>() {
+                return Err(Error::shape(name, &shape, &[state.len()]));
+            }
+        }
+        for layer in 0..self.config.layers {
+            for (held, given) in self.stack.state_mut(layer)?.into_iter().zip([h, c]) {
+                let row = held.chunks_exact_mut(hidden).nth(sequence).unwrap_or_default();
+                row.iter_mut().zip(given.iter().skip(layer * hidden)).for_each(|(held, given)| *held = *given);
             }
         }
         Ok(())
@@ -134,5 +184,13 @@ impl Stream {
     /// Sequences that step together.
     pub fn batch(&self) -> usize {
         self.batch
+    }
+}
+
+/// Puts the one learnt row, or zero, into each row.
+fn begin(rows: &mut [f32], learnt: &[f32]) {
+    match learnt.len() {
+        0 => rows.fill(0.0),
+        hidden => rows.chunks_exact_mut(hidden).for_each(|row| row.copy_from_slice(learnt)),
     }
 }
