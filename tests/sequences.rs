@@ -10,9 +10,9 @@ use common::{
     small_bindings,
 };
 use wgpu_rnn::nn::Parameters;
-use wgpu_rnn::nn::rnn::{Io, Stream, tensors};
+use wgpu_rnn::nn::rnn::{Gradients, Io, Rnn, Stream, tensors};
 use wgpu_rnn::plan::{Mode, granule};
-use wgpu_rnn::{BatchShape, Cell, Device, Direction, RnnConfig, StepOptions};
+use wgpu_rnn::{BatchShape, Buffer, Cell, Device, Direction, RnnConfig, StepOptions};
 
 /// The oracle first.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
@@ -286,5 +286,102 @@ fn a_sequence_of_a_stream_begins_anew_or_is_replaced() {
         assert_eq!(message(stream.reset(&[0, 3])), "a sequence to begin anew must be below 3, got 3");
         assert_eq!(message(stream.replace(3, &h, &c)), "the sequence to replace must be below 3, got 3");
         assert_eq!(message(stream.replace(0, &h[1..], &c)), "`h` must have shape [2, 6], got [11]");
+    }
+}
+
+/// A sequence in two windows: with the state and its gradient handed on it is the whole sequence; with the state alone, each
+/// window's gradients are its own.
+#[test]
+fn windows_of_a_sequence() {
+    let (steps, batch, cut) = (7, 3, 4);
+    for device in &*DEVICES {
+        for cell in [Cell::Lstm, Cell::Gru] {
+            let config = RnnConfig::new(cell, 2, 5).layers(2);
+            let whole = Layer::random(config, steps, batch, 6);
+            let window = |times: std::ops::Range<usize>| {
+                let mut part = whole.clone().without(&["dhn", "dcn", "h0", "c0"]);
+                part.shape = BatchShape::new(times.len(), batch);
+                for (name, width) in [("x", 2), ("dy", 5)] {
+                    let row = batch * width;
+                    let values = whole.given[name][times.start * row..times.end * row].to_vec();
+                    part.given.insert(name.to_string(), values);
+                }
+                part
+            };
+            let [first, second] = [window(0..cut), window(cut..steps)].map(|part| {
+                let running = part.bind(device, Mode::Train).expect("a window");
+                (running.bound.rnn().clone(), running)
+            });
+            // Both windows on one set of parameters, which sum their gradients, and on buffers that they share.
+            let params = first.1.params.accumulating();
+            let state = |name: &str| {
+                let values = whole.given.get(name)?;
+                let buffer = device.alloc(name, values.len()).expect("a state");
+                device.write_f64(&buffer, values).expect("a state");
+                Some(buffer)
+            };
+            let room = |like: &str| state(like);
+            let (between, gradient) = ([room("h0"), room("c0")], [room("dhn"), room("dcn")]);
+            let bind = |(rnn, running): &(Rnn, common::Running), io: Io, gradients: Gradients| {
+                let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
+                let io = Io { x: running.io.x.clone(), y: running.io.y.clone(), ..io };
+                let gradients =
+                    Gradients { dy: running.gradients.dy.clone(), dx: running.gradients.dx.clone(), ..gradients };
+                rnn.bind(&params, "", &io, &gradients, &reserve, &workspace).expect("a window")
+            };
+            let io = |h0: Option<Buffer>, c0: Option<Buffer>, [hn, cn]: [Option<Buffer>; 2]| Io {
+                h0,
+                c0,
+                hn,
+                cn,
+                ..Io::of_last(&first.1.io.x, &device.alloc("last", batch * 5).expect("last"))
+            };
+            let [dh, dc] = gradient.clone();
+            let (dh0, dc0) = (room("h0"), room("c0"));
+            let begun = io(state("h0"), state("c0"), between.clone());
+            let ends = Gradients { dhn: dh.clone(), dcn: dc.clone(), ..Gradients::default() };
+            let one = bind(&first, begun.clone(), Gradients { dh0: dh0.clone(), dc0: dc0.clone(), ..ends.clone() });
+            let [h, c] = between.clone();
+            // The gradient of the state between them lies where that of the last state was.
+            let going = Gradients { dh0: dh, dc0: dc, ..ends };
+            let two = bind(&second, io(h, c, [None, None]), going);
+            device
+                .run(|recorder| {
+                    params.zero_gradients()?.record(recorder)?;
+                    one.forward.record(recorder)?;
+                    two.forward.record(recorder)?;
+                    two.backward.record(recorder)?;
+                    one.backward.record(recorder)
+                })
+                .expect("both windows");
+            let want = whole.run(device);
+            let near = |what: &str, buffer: &Buffer, want: &[f64]| {
+                let error = relative_error(&device.read_f64(buffer).expect("a read"), want);
+                assert!(error <= 1e-6, "{what} of {cell} on {device:?}: {error:e}");
+            };
+            for (name, _) in tensors(&config, "") {
+                near(&name, &params.gradient(&name).expect("a gradient"), &want[&format!("grad.{name}")]);
+            }
+            near("dh0", &dh0.expect("dh0"), &want["dh0"]);
+            dc0.iter().for_each(|dc0| near("dc0", dc0, &want["dc0"]));
+
+            // The state alone: the first window's gradients are those of the window by itself.
+            let alone = bind(&first, begun, Gradients::default());
+            device
+                .run(|recorder| {
+                    params.zero_gradients()?.record(recorder)?;
+                    alone.forward.record(recorder)?;
+                    alone.backward.record(recorder)
+                })
+                .expect("a window");
+            let mut by_itself = window(0..cut);
+            for name in ["h0", "c0"].into_iter().filter(|name| whole.given.contains_key(*name)) {
+                by_itself.given.insert(name.to_string(), whole.given[name].clone());
+            }
+            let want = by_itself.run(device);
+            for (name, _) in tensors(&config, "") {
+                near(&name, &params.gradient(&name).expect("a gradient"), &want[&format!("grad.{name}")]);
+            }
+        }
     }
 }

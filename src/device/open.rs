@@ -116,10 +116,28 @@ impl Device {
         Ok(Self { executor: cpu(Threads::new(threads)?, NativeFloat::F32)?, why })
     }
 
-    /// The native CPU executor in f64: the reference that everything else is measured against.
-    pub fn oracle() -> Result<Self> {
-        let why = "the f64 reference was asked for".to_string();
+    /// The native CPU executor in f64, on as many threads as the machine has: buffers hold f64, which `read_f64` and
+    /// `write_f64` move unrounded, and gradients can be checked against differences of losses. Everything that runs on the
+    /// CPU in f32 runs here, in twice the memory and without its vector activations.
+    ///
+    /// ```
+    /// use wgpu_rnn::Device;
+    /// # fn main() -> wgpu_rnn::Result<()> {
+    /// let device = Device::cpu_f64()?;
+    /// let third = device.alloc("a third", 1)?;
+    /// device.write_f64(&third, &[1.0 / 3.0])?;
+    /// assert_eq!(device.read_f64(&third)?, [1.0 / 3.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cpu_f64() -> Result<Self> {
+        let why = "the CPU executor in f64 was asked for".to_string();
         Ok(Self { executor: cpu(Threads::default(), NativeFloat::F64)?, why })
+    }
+
+    /// [`cpu_f64`](Self::cpu_f64) as the reference that everything else is measured against.
+    pub fn oracle() -> Result<Self> {
+        Self::cpu_f64()
     }
 
     /// Adopts an app's device and queue. Nothing is required of it beyond WebGPU's default limits; see

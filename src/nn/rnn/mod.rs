@@ -6,6 +6,11 @@
 //!                     Parameters, Io ── bind ──► Bound ── forward.record, backward.record
 //! ```
 //!
+//! A sequence too long for one plan is trained in windows (truncated back-propagation through time): with one buffer as `hn`
+//! and as the next run's `h0` the state goes on from window to window, and no gradient does. For the whole gradient the windows
+//! have bindings with a reserve each, all run forward before the first runs backward, the last window first, and each hands its
+//! `dh0` to the window before as `dhn`; parameters that [accumulate](crate::nn::Parameters::accumulating) hold the sum.
+//!
 //! Rows are kept in step order inside (see [`kernel::rows`](crate::kernel::rows)); inputs and outputs are in time order.
 
 mod backward;
