@@ -109,13 +109,12 @@ impl Network {
 
         let x = device.alloc("x", shape.rows() * config.input)?;
         let y = device.alloc("y", batch)?;
-        let outputs = device.alloc("output of every step", shape.rows() * config.outputs())?;
         let state = device.alloc("last state", batch * config.hidden)?;
         let d_state = device.alloc("gradient of the last state", batch * config.hidden)?;
 
-        // The output of every step has to go somewhere, but only the last state, `hn`, is used: it alone has a gradient.
-        let io = Io { hn: Some(state.clone()), ..Io::new(&x, &outputs) };
-        let gradients = Gradients { dhn: Some(d_state.clone()), ..Gradients::default() };
+        // Only the last output is used.
+        let io = Io::of_last(&x, &state);
+        let gradients = Gradients { dlast: Some(d_state.clone()), ..Gradients::default() };
         let bound = plan.bind(parameters, "rnn.", &io, &gradients, &plan.reserve()?, &plan.workspace()?)?;
         let mut forward = bound.forward;
         forward.append(head.bind(parameters, "head.", batch, &state, &y)?);

@@ -170,7 +170,8 @@ impl Activation {
             Function::ScaledTanh if alpha == 0.0 => {
                 Err(Error::invalid("alpha of `scaled_tanh`", "anything but 0", alpha))
             }
-            _ => Ok(Self { function, alpha: Number::new(alpha), beta: Number::new(beta) }),
+            // A zero below zero is a zero: the sign of a value tells its slope.
+            _ => Ok(Self { function, alpha: Number::new(alpha + 0.0), beta: Number::new(beta) }),
         }
     }
 
@@ -259,6 +260,8 @@ mod tests {
         assert_eq!(message("elu:x"), "the numbers of `elu` must be numbers, got `x`");
         assert_eq!(message("elu:-1"), "alpha of `elu` must be at least 0, got -1");
         assert_eq!(message("scaled_tanh:0"), "alpha of `scaled_tanh` must be anything but 0, got 0");
+        let zero: Activation = "leaky_relu:-0".parse().unwrap();
+        assert!(zero.alpha().is_sign_positive());
         assert_eq!(message("affine:inf"), "the numbers of `affine` must be finite, got inf");
     }
 }

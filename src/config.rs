@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::activation::Number;
 use crate::cell::Cell;
 use crate::error::{Error, Result, at_least_one};
 use crate::recipe::{Bias, Recipe, StepOptions};
@@ -72,6 +73,8 @@ pub struct RnnConfig {
     pub options: StepOptions,
     /// Whether initial states are parameters.
     pub learns_state: bool,
+    /// The probability that a value of one layer's output is dropped on its way to the next, in training.
+    pub dropout: Number,
 }
 
 impl RnnConfig {
@@ -86,6 +89,7 @@ impl RnnConfig {
             bias: Bias::Both,
             options: StepOptions::NONE,
             learns_state: false,
+            dropout: Number::new(0.0),
         }
     }
 
@@ -133,6 +137,15 @@ impl RnnConfig {
     /// sequences, with its gradient; none are given then. Default `false`.
     pub const fn learn_state(mut self, yes: bool) -> Self {
         self.learns_state = yes;
+        self
+    }
+
+    /// Dropout between layers as PyTorch has it: in training each value of a layer's output is, on its way to the next layer,
+    /// zero with this probability, and else divided by what is left of 1. A plan that infers drops nothing, and of one layer
+    /// there is nothing to drop. Masks come from [`set_seed`](crate::nn::rnn::Bound::set_seed), and are the same on every
+    /// device; each forward run draws others. Default 0.
+    pub const fn dropout(mut self, probability: f32) -> Self {
+        self.dropout = Number::new(probability);
         self
     }
 
@@ -185,6 +198,9 @@ impl RnnConfig {
             return Err(Error::invalid("the number of layers", format!("at most {MOST_LAYERS}"), self.layers));
         }
         self.recipe().check()?;
+        if !(0.0..=1.0).contains(&self.dropout.get()) {
+            return Err(Error::invalid("the probability of dropout", "within 0..1", self.dropout.get()));
+        }
         let widest = self.input.max(self.outputs());
         let rows = self.recipe().saved().max(self.recipe().gates()).saturating_mul(self.hidden).saturating_mul(2);
         fits_u32("one weight matrix", rows.saturating_mul(widest.saturating_add(1)))

@@ -8,7 +8,7 @@ use wgpu_rnn::gpu::{AdapterKind, Checks};
 use wgpu_rnn::nn::{Linear, Loss, Parameters};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::train::{Optimizer, OptimizerConfig};
-use wgpu_rnn::{Cell, Device, RnnConfig};
+use wgpu_rnn::{Cell, Device, Recipe, RnnConfig};
 
 /// Layers of odd sizes: fewer units and sequences than a tile has and more, lengths, recomputation, norms of gradients.
 fn layers(cell: Cell) -> Vec<Layer> {
@@ -29,7 +29,12 @@ fn some_layers(turn: usize) -> impl Iterator<Item = Layer> {
         let layers = layers(cell);
         [0, 1].map(|next| layers[(turn + index + next) % layers.len()].clone())
     };
-    Cell::ALL.iter().enumerate().flat_map(of_cell)
+    // And some with options of a step, in more layers than one.
+    let varied = Recipe::texts().filter(|recipe| !recipe.is_plain()).skip(turn).step_by(4).map(|recipe| {
+        let config = RnnConfig::new(recipe.cell(), 3, 6).options(recipe.options()).layers(2).dropout(0.5);
+        Layer::random(config.bidirectional(recipe.gates() == 3), 5, 4, 2).lengths(&[5, 1, 3, 4])
+    });
+    Cell::ALL.iter().enumerate().flat_map(of_cell).chain(varied)
 }
 
 /// A device of a class and strategy, watched in this way.

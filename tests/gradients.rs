@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Layer, Running, Tensors, relative_error};
+use common::{Layer, Running, SEED, Tensors, relative_error};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{Bias, Cell, Clip, Device, Recipe, RnnConfig, StepOptions};
 
@@ -19,6 +19,8 @@ fn loss(layer: &Layer, out: &Tensors) -> f64 {
 
 fn loss_with(layer: &Layer, running: &Running, name: &str, values: &[f64]) -> f64 {
     running.write(name, values).expect("a write");
+    // The first draw each time.
+    running.bound.set_seed(SEED).expect("a seed");
     running.device.run(|recorder| running.bound.forward.record(recorder)).expect("forward");
     loss(layer, &running.read().expect("outputs"))
 }
@@ -44,7 +46,9 @@ fn differences(layer: &Layer, running: &Running, name: &str) -> Vec<f64> {
 fn check(layer: &Layer) -> usize {
     let oracle = Device::oracle().expect("oracle");
     let got = layer.run(&oracle);
-    let running = layer.bind(&oracle, Mode::Infer).expect("a plan");
+    // A plan that infers drops nothing.
+    let mode = if layer.config.dropout.get() > 0.0 { Mode::Train } else { Mode::Infer };
+    let running = layer.bind(&oracle, mode).expect("a plan");
     let upstream = ["dy", "dhn", "dcn"];
     let names: Vec<&String> = layer.given.keys().filter(|name| !upstream.contains(&name.as_str())).collect();
     for name in &names {
@@ -78,6 +82,11 @@ fn one_layer_with_some_biases_or_none() {
     for bias in [Bias::None, Bias::Input, Bias::Recurrent] {
         each_cell(|config| config.bias(bias), None);
     }
+}
+
+#[test]
+fn dropout() {
+    each_cell(|config| config.layers(3).bidirectional(true).dropout(0.5), Some(&[2, 4, 1]));
 }
 
 #[test]

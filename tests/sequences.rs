@@ -125,7 +125,7 @@ fn resets_that_do_not_fit_are_refused() {
     let params = Parameters::new(&device, tensors(&RnnConfig::new(Cell::Gru, 2, 3), "")).expect("parameters");
     let config = RnnConfig::new(Cell::Gru, 2, 3).options(options);
     let message = Stream::new(&params, "", config, 1).expect_err("a stream").to_string();
-    assert_eq!(message, "a mask of resets is not available for a stream: `set_state` begins anew");
+    assert_eq!(message, "a mask of resets is not available for a stream, whose `reset` begins sequences anew");
 }
 
 /// Each sequence's last output alone is its final state in the last layer, and its gradient that state's: to the bit, in
@@ -384,4 +384,59 @@ fn windows_of_a_sequence() {
             }
         }
     }
+}
+
+/// With resets too a final state may lie where the initial one was, and backward sees what forward saw.
+#[test]
+fn resets_with_one_buffer_for_both_states() {
+    let options = StepOptions { resets: true, ..StepOptions::NONE };
+    for device in DEVICES.iter().cloned().chain(half_devices()) {
+        for (cell, direction) in [(Cell::Gru, Direction::Forward), (Cell::Lstm, Direction::Both)] {
+            let config = RnnConfig::new(cell, 3, 6).layers(2).direction(direction).options(options);
+            let mut layer = Layer::random(config, 29, 40, 5);
+            let half = device.gpu().is_some_and(|gpu| gpu.capabilities().f16);
+            if half {
+                layer = layer.half(false);
+            }
+            for recompute in [None, Some(granule(&device, layer.shape))] {
+                let layer = Layer { recompute, ..layer.clone() };
+                let want = layer.run(&device);
+                let running = layer.bind(&device, Mode::Train).expect("a layer");
+                let (rnn, io) = (running.bound.rnn(), &running.io);
+                let io = Io { hn: io.h0.clone(), cn: io.c0.clone(), ..io.clone() };
+                let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
+                let bound = rnn.bind(&running.params, "", &io, &running.gradients, &reserve, &workspace);
+                let bound = bound.expect("one buffer for both");
+                bound.set_resets(&layer.resets).expect("resets");
+                device
+                    .run(|recorder| {
+                        bound.forward.record(recorder)?;
+                        bound.backward.record(recorder)
+                    })
+                    .expect("a run");
+                let mut got = running.read().expect("a read");
+                for (last, first) in [("hn", "h0"), ("cn", "c0")] {
+                    if got.contains_key(last) {
+                        let values = device.read_f64(running.buffer(first)).expect("a state");
+                        got.insert(last.to_string(), values);
+                    }
+                }
+                assert_same_bits(&layer.describe(), &got, &want);
+            }
+        }
+    }
+}
+
+/// A gradient of more last outputs than one dispatch adds.
+#[test]
+fn many_last_outputs() {
+    let device = common::tiled(wgpu_rnn::gpu::AdapterKind::Software);
+    let (batch, hidden) = (2100, 512);
+    let config = RnnConfig::new(Cell::RnnTanh, 1, hidden);
+    let layer = Layer { last: true, ..Layer::random(config, 1, batch, 1) }.without(&["dy", "dhn", "h0"]);
+    let mut with = layer.clone();
+    with.given.insert("dlast".to_string(), vec![1.0; batch * hidden]);
+    let mut same = layer;
+    same.given.insert("dhn".to_string(), vec![1.0; batch * hidden]);
+    assert_same_bits("the last outputs", &with.run(&device), &same.run(&device));
 }

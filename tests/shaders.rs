@@ -327,7 +327,7 @@ fn what_is_launched_is_what_is_validated() {
     // Of recipes with options some variants are known, of what goes with them all.
     let options = StepOptions { peephole: true, resets: true, ..StepOptions::NONE };
     for device in [common::tiled(AdapterKind::Gpu)].into_iter().chain(common::half_devices().into_iter().take(1)) {
-        let layer = Layer::random(RnnConfig::new(Cell::Lstm, 3, 6).options(options), 4, 3, 1);
+        let layer = Layer::random(RnnConfig::new(Cell::Lstm, 3, 6).options(options).layers(2).dropout(0.5), 4, 3, 1);
         let half = device.gpu().is_some_and(|gpu| gpu.capabilities().f16);
         let running = if half { layer.half(true) } else { layer }.bind(&device, Mode::Train).expect("a plan");
         for op in [&running.bound.forward, &running.bound.backward].into_iter().flat_map(|program| program.ops()) {

@@ -20,7 +20,7 @@ struct Step {
 
 @group(0) @binding(0) var<uniform> u: Recurrent;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][G·H, H]: W_hh; before or behind it peepholes
+@group(0) @binding(2) var<storage, read> w: array<w_t>;            // [D][G·H, H]: W_hh; behind it peepholes
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;      // [B]
 @group(0) @binding(4) var<storage, read> h: array<h_t>;            // [steps + 1, B, D, H]
 @group(0) @binding(5) var<storage, read> c: array<c_t>;            // the same, for cells that have it

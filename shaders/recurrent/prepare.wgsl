@@ -19,7 +19,7 @@ struct Prepare {
 @group(0) @binding(4) var<storage, read_write> packed: array<packed_t>;           // [D][I, G·H], then [D] of the recurrent
 @group(0) @binding(5) var<storage, read_write> h: array<h_t>;                     // [B, D, H], slot 0
 @group(0) @binding(6) var<storage, read_write> c: array<c_t>;                     // the same
-@group(0) @binding(7) var<storage, read_write> carry: array<f32>;                 // [B, D, H] of h, then of c
+@group(0) @binding(7) var<storage, read_write> carry: array<f32>;                 // [B, D, H] of h, then of c; initial states likewise
 
 const NOWHERE: u32 = 0xffffffffu;
 

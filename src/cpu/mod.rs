@@ -14,6 +14,7 @@ pub mod activation;
 pub mod cell;
 pub mod gemm;
 pub(crate) mod panel;
+pub(crate) mod random;
 pub mod recurrent;
 pub mod scalar;
 pub mod simd;

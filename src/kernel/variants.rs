@@ -29,6 +29,8 @@ pub(super) type Consts = Vec<(&'static str, u32)>;
 enum Sizes {
     /// Places in the optimiser's state, and nothing else.
     Places,
+    /// None.
+    Nothing,
     /// Lanes of an element-wise kernel.
     Elements,
     /// The same, and places in the optimiser's state.
@@ -65,6 +67,8 @@ const KERNELS: &[(&Kernel, Sizes)] = &[
     (&gemm::COOPERATIVE_16, Sizes::Subgroup),
     (&transpose::KERNEL, Sizes::Elements),
     (&recurrent::ANEW, Sizes::Elements),
+    (&recurrent::DROPOUT, Sizes::Elements),
+    (&recurrent::DRAW, Sizes::Nothing),
     (&recurrent::FORWARD, Sizes::Step(Pass::Forward, false)),
     (&recurrent::FORWARD_SHARED, Sizes::Step(Pass::Forward, true)),
     (&recurrent::FORWARD_REPACKED, Sizes::Repacked),
@@ -239,6 +243,7 @@ impl Sizes {
         let powers = || (0..14).map(|power| 1_usize << power);
         match (self, recipe) {
             (Self::Places, _) => vec![optimizer::all_slots()],
+            (Self::Nothing, _) => vec![Vec::new()],
             (Self::Elements, _) => vec![lanes(element_lanes(caps))],
             (Self::Update, _) => vec![[optimizer::slots(), lanes(element_lanes(caps))].concat()],
             (Self::Width, _) => powers().map(|width| lanes(scatter_lanes(caps, width))).collect(),

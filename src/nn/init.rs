@@ -55,7 +55,7 @@ pub struct Init {
 /// The layer whose tensors are filled.
 #[derive(Clone, Copy, Debug)]
 pub enum Layer<'a> {
-    /// Recurrent: every tensor `U(−1/√H, 1/√H)`, but for the choices of [`Init`].
+    /// Recurrent: every tensor `U(−1/√H, 1/√H)`, but for the choices of [`Init`]; learnt initial states zero.
     Rnn(&'a RnnConfig),
     /// Linear: weight and bias `U(−1/√inputs, 1/√inputs)`.
     Linear(&'a Linear),

@@ -9,6 +9,7 @@ use crate::cpu::recurrent as native;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
 use crate::kernel::{column_sum, gemm, recurrent};
+use crate::plan::purpose::{Mode, Purpose};
 use crate::plan::split::{Cuts, granule, windows};
 
 /// A binding may begin at every so many elements, be they f16: WebGPU's largest alignment is 256 bytes.
@@ -17,30 +18,6 @@ const BINDING_STEP: usize = 128;
 /// Gates whose input weights are packed at a time where they are packed as they are needed: enough columns for a
 /// product to fill a few threads.
 pub(super) const REPACKED: usize = 128;
-
-/// What a plan is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Forward only.
-    Infer,
-    /// Forward and backward.
-    Train,
-}
-
-/// What a plan is for, beside its layers and shape.
-#[derive(Clone, Copy, Debug)]
-pub struct Purpose {
-    /// Forward alone, or backward too.
-    pub mode: Mode,
-    /// How floats are stored that are not said to be f32.
-    pub precision: Precision,
-    /// Whether sequences have lengths of their own.
-    pub lengths: bool,
-    /// Whether weights are packed as they are needed.
-    pub repacks: bool,
-    /// Whether backward leaves the norms of gradients.
-    pub flow: bool,
-}
 
 /// Bytes of a plan's buffers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +84,9 @@ pub struct Layout {
     /// f32: norms of the gradients of each step's states, `[L, T, B, D, flows]`, where they are wanted. They belong to a
     /// binding, for whoever reads them.
     pub norms: usize,
+    /// With dropout between layers, for training: of each section what a layer gives to the next, as it is left,
+    /// `[steps + 1, B, D, H]`.
+    pub dropped: Vec<usize>,
     /// Lengths, `[B]`, u32, and with resets `[T, ⌈B/32⌉]` words of bits. They belong to a binding, so that plans may share a workspace.
     pub lengths: usize,
 }
@@ -215,6 +195,10 @@ impl Layout {
             ],
             inner_is_full: directions > 1,
             upstream: if train && pieces > 1 { longest * state } else { 0 },
+            dropped: match train && config.layers > 1 && config.dropout.get() > 0.0 {
+                true => cuts.sections.iter().map(|steps| (steps.len() + 1) * state).collect(),
+                false => Vec::new(),
+            },
             lengths: shape.batch + if recipe.resets() { shape.steps * recurrent::reset_words(shape.batch) } else { 0 },
         })
     }
@@ -237,9 +221,10 @@ impl Layout {
             + [self.packed_input + self.recurrent, self.upstream].map(stored).iter().sum::<u64>()
             + full(self.sums)
             + full(self.products)
+            + self.dropped.iter().copied().map(stored).sum::<u64>()
             + full(self.norms)
             + self.packed.iter().copied().map(full).sum::<u64>()
-            + self.lengths as u64 * 4;
+            + (self.lengths + if self.dropped.is_empty() { 0 } else { recurrent::RANDOM_WORDS }) as u64 * 4;
         match self.mode {
             Mode::Train => Memory { reserve: kept, workspace: scratch },
             Mode::Infer => Memory { reserve: 0, workspace: kept + scratch },
@@ -333,6 +318,8 @@ pub struct Workspace {
     pub(crate) inner: [Buffer; 2],
     /// Output gradient of a chunk in step order.
     pub(crate) upstream: Buffer,
+    /// What dropout leaves of a layer's output, section by section.
+    pub(crate) dropped: Vec<Buffer>,
 }
 
 impl Reserve {
@@ -400,6 +387,7 @@ impl Workspace {
             chunk: ChunkBuffers::new(device, layout.precision, layout.chunk)?,
             inner: [inner(layout.inner[0])?, inner(layout.inner[1])?],
             upstream: stored("output gradient of a chunk", layout.upstream)?,
+            dropped: layout.dropped.iter().map(|&len| stored("states after dropout", len)).collect::<Result<_>>()?,
         })
     }
 
@@ -438,12 +426,20 @@ impl Workspace {
             products: fit(&self.products, layout.products, DType::Float)?,
             inner: [fit(one, layout.inner[0], of_inner)?, fit(two, layout.inner[1], of_inner)?],
             upstream: fit(&self.upstream, layout.upstream, stored)?,
+            dropped: {
+                if self.dropped.len() < layout.dropped.len() {
+                    return Err(Error::invalid("the workspace", "one of a plan with dropout", "one without"));
+                }
+                let both = self.dropped.iter().zip(&layout.dropped);
+                both.map(|(buffer, &len)| fit(buffer, len, stored)).collect::<Result<_>>()?
+            },
         })
     }
 
     /// Bytes as allocated.
     pub fn bytes(&self) -> u64 {
         let single = [&self.packed, &self.state, &self.carry];
+        let single = single.into_iter().chain(&self.dropped);
         let buffers = single.into_iter().chain([&self.sums, &self.products, &self.upstream]).chain(&self.inner);
         self.chunk.bytes() + buffers.map(Buffer::allocated_bytes).sum::<u64>()
     }

@@ -1,6 +1,6 @@
 //! The sequence strategy: a workgroup runs all steps of a few sequences in one dispatch.
 
-use super::memory::Mode;
+use super::purpose::Mode;
 use super::strategy::{Strategy, Wanted, Why};
 use crate::config::{BatchShape, RnnConfig};
 use crate::device::Device;

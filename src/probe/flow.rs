@@ -119,7 +119,7 @@ impl Flow {
     }
 
     /// Norms after step `step` of a sequence; none past its last step, and where there is no such layer, direction or
-    /// sequence. Steps are those of the direction: step s of direction 1 is at time `length − 1 − s`.
+    /// sequence. Steps are those of the direction: step s of a reversed one is at time `length − 1 − s`.
     pub fn norms(&self, layer: usize, direction: usize, step: usize, sequence: usize) -> Option<Norms> {
         let length = *self.lengths.get(sequence)?;
         if layer >= self.layers || direction >= self.directions || step >= length {

@@ -82,8 +82,9 @@ pub struct StepOptions {
     /// LSTM: the gates i and f see the cell state before the step and o the one after it, each unit its own, by the weights
     /// of [`WeightCh`](super::Tensor::WeightCh) (Gers and Schmidhuber 2000; ONNX's P).
     pub peephole: bool,
-    /// LSTM: the input gate is `i = 1 − f`, and the layer has three gates, f, g and o (Greff et al. 2017, CIFG; ONNX's
-    /// `input_forget`).
+    /// LSTM: the input gate is `i = 1 − f`, and the layer has three gates, f, g and o (Greff et al. 2017, CIFG). ONNX's
+    /// `input_forget` couples them the other way, f = 1 − i: the same layer with the signs of that gate's rows turned where its
+    /// function has φ(−a) = 1 − φ(a), as σ has.
     pub coupled: bool,
     /// The function of the gates, ONNX's f for LSTM and GRU; none: σ.
     pub gate: Option<Activation>,

@@ -8,6 +8,9 @@ use wgpu_rnn::{BatchShape, Buffer, Device, Precision, Recorder, Result, RnnConfi
 
 use super::{Random, Tensors, choice};
 
+/// Of what is dropped.
+pub const SEED: u64 = 0x0123_4567_89ab_cdef;
+
 /// A layer, a batch and everything that goes in, under PyTorch's names: `x`, `h0`, `c0`, `dy`, `dhn`, `dcn` and the
 /// weights. Those of the former but `x` may be absent.
 #[derive(Clone, Debug)]
@@ -202,6 +205,7 @@ impl Layer {
         if !self.resets.is_empty() {
             bound.set_resets(&self.resets)?;
         }
+        bound.set_seed(SEED)?;
         let named = |name: &str, buffer: Option<Buffer>| buffer.map(|buffer| (name.to_string(), buffer));
         let (Io { x, y, last, h0, c0, hn, cn }, Gradients { dy, dlast, dhn, dcn, dx, dh0, dc0 }) =
             (io.clone(), gradients.clone());

@@ -7,7 +7,7 @@ mod layer;
 mod model;
 mod plain;
 
-pub use layer::{Layer, Running};
+pub use layer::{Layer, Running, SEED};
 pub use model::Model;
 pub use plain::plain;
 

@@ -213,6 +213,34 @@ impl Side<'_> {
     }
 }
 
+/// Threefry-2x32 of 20 rounds, written from the paper's figure rather than from the library's text.
+fn threefry(key: [u32; 2], counter: [u32; 2]) -> u32 {
+    let words = [key[0], key[1], 0x1bd1_1bda ^ key[0] ^ key[1]];
+    let [mut a, mut b] = [counter[0].wrapping_add(words[0]), counter[1].wrapping_add(words[1])];
+    for (group, rotations) in [[13, 15, 26, 6], [17, 29, 16, 24]].iter().cycle().take(5).enumerate() {
+        for rotation in rotations {
+            a = a.wrapping_add(b);
+            b = b.rotate_left(*rotation) ^ a;
+        }
+        a = a.wrapping_add(words[(group + 1) % 3]);
+        b = b.wrapping_add(words[(group + 2) % 3]).wrapping_add(group as u32 + 1);
+    }
+    a
+}
+
+/// Dropout of what a layer gives to the next, or of its gradient, in time order: of the first draw.
+fn drop_some(layer: &Layer, index: usize, values: &mut [f64]) {
+    let kept = 1.0 - f64::from(layer.config.dropout.get());
+    if kept == 1.0 {
+        return;
+    }
+    let key = [super::SEED as u32, (super::SEED >> 32) as u32 ^ index as u32];
+    for (place, value) in values.iter_mut().enumerate() {
+        let word = f64::from(threefry(key, [place as u32, 1]));
+        *value *= if word < (kept * 4_294_967_296.0).round() { f64::from((1.0 / kept) as f32) } else { 0.0 };
+    }
+}
+
 /// Everything that a layer gives, forward and backward, under the names of [`Layer::run`].
 pub fn plain(layer: &Layer) -> Tensors {
     let (config, steps, batch) = (layer.config, layer.shape.steps, layer.shape.batch);
@@ -280,6 +308,9 @@ pub fn plain(layer: &Layer) -> Tensors {
             }
         }
         kept.push(all);
+        if index + 1 < layers {
+            drop_some(layer, index, &mut y);
+        }
         inputs.push(y);
     }
     out.insert("y".to_string(), inputs[layers].clone());
@@ -322,6 +353,9 @@ pub fn plain(layer: &Layer) -> Tensors {
             }
         }
         dy = dx;
+        if let Some(below) = index.checked_sub(1) {
+            drop_some(layer, below, &mut dy);
+        }
     }
     out.insert("dx".to_string(), dy);
     out

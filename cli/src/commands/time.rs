@@ -165,9 +165,10 @@ impl Report {
     fn sizes(&self) -> String {
         let biases = if self.bias == Bias::Both.name() { String::new() } else { format!(" bias={}", self.bias) };
         let direction = if self.direction == Direction::Reverse.name() { " reverse" } else { "" };
+        let learnt = if self.learn_state { " learnt state" } else { "" };
         let options = if self.options.is_empty() { String::new() } else { format!(" {}", self.options) };
         format!(
-            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options} {}",
+            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options}{learnt} {}",
             self.cell,
             self.steps,
             self.batch,

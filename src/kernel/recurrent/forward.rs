@@ -89,7 +89,7 @@ impl Chunk {
         self.check(device)?;
         weights.check(self)?;
         let written = [&self.saved, &self.h, &weights.workspace].into_iter();
-        let carry = self.initial.as_ref().map(|initial| &initial.buffer).or(self.carry.as_ref());
+        let carry = self.carried();
         let written: Vec<&Buffer> = written.chain(&self.c).chain(carry).chain(&self.output).collect();
         let read = [&weights.w_hh.buffer].into_iter().chain(self.input.as_ref().map(|input| &input.source));
         distinct("recurrent_forward", &written, &read.collect::<Vec<_>>())?;
@@ -111,8 +111,7 @@ impl Chunk {
         Nothing { written: [no_c, no_carry, _], .. }: &'b Nothing,
     ) -> [&'b Buffer; 6] {
         let c = self.c.as_ref().unwrap_or(no_c);
-        // What is carried lies before the initial states.
-        let carry = self.initial.as_ref().map(|initial| &initial.buffer).or(self.carry.as_ref()).unwrap_or(no_carry);
+        let carry = self.carried().unwrap_or(no_carry);
         [w, &self.lengths, &self.saved, &self.h, c, carry]
     }
 

@@ -19,6 +19,7 @@
 
 mod anew;
 mod backward;
+mod dropout;
 mod flow;
 mod forward;
 pub mod native;
@@ -36,6 +37,7 @@ mod upstream;
 pub use crate::cpu::recurrent::{flows, follow_width, reset_words};
 pub use anew::KERNEL as ANEW;
 pub use backward::{KERNEL as BACKWARD, SHARED as BACKWARD_SHARED};
+pub use dropout::{DRAW, Dropout, DroppedRows, KERNEL as DROPOUT, RANDOM_WORDS};
 pub use flow::{KERNEL as FLOW, carry_len, direct_from, initial_from};
 pub use forward::{KERNEL as FORWARD, SHARED as FORWARD_SHARED};
 pub use numbers::packed_recurrent;
@@ -156,6 +158,11 @@ pub struct Gradients {
 }
 
 impl Chunk {
+    /// What forward's kernels bind as `carry`, if there is anything: what is carried lies before the initial states.
+    fn carried(&self) -> Option<&Buffer> {
+        self.initial.as_ref().map(|initial| &initial.buffer).or(self.carry.as_ref())
+    }
+
     /// Where in what is bound as `carry` the initial states begin.
     fn initial_offset(&self) -> usize {
         self.initial.as_ref().map_or(0, |initial| initial.offset)
@@ -173,10 +180,11 @@ impl Chunk {
         let saved = [self.steps, self.batch, self.directions, self.recipe.saved(), self.hidden];
         let words = if self.recipe.resets() { self.lengths.len().saturating_sub(self.batch) } else { 0 };
         self.lengths.check("lengths", device, &[self.batch + words], DType::U32)?;
-        if self.recipe.resets() != (words > 0) || words % reset_words(self.batch).max(1) != 0 {
+        let least = if self.recipe.resets() { (self.first_step + self.steps) * reset_words(self.batch) } else { 0 };
+        if words < least {
             return Err(Error::invalid(
                 "the bits of resets",
-                "some for each time and sequence",
+                format!("{least} words at least"),
                 format!("{words} words"),
             ));
         }

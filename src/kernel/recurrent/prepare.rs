@@ -106,7 +106,7 @@ impl Chunk {
         for state in with.initial.iter().flatten() {
             state.check("an initial state", self.batch, self.hidden, self.directions)?;
         }
-        let carry = self.initial.as_ref().map(|initial| &initial.buffer).or(self.carry.as_ref());
+        let carry = self.carried();
         let written: Vec<&Buffer> = [&packed, &self.h].into_iter().chain(&self.c).chain(carry).collect();
         let read: Vec<&Buffer> = with.initial.iter().flatten().map(|state| &state.buffer).chain([&values]).collect();
         distinct(KERNEL.name, &written, &read)?;

@@ -8,7 +8,7 @@ use crate::kernel::Program;
 use crate::kernel::column_sum::{self, ColumnSum};
 use crate::kernel::copy::no_sums;
 use crate::kernel::gemm::{self, Accumulate, Gemm, Mapped, Matrix};
-use crate::kernel::recurrent::{self, Chunk};
+use crate::kernel::recurrent::{self, Chunk, DroppedRows};
 use crate::kernel::rows::RowMap;
 use crate::plan::{bindable, granule, overlap, windows};
 use crate::recipe::{GateRun, Tensor};
@@ -22,15 +22,19 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         // y may be its own gradient: computing states again leaves it alone.
         let stage = Stage::new(with, layer, false)?;
         let again = rnn.recompute().is_some();
+        stage.drop(&mut program)?;
+        if let Some(random) = with.random.filter(|_| layer + 1 < rnn.config.layers) {
+            drop_gradient(with, layer, random, &mut program)?;
+        }
         if again {
             stage.pack(&mut program)?;
-            stage.keep_initial(&mut program)?;
+            stage.keep_initial_again(&mut program)?;
         }
         let resets = rnn.config.recipe().resets();
         let for_resets = recurrent::initial_from(&rnn.native_layer());
         let after_it = for_resets * 2;
         if resets {
-            stage.initial_to(carry, for_resets, &mut program)?;
+            stage.kept_initial_to(carry, for_resets, &mut program)?;
             rnn.states_in(layer, [&None, &None], rnn.states_from(carry, after_it), &mut program)?;
         }
         let last_layer = layer + 1 == rnn.config.layers;
@@ -95,6 +99,18 @@ impl Binding<'_> {
     }
 }
 
+/// What dropout leaves of the gradient of an inner layer's output, in place.
+fn drop_gradient(with: &Binding<'_>, layer: usize, random: &Buffer, program: &mut Program) -> Result<()> {
+    let (rnn, gradient) = (with.rnn, with.inner(layer));
+    let row = rnn.shape.batch * rnn.config.outputs();
+    for window in windows(&rnn.device, rnn.shape.steps, row, gradient.element_bytes() as usize)? {
+        let part = gradient.slice(window.start * row..window.end * row)?;
+        let rows = DroppedRows { first: window.start, count: window.len(), source: None, to: (part, 0) };
+        program.push(rnn.dropout(layer, random, with.lengths)?.op(&rnn.device, &rows)?);
+    }
+    Ok(())
+}
+
 /// Sums over sequences of the gradients of the initial states, where these are learnt.
 fn learnt_gradients(with: &Binding<'_>, layer: usize, first: &[Matrix], program: &mut Program) -> Result<()> {
     let rnn = with.rnn;
@@ -111,6 +127,9 @@ fn learnt_gradients(with: &Binding<'_>, layer: usize, first: &[Matrix], program:
     Ok(())
 }
 
+/// Elements of a sum of two rows at most: those of one dispatch on every device.
+const ADDED: usize = 1 << 20;
+
 /// Adds the gradient of the last outputs, `[B, D·H]`, to that of h.
 fn add_last(rnn: &Rnn, dlast: &Buffer, h: &Matrix, program: &mut Program) -> Result<()> {
     let (width, batch, hidden) = (rnn.config.outputs(), rnn.shape.batch, rnn.config.hidden);
@@ -119,10 +138,13 @@ fn add_last(rnn: &Rnn, dlast: &Buffer, h: &Matrix, program: &mut Program) -> Res
     let (rows, columns) = if whole { (1, batch * width) } else { (batch * rnn.config.directions(), hidden) };
     for row in 0..rows {
         let (sequence, direction) = (row / rnn.config.directions(), row % rnn.config.directions());
-        let from = Matrix { offset: row * columns, ..Matrix::dense(dlast, columns) };
-        let offset = h.offset + if whole { 0 } else { sequence * h.row + direction * h.direction };
-        let to = Matrix { offset, row: 0, ..h.clone() };
-        program.push(ColumnSum::total(1, columns, from, to, true).op(&rnn.device)?);
+        let first = h.offset + if whole { 0 } else { sequence * h.row + direction * h.direction };
+        for begin in (0..columns).step_by(ADDED) {
+            let some = ADDED.min(columns - begin);
+            let from = Matrix { offset: row * columns + begin, ..Matrix::dense(dlast, some) };
+            let to = Matrix { offset: first + begin, row: 0, ..h.clone() };
+            program.push(ColumnSum::total(1, some, from, to, true).op(&rnn.device)?);
+        }
     }
     Ok(())
 }

@@ -5,15 +5,15 @@ use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
 use crate::kernel::Program;
 use crate::kernel::gemm::Matrix;
-use crate::kernel::recurrent::reset_words;
+use crate::kernel::recurrent::{RANDOM_WORDS, reset_words};
 use crate::nn::params::Parameters;
 use crate::plan::{Memory, Mode, Reserve, Workspace};
 use crate::recipe::Tensor;
 
 /// What a layer reads and writes, floats on the plan's device; x and y may be stored as f16, in either precision of the
-/// plan. The states' first axis is layer-major, PyTorch's. A final
-/// state may be the initial one's buffer, and y its own gradient;
-/// nothing else that is written may overlap another buffer.
+/// plan. The states' first axis is layer-major, PyTorch's. A final state may be the initial one's buffer, the gradient of an
+/// initial state that of the final one's, and y and the last output their own gradients; nothing else that is written may
+/// overlap another buffer.
 #[derive(Clone, Debug)]
 pub struct Io {
     /// Input `[T, B, I]`. Padding is never looked at.
@@ -21,7 +21,8 @@ pub struct Io {
     /// Where the output of all steps goes, `[T, B, D·H]`, zero past a sequence's end.
     pub y: Option<Buffer>,
     /// Where each sequence's last output goes, `[B, D·H]`: of every direction that after its own last step, Keras's
-    /// `return_sequences=False`. Without `y` nothing of the size of all steps' outputs is needed.
+    /// `return_sequences=False`. Without `y` the caller has no buffer of all
+    /// steps' outputs.
     pub last: Option<Buffer>,
     /// Initial h `[L·D, B, H]`; zero when there is none.
     pub h0: Option<Buffer>,
@@ -71,13 +72,15 @@ pub struct Bound {
     /// x to y and final states.
     pub forward: Program,
     /// Gradients of everything; empty unless the plan is for training. It consumes what forward kept: one forward before
-    /// each, with x, the initial states and the parameters unchanged in between.
+    /// each, with x and the parameters unchanged in between.
     pub backward: Program,
     rnn: Rnn,
     lengths: Buffer,
     /// `[T, ⌈B/32⌉]` words of bits, behind the lengths; empty without resets.
     resets: Buffer,
     norms: Option<Buffer>,
+    /// The seed and the draw, where something is dropped.
+    random: Option<Buffer>,
     memory: Memory,
 }
 
@@ -95,6 +98,8 @@ pub(super) struct Binding<'a> {
     /// Of each layer whose weights stay packed.
     pub(super) packed: &'a [Buffer],
     pub(super) norms: Option<&'a Buffer>,
+    /// What masks come from, where something is dropped.
+    pub(super) random: Option<&'a Buffer>,
 }
 
 impl Binding<'_> {
@@ -135,6 +140,10 @@ impl Rnn {
             0 => None,
             elements => Some(self.device.alloc("norms of gradients", elements)?),
         };
+        let random = match self.layout.dropped.is_empty() {
+            true => None,
+            false => Some(self.device.alloc_u32("the random state", RANDOM_WORDS)?),
+        };
         let with = Binding {
             rnn: self,
             params,
@@ -146,6 +155,7 @@ impl Rnn {
             lengths: &lengths,
             packed,
             norms: norms.as_ref(),
+            random: random.as_ref(),
         };
         let forward = forward::build(&with)?;
         let backward = match self.mode {
@@ -154,11 +164,12 @@ impl Rnn {
         };
         let batch = self.shape.batch;
         let held = reserve.memory();
-        let own: u64 = packed.iter().chain([&lengths]).chain(&norms).map(Buffer::allocated_bytes).sum();
+        let own: u64 = packed.iter().chain([&lengths]).chain(&norms).chain(&random).map(Buffer::allocated_bytes).sum();
         let scratch = held.workspace + workspace.bytes() + own;
         let memory = Memory { reserve: held.reserve, workspace: scratch };
         let (resets, lengths) = (lengths.slice(batch..lengths.len())?, lengths.slice(0..batch)?);
-        let bound = Bound { forward, backward, rnn: self.clone(), lengths, resets, norms, memory };
+        let bound = Bound { forward, backward, rnn: self.clone(), lengths, resets, norms, random, memory };
+        bound.set_seed(0)?;
         bound.write_lengths(&vec![self.shape.steps; self.shape.batch])?;
         Ok(bound)
     }
@@ -269,7 +280,8 @@ impl Bound {
     /// Sets before which steps the state of which sequence returns to its initial value, `[T, B]` in time order, as a new
     /// episode begins in recurrent reinforcement learning; at first there are none. The output of the step before stays, and
     /// no gradient passes from the step to it: it flows into the initial state. In a reversed direction what lies between two
-    /// resets is a sequence of its own as well. Padding is not looked at. Errors: another number of entries; a layer without
+    /// resets is a sequence of its own as well. Padding is not looked at. The initial state is that of this run, `h0` or the
+    /// learnt one or zero: where a run goes on from the last one's final state, that is what a reset returns to. Errors: another number of entries; a layer without
     /// [`StepOptions::resets`](crate::StepOptions::resets). Uploads: never between recording and submitting.
     pub fn set_resets(&self, resets: &[bool]) -> Result<()> {
         let (shape, config) = (self.rnn.shape, self.rnn.config);
@@ -289,14 +301,22 @@ impl Bound {
         self.rnn.device.write_u32(&self.resets, &bits)
     }
 
+    /// Seeds what is dropped ([`RnnConfig::dropout`](crate::RnnConfig::dropout)), and begins with its first draw again; at first
+    /// the seed is 0. Each forward run draws anew, by a counter on the device, and the backward run after it has its masks.
+    /// Nothing to do where nothing is dropped. Uploads: never between recording and submitting.
+    pub fn set_seed(&self, seed: u64) -> Result<()> {
+        let Some(random) = &self.random else { return Ok(()) };
+        self.rnn.device.write_u32(random, &[seed as u32, (seed >> 32) as u32, 0, 0])
+    }
+
     /// Lengths, `[B]`, u32.
     pub fn lengths(&self) -> &Buffer {
         &self.lengths
     }
 
     /// What the last backward left of gradients, where [`Options::flow`](super::Options::flow) asked for it:
-    /// `[L, T, B, D, F]` norms over the units of the gradients of a step's states, in *step order* (step s of direction 1
-    /// is at time `length − 1 − s`), zero past a sequence's last step. F is 2 or, with a cell state, 3: of h; of c; and what
+    /// `[L, T, B, D, F]` norms over the units of the gradients of a step's states, in *step order* (step s of a reversed
+    /// direction is at time `length − 1 − s`), zero past a sequence's last step. F is 2 or, with a cell state, 3: of h; of c; and what
     /// of c, or else of h, came directly, without passing through `weight_hh` at any later step. They are of the gradients
     /// that backward was given, the loss scale included. [`crate::probe::Flow`] reads them.
     pub fn norms(&self) -> Option<&Buffer> {

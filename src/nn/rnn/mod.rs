@@ -31,6 +31,7 @@ use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result, at_least_one};
 use crate::kernel::gemm::Matrix;
+use crate::kernel::recurrent::Dropout;
 use crate::nn::check;
 use crate::nn::params::Parameters;
 use crate::plan::{
@@ -68,13 +69,14 @@ pub struct Options<'a> {
     pub flow: bool,
 }
 
-/// What forward keeps of a run of a layer's steps, in *step order*: step s of direction 1 is at time `length − 1 − s`. Past
+/// What forward keeps of a run of a layer's steps, in *step order*: step s of a reversed direction is at time
+/// `length − 1 − s`. Past
 /// a sequence's last step it is of no use.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// The steps.
     pub steps: Range<usize>,
-    /// Saved values `[steps, B, D, saved, H]`, which [`Cell::values`](crate::Cell::values) names. Backward turns them into
+    /// Saved values `[steps, B, D, saved, H]`, which [`Recipe::values`](crate::Recipe::values) names. Backward turns them into
     /// gradients.
     pub saved: Buffer,
     /// h before the first step and after each, `[steps + 1, B, D, H]`.
@@ -103,7 +105,8 @@ pub struct Rnn {
 ///
 /// `weight_ih_l{k} [G·H, I]`, `weight_hh_l{k} [G·H, H]`, `bias_ih_l{k} [G·H]`, `bias_hh_l{k} [G·H]`, the reverse
 /// direction's with the suffix `_reverse`; of the biases those that there are. Peepholes, which PyTorch does not have, are
-/// `weight_ch_l{k} [P·H]` behind them.
+/// `weight_ch_l{k} [P·H]` behind them, and learnt initial states `h0_l{k} [H]` and `c0_l{k} [H]`. In parameters of another order
+/// peepholes must come after `weight_hh`, and a reverse direction's tensors after the other's.
 pub fn tensors(config: &RnnConfig, prefix: &str) -> Vec<(String, Vec<usize>)> {
     let places = (0..config.layers).flat_map(|layer| (0..config.directions()).map(move |direction| (layer, direction)));
     let of = |(layer, direction)| {
@@ -169,6 +172,19 @@ impl Rnn {
         let purpose = Purpose { mode, precision, lengths, repacks, flow: options.flow };
         let layout = Layout::new(&device, &config, shape, purpose, &cuts)?;
         Ok(Self { device, config, shape, mode, lengths, span, precision, strategy, why, cuts, layout })
+    }
+
+    /// Dropout of what a layer gives to the next.
+    fn dropout(&self, layer: usize, random: &Buffer, lengths: &Buffer) -> Result<Dropout> {
+        Ok(Dropout {
+            probability: self.config.dropout,
+            random: random.clone(),
+            lengths: lengths.slice(0..self.shape.batch)?,
+            layer,
+            hidden: self.config.hidden,
+            directions: self.config.directions(),
+            first_reversed: self.config.first_reversed(),
+        })
     }
 
     /// The layer and batch as the CPU executor and the sizes of carried gradients know them.

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::gemm::Matrix;
 use crate::kernel::recurrent::{Chunk, Input};
 use crate::kernel::rows::RowMap;
-use crate::plan::{ChunkBuffers, granule, overlap, reversed, windows};
+use crate::plan::{granule, overlap, reversed, windows};
 use crate::recipe::Tensor;
 
 /// What a layer's rows are made from: x in windows of times, or the states of the layer below in its sections.
@@ -59,13 +59,19 @@ impl Binding<'_> {
                 windows(&rnn.device, rnn.shape.steps, row, self.io.x.element_bytes() as usize)?.into_iter().map(piece);
             return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width, below: false });
         }
-        let piece = |(range, buffers): (&Range<usize>, ChunkBuffers)| Piece {
+        let sections = self.reserve.layer(layer - 1).into_iter().map(|buffers| buffers.h);
+        // What dropout leaves of them, where there is dropout.
+        let read: Vec<Buffer> = match self.workspace.dropped.is_empty() {
+            true => sections.collect(),
+            false => self.workspace.dropped.clone(),
+        };
+        let piece = |(range, buffer): (&Range<usize>, Buffer)| Piece {
             range: range.clone(),
-            buffer: buffers.h,
+            buffer,
             // Slot 0 holds the state before the section.
             offset: batch * width,
         };
-        let pieces = rnn.cuts.sections.iter().zip(self.reserve.layer(layer - 1)).map(piece).collect();
+        let pieces = rnn.cuts.sections.iter().zip(read).map(piece).collect();
         Ok(Source { pieces, width, split: rnn.config.hidden, below: true })
     }
 }
@@ -91,7 +97,7 @@ impl Rnn {
     pub(super) fn pieces(&self, source: &Source, chunk: &Chunk, steps: &Range<usize>) -> Vec<(Matrix, Option<RowMap>)> {
         let batch = self.shape.batch;
         // x in padding must not be looked at; states in padding are harmless, their gradients are zero.
-        let padded_input = self.lengths && source.split == source.width && self.config.directions() == 1;
+        let padded_input = self.lengths && !source.below && self.config.directions() == 1;
         // States of the layer below are in this one's own order where both have the same one direction.
         let turned = self.config.is_reversed() && !(source.below && self.config.directions() == 1);
         let mut pieces = Vec::new();

@@ -12,7 +12,7 @@ use crate::kernel::Program;
 use crate::kernel::copy::copy;
 use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::native::Packed;
-use crate::kernel::recurrent::{Chunk, Initial, Move, Prepare, Weights, move_states, packed_recurrent};
+use crate::kernel::recurrent::{Chunk, DroppedRows, Initial, Move, Prepare, Weights, move_states, packed_recurrent};
 use crate::kernel::transpose::transpose;
 use crate::plan::{ChunkBuffers, Mode, Part};
 use crate::recipe::Tensor;
@@ -56,6 +56,26 @@ impl<'a> Stage<'a> {
         Ok(Self { with, layer, runs, weights, source })
     }
 
+    /// Drops what dropout drops of the layer below, the same each time between two draws.
+    pub(super) fn drop(&self, program: &mut Program) -> Result<()> {
+        let Self { with, layer, .. } = *self;
+        let (Some(below), Some(random)) = (layer.checked_sub(1), with.random) else { return Ok(()) };
+        let rnn = with.rnn;
+        let state = rnn.shape.batch * rnn.config.outputs();
+        let sections = with.reserve.layer(below).into_iter().zip(&with.workspace.dropped);
+        for ((from, to), steps) in sections.zip(&rnn.cuts.sections) {
+            // Slot 0 is the state before the section.
+            let rows = DroppedRows {
+                first: steps.start,
+                count: steps.len(),
+                source: Some((from.h, state)),
+                to: (to.clone(), state),
+            };
+            program.push(rnn.dropout(below, random, with.lengths)?.op(&rnn.device, &rows)?);
+        }
+        Ok(())
+    }
+
     /// Packs weights and brings the initial states before the first chunk: one dispatch where one binding can hold the
     /// layer's parameters and no states are kept apart.
     pub(super) fn prepare(&self, program: &mut Program) -> Result<()> {
@@ -87,15 +107,29 @@ impl<'a> Stage<'a> {
         let Some(Initial { buffer, offset }) = self.runs.first().and_then(|run| run.chunk.initial.as_ref()) else {
             return Ok(());
         };
-        self.initial_to(buffer, *offset, program)
-    }
-
-    /// The initial states to `[states, B, D, H]` of a buffer from an offset on.
-    pub(super) fn initial_to(&self, buffer: &Buffer, offset: usize, program: &mut Program) -> Result<()> {
         let rnn = self.with.rnn;
-        let to = rnn.states_from(buffer, offset);
+        let to = rnn.states_from(buffer, *offset);
         let moves: Vec<Move> = self.with.initial(self.layer)?.into_iter().zip(to).collect();
         move_states(&rnn.device, rnn.state_shape(), &moves, program)
+    }
+
+    /// The initial states, as forward kept them, to `[states, B, D, H]` of a buffer from an offset on: for backward, when the
+    /// final states may lie where the caller's initial ones were.
+    pub(super) fn kept_initial_to(&self, buffer: &Buffer, offset: usize, program: &mut Program) -> Result<()> {
+        let rnn = self.with.rnn;
+        let Some(first) = self.runs.first() else { return Ok(()) };
+        let in_full = first.kept_in_full.as_ref().map(|kept| first.each(&kept.buffer, kept.offset));
+        let kept = in_full.unwrap_or_else(|| first.kept.clone());
+        let moves: Vec<Move> = kept.into_iter().map(Some).zip(rnn.states_from(buffer, offset)).collect();
+        move_states(&rnn.device, rnn.state_shape(), &moves, program)
+    }
+
+    /// The same to where forward has them, before chunks are computed again.
+    pub(super) fn keep_initial_again(&self, program: &mut Program) -> Result<()> {
+        match self.runs.first().and_then(|run| run.chunk.initial.as_ref()) {
+            Some(Initial { buffer, offset }) => self.kept_initial_to(buffer, *offset, program),
+            None => Ok(()),
+        }
     }
 
     /// Packs the weights for a GPU's products and steps; of those that are packed as they are needed the bias alone. The CPU

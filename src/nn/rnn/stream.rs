@@ -52,7 +52,7 @@ impl Stream {
         }
         if config.options.resets {
             let option = "a mask of resets".to_string();
-            return Err(Error::Unsupported { option, place: "a stream: `set_state` begins anew".into() });
+            return Err(Error::Unsupported { option, place: "a stream, whose `reset` begins sequences anew".into() });
         }
         let stack = Stack::new(config.recipe(), config.layers, config.input, config.hidden, batch)?;
         let mut stream = Self { config, batch, stack, initial: Vec::new() };
