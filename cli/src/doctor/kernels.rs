@@ -7,12 +7,13 @@ use wgpu_rnn::{Device, Result};
 
 use super::findings::{Check, Off, Verdict};
 
-/// Every case for a device; `quick` leaves out most tiles.
+/// Every case for a device; `quick` leaves out most tiles, and the options of a step.
 pub fn all(device: &Device, quick: bool) -> Vec<Case> {
     // The doctor's own layers are more than the library's, but none is large.
     let is_layer = |case: &Case| matches!(case.subject(), Subject::Strategy { .. } | Subject::Half);
     let products = Case::all(device, if quick { Extent::Short } else { Extent::Full });
     let large = Case::all(device, Extent::Full).into_iter().filter(Case::in_sections);
+    let large = large.filter(|case| !(quick && case.has_options()));
     products.into_iter().filter(|case| !is_layer(case)).chain(large).collect()
 }
 

@@ -84,6 +84,11 @@ impl Case {
         matches!(&self.what, What::Layer(trial) if trial.in_sections())
     }
 
+    /// Whether it is a layer with options of a step.
+    pub fn has_options(&self) -> bool {
+        matches!(&self.what, What::Layer(trial) if trial.has_options())
+    }
+
     /// Runs it, with the device's own pipelines. What the device gets wrong or refuses is in what comes out, and is not
     /// planned with any more; an error when the device is lost, or where the reference can't be made.
     pub async fn run(&self, device: &Device) -> Result<Checked> {

@@ -113,6 +113,11 @@ impl Trial {
         Ok(first)
     }
 
+    /// Whether its cell is not simply PyTorch's.
+    pub(super) const fn has_options(&self) -> bool {
+        !self.recipe.is_plain()
+    }
+
     /// Whether it is planned for small bindings.
     pub(super) fn in_sections(&self) -> bool {
         self.max_binding < u64::MAX
