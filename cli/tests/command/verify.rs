@@ -83,8 +83,12 @@ fn every_fixture_passes_on_every_device() {
             let (worst, tensors) = lines.split_last().unwrap();
             assert!(worst.contains("  worst: ") && worst.contains(" % of its bound"), "{worst}");
             let names: Vec<&str> = tensors.iter().map(|line| line.split_whitespace().next().unwrap()).collect();
-            for name in ["y", "hn", "dx", "dh0", "grad.weight_ih_l0", "grad.weight_hh_l0"] {
-                assert!(names.contains(&name), "{name} of {}", case.display());
+            // ONNX Runtime only goes forward.
+            let [forward, backward] = [&["y", "hn"][..], &["dx", "dh0", "grad.weight_ih_l0", "grad.weight_hh_l0"]];
+            let has_gradients = !path(case).contains("onnx_");
+            assert!(forward.iter().all(|name| names.contains(name)), "{names:?} of {}", case.display());
+            for name in backward {
+                assert_eq!(names.contains(name), has_gradients, "{name} of {}", case.display());
             }
             for line in tensors {
                 let gradient = line.trim_start().starts_with('d') || line.contains("grad.");
