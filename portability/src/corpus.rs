@@ -64,6 +64,7 @@ pub fn of_fxc(few: Option<usize>) -> Vec<Variant> {
     composed(variants::on(devices.collect()), few)
 }
 
+/// Of the recipes with options a few are two of a kernel, however they are stored: every one has the same hooks in its text.
 fn composed(specs: impl Iterator<Item = Spec>, few: Option<usize>) -> Vec<Variant> {
     let of = |spec: Spec| Variant { source: compose(&spec).source, spec };
     let Some(few) = few else {
@@ -71,8 +72,10 @@ fn composed(specs: impl Iterator<Item = Spec>, few: Option<usize>) -> Vec<Varian
     };
     let mut groups: BTreeMap<_, Vec<Spec>> = BTreeMap::new();
     for spec in specs {
-        let key = (spec.kernel.name, spec.recipe.map(|recipe| recipe.to_string()), spec.halves.clone());
-        groups.entry(key).or_default().push(spec);
+        let has_options = spec.recipe.is_some_and(|recipe| !recipe.is_plain());
+        let recipe = spec.recipe.filter(|_| !has_options).map(|recipe| recipe.to_string());
+        let halves = if has_options { vec!["options"] } else { spec.halves.clone() };
+        groups.entry((spec.kernel.name, recipe, halves)).or_default().push(spec);
     }
     groups.into_values().flat_map(|specs| spread(&specs, few)).map(of).collect()
 }
