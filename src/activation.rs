@@ -41,43 +41,45 @@ impl Hash for Number {
     }
 }
 
-/// Calls `$user!` with every function: its number in the shaders, ONNX's name and ours, alpha and beta where it has them and
-/// nothing else is said.
+/// Calls `$user!` with every function: ONNX's name and ours, alpha and beta where it has them and nothing else is said. Each is a
+/// file `shaders/function/<our name>.wgsl` and an arm in `src/cpu/cell/functions.rs`.
 macro_rules! for_each_function {
     ($user:ident) => {
         $user! {
             /// `1 / (1 + e⁻ˣ)`.
-            Sigmoid = 0, "Sigmoid", "sigmoid", []
+            Sigmoid, "Sigmoid", "sigmoid", []
             /// `tanh(x)`.
-            Tanh = 1, "Tanh", "tanh", []
+            Tanh, "Tanh", "tanh", []
             /// `max(x, 0)`.
-            Relu = 2, "Relu", "relu", []
+            Relu, "Relu", "relu", []
             /// `α·x + β`.
-            Affine = 3, "Affine", "affine", [1.0, 0.0]
+            Affine, "Affine", "affine", [1.0, 0.0]
             /// `x`, or `α·x` below zero.
-            LeakyRelu = 4, "LeakyRelu", "leaky_relu", [0.01]
+            LeakyRelu, "LeakyRelu", "leaky_relu", [0.01]
             /// `x` above α, else 0.
-            ThresholdedRelu = 5, "ThresholdedRelu", "thresholded_relu", [1.0]
+            ThresholdedRelu, "ThresholdedRelu", "thresholded_relu", [1.0]
             /// `α·tanh(β·x)`.
-            ScaledTanh = 6, "ScaledTanh", "scaled_tanh", [1.0, 1.0]
+            ScaledTanh, "ScaledTanh", "scaled_tanh", [1.0, 1.0]
             /// `max(0, min(1, α·x + β))`.
-            HardSigmoid = 7, "HardSigmoid", "hard_sigmoid", [0.2, 0.5]
+            HardSigmoid, "HardSigmoid", "hard_sigmoid", [0.2, 0.5]
             /// `x`, or `α·(eˣ − 1)` below zero.
-            Elu = 8, "Elu", "elu", [1.0]
+            Elu, "Elu", "elu", [1.0]
             /// `x / (1 + |x|)`.
-            Softsign = 9, "Softsign", "softsign", []
+            Softsign, "Softsign", "softsign", []
             /// `ln(1 + eˣ)`.
-            Softplus = 10, "Softplus", "softplus", []
+            Softplus, "Softplus", "softplus", []
         }
     };
 }
 
+pub(crate) use for_each_function;
+
 macro_rules! declare {
-    ($($(#[$doc:meta])* $id:ident = $number:literal, $onnx:literal, $name:literal, [$($default:literal),*])*) => {
+    ($($(#[$doc:meta])* $id:ident, $onnx:literal, $name:literal, [$($default:literal),*])*) => {
         /// The functions that ONNX lists for LSTM, GRU and RNN.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Function {
-            $($(#[$doc])* $id = $number,)*
+            $($(#[$doc])* $id,)*
         }
 
         impl Function {

@@ -361,6 +361,13 @@ pub struct Activations {
     pub output: Activation,
 }
 
+impl Activations {
+    /// Each, and what it is of.
+    pub const fn by_role(self) -> [(&'static str, Activation); 3] {
+        [("gate", self.gate), ("candidate", self.candidate), ("output", self.output)]
+    }
+}
+
 fn runs(slots: impl Iterator<Item = usize>) -> Vec<GateRun> {
     let mut runs: Vec<GateRun> = Vec::new();
     for (gate, slot) in slots.enumerate() {

@@ -212,7 +212,8 @@ fn every_line_is_traced_to_its_fragment() {
         let cell = spec.recipe.map(|recipe| wgpu_rnn::shader::cell_fragment(recipe.cell()));
         let lines: Vec<&str> = composed.source.lines().collect();
         let mut traced = 0;
-        for fragment in cell.iter().chain(spec.kernel.fragments) {
+        let functions = spec.recipe.map_or_else(Vec::new, wgpu_rnn::shader::function_fragments);
+        for fragment in cell.iter().chain(&functions).chain(spec.kernel.fragments) {
             let first = format!("{}:1", fragment.name);
             let start =
                 (1..=lines.len()).find(|&line| composed.locate(line) == first).expect("the fragment's first line");
@@ -249,8 +250,8 @@ fn a_planted_error_is_found_in_its_own_file_and_line() {
             compose(&Spec { kernel: &PLANTED, recipe, consts: vec![("LANES", 8), ("OTHER", 3)], halves: vec![] });
         let error = naga::front::wgsl::parse_str(&composed.source).expect_err("a planted error");
         let line = error.location(&composed.source).expect("a place").line_number as usize;
-        // The cell's file comes first and uses what this kernel does not have: then it is the place.
-        let place = if recipe.is_some() { "cell/gru.wgsl:6" } else { "lib/bad.wgsl:3" };
+        // The recipe's files come first and use what this kernel does not have: then the first of them is the place.
+        let place = if recipe.is_some() { "function/sigmoid.wgsl:4" } else { "lib/bad.wgsl:3" };
         assert_eq!(composed.locate(line), place);
     }
 }

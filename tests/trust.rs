@@ -19,7 +19,7 @@ const WRONG: Plant = Plant::Text(
 );
 /// Gradients of states that are a hundredth too large.
 const WRONG_BACKWARD: Plant = Plant::Text(
-    "var done = cell_backward(at, values, states.x, states.y, states.z, dh_now, dc);",
+    "let done = cell_backward(at, values, states.x, states.y, states.z, dh_now, dc);",
     "var done = cell_backward(at, values, states.x, states.y, states.z, dh_now, dc); done.dh *= 1.01;",
 );
 /// Text that no compiler takes.

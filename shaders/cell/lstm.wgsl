@@ -47,7 +47,7 @@ fn cell_backward(at: Site, saved: array<f32, SAVED>, h: f32, c_before: f32, c: f
     let seen_before = read_cell(c_before);
     let t = output(c);
     let da_o = unless_clipped(clipped, O, dh * t * gate_slope(o));
-    done.dc_all = through_peephole(at, F + 1u, through_read(c, da_o), fma(dh * o, output_slope(c, t), dc));
+    done.dc_all = through_peephole(at, F + 1u, through_read(c, da_o), fma(dh * o, output_slope_at(c, t), dc));
     let dc_next = unless_clipped(clipped, GATES, done.dc_all);
     var i = 1.0 - f;
     var by_f = seen_before - g;

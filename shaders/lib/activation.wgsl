@@ -20,3 +20,10 @@ fn hyperbolic_tangent(x: f32) -> f32 {
     let size = -m / (2.0 + m);
     return unless_nan(x, bitcast<f32>(size_bits(size) | (bitcast<u32>(x) & SIGN_BIT)));
 }
+
+// exp(-|x|) - 1, without cancellation; from 20 on it is -1.
+fn decay(x: f32) -> f32 {
+    let e = power(-bitcast<f32>(min(size_bits(x), MOST_TANH)));
+    let scale = power_of_two(e.n);
+    return unless_nan(x, fma(scale, e.p, scale - 1.0));
+}

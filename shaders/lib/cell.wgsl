@@ -9,7 +9,9 @@
 // does not ask for is a constant false, and leaves the equations as they are.
 //
 // GATES, SAVED, HAS_C, HIDDEN_SLOTS and SLOT_GATES come from the recipe, the last two as four bits an entry: an array
-// with an index that is no constant would be kept in memory. So do RESETS, PEEPHOLE and COUPLED, the CLIPS_… and the …_FUNCTION.
+// with an index that is no constant would be kept in memory. So do RESETS, PEEPHOLE, COUPLED and the
+// CLIPS_…; and of gate, candidate and output a `…_value(x)` and a `…_slope(y)`, the slope where the value is y, which call a file
+// of function/.
 
 // Where a cell runs.
 struct Site {
@@ -108,19 +110,11 @@ fn unless_clipped(clipped: u32, bit: u32, gradient: f32) -> f32 {
 }
 
 fn gate(a: f32) -> f32 {
-    return activate(GATE_FUNCTION, u.recipe.gate_alpha, u.recipe.gate_beta, argument(a));
-}
-
-fn gate_slope(y: f32) -> f32 {
-    return slope(GATE_FUNCTION, u.recipe.gate_alpha, u.recipe.gate_beta, y);
+    return gate_value(argument(a));
 }
 
 fn candidate(a: f32) -> f32 {
-    return activate(CANDIDATE_FUNCTION, u.recipe.candidate_alpha, u.recipe.candidate_beta, argument(a));
-}
-
-fn candidate_slope(y: f32) -> f32 {
-    return slope(CANDIDATE_FUNCTION, u.recipe.candidate_alpha, u.recipe.candidate_beta, y);
+    return candidate_value(argument(a));
 }
 
 // The cell state as it is stored.
@@ -149,12 +143,12 @@ fn through_read(c: f32, gradient: f32) -> f32 {
 
 // What h sees of a cell state.
 fn output(c: f32) -> f32 {
-    return activate(OUTPUT_FUNCTION, u.recipe.output_alpha, u.recipe.output_beta, read_cell(c));
+    return output_value(read_cell(c));
 }
 
 // Its slope where its value is y.
-fn output_slope(c: f32, y: f32) -> f32 {
-    return through_read(c, slope(OUTPUT_FUNCTION, u.recipe.output_alpha, u.recipe.output_beta, y));
+fn output_slope_at(c: f32, y: f32) -> f32 {
+    return through_read(c, output_slope(y));
 }
 
 // The weight by which a gate sees the cell state.

@@ -13,6 +13,10 @@ fn is_nan(x: f32) -> bool {
     return size_bits(x) > INFINITY_BITS;
 }
 
+fn is_negative(x: f32) -> bool {
+    return (bitcast<u32>(x) & SIGN_BIT) != 0u;
+}
+
 fn is_finite(x: f32) -> bool {
     return size_bits(x) < INFINITY_BITS;
 }

@@ -224,7 +224,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 for (var v = 0u; v < SAVED; v++) {
                     let g = slot_gate(v);
                     if g < GATES {
-                        later[(g * u.hidden + unit) * RB + r] = done.saved[v];
+                        // As it will be read after the span.
+                        later[(g * u.hidden + unit) * RB + r] = f32(saved_t(done.saved[v]));
                     }
                 }
             }

@@ -66,17 +66,14 @@ fn unit_backward(at: Site, row: u32, values: array<f32, SAVED>, states: vec4<f32
     if CLIPS_GRADIENT {
         dh_now = limited(dh_now, u.recipe.clip_gradient);
     }
-    var done = cell_backward(at, values, states.x, states.y, states.z, dh_now, dc);
+    let done = cell_backward(at, values, states.x, states.y, states.z, dh_now, dc);
     if FLOW == 1u {
         let own = (at.sequence * u.directions + at.direction) * u.hidden + at.unit;
         follow(at, own, row, values, states, dh_now, done);
     }
     let slots = row * u.hidden * SAVED + at.unit;
     for (var s = 0u; s < SAVED; s++) {
-        let value = saved_t(done.saved[s]);
-        saved[slots + s * u.hidden] = value;
-        // As it will be read.
-        done.saved[s] = f32(value);
+        saved[slots + s * u.hidden] = saved_t(done.saved[s]);
     }
     return done;
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::fragment::{Kernel, cell_fragment};
-use crate::recipe::{Activations, Recipe};
+use super::fragment::{Fragment, Kernel, cell_fragment, function_fragment};
+use crate::recipe::Recipe;
 
 /// What decides a kernel's text: the kernel, the recipe, and its constants. It is the pipeline's identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +43,19 @@ pub struct Composed {
     parts: Vec<(usize, &'static str)>,
 }
 
-/// The WGSL of `spec`: header, the recipe's cell, fragments.
+/// The files of the functions that a recipe calls, each once.
+pub fn function_fragments(recipe: Recipe) -> Vec<Fragment> {
+    let mut all: Vec<Fragment> = Vec::new();
+    for (_, activation) in recipe.activations().by_role() {
+        let fragment = function_fragment(activation.function());
+        if !all.contains(&fragment) {
+            all.push(fragment);
+        }
+    }
+    all
+}
+
+/// The WGSL of `spec`: header, the recipe's cell and functions, fragments.
 pub fn compose(spec: &Spec) -> Composed {
     let mut source = String::new();
     let mut parts = vec![(1, "header")];
@@ -83,11 +95,17 @@ pub fn compose(spec: &Spec) -> Composed {
         for (name, on) in options.switches().into_iter().chain(clips) {
             line(&mut source, format_args!("const {}: bool = {on};", name.replace("clip_", "clips_").to_uppercase()));
         }
-        let Activations { gate, candidate, output } = recipe.activations();
-        for (role, activation) in [("GATE", gate), ("CANDIDATE", candidate), ("OUTPUT", output)] {
-            line(&mut source, format_args!("const {role}_FUNCTION: u32 = {}u;", activation.function() as u32));
+        // Each role calls its function; what another recipe calls is not in the text.
+        for (role, activation) in recipe.activations().by_role() {
+            let name = activation.function().name();
+            for what in ["value", "slope"] {
+                let numbers = format!("u.recipe.{role}_alpha, u.recipe.{role}_beta");
+                let call = format!("{name}_{what}(x, {numbers})");
+                line(&mut source, format_args!("fn {role}_{what}(x: f32) -> f32 {{ return {call}; }}"));
+            }
         }
         fragments.push(cell_fragment(recipe.cell()));
+        fragments.extend(function_fragments(recipe));
     }
     // A cell may use the library fragments, so they come first; order does not matter to WGSL.
     fragments.extend(spec.kernel.fragments);

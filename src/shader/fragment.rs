@@ -1,6 +1,7 @@
 //! What a kernel is made of: WGSL files and the table of its bindings.
 
 use super::uniform::Members;
+use crate::activation::{Function, for_each_function};
 use crate::cell::{Cell, for_each_cell};
 use crate::gpu::BindingKind;
 
@@ -21,7 +22,6 @@ macro_rules! fragments {
             "lib/float.wgsl",
             "lib/exponential.wgsl",
             "lib/activation.wgsl",
-            "lib/functions.wgsl",
             "lib/resets.wgsl",
             "lib/cell.wgsl",
             $($name),*
@@ -127,3 +127,18 @@ macro_rules! cell_fragments {
     };
 }
 for_each_cell!(cell_fragments);
+
+macro_rules! function_fragments {
+    ($($(#[$doc:meta])* $id:ident, $onnx:literal, $name:literal, [$($default:literal),*])*) => {
+        /// The WGSL file of a function: `<name>_value` and `<name>_slope`.
+        pub const fn function_fragment(function: Function) -> Fragment {
+            match function {
+                $(Function::$id => Fragment {
+                    name: concat!("function/", $name, ".wgsl"),
+                    source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/function/", $name, ".wgsl")),
+                },)*
+            }
+        }
+    };
+}
+for_each_function!(function_fragments);

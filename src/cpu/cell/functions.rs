@@ -1,4 +1,4 @@
-//! The functions of a recipe, and their slopes by their values. Twin of `shaders/lib/functions.wgsl`.
+//! The functions of a recipe, and their slopes by their values. Twin of `shaders/function/`.
 
 use pulp::Simd;
 
