@@ -75,6 +75,10 @@ pub struct RnnConfig {
     pub learns_state: bool,
     /// The probability that a value of one layer's output is dropped on its way to the next, in training.
     pub dropout: Number,
+    /// The probability that an input of a layer is dropped at all steps of a sequence, in training.
+    pub input_dropout: Number,
+    /// The probability that a weight of `weight_hh` is dropped, in training.
+    pub weight_dropout: Number,
 }
 
 impl RnnConfig {
@@ -90,6 +94,8 @@ impl RnnConfig {
             options: StepOptions::NONE,
             learns_state: false,
             dropout: Number::new(0.0),
+            input_dropout: Number::new(0.0),
+            weight_dropout: Number::new(0.0),
         }
     }
 
@@ -149,6 +155,50 @@ impl RnnConfig {
         self
     }
 
+    /// Variational dropout of inputs (Gal and Ghahramani 2016; `dropout` of Keras's layers, of which some have a mask for
+    /// each gate where here all gates have one): in training each input of each
+    /// layer is, at all steps of a sequence alike, zero with this probability, and else divided by what is left of 1. Masks as
+    /// for [`dropout`](Self::dropout), beside which it may stand. Default 0.
+    pub const fn input_dropout(mut self, probability: f32) -> Self {
+        self.input_dropout = Number::new(probability);
+        self
+    }
+
+    /// Dropout of the weights between steps (Merity et al. 2018, AWD-LSTM; `dropout` of haste): in training each element of
+    /// `weight_hh` is, at all steps of all sequences of a run, zero with this probability, and else divided by what is left
+    /// of 1. Masks as for [`dropout`](Self::dropout). Default 0.
+    pub const fn weight_dropout(mut self, probability: f32) -> Self {
+        self.weight_dropout = Number::new(probability);
+        self
+    }
+
+    /// Whether something is drawn at random in training.
+    pub fn draws(&self) -> bool {
+        let drops = self.drops_outputs() || self.drops_inputs() || self.drops_weights();
+        drops || self.options.recurrent_dropout.is_some() || self.recipe().zones()
+    }
+
+    /// The layer without what is dropped in training: as a plan that infers runs it. What may stay of states is as it was.
+    pub const fn without_dropout(self) -> Self {
+        let options = StepOptions { recurrent_dropout: None, ..self.options };
+        self.options(options).dropout(0.0).input_dropout(0.0).weight_dropout(0.0)
+    }
+
+    /// Whether something is dropped of what a layer gives to the next.
+    pub(crate) fn drops_outputs(&self) -> bool {
+        self.layers > 1 && self.dropout.get() > 0.0
+    }
+
+    /// Whether something is dropped of inputs.
+    pub(crate) fn drops_inputs(&self) -> bool {
+        self.input_dropout.get() > 0.0
+    }
+
+    /// Whether something is dropped of the weights between steps.
+    pub(crate) fn drops_weights(&self) -> bool {
+        self.weight_dropout.get() > 0.0
+    }
+
     /// What its steps are.
     pub const fn recipe(&self) -> Recipe {
         Recipe::new(self.cell, self.bias, self.options, self.learns_state)
@@ -198,8 +248,15 @@ impl RnnConfig {
             return Err(Error::invalid("the number of layers", format!("at most {MOST_LAYERS}"), self.layers));
         }
         self.recipe().check()?;
-        if !(0.0..=1.0).contains(&self.dropout.get()) {
-            return Err(Error::invalid("the probability of dropout", "within 0..1", self.dropout.get()));
+        for (of, probability) in [("", self.dropout), ("input ", self.input_dropout), ("weight ", self.weight_dropout)]
+        {
+            if !(0.0..=1.0).contains(&probability.get()) {
+                return Err(Error::invalid(
+                    format!("the probability of {of}dropout"),
+                    "within 0..1",
+                    probability.get(),
+                ));
+            }
         }
         let widest = self.input.max(self.outputs());
         let rows = self.recipe().saved().max(self.recipe().gates()).saturating_mul(self.hidden).saturating_mul(2);

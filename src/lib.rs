@@ -234,7 +234,7 @@ pub use config::{BatchShape, Direction, Precision, RnnConfig};
 pub use device::{Buffer, DType, Device, DeviceKind, Recorder, Timing};
 pub use device::{Clock, KernelTime, Profile, Profiler, Span};
 pub use error::{Error, Result};
-pub use recipe::{Activations, Bias, Clip, GateRun, Recipe, StepOptions, Tensor};
+pub use recipe::{Activations, Bias, Clip, GateRun, Recipe, StepOptions, Tensor, Zoneout};
 // wgpu's types are part of this interface; an app takes them from here to have the same version.
 pub use wgpu;
 

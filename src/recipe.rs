@@ -4,9 +4,11 @@
 //! tensors a layer has. An option of a layer is told here and in the place that carries it out, and nowhere else.
 
 mod options;
+mod tensor;
 mod varied;
 
-pub use options::{Bias, Clip, StepOptions};
+pub use options::{Bias, Clip, StepOptions, Zoneout};
+pub use tensor::Tensor;
 
 use std::fmt;
 use std::ops::Range;
@@ -14,45 +16,6 @@ use std::ops::Range;
 use crate::activation::{Activation, Number};
 use crate::cell::{Cell, ValueKind};
 use crate::error::{Error, Result};
-
-/// The tensors of one layer and direction, in PyTorch's order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Tensor {
-    /// `weight_ih [G·H, I]`.
-    WeightIh,
-    /// `weight_hh [G·H, H]`.
-    WeightHh,
-    /// `bias_ih [G·H]`.
-    BiasIh,
-    /// `bias_hh [G·H]`.
-    BiasHh,
-    /// `weight_ch [P·H]`: peepholes of the gates i, f and o, or of f and o where i and f are coupled.
-    WeightCh,
-    /// `h0 [H]`: a learnt initial h, of every sequence.
-    H0,
-    /// `c0 [H]`: a learnt initial c.
-    C0,
-}
-
-impl Tensor {
-    const ALL: [Self; 7] =
-        [Self::WeightIh, Self::WeightHh, Self::BiasIh, Self::BiasHh, Self::WeightCh, Self::H0, Self::C0];
-    /// Learnt initial states, in the order of states.
-    pub(crate) const INITIAL: [Self; 2] = [Self::H0, Self::C0];
-
-    /// How its name begins.
-    pub const fn stem(self) -> &'static str {
-        match self {
-            Self::WeightIh => "weight_ih",
-            Self::WeightHh => "weight_hh",
-            Self::BiasIh => "bias_ih",
-            Self::BiasHh => "bias_hh",
-            Self::WeightCh => "weight_ch",
-            Self::H0 => "h0",
-            Self::C0 => "c0",
-        }
-    }
-}
 
 /// A cell and the options of its step. Small, so that whoever needs a part of it may have it all.
 ///
@@ -100,7 +63,8 @@ impl Recipe {
 
     /// An error for what no step can be: an option that the cell has no use for, a limit that is none.
     pub fn check(self) -> Result<()> {
-        let StepOptions { peephole, coupled, gate, output, candidate, clip, resets: _ } = self.options;
+        let StepOptions { peephole, coupled, gate, output, candidate, clip, resets: _, zoneout, recurrent_dropout } =
+            self.options;
         let unless = |has: bool, asked: bool, option: &str, why: &str| match asked && !has {
             true => {
                 Err(Error::Unsupported { option: option.to_string(), place: format!("{}, {why}", self.cell.title()) })
@@ -113,12 +77,19 @@ impl Recipe {
         unless(has_c, output.is_some(), "another output function", "whose h no function is applied to")?;
         unless(has_c, clip.cell.is_some(), "`clip_cell`", "which has no cell state")?;
         unless(has_c, clip.cell_as_read.is_some(), "`clip_cell_as_read`", "which has no cell state")?;
+        unless(has_c, zoneout.c.is_some(), "`zoneout_cell`", "which has no cell state")?;
         unless(self.gates() > 1, gate.is_some(), "another gate function", "which has no gates")?;
         let relu = self.cell == Cell::RnnRelu;
         unless(!relu, candidate.is_some(), "another function", "whose name says which it has: take the RNN")?;
         for (name, limit) in clip.all() {
             if let Some(limit) = limit.map(Number::get).filter(|limit| !(limit.is_finite() && *limit > 0.0)) {
                 return Err(Error::invalid(name, "above 0 and finite", limit));
+            }
+        }
+        let drops = [("recurrent_dropout", recurrent_dropout)];
+        for (name, share) in zoneout.all().into_iter().chain(drops) {
+            if let Some(share) = share.map(Number::get).filter(|share| !(*share > 0.0 && *share <= 1.0)) {
+                return Err(Error::invalid(name, "above 0 and at most 1", share));
             }
         }
         Ok(())
@@ -133,11 +104,14 @@ impl Recipe {
 
     /// The recipe that stands for all those whose kernels have the same text: numbers are not in it.
     pub(crate) const fn text(self) -> Self {
-        const fn one(limit: Option<Number>) -> Option<Number> {
-            match limit {
-                Some(_) => Some(Number::new(1.0)),
+        const fn some(number: Option<Number>, value: f32) -> Option<Number> {
+            match number {
+                Some(_) => Some(Number::new(value)),
                 None => None,
             }
+        }
+        const fn one(limit: Option<Number>) -> Option<Number> {
+            some(limit, 1.0)
         }
         const fn own(activation: Option<Activation>) -> Option<Activation> {
             match activation {
@@ -145,7 +119,8 @@ impl Recipe {
                 None => None,
             }
         }
-        let StepOptions { peephole, coupled, gate, candidate, output, clip, resets } = self.options;
+        let StepOptions { peephole, coupled, gate, candidate, output, clip, resets, zoneout, recurrent_dropout } =
+            self.options;
         let Clip { inputs, cell, cell_as_read, gradient } = clip;
         let clip =
             Clip { inputs: one(inputs), cell: one(cell), cell_as_read: one(cell_as_read), gradient: one(gradient) };
@@ -157,6 +132,8 @@ impl Recipe {
             output: own(output),
             clip,
             resets,
+            zoneout: Zoneout { h: some(zoneout.h, 0.5), c: some(zoneout.c, 0.5) },
+            recurrent_dropout: some(recurrent_dropout, 0.5),
         };
         Self { bias: Bias::Both, options, learns_state: false, ..self }
     }
@@ -200,6 +177,18 @@ impl Recipe {
         self.options.resets
     }
 
+    /// Whether something of the states before a step may stay.
+    pub const fn zones(self) -> bool {
+        self.options.zoneout.h.is_some() || self.options.zoneout.c.is_some()
+    }
+
+    /// The probability with which the state stays that a gate keeps, c of an LSTM and h of a GRU, whatever that gate says.
+    pub(crate) fn stays(self) -> f64 {
+        let Zoneout { h, c } = self.options.zoneout;
+        let share = if self.has_c() { c } else { h };
+        share.map_or(0.0, |share| f64::from(share.get()))
+    }
+
     /// Peepholes P: blocks of H in `weight_ch`.
     pub const fn peepholes(self) -> usize {
         match (self.options.peephole, self.options.coupled) {
@@ -218,8 +207,18 @@ impl Recipe {
     /// The slot whose value says, as a sum of powers of two, which gates' inputs were clipped, by slot, and whether the
     /// cell state was, one power above those; none where nothing of the kind can be.
     pub const fn clipped_slot(self) -> Option<usize> {
+        if self.notes_clips() { Some(self.cell_saved() - 1) } else { None }
+    }
+
+    const fn notes_clips(self) -> bool {
         let clip = self.options.clip;
-        if clip.inputs.is_some() || clip.cell.is_some() { Some(self.saved() - 1) } else { None }
+        clip.inputs.is_some() || clip.cell.is_some()
+    }
+
+    /// With zoneout of c, the slot of the cell state that the cell has made, whether or not it is the one that is left: the
+    /// last slot.
+    pub const fn made_slot(self) -> Option<usize> {
+        if self.options.zoneout.c.is_some() { Some(self.cell_saved()) } else { None }
     }
 
     /// The cell.
@@ -234,9 +233,12 @@ impl Recipe {
 
     /// Values saved per unit and step besides the states.
     pub const fn saved(self) -> usize {
-        let clip = self.options.clip;
-        let clipped = clip.inputs.is_some() || clip.cell.is_some();
-        self.cell.saved() - self.options.coupled as usize + clipped as usize
+        self.cell_saved() + self.made_slot().is_some() as usize
+    }
+
+    /// Those of them that the cell saves.
+    pub(crate) const fn cell_saved(self) -> usize {
+        self.cell.saved() - self.options.coupled as usize + self.notes_clips() as usize
     }
 
     /// Name and kind of the saved value in each slot. A value whose function leaves the range of its kind is
@@ -250,14 +252,18 @@ impl Recipe {
         };
         let own = self.cell.values().iter().skip(usize::from(self.options.coupled));
         let clipped = self.clipped_slot().map(|_| ("clipped", ValueKind::Flags));
-        own.map(|&(name, of)| (name, kind(of))).chain(clipped).collect()
+        let made = self.made_slot().map(|_| ("c_made", ValueKind::Free));
+        // What a cell saves as h is not what is left where the state before may stay.
+        let name = |name: &'static str| if name == "h" && self.options.zoneout.h.is_some() { "h_made" } else { name };
+        own.map(|&(of, value)| (name(of), kind(value))).chain(clipped).chain(made).collect()
     }
 
-    /// What h can be.
+    /// What h can be. Where some of the state before may stay it may be an initial one for ever, whatever that is.
     pub const fn kind_of_h(self) -> ValueKind {
         let Activations { gate, candidate, output } = self.activations();
         let added = if self.has_c() { output } else { candidate };
-        if (gate.is_gate() || self.gates() == 1) && added.is_squashing() {
+        let stays = self.options.zoneout.h.is_some();
+        if (gate.is_gate() || self.gates() == 1) && added.is_squashing() && !stays {
             ValueKind::Squashed
         } else {
             ValueKind::Free
@@ -342,8 +348,9 @@ impl fmt::Display for Recipe {
         f.write_str(self.cell.name())?;
         let options = self.options.to_string();
         // Numbers are not in a text.
+        let is_number = |name: &str| self.options.numbers().any(|(number, _)| number == name);
         let named = |word: &str| match word.split_once('=') {
-            Some((limit, _)) if limit.starts_with("clip") => format!("+{limit}"),
+            Some((name, _)) if is_number(name) => format!("+{name}"),
             _ => format!("+{}", word.split(':').next().unwrap_or_default()),
         };
         options.split(',').filter(|word| !word.is_empty()).try_for_each(|word| f.write_str(&named(word)))

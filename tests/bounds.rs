@@ -12,7 +12,7 @@ use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Embedding, Linear, Loss, Parameters};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::train::{Optimizer, OptimizerConfig};
-use wgpu_rnn::{BatchShape, Buffer, Cell, Device, Error, Precision, Recorder, Result, RnnConfig};
+use wgpu_rnn::{BatchShape, Buffer, Cell, Device, Error, Precision, Recorder, Result, RnnConfig, StepOptions};
 
 const KINDS: [AdapterKind; 2] = [AdapterKind::Software, AdapterKind::Gpu];
 /// Software, what is not known, and hardware with the most and with the fewest registers.
@@ -93,7 +93,10 @@ fn dispatches_and_submits_of_large_layers_are_short() {
                 let config = RnnConfig::new(*cell, inputs, hidden);
                 let shape = BatchShape::new(steps, batch);
                 let half = Precision::Half;
+                let options = StepOptions { recurrent_dropout: Some(0.1.into()), ..StepOptions::NONE };
+                let drawn = config.options(options).layers(2).dropout(0.1).input_dropout(0.1).weight_dropout(0.1);
                 let plans = [
+                    (drawn, Mode::Train, Options { batch_first: true, ..Options::default() }),
                     (config, Mode::Infer, Options::default()),
                     (config, Mode::Train, Options::default()),
                     (config.bidirectional(true), Mode::Train, Options { precision: half, ..Options::default() }),

@@ -31,7 +31,12 @@ fn some_layers(turn: usize) -> impl Iterator<Item = Layer> {
     };
     // And some with options of a step, in more layers than one.
     let varied = Recipe::texts().filter(|recipe| !recipe.is_plain()).skip(turn).step_by(4).map(|recipe| {
-        let config = RnnConfig::new(recipe.cell(), 3, 6).options(recipe.options()).layers(2).dropout(0.5);
+        let config = RnnConfig::new(recipe.cell(), 3, 6)
+            .options(recipe.options())
+            .layers(2)
+            .dropout(0.5)
+            .input_dropout(0.2)
+            .weight_dropout(0.2);
         Layer::random(config.bidirectional(recipe.gates() == 3), 5, 4, 2).lengths(&[5, 1, 3, 4])
     });
     Cell::ALL.iter().enumerate().flat_map(of_cell).chain(varied)

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use common::{Layer, assert_same_bits, devices, relative_error};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Cell, Device, RnnConfig};
+use wgpu_rnn::{BatchShape, Cell, Device, RnnConfig, StepOptions, Zoneout};
 
 /// The oracle first.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
@@ -97,9 +97,19 @@ fn wide(cell: Cell) -> [Layer; 2] {
     [Layer::random(config, 17, 1, 8), Layer::random(config.bidirectional(true), 9, 5, 9).lengths(&[9, 4, 1, 8, 6])]
 }
 
+/// With everything that is drawn.
+fn drawn(layer: Layer) -> Layer {
+    let zoneout = Zoneout { h: Some(0.2.into()), ..Zoneout::NONE };
+    let options = StepOptions { zoneout, recurrent_dropout: Some(0.2.into()), ..StepOptions::NONE };
+    let config = layer.config.options(options).dropout(0.2).input_dropout(0.2).weight_dropout(0.2);
+    Layer { config, ..layer }
+}
+
 #[test]
 fn threads_do_not_change_results_of_large_layers() {
-    for layer in Cell::ALL.iter().flat_map(|&cell| large(cell).into_iter().chain(wide(cell))) {
+    let [plain, others] = [Cell::Gru, Cell::Lstm].map(|cell| [large(cell), wide(cell)].concat());
+    let drawn = [&plain[1], &others[0], &plain[2], &others[3]].map(|layer| drawn(layer.clone()));
+    for layer in Cell::ALL.iter().flat_map(|&cell| large(cell).into_iter().chain(wide(cell))).chain(drawn) {
         let on = |threads| {
             let device = Device::cpu_with_threads(threads).expect("threads");
             let running = layer.bind(&device, Mode::Infer).expect("a plan");

@@ -53,10 +53,12 @@ fn a_case_names_all_that_a_layer_can_be() {
     let biases = Bias::ALL.into_iter().map(|bias| RnnConfig::new(Cell::Gru, 3, 5).bias(bias));
     let varied = Recipe::texts().filter(|recipe| !recipe.is_plain());
     let varied = varied.map(|recipe| RnnConfig::new(recipe.cell(), 3, 5).options(recipe.options()));
-    let all =
-        biases.chain([RnnConfig::new(Cell::Lstm, 3, 5).direction(Direction::Reverse).learn_state(true)]).chain(varied);
+    let dropped = RnnConfig::new(Cell::RnnTanh, 3, 5).input_dropout(0.25).weight_dropout(0.5);
+    let reverse = RnnConfig::new(Cell::Lstm, 3, 5).direction(Direction::Reverse).learn_state(true);
+    let all = biases.chain([reverse, dropped]).chain(varied);
     for (index, config) in all.enumerate() {
-        let layer = Layer::random(config, 4, 2, 1);
+        let layer = Layer { batch_first: index % 2 == 1, ..Layer::random(config, 4, 2, 1) };
+        let [first, second] = if layer.batch_first { [2, 4] } else { [4, 2] };
         let mut all: Vec<(String, Vec<f64>)> = layer.given.clone().into_iter().chain(layer.run(&oracle)).collect();
         if !layer.resets.is_empty() {
             let resets = layer.resets.iter().map(|reset| f64::from(u8::from(*reset))).collect();
@@ -65,13 +67,14 @@ fn a_case_names_all_that_a_layer_can_be() {
         let weights = tensors(&layer.config, "");
         let shape = |name: &str| match weights.iter().find(|(own, _)| *own == name.trim_start_matches("grad.")) {
             Some((_, shape)) => shape.clone(),
-            None if name.ends_with('x') => vec![4, 2, 3],
-            None if name.ends_with('y') => vec![4, 2, 5],
+            None if name.ends_with('x') => vec![first, second, 3],
+            None if name.ends_with('y') => vec![first, second, 5],
             None if name == "resets" => vec![4, 2],
             None => vec![1, 2, 5],
         };
         let bytes: Vec<(&String, Vec<u8>)> = all
             .iter()
+            .map(|(name, values)| (name, layer.turned(name, values, false)))
             .map(|(name, values)| (name, values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect()))
             .collect();
         let views = bytes.iter().map(|(name, bytes)| {
@@ -82,12 +85,17 @@ fn a_case_names_all_that_a_layer_can_be() {
         });
         let about = format!(
             r#"{{"cell": "{}", "input_size": 3, "hidden_size": 5, "num_layers": 1, "bidirectional": false,
-                "direction": "{}", "learn_state": {}, "bias": "{}", "options": "{}", "steps": 4, "batch": 2, "lengths": null}}"#,
+                "direction": "{}", "learn_state": {}, "bias": "{}", "options": "{}", "steps": 4, "batch": 2, "lengths": null,
+                "input_dropout": {}, "weight_dropout": {}, "seed": {}, "batch_first": {}}}"#,
             config.cell,
             config.direction.name(),
             config.learns_state,
             config.bias.name(),
             config.options,
+            config.input_dropout.get(),
+            config.weight_dropout.get(),
+            common::SEED,
+            layer.batch_first,
         );
         let metadata = std::collections::HashMap::from([("config".to_string(), about.clone())]);
         let path = folder.path().join(index.to_string());

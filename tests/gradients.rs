@@ -46,8 +46,8 @@ fn differences(layer: &Layer, running: &Running, name: &str) -> Vec<f64> {
 fn check(layer: &Layer) -> usize {
     let oracle = Device::oracle().expect("oracle");
     let got = layer.run(&oracle);
-    // A plan that infers drops nothing.
-    let mode = if layer.config.dropout.get() > 0.0 { Mode::Train } else { Mode::Infer };
+    // A plan that infers draws nothing.
+    let mode = if layer.config.draws() { Mode::Train } else { Mode::Infer };
     let running = layer.bind(&oracle, mode).expect("a plan");
     let upstream = ["dy", "dhn", "dcn"];
     let names: Vec<&String> = layer.given.keys().filter(|name| !upstream.contains(&name.as_str())).collect();
@@ -87,6 +87,7 @@ fn one_layer_with_some_biases_or_none() {
 #[test]
 fn dropout() {
     each_cell(|config| config.layers(3).bidirectional(true).dropout(0.5), Some(&[2, 4, 1]));
+    each_cell(|config| config.layers(2).bidirectional(true).input_dropout(0.3).weight_dropout(0.4), Some(&[2, 4, 1]));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use common::{Layer, assert_same_bits, devices, small_bindings};
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::{Memory, Mode};
-use wgpu_rnn::{BatchShape, Bias, Cell, Device, Error, RnnConfig};
+use wgpu_rnn::{BatchShape, Bias, Cell, Device, Error, RnnConfig, StepOptions, Zoneout};
 
 /// The oracle first, last one whose sequences are cut into chunks.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(|| {
@@ -29,7 +29,14 @@ fn configs() -> impl Iterator<Item = RnnConfig> {
     let of = move |&cell| {
         shapes.map(|(layers, two, bias)| RnnConfig::new(cell, 5, 6).layers(layers).bidirectional(two).bias(bias))
     };
-    Cell::ALL.iter().flat_map(of)
+    // And with everything that is drawn.
+    let drawn = |&cell: &Cell| {
+        let zoneout = Zoneout { h: Some(0.1.into()), ..Zoneout::NONE };
+        let options = StepOptions { zoneout, recurrent_dropout: Some(0.1.into()), ..StepOptions::NONE };
+        let config = RnnConfig::new(cell, 5, 6).layers(2).bidirectional(true).options(options);
+        config.dropout(0.1).input_dropout(0.1).weight_dropout(0.1)
+    };
+    Cell::ALL.iter().flat_map(of).chain(Cell::ALL.iter().map(drawn))
 }
 
 const STEPS: usize = 30;

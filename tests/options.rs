@@ -6,14 +6,16 @@ mod common;
 use std::sync::LazyLock;
 
 use common::{
-    GRADIENT_BOUND, Layer, OUTPUT_BOUND, agree, assert_close, assert_same_bits, devices, half_devices, relative_error,
-    small_bindings,
+    GRADIENT_BOUND, Layer, OUTPUT_BOUND, Tensors, agree, assert_close, assert_same_bits, devices, half_devices,
+    plain_to_infer, relative_error, small_bindings,
 };
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Stream, tensors};
 use wgpu_rnn::plan::{Mode, granule};
 use wgpu_rnn::probe::{Flow, values};
-use wgpu_rnn::{Activation, BatchShape, Bias, Cell, Clip, Device, Function, Recipe, RnnConfig, StepOptions, ValueKind};
+use wgpu_rnn::{
+    Activation, BatchShape, Bias, Cell, Clip, Device, Function, Recipe, RnnConfig, StepOptions, ValueKind, Zoneout,
+};
 
 /// The oracle first.
 static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
@@ -43,10 +45,24 @@ fn every_option_occurs_with_and_without_every_other() {
         let all: Vec<Vec<bool>> = Recipe::texts()
             .filter(|recipe| recipe.cell() == cell)
             .map(|recipe| {
-                let StepOptions { peephole, coupled, gate, candidate, output, clip, resets } = recipe.options();
+                let StepOptions {
+                    peephole,
+                    coupled,
+                    gate,
+                    candidate,
+                    output,
+                    clip,
+                    resets,
+                    zoneout,
+                    recurrent_dropout,
+                } = recipe.options();
                 let functions = [gate, candidate, output].map(|function| function.is_some());
-                let limits = clip.all().map(|(_, limit)| limit.is_some());
-                [peephole, coupled, resets].into_iter().chain(functions).chain(limits).collect()
+                let numbers = clip.all().into_iter().chain(zoneout.all()).map(|(_, number)| number.is_some());
+                [peephole, coupled, resets, recurrent_dropout.is_some()]
+                    .into_iter()
+                    .chain(functions)
+                    .chain(numbers)
+                    .collect()
             })
             .collect();
         let width = all[0].len();
@@ -166,12 +182,34 @@ fn repacked_weights_give_the_same_bits() {
     let device = common::forced(common::tiled(wgpu_rnn::gpu::AdapterKind::Software), "stepwise", None);
     for recipe in varied() {
         let layer = layer(config(recipe, 4, 20).layers(2), 5, 3, 2);
-        let y = |repack| {
-            let running = Layer { repack: Some(repack), ..layer.clone() }.bind(&device, Mode::Infer).expect("a plan");
-            running.device.run(|recorder| running.bound.forward.record(recorder)).expect("a run");
-            running.read().expect("a read")
-        };
+        let y = |repack| infers(&Layer { repack: Some(repack), ..layer.clone() }, &device);
         assert_same_bits(&layer.describe(), &y(true), &y(false));
+    }
+}
+
+/// What a layer gives to infer.
+fn infers(layer: &Layer, device: &Device) -> Tensors {
+    let running = layer.bind(device, Mode::Infer).expect("a layer");
+    running.device.run(|recorder| running.bound.forward.record(recorder)).expect("a run");
+    running.read().expect("a read")
+}
+
+/// To infer nothing is drawn: what may stay of a state is a share of it.
+#[test]
+fn to_infer_states_are_means() {
+    for recipe in varied().into_iter().filter(|recipe| recipe.zones()) {
+        let mut layer = layer(config(recipe, 4, 9).layers(2), 6, 3, 5);
+        layer.lengths = Some(vec![6, 2, 5]);
+        let want = plain_to_infer(&layer);
+        for device in DEVICES.iter() {
+            assert_close(
+                &format!("{} on {device:?}", layer.describe()),
+                &infers(&layer, device),
+                &want,
+                OUTPUT_BOUND,
+                0.0,
+            );
+        }
     }
 }
 
@@ -184,7 +222,7 @@ fn streams_give_the_same_bits() {
         let one = config(recipe, 4, 19).layers(2);
         let one = one.options(StepOptions { resets: false, ..one.options });
         let layer = layer(one, 7, 3, 4);
-        let want = layer.run(&cpu);
+        let want = infers(&layer, &cpu);
         let params = Parameters::new(&cpu, tensors(&layer.config, "")).expect("parameters");
         for (name, shape) in tensors(&layer.config, "") {
             params.set_f64(&name, &shape, &layer.given[&name]).expect("a tensor");
@@ -241,6 +279,12 @@ fn a_gate_is_called_one_only_where_it_is() {
         StepOptions { coupled: true, clip: Clip { inputs: Some(3.0.into()), ..Clip::default() }, ..StepOptions::NONE };
     let names: Vec<_> = kinds(coupled, Cell::Lstm).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["f", "g", "o", "h", "c"]);
+    let both = Zoneout { h: Some(0.1.into()), c: Some(0.1.into()) };
+    let zoneout = StepOptions { zoneout: both, ..StepOptions::NONE };
+    let names: Vec<_> = kinds(zoneout, Cell::Lstm).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["i", "f", "g", "o", "c_made", "h", "c"]);
+    let zoneout = StepOptions { zoneout: Zoneout { c: None, ..both }, ..StepOptions::NONE };
+    assert_eq!(kinds(zoneout, Cell::RnnTanh), [("h_made", Squashed), ("h", Free)]);
     let hard = StepOptions { gate: Some(Function::HardSigmoid.into()), ..StepOptions::NONE };
     assert!(kinds(hard, Cell::Lstm).starts_with(&[("i", Write), ("f", Keep), ("g", Squashed)]));
     let rectified =
@@ -285,6 +329,19 @@ fn what_no_step_can_be_is_refused() {
         message(Cell::Gru, StepOptions { clip: cell, ..none }),
         "`clip_cell` is not available for GRU, which has no cell state"
     );
+    assert_eq!(
+        message(Cell::Gru, StepOptions { zoneout: Zoneout { c: Some(0.1.into()), ..Zoneout::NONE }, ..none }),
+        "`zoneout_cell` is not available for GRU, which has no cell state"
+    );
+    for share in [0.0, 1.5, f32::NAN] {
+        let zoneout = Zoneout { h: Some(share.into()), ..Zoneout::NONE };
+        let (one, other) =
+            (StepOptions { zoneout, ..none }, StepOptions { recurrent_dropout: Some(share.into()), ..none });
+        for (name, options) in [("zoneout", one), ("recurrent_dropout", other)] {
+            let want = format!("{name} must be above 0 and at most 1, got {share}");
+            assert_eq!(message(Cell::Lstm, options), want);
+        }
+    }
     for limit in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let clip = Clip { inputs: Some(limit.into()), ..Clip::default() };
         let want = format!("clip_inputs must be above 0 and finite, got {limit}");

@@ -209,11 +209,10 @@ fn every_variant_keeps_to_the_limits_of_its_devices() {
 fn every_line_is_traced_to_its_fragment() {
     for spec in variants::all() {
         let composed = compose(&spec);
-        let cell = spec.recipe.map(|recipe| wgpu_rnn::shader::cell_fragment(recipe.cell()));
         let lines: Vec<&str> = composed.source.lines().collect();
         let mut traced = 0;
-        let functions = spec.recipe.map_or_else(Vec::new, wgpu_rnn::shader::function_fragments);
-        for fragment in cell.iter().chain(&functions).chain(spec.kernel.fragments) {
+        let of_recipe = spec.recipe.map_or_else(Vec::new, wgpu_rnn::shader::recipe_fragments);
+        for fragment in of_recipe.iter().chain(spec.kernel.fragments) {
             let first = format!("{}:1", fragment.name);
             let start =
                 (1..=lines.len()).find(|&line| composed.locate(line) == first).expect("the fragment's first line");
@@ -328,7 +327,17 @@ fn what_is_launched_is_what_is_validated() {
     // Of recipes with options some variants are known, of what goes with them all.
     let options = StepOptions { peephole: true, resets: true, ..StepOptions::NONE };
     for device in [common::tiled(AdapterKind::Gpu)].into_iter().chain(common::half_devices().into_iter().take(1)) {
-        let layer = Layer::random(RnnConfig::new(Cell::Lstm, 3, 6).options(options).layers(2).dropout(0.5), 4, 3, 1);
+        let layer = Layer::random(
+            RnnConfig::new(Cell::Lstm, 3, 6)
+                .options(options)
+                .layers(2)
+                .dropout(0.5)
+                .input_dropout(0.2)
+                .weight_dropout(0.2),
+            4,
+            3,
+            1,
+        );
         let half = device.gpu().is_some_and(|gpu| gpu.capabilities().f16);
         let running = if half { layer.half(true) } else { layer }.bind(&device, Mode::Train).expect("a plan");
         for op in [&running.bound.forward, &running.bound.backward].into_iter().flat_map(|program| program.ops()) {

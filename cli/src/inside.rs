@@ -115,7 +115,11 @@ impl Nets {
     /// batches for each.
     pub fn weights(&self, device: &Device, task: &dyn Task, saved: Option<&Saved>) -> anyhow::Result<Vec<Weights>> {
         if let Some(saved) = saved {
-            let config = saved.about.config()?;
+            // As it is used: nothing is dropped.
+            let config = saved.about.config()?.without_dropout();
+            if config.draws() {
+                say("what stays of states is drawn, as in training")?;
+            }
             let model = Model::new(device, config, task.form(), self.setup(task))?;
             model.load(&saved.checkpoint)?;
             return Ok(vec![Weights { config, trained: saved.about.state.step, values: model.snapshot()? }]);

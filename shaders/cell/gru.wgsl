@@ -17,7 +17,7 @@ fn cell_forward(at: Site, x: array<f32, GATES>, r: array<f32, GATES>, h: f32, c:
     done.saved[2] = n;
     done.saved[3] = r[2];
     if CLIPS_INPUTS {
-        done.saved[SAVED - 1u] = f32(clipped_input(a_r, 0u) | clipped_input(a_z, 1u) | clipped_input(a_n, 2u));
+        done.saved[CLIPPED] = f32(clipped_input(a_r, 0u) | clipped_input(a_z, 1u) | clipped_input(a_n, 2u));
     }
     return done;
 }

@@ -33,7 +33,7 @@ fn cell_forward(at: Site, x: array<f32, GATES>, r: array<f32, GATES>, h: f32, c:
     done.saved[G] = g;
     done.saved[O] = o;
     if CLIPS_INPUTS || CLIPS_CELL {
-        done.saved[SAVED - 1u] = f32(clipped);
+        done.saved[CLIPPED] = f32(clipped);
     }
     return done;
 }

@@ -7,7 +7,7 @@ fn cell_forward(at: Site, x: array<f32, GATES>, r: array<f32, GATES>, h: f32, c:
     done.h = candidate(a);
     done.saved[0] = done.h;
     if CLIPS_INPUTS {
-        done.saved[SAVED - 1u] = f32(clipped_input(a, 0u));
+        done.saved[CLIPPED] = f32(clipped_input(a, 0u));
     }
     return done;
 }

@@ -1,6 +1,6 @@
-// sums[part, column] = Σ over the part's rows of matrix[row, column], with FACTORS each times its factor, from the last to the first, starting from zero or
-// from what the sum holds. Parts are runs of rows that never reach over a multiple of `run_rows`; a second sum, over the
-// parts, finishes it, always in the same order.
+// sums[part, column] = Σ over the part's rows of matrix[row, column], with FACTORS each times its factor, from the last row to
+// the first, starting from zero or from what the sum holds. Parts are runs of rows that never reach over a multiple of
+// `run_rows`; a second sum, over the parts, finishes it, always in the same order.
 
 struct ColumnSum {
     rows: u32, columns: u32, row: u32, offset: u32,

@@ -13,6 +13,8 @@
 // CLIPS_…; and of gate, candidate and output a `…_value(x)` and a `…_slope(y)`, the slope where the value is y, which call a file
 // of function/.
 
+// A cell is called by `step_forward` and `step_backward` of a file of hook/, which say what becomes of its states.
+
 // Where a cell runs.
 struct Site {
     sequence: u32,
@@ -27,8 +29,15 @@ struct Recipe {
     first_reversed: u32, // the first direction that starts at the end
     initial: u32, // where in `carry` the initial states begin, [B, D, H] of h, then of c
     clip_inputs: f32, clip_cell: f32, clip_cell_as_read: f32, clip_gradient: f32,
+    random: u32, // where in `lengths` the seed and the draw are; all bits: there is no draw
+    kept: u32, kept_scale: f32, // where in `lengths` the bits are of what is left of h, and its factor
+    zoneout_masks: u32, // the masks of this layer
+    zoneout: f32, zoneout_cell: f32, zoneout_below: u32, zoneout_cell_below: u32, // probabilities; states stay by words below
     gate_alpha: f32, gate_beta: f32, candidate_alpha: f32, candidate_beta: f32, output_alpha: f32, output_beta: f32,
 }
+
+// The slot of what was clipped; the last is that of the cell state which may not be the one that is left.
+const CLIPPED: u32 = SAVED - select(1u, 2u, ZONEOUT_CELL);
 
 struct Forward {
     saved: array<f32, SAVED>,
@@ -45,18 +54,33 @@ struct Backward {
     dc_all: f32,
 }
 
-// Whether what a step of a sequence sees is the initial state; not asked for without resets.
+// Whether what a step of a sequence sees is the initial state: never without resets.
 fn is_reset(sequence: u32, step: u32, direction: u32) -> bool {
-    return begins_anew(sequence, step, direction >= u.recipe.first_reversed, u.batch);
+    if !RESETS {
+        return false;
+    }
+    return begins_anew(sequence, step, is_reversed(direction, u.recipe.first_reversed), u.batch);
 }
 
-// Where a unit's initial h is, and of the states of one kind how many there are.
+// A unit's place in the states [B, D, H], where its initial h is, and of the states of one kind how many there are.
+fn own_place(sequence: u32, direction: u32, unit: u32) -> u32 {
+    return (sequence * u.directions + direction) * u.hidden + unit;
+}
+
 fn initial_place(sequence: u32, direction: u32, unit: u32) -> u32 {
-    return u.recipe.initial + (sequence * u.directions + direction) * u.hidden + unit;
+    return u.recipe.initial + own_place(sequence, direction, unit);
 }
 
 fn state_count() -> u32 {
     return u.batch * u.directions * u.hidden;
+}
+
+// What products of steps read of an h, or what of the gradient of that is left for h: `own` is its place in the states.
+fn left_of_h(value: f32, own: u32) -> f32 {
+    if RECURRENT_DROPOUT {
+        return kept_of(value, own, u.recipe.kept, u.recipe.kept_scale);
+    }
+    return value;
 }
 
 // The slot that holds the recurrent gradient of a gate.
@@ -96,7 +120,7 @@ fn clipped_cell(c: f32) -> u32 {
 // What was saved of it.
 fn clipped_of(saved: array<f32, SAVED>) -> u32 {
     if CLIPS_INPUTS || CLIPS_CELL {
-        return u32(saved[SAVED - 1u]);
+        return u32(saved[CLIPPED]);
     }
     return 0u;
 }

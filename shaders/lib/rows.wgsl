@@ -14,10 +14,6 @@ struct Rows {
 
 const NOWHERE: u32 = 0xffffffffu;
 
-fn is_reversed(direction: u32, first_reversed: u32) -> bool {
-    return direction >= first_reversed;
-}
-
 // Step or time on the other side. Padding keeps its place.
 fn other_side(step: u32, length: u32, reversed: bool) -> u32 {
     return select(step, length - 1u - step, reversed && step < length);

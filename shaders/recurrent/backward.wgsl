@@ -66,7 +66,8 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
     if HAS_C {
         dc = carry[own_c];
     }
-    let saw = passed_on(sequence, u.rows.first_step + later(), direction, unit, vec2(carry[own] + sums[0], dc));
+    let anew = is_reset(sequence, u.rows.first_step + later(), direction);
+    let saw = passed_on(anew, sequence, direction, unit, vec2(carry[own] + left_of_h(sums[0], own), dc));
     let dh = saw.x;
     dc = saw.y;
     if step.index == u.steps {
@@ -85,7 +86,8 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
         return;
     }
     let at = Site(sequence, now, direction, unit);
-    let done = unit_backward(at, row, saved_values(row, unit), states_around(m, direction, unit), dh, dc);
+    let states = states_around(is_reset(sequence, now, direction), m, direction, unit);
+    let done = unit_backward(at, row, saved_values(row, unit), states, dh, dc);
     carry[own] = done.dh;
     if HAS_C {
         carry[own_c] = done.dc;

@@ -1,8 +1,13 @@
 // A new draw: what is random from now on is of another number, until the next one.
 
-@group(0) @binding(0) var<storage, read_write> random: array<u32>; // the seed's two words, the draw
+struct Draw {
+    random: u32, // where in `lengths` the seed's two words and the draw are
+}
+
+@group(0) @binding(0) var<uniform> u: Draw;
+@group(0) @binding(1) var<storage, read_write> lengths: array<u32>;
 
 @compute @workgroup_size(1)
 fn main() {
-    random[2] += 1u;
+    lengths[u.random + 2u] += 1u;
 }

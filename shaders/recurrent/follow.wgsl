@@ -3,7 +3,7 @@
 //   [CARRIES][B, D, H]          gradients of h and c that pass from step to step directly, not through W_hh
 //   [steps, B, D, FLOWS, H]    gradients of the states after each step: of h, of c where there is one, and what of the
 //                              last of them came directly; zero in padding
-// What comes directly is what the same cell makes of it: its equations are linear in the gradients.
+// What comes directly is what the same step makes of it: its equations are linear in the gradients.
 
 const CARRIES: u32 = select(1u, 2u, HAS_C);
 const FLOWS: u32 = CARRIES + 1u;
@@ -33,7 +33,7 @@ fn follow(
         }
     }
     dh_direct += states.w;
-    let direct = cell_backward(at, values, states.x, states.y, states.z, dh_direct, dc_direct);
+    let direct = step_backward(at, values, states.x, states.y, states.z, dh_direct, dc_direct);
     carry[direct_h] = direct.dh;
     let to = flow_place(row, at.unit);
     carry[to] = dh_now;

@@ -50,10 +50,10 @@ fn operand_row(sequence: u32, direction: u32) -> u32 {
 fn operand(at: u32) -> f32 {
     if RESETS {
         if (at & INITIAL) != 0u {
-            return carry[at & ~INITIAL];
+            return left_of_h(carry[at & ~INITIAL], (at & ~INITIAL) - u.recipe.initial);
         }
     }
-    return f32(h[at]);
+    return left_of_h(f32(h[at]), at - step.index * state_count());
 }
 
 // What a sum starts from: b_hh, which lies behind the H rows of the packed W_hhᵀ. Not for repacked.wgsl.
@@ -89,7 +89,7 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
         return;
     }
     let at = Site(sequence, now, direction, unit);
-    let before = seen(sequence, now, direction, unit, h_before, c_before);
+    let before = seen(is_reset(sequence, now, direction), sequence, direction, unit, h_before, c_before);
     let done = unit_forward(at, row, projected(row, unit), sums, before.x, before.y);
     if CARRIED == 1u {
         carry[own] = done.h;

@@ -60,6 +60,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
     var gradients: array<f32, UNITS * OWN>;
     var gradients_c: array<f32, UNITS * OWN>;
+    // Sums of the gradients of initial states.
+    var for_initial: array<vec2<f32>, UNITS * OWN>;
     for (var i = 0u; i < units; i++) {
         for (var j = 0u; j < rows; j++) {
             let unit = at.column + i * COLUMNS;
@@ -71,6 +73,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             gradients[i * OWN + j] = carry[own];
             if HAS_C {
                 gradients_c[i * OWN + j] = carry[u.batch * width + own];
+            }
+            if RESETS {
+                for_initial[i * OWN + j] = sums_for_initial(at.b0 + r, direction, unit);
             }
             if first > 0u {
                 let m = (u.steps - first) * u.batch + at.b0 + r;
@@ -87,6 +92,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 
     let only = min(at.column, u.hidden - 1u);
+    // Which rows begin anew at the step after the one that is worked on, and at that.
+    var anew_after = rows_anew(at, rows, u.rows.first_step + u.steps - first);
+    var anew = rows_anew(at, rows, u.rows.first_step + u.steps - min(first + 1u, u.steps));
     var mine: array<f32, SLICE>;
     // Arrays of numbers and vectors: FXC unrolls the loop over steps for an array of structures.
     var values_ahead: array<array<f32, SAVED>, OWN>;
@@ -103,7 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             // Others have no sequence of their own, and what is another workgroup's is being written.
             if at.part + j * SPLIT < RB {
                 values_ahead[j] = saved_values(m * u.directions + direction, only);
-                states_ahead[j] = states_around(m, direction, only);
+                states_ahead[j] = states_around(is_anew(anew, j), m, direction, only);
             }
         }
     }
@@ -116,15 +124,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         var values_now: array<array<f32, SAVED>, OWN>;
         var states_now: array<vec4<f32>, OWN>;
+        let step_before = u.steps - 1u - min(n + 1u, u.steps - 1u);
+        let anew_before = rows_anew(at, rows, u.rows.first_step + step_before);
         if ROLLED == 0u {
             values_now = values_ahead;
             states_now = states_ahead;
-            let step_before = (u.steps - 1u - min(n + 1u, u.steps - 1u)) * u.batch;
             for (var j = 0u; j < rows; j++) {
                 if at.part + j * SPLIT < RB {
-                    let m = step_before + sequence_of(at, j);
+                    let m = step_before * u.batch + sequence_of(at, j);
                     values_ahead[j] = saved_values(m * u.directions + direction, only);
-                    states_ahead[j] = states_around(m, direction, only);
+                    states_ahead[j] = states_around(is_anew(anew_before, j), m, direction, only);
                 }
             }
         }
@@ -163,12 +172,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         for (var p = 0u; p < SPLIT; p++) {
                             sum += later[STATES + (p * RB + r) * COLUMNS + at.column];
                         }
-                        gradients[j] += sum;
+                        gradients[j] += left_of_h(sum, own_place(sequence_of(at, j), direction, only));
                     }
                 } else {
                     for (var t = 0u; t < TILE; t++) {
                         for (var r = 0u; r < RB; r++) {
-                            gradients[(i0 + t) * OWN + r] += sums[t][r];
+                            var sum = sums[t][r];
+                            if RECURRENT_DROPOUT {
+                                let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
+                                sum = left_of_h(sum, own_place(sequence_of(at, r), direction, unit));
+                            }
+                            gradients[(i0 + t) * OWN + r] += sum;
                         }
                     }
                 }
@@ -195,9 +209,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let now = u.rows.first_step + s;
                 let own = i * OWN + j;
                 if RESETS {
-                    let saw = passed_on(sequence, now + 1u, direction, unit, vec2(gradients[own], gradients_c[own]));
-                    gradients[own] = saw.x;
-                    gradients_c[own] = saw.y;
+                    let left = vec2(gradients[own], gradients_c[own]);
+                    let anew_here = is_anew(anew_after, j);
+                    for_initial[own] += select(vec2(0.0), left, anew_here);
+                    gradients[own] = select(left.x, 0.0, anew_here);
+                    gradients_c[own] = select(left.y, 0.0, anew_here);
                 }
                 if now >= lengths_own[j] {
                     pad_backward(row, unit);
@@ -213,7 +229,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     states = states_now[j];
                 } else {
                     values = saved_values(row, unit);
-                    states = states_around(m, direction, unit);
+                    states = states_around(is_anew(anew, j), m, direction, unit);
                 }
                 let site = Site(sequence, now, direction, unit);
                 let done = unit_backward(site, row, values, states, gradients[own], gradients_c[own]);
@@ -231,6 +247,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
         workgroupBarrier();
+        anew_after = anew;
+        anew = anew_before;
     }
 
     for (var i = 0u; i < units; i++) {
@@ -242,8 +260,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             let own = (at.b0 + r) * width + direction * u.hidden + unit;
             var left = vec2(gradients[i * OWN + j], gradients_c[i * OWN + j]);
-            if RESETS && end == u.steps {
-                left = passed_on(at.b0 + r, u.rows.first_step, direction, unit, left);
+            if RESETS {
+                leave_for_initial(at.b0 + r, direction, unit, for_initial[i * OWN + j]);
+                if end == u.steps {
+                    left = passed_on(is_anew(anew_after, j), at.b0 + r, direction, unit, left);
+                }
             }
             carry[own] = left.x;
             if HAS_C {

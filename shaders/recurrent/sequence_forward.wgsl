@@ -31,8 +31,8 @@ const ROOM: u32 = max(COLUMNS * UNITS, SLICE * SPLIT);
 const STATES: u32 = 2u * ROOM * RB;
 const PARTS: u32 = select(0u, LANES * RB * GATES, SPLIT > 1u);
 
-// h before the step and after it, in turn; zero where there is no unit or no sequence. Then the parts of sums. One array,
-// since none may be empty.
+// What products read of h before the step and after it, in turn; zero where there is no unit or no sequence. Then the parts
+// of sums. One array, since none may be empty.
 var<workgroup> states: array<f32, STATES + PARTS>;
 
 @compute @workgroup_size(LANES)
@@ -54,7 +54,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         states[i] = 0.0;
     }
     workgroupBarrier();
+    let anew_first = rows_anew(at, rows, u.first_step + first);
     var cells: array<f32, UNITS * OWN>;
+    // h itself, where products read what dropout leaves of it.
+    var whole: array<f32, UNITS * OWN>;
     for (var i = 0u; i < units; i++) {
         for (var j = 0u; j < rows; j++) {
             let unit = at.column + i * COLUMNS;
@@ -77,8 +80,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     c_before = f32(c[slot]);
                 }
             }
-            let before = seen(at.b0 + r, u.first_step + first, direction, unit, h_before, c_before);
-            states[unit * RB + r] = before.x;
+            let before = seen(is_anew(anew_first, j), at.b0 + r, direction, unit, h_before, c_before);
+            states[unit * RB + r] = left_of_h(before.x, own);
+            if RECURRENT_DROPOUT {
+                whole[i * OWN + j] = before.x;
+            }
             if HAS_C {
                 cells[i * OWN + j] = before.y;
             }
@@ -121,6 +127,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var before = 0u;
     for (var s = first; s < end; s++) {
         let after = ROOM * RB - before;
+        let anew_next = rows_anew(at, rows, u.first_step + s + 1u);
         var x: array<array<f32, GATES>, OWN>;
         if ROLLED == 0u {
             x = ahead;
@@ -207,10 +214,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     let now = u.first_step + s;
                     let length = lengths_own[j];
                     let here = unit * RB + r;
+                    var h_before = states[before + here];
+                    if RECURRENT_DROPOUT {
+                        h_before = whole[i * OWN + j];
+                    }
                     if now >= length {
-                        let kept = states[before + here];
-                        states[after + here] = kept;
-                        leave_states(row, unit, kept, cells[i * OWN + j]);
+                        states[after + here] = states[before + here];
+                        leave_states(row, unit, h_before, cells[i * OWN + j]);
                         if u.has_y != 0u {
                             y[(now * u.batch + sequence) * width + direction * u.hidden + unit] = y_t(0.0);
                         }
@@ -235,9 +245,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         input = projected(row, unit);
                     }
                     let site = Site(sequence, now, direction, unit);
-                    let done = unit_forward(site, row, input, recurrent, states[before + here], cells[i * OWN + j]);
-                    let next = seen(sequence, now + 1u, direction, unit, done.h, done.c);
-                    states[after + here] = next.x;
+                    let done = unit_forward(site, row, input, recurrent, h_before, cells[i * OWN + j]);
+                    let next = seen(is_anew(anew_next, j), sequence, direction, unit, done.h, done.c);
+                    states[after + here] = left_of_h(next.x, own_place(sequence, direction, unit));
+                    if RECURRENT_DROPOUT {
+                        whole[i * OWN + j] = next.x;
+                    }
                     if HAS_C {
                         cells[i * OWN + j] = next.y;
                     }
@@ -262,6 +275,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 }
                 let own = (at.b0 + r) * width + direction * u.hidden + unit;
                 carry[own] = states[before + unit * RB + r];
+                if RECURRENT_DROPOUT {
+                    carry[own] = whole[i * OWN + j];
+                }
                 if HAS_C {
                     carry[u.batch * width + own] = cells[i * OWN + j];
                 }

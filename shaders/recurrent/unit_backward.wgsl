@@ -11,8 +11,9 @@ fn saved_values(row: u32, unit: u32) -> array<f32, SAVED> {
     return values;
 }
 
-// h and c before the step, c after it, and the gradient of the output; `m` counts steps and sequences.
-fn states_around(m: u32, direction: u32, unit: u32) -> vec4<f32> {
+// h and c before the step, c after it, and the gradient of the output; `m` counts steps and sequences, `anew` is whether the
+// step begins anew.
+fn states_around(anew: bool, m: u32, direction: u32, unit: u32) -> vec4<f32> {
     let state = (m * u.directions + direction) * u.hidden + unit;
     var c_before = 0.0;
     var c_after = 0.0;
@@ -31,28 +32,44 @@ fn states_around(m: u32, direction: u32, unit: u32) -> vec4<f32> {
     }
     var h_before = f32(h[state]);
     if RESETS {
-        let sequence = m % u.batch;
-        if is_reset(sequence, u.rows.first_step + m / u.batch, direction) {
-            let at = initial_place(sequence, direction, unit);
-            h_before = carry[at];
-            if HAS_C {
-                c_before = carry[at + state_count()];
-            }
+        // Loads are not in branches, as in unit_forward.wgsl.
+        let at = initial_place(m % u.batch, direction, unit);
+        h_before = select(h_before, carry[at], anew);
+        if HAS_C {
+            c_before = select(c_before, carry[at + state_count()], anew);
         }
     }
     return vec4(h_before, c_before, c_after, dy_now);
 }
 
-// What is left for the states before step `step` of the gradients of those that it saw: nothing where these were the initial
-// ones, whose gradients they are added to.
-fn passed_on(sequence: u32, step: u32, direction: u32, unit: u32, gradients: vec2<f32>) -> vec2<f32> {
+// Where the sums of gradients of a unit's initial states are, and these sums.
+fn initial_gradient_place(sequence: u32, direction: u32, unit: u32) -> u32 {
+    return initial_place(sequence, direction, unit) + select(1u, 2u, HAS_C) * state_count();
+}
+
+fn sums_for_initial(sequence: u32, direction: u32, unit: u32) -> vec2<f32> {
+    let at = initial_gradient_place(sequence, direction, unit);
+    if HAS_C {
+        return vec2(carry[at], carry[at + state_count()]);
+    }
+    return vec2(carry[at], 0.0);
+}
+
+fn leave_for_initial(sequence: u32, direction: u32, unit: u32, sums: vec2<f32>) {
+    let at = initial_gradient_place(sequence, direction, unit);
+    carry[at] = sums.x;
+    if HAS_C {
+        carry[at + state_count()] = sums.y;
+    }
+}
+
+// What is left for the states before a step of the gradients of those that it saw: nothing where it began anew, and these were
+// the initial ones, whose gradients they are added to.
+fn passed_on(anew: bool, sequence: u32, direction: u32, unit: u32, gradients: vec2<f32>) -> vec2<f32> {
     if RESETS {
-        if is_reset(sequence, step, direction) {
-            let at = initial_place(sequence, direction, unit) + select(1u, 2u, HAS_C) * state_count();
-            carry[at] += gradients.x;
-            if HAS_C {
-                carry[at + state_count()] += gradients.y;
-            }
+        if anew {
+            let sums = sums_for_initial(sequence, direction, unit);
+            leave_for_initial(sequence, direction, unit, sums + gradients);
             return vec2(0.0);
         }
     }
@@ -66,7 +83,7 @@ fn unit_backward(at: Site, row: u32, values: array<f32, SAVED>, states: vec4<f32
     if CLIPS_GRADIENT {
         dh_now = limited(dh_now, u.recipe.clip_gradient);
     }
-    let done = cell_backward(at, values, states.x, states.y, states.z, dh_now, dc);
+    let done = step_backward(at, values, states.x, states.y, states.z, dh_now, dc);
     if FLOW == 1u {
         let own = (at.sequence * u.directions + at.direction) * u.hidden + at.unit;
         follow(at, own, row, values, states, dh_now, done);

@@ -11,16 +11,16 @@ fn projected(row: u32, unit: u32) -> array<f32, GATES> {
     return x;
 }
 
-// What step `step` sees of the states before it.
-fn seen(sequence: u32, step: u32, direction: u32, unit: u32, h_before: f32, c_before: f32) -> vec2<f32> {
+// What a step sees of the states before it, which begins anew or not. Loads are not in branches: LLVM, below software adapters,
+// takes many times as long to compile those.
+fn seen(anew: bool, sequence: u32, direction: u32, unit: u32, h_before: f32, c_before: f32) -> vec2<f32> {
     if RESETS {
-        if is_reset(sequence, step, direction) {
-            let at = initial_place(sequence, direction, unit);
-            if HAS_C {
-                return vec2(carry[at], carry[at + state_count()]);
-            }
-            return vec2(carry[at], 0.0);
+        let at = initial_place(sequence, direction, unit);
+        var c_first = 0.0;
+        if HAS_C {
+            c_first = carry[at + state_count()];
         }
+        return select(vec2(h_before, c_before), vec2(carry[at], c_first), anew);
     }
     return vec2(h_before, c_before);
 }
@@ -38,7 +38,7 @@ fn leave_states(row: u32, unit: u32, h_after: f32, c_after: f32) {
 fn unit_forward(
     at: Site, row: u32, x: array<f32, GATES>, sums: array<f32, GATES>, h_before: f32, c_before: f32,
 ) -> Forward {
-    let done = cell_forward(at, x, sums, h_before, c_before);
+    let done = step_forward(at, x, sums, h_before, c_before);
     let slots = row * u.hidden * SAVED + at.unit;
     for (var s = 0u; s < SAVED; s++) {
         saved[slots + s * u.hidden] = saved_t(done.saved[s]);

@@ -148,6 +148,14 @@ pub struct Product<'a, S, A, C> {
     pub c: C,
 }
 
+impl<'a, S, A> Product<'a, S, A, ()> {
+    /// With somewhere to put the result.
+    pub fn to<C>(self, c: C) -> Product<'a, S, A, C> {
+        let Self { packed, depth, bias, runs, a, rows, columns, adds, backwards, c: () } = self;
+        Product { packed, depth, bias, runs, a, rows, columns, adds, backwards, c }
+    }
+}
+
 impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R, C> {
     /// Computes it.
     pub fn run(self) {

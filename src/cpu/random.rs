@@ -1,6 +1,13 @@
-//! Counter-based random numbers. Twin of `shaders/lib/random.wgsl`.
+//! Counter-based random numbers, and the masks that are made from them. Twin of `shaders/lib/random.wgsl`.
+
+use pulp::{Simd, WithSimd};
+
+use crate::cpu::scalar::Scalar;
+use crate::cpu::simd::vectorised;
+use crate::error::{Error, Result};
 
 /// Threefry-2x32 of 20 rounds (J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11).
+#[inline(always)]
 pub const fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];
     let keys = [key[0], key[1], key[0] ^ key[1] ^ 0x1bd1_1bda];
@@ -17,6 +24,117 @@ pub const fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
         }
     }
     x
+}
+
+/// What masks are of: those of one layer by one draw differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Masked {
+    /// What a layer gives to the next.
+    Outputs = 0,
+    /// What stays of states.
+    States = 1,
+    /// Inputs of a layer, at all steps alike.
+    Inputs = 2,
+    /// Weights between steps.
+    Weights = 3,
+    /// h where products of steps read it, at all steps alike.
+    Read = 4,
+}
+
+impl Masked {
+    /// What distinguishes the masks of layer `layer`.
+    pub const fn of_layer(self, layer: usize) -> u32 {
+        (layer as u32) ^ ((self as u32) << 24)
+    }
+}
+
+/// Words of a buffer that say what is drawn: the seed's two, the draw, and one to spare.
+pub const RANDOM_WORDS: usize = 4;
+
+/// Masks of a layer, by the draw that was last made.
+#[derive(Clone, Copy, Debug)]
+pub struct Masks {
+    key: [u32; 2],
+    draw: u32,
+}
+
+impl Masks {
+    /// By the [`RANDOM_WORDS`]; an error where there are fewer.
+    pub fn new(random: &[u32], masked: Masked, layer: usize) -> Result<Self> {
+        match *random {
+            [low, high, draw, _] => Ok(Self { key: [low, high ^ masked.of_layer(layer)], draw }),
+            _ => Err(Error::shape("the random state", &[RANDOM_WORDS], &[random.len()])),
+        }
+    }
+
+    /// Dropout of `values`, or of `to` itself, the first at `place`: kept by words below `most`, and then multiplied by `scale`.
+    /// `to` is overwritten, or added to. Where lengths disagree, the shorter counts.
+    pub fn drop<S: Scalar>(
+        self,
+        place: usize,
+        (most, scale): (u32, f32),
+        values: Option<&[S]>,
+        to: &mut [S],
+        adds: bool,
+    ) {
+        vectorised(Drop { masks: self, place, most, scale: S::from_f64(f64::from(scale)), values, to, adds });
+    }
+
+    /// The two words of a place.
+    #[inline]
+    pub const fn words(&self, place: usize) -> [u32; 2] {
+        threefry(self.key, [place as u32, self.draw])
+    }
+}
+
+/// [`Masks::drop`].
+struct Drop<'a, S> {
+    masks: Masks,
+    place: usize,
+    most: u32,
+    scale: S,
+    values: Option<&'a [S]>,
+    to: &'a mut [S],
+    adds: bool,
+}
+
+impl<S: Scalar> WithSimd for Drop<'_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<A: Simd>(self, _: A) {
+        let Self { masks: Masks { key, draw }, place, most, scale, values, to, adds } = self;
+        let kept = |unit: usize, value: S| {
+            let [word, _] = threefry(key, [(place + unit) as u32, draw]);
+            if word < most { value * scale } else { S::ZERO }
+        };
+        match values {
+            None => to.iter_mut().enumerate().for_each(|(unit, to)| *to = kept(unit, *to)),
+            Some(values) if adds => {
+                to.iter_mut().zip(values).enumerate().for_each(|(unit, (to, value))| *to += kept(unit, *value));
+            }
+            Some(values) => {
+                to.iter_mut().zip(values).enumerate().for_each(|(unit, (to, value))| *to = kept(unit, *value));
+            }
+        }
+    }
+}
+
+/// The number of words, from 0 on, that have `probability`, as nearly as a word can tell.
+pub fn words_of(probability: f64) -> u32 {
+    (probability * 4_294_967_296.0).round().min(f64::from(u32::MAX)) as u32
+}
+
+/// Of dropout with a probability the words below which values are kept, and what those are multiplied by.
+pub fn kept(probability: f32) -> (u32, f32) {
+    let kept = 1.0 - f64::from(probability);
+    let most = words_of(kept);
+    (most, if most == 0 { 0.0 } else { (1.0 / kept) as f32 })
+}
+
+/// Words of bits of so many states.
+pub const fn kept_words(states: usize) -> usize {
+    states.div_ceil(32)
 }
 
 #[cfg(test)]

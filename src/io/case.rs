@@ -33,6 +33,18 @@ struct CaseConfig {
     /// Whether initial states are parameters, `h0_l0` and so on, in place of inputs.
     #[serde(default)]
     learn_state: bool,
+    /// Probabilities of dropout between layers, of inputs and of weights, and the seed of what is drawn.
+    #[serde(default)]
+    dropout: f32,
+    #[serde(default)]
+    input_dropout: f32,
+    #[serde(default)]
+    weight_dropout: f32,
+    #[serde(default)]
+    seed: u64,
+    /// Whether x, y and their gradients are `[B, T, ..]`.
+    #[serde(default)]
+    batch_first: bool,
     #[serde(default)]
     proj_size: usize,
     steps: usize,
@@ -68,6 +80,10 @@ pub struct Case {
     pub lengths: Option<Vec<usize>>,
     /// Whether it has gradients; without, outputs and final states are compared alone.
     pub gradients: bool,
+    /// The seed of what is drawn, where something is dropped or stays.
+    pub seed: u64,
+    /// Whether x, y and their gradients are `[B, T, ..]`.
+    pub batch_first: bool,
 }
 
 /// How far one tensor is off.
@@ -114,14 +130,25 @@ impl Case {
             .direction(direction)
             .bias(bias(&config.bias)?)
             .options(config.options.parse()?)
-            .learn_state(config.learn_state);
+            .learn_state(config.learn_state)
+            .dropout(config.dropout)
+            .input_dropout(config.input_dropout)
+            .weight_dropout(config.weight_dropout);
         rnn.check()?;
         let shape = BatchShape::new(config.steps, config.batch);
         shape.check()?;
         if let Some(lengths) = &config.lengths {
             shape.check_lengths(lengths)?;
         }
-        let case = Self { file, config: rnn, shape, lengths: config.lengths, gradients: config.gradients };
+        let case = Self {
+            file,
+            config: rnn,
+            shape,
+            lengths: config.lengths,
+            gradients: config.gradients,
+            seed: config.seed,
+            batch_first: config.batch_first,
+        };
         case.check_tensors()?;
         Ok(case)
     }
@@ -159,9 +186,10 @@ impl Case {
     /// Shape of x, y and of a state.
     fn shapes(&self) -> [Vec<usize>; 3] {
         let (steps, batch, config) = (self.shape.steps, self.shape.batch, &self.config);
+        let [first, second] = if self.batch_first { [batch, steps] } else { [steps, batch] };
         [
-            vec![steps, batch, config.input],
-            vec![steps, batch, config.outputs()],
+            vec![first, second, config.input],
+            vec![first, second, config.outputs()],
             vec![config.layers * config.directions(), batch, config.hidden],
         ]
     }
@@ -194,7 +222,8 @@ impl Case {
     /// Runs the case forward and, where it has gradients, backward on `device`, with a strategy or the one that is chosen there, and compares
     /// every output, state and gradient.
     pub async fn run(&self, device: &Device, strategy: Option<&str>) -> Result<Vec<Check>> {
-        let options = Options { strategy, lengths: self.lengths.is_some(), ..Options::default() };
+        let (lengths, batch_first) = (self.lengths.is_some(), self.batch_first);
+        let options = Options { strategy, lengths, batch_first, ..Options::default() };
         let mode = if self.gradients { Mode::Train } else { Mode::Infer };
         let rnn = Rnn::new(device, self.config, self.shape, mode, options)?;
         let params = self.parameters(device)?;
@@ -226,6 +255,7 @@ impl Case {
             },
         };
         let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
+        bound.set_seed(self.seed)?;
         if let Some(lengths) = &self.lengths {
             bound.set_lengths(lengths)?;
         }

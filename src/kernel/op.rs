@@ -22,7 +22,7 @@ type CpuWork = Box<dyn Fn() -> Result<()> + Send + Sync>;
 enum Body {
     Gpu {
         gpu: Gpu,
-        spec: Spec,
+        spec: Box<Spec>,
         /// None on a device for plans alone.
         compiled: Option<Arc<Compiled>>,
         /// Dispatched one after another, at every step where there are steps: as many as it takes for each to be short.
@@ -112,7 +112,7 @@ impl Op {
         let steps = launch.steps.map(|count| Steps { count, stride });
         let (work, milliseconds) = (launch.work, gpu.milliseconds(&launch.work));
         let pieces = vec![Piece { bind_group, groups: launch.groups, work, milliseconds }];
-        let body = Body::Gpu { gpu: gpu.clone(), spec, compiled, pieces, leases, steps };
+        let body = Body::Gpu { gpu: gpu.clone(), spec: Box::new(spec), compiled, pieces, leases, steps };
         Ok(Self { name: kernel.name, body, why: None })
     }
 

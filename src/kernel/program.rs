@@ -31,6 +31,12 @@ impl Program {
         self.ops.append(&mut other.ops);
     }
 
+    /// This, and another behind it.
+    pub fn then(mut self, other: Self) -> Self {
+        self.append(other);
+        self
+    }
+
     /// Its ops.
     pub fn ops(&self) -> &[Op] {
         &self.ops

@@ -6,8 +6,8 @@
 
 use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::cpu::recurrent as native;
-use crate::device::{Buffer, DType, Device};
-use crate::error::{Error, Result};
+use crate::device::{DType, Device};
+use crate::error::Result;
 use crate::kernel::{column_sum, gemm, recurrent};
 use crate::plan::purpose::{Mode, Purpose};
 use crate::plan::split::{Cuts, granule, windows};
@@ -84,17 +84,27 @@ pub struct Layout {
     /// f32: norms of the gradients of each step's states, `[L, T, B, D, flows]`, where they are wanted. They belong to a
     /// binding, for whoever reads them.
     pub norms: usize,
-    /// With dropout between layers, for training: of each section what a layer gives to the next, as it is left,
+    /// With dropout between layers or of inputs, for training: of each section what a layer gives to the next, as it is left,
     /// `[steps + 1, B, D, H]`.
     pub dropped: Vec<usize>,
-    /// Lengths, `[B]`, u32, and with resets `[T, ⌈B/32⌉]` words of bits. They belong to a binding, so that plans may share a workspace.
+    /// f32: with dropout of inputs, for training, x as it is left, `[T, B, I]`.
+    pub dropped_x: usize,
+    /// f32: with dropout of weights, for training, `W_hh` of a layer as it is left and peepholes, `[D]` of `[G·H, H]` and
+    /// `[P·H]`; then the gradient of what is left, `[D, G·H, H]`.
+    pub dropped_weights: [usize; 2],
+    /// f32: with sequences whose first axis is the batch x, then y and later its gradient, then the gradient of x, time first.
+    pub turned: [usize; 3],
+    /// Lengths, `[B]`, u32, with resets `[T, ⌈B/32⌉]` words of bits, and what is drawn. They belong to a binding, so that plans may share a workspace.
     pub lengths: usize,
+    /// How many of them are the random state, and a bit for each element of the states where dropout leaves some of h: none where
+    /// nothing is drawn.
+    pub drawn: usize,
 }
 
 impl Layout {
     /// Sizes for a layer stack on a device.
     pub fn new(device: &Device, config: &RnnConfig, shape: BatchShape, purpose: Purpose, cuts: &Cuts) -> Result<Self> {
-        let Purpose { mode, precision, lengths, repacks, flow } = purpose;
+        let Purpose { mode, precision, lengths, repacks, flow, batch_first } = purpose;
         let (recipe, hidden, directions) = (config.recipe(), config.hidden, config.directions());
         let (train, gpu) = (mode == Mode::Train, device.gpu().is_some());
         let state = shape.batch * directions * hidden;
@@ -145,6 +155,10 @@ impl Layout {
         // As f32, which the caller's output gradient may be in either precision.
         let pieces = windows(device, shape.steps, state, 4)?.len();
         let inner = |needed: bool| if train && needed { shape.steps * state } else { 0 };
+        let bits = if recipe.resets() { shape.steps * recurrent::reset_words(shape.batch) } else { 0 };
+        let between = config.drops_outputs() || (config.layers > 1 && config.drops_inputs());
+        let bits_of_h = if config.options.recurrent_dropout.is_some() { recurrent::kept_words(state) } else { 0 };
+        let drawn = if train && config.draws() { recurrent::RANDOM_WORDS + bits_of_h } else { 0 };
         let sums = column_sum::parts(longest * shape.batch, granule(device, shape) * shape.batch);
         Ok(Self {
             precision,
@@ -195,11 +209,22 @@ impl Layout {
             ],
             inner_is_full: directions > 1,
             upstream: if train && pieces > 1 { longest * state } else { 0 },
-            dropped: match train && config.layers > 1 && config.dropout.get() > 0.0 {
+            dropped: match train && between {
                 true => cuts.sections.iter().map(|steps| (steps.len() + 1) * state).collect(),
                 false => Vec::new(),
             },
-            lengths: shape.batch + if recipe.resets() { shape.steps * recurrent::reset_words(shape.batch) } else { 0 },
+            dropped_x: if train && config.drops_inputs() { shape.rows() * config.input } else { 0 },
+            dropped_weights: match train && config.drops_weights() {
+                true => [gates * hidden + recipe.peepholes() * hidden, gates * hidden].map(|each| directions * each),
+                false => [0; 2],
+            },
+            turned: match batch_first {
+                true => [config.input, config.outputs(), if train { config.input } else { 0 }]
+                    .map(|width| shape.rows() * width),
+                false => [0; 3],
+            },
+            lengths: shape.batch + bits + drawn,
+            drawn,
         })
     }
 
@@ -222,9 +247,12 @@ impl Layout {
             + full(self.sums)
             + full(self.products)
             + self.dropped.iter().copied().map(stored).sum::<u64>()
+            + full(self.dropped_x)
+            + self.turned.map(full).iter().sum::<u64>()
+            + self.dropped_weights.map(full).iter().sum::<u64>()
             + full(self.norms)
             + self.packed.iter().copied().map(full).sum::<u64>()
-            + (self.lengths + if self.dropped.is_empty() { 0 } else { recurrent::RANDOM_WORDS }) as u64 * 4;
+            + self.lengths as u64 * 4;
         match self.mode {
             Mode::Train => Memory { reserve: kept, workspace: scratch },
             Mode::Infer => Memory { reserve: 0, workspace: kept + scratch },
@@ -232,7 +260,7 @@ impl Layout {
     }
 
     /// Element type of what is not said to be f32.
-    fn stored(&self) -> DType {
+    pub(super) fn stored(&self) -> DType {
         match self.precision {
             Precision::Full => DType::Float,
             Precision::Half => DType::Half,
@@ -247,200 +275,4 @@ fn products(device: &Device, config: &RnnConfig, rows: usize, batch: usize) -> u
     let all = inputs.chain([(recipe.hidden_runs(), config.hidden)]);
     let each = all.flat_map(|(runs, width)| runs.into_iter().map(move |run| (run.gates.len() * config.hidden, width)));
     each.map(|(height, width)| gemm::scratch_len(device, height, width, directions, rows, batch)).max().unwrap_or(0)
-}
-
-/// Buffers of one layer's section, or of the chunk that all share.
-#[derive(Clone, Debug)]
-pub struct ChunkBuffers {
-    /// `[steps, B, D, saved, H]`; empty in a section whose chunks share their buffers, and in layers that use the first
-    /// one's.
-    pub saved: Buffer,
-    /// `[steps + 1, B, D, H]`; of the last layer's section whose chunks share their buffers, `[chunks, B, D, H]`, or one
-    /// state without backward.
-    pub h: Buffer,
-    /// The same, for cells that have it; the fewer states in every section whose chunks share their buffers.
-    pub c: Option<Buffer>,
-    /// `[chunks, states, B, D, H]`, f32: the states before each chunk, where `h` and `c` are f16 and chunks are
-    /// recomputed; else empty.
-    pub kept: Buffer,
-}
-
-impl ChunkBuffers {
-    fn new(device: &Device, precision: Precision, [saved, h, c, kept]: [usize; 4]) -> Result<Self> {
-        Ok(Self {
-            saved: device.alloc_as(precision, "saved gates", saved)?,
-            h: device.alloc_as(precision, "hidden states", h)?,
-            c: if c > 0 { Some(device.alloc_as(precision, "cell states", c)?) } else { None },
-            kept: device.alloc("kept states", kept)?,
-        })
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Buffer> {
-        [&self.saved, &self.h, &self.kept].into_iter().chain(&self.c)
-    }
-
-    fn len(&self) -> [usize; 4] {
-        [self.saved.len(), self.h.len(), self.c.as_ref().map_or(0, Buffer::len), self.kept.len()]
-    }
-
-    fn bytes(&self) -> u64 {
-        self.all().map(Buffer::allocated_bytes).sum()
-    }
-}
-
-/// What forward keeps for backward; without backward, the buffers that layers share.
-#[derive(Clone, Debug)]
-pub struct Reserve {
-    layers: Vec<Vec<ChunkBuffers>>,
-    mode: Mode,
-}
-
-/// Scratch between two recordings. Plans that never overlap may share one that is large enough for each.
-#[derive(Clone, Debug)]
-pub struct Workspace {
-    /// Packed weights of one layer.
-    packed: Buffer,
-    /// Its part with `W_ihᵀ`.
-    pub(crate) packed_input: Buffer,
-    /// Its part with the recurrent weights.
-    pub(crate) recurrent: Buffer,
-    /// Carried state, where h and c are f16.
-    pub(crate) state: Buffer,
-    /// Carried gradients.
-    pub(crate) carry: Buffer,
-    /// Partial sums.
-    pub(crate) sums: Buffer,
-    /// Sums of slices, or of cooperative matrices; rows brought together.
-    pub(crate) products: Buffer,
-    /// The one chunk that all share, where they do.
-    pub(crate) chunk: ChunkBuffers,
-    /// Gradients of inner layers' inputs.
-    pub(crate) inner: [Buffer; 2],
-    /// Output gradient of a chunk in step order.
-    pub(crate) upstream: Buffer,
-    /// What dropout leaves of a layer's output, section by section.
-    pub(crate) dropped: Vec<Buffer>,
-}
-
-impl Reserve {
-    /// Allocates what `layout` lists.
-    pub fn new(device: &Device, layout: &Layout) -> Result<Self> {
-        let memory = layout.memory(device.float_bytes());
-        device.check_memory("the reserve and workspace", memory.reserve + memory.workspace)?;
-        let section = |&lengths: &[usize; 4]| ChunkBuffers::new(device, layout.precision, lengths);
-        let layer = |sections: &Vec<[usize; 4]>| sections.iter().map(section).collect::<Result<Vec<_>>>();
-        Ok(Self { layers: layout.sections.iter().map(layer).collect::<Result<_>>()?, mode: layout.mode })
-    }
-
-    /// An error unless these are the buffers that `layout` lists, on `device`.
-    pub(crate) fn check(&self, device: &Device, layout: &Layout) -> Result<()> {
-        let held: Vec<Vec<_>> =
-            self.layers.iter().map(|sections| sections.iter().map(ChunkBuffers::len).collect()).collect();
-        if self.mode != layout.mode || held != layout.sections {
-            let got = "that of a plan of another shape or mode";
-            return Err(Error::invalid("the reserve", "what this plan's `reserve` gave", got));
-        }
-        let mut all = self.layers.iter().flatten();
-        all.try_for_each(|section| section.h.check("the reserve", device, &[section.h.len()], layout.stored()))
-    }
-
-    /// Buffers of a layer's sections.
-    pub fn layer(&self, layer: usize) -> Vec<ChunkBuffers> {
-        let sections = &self.layers[layer % self.layers.len()];
-        // Without backward the saved values and c of the first layer serve for all.
-        let whole = |(own, first): (&ChunkBuffers, &ChunkBuffers)| match self.mode {
-            Mode::Infer if own.saved.is_empty() && !first.saved.is_empty() => {
-                ChunkBuffers { h: own.h.clone(), ..first.clone() }
-            }
-            _ => own.clone(),
-        };
-        sections.iter().zip(&self.layers[0]).map(whole).collect()
-    }
-
-    /// Bytes as allocated: kept for backward, and not.
-    pub fn memory(&self) -> Memory {
-        let bytes = self.layers.iter().flatten().map(ChunkBuffers::bytes).sum();
-        match self.mode {
-            Mode::Train => Memory { reserve: bytes, workspace: 0 },
-            Mode::Infer => Memory { reserve: 0, workspace: bytes },
-        }
-    }
-}
-
-impl Workspace {
-    /// Allocates what `layout` lists.
-    pub fn new(device: &Device, layout: &Layout) -> Result<Self> {
-        let stored = |label, elements| device.alloc_as(layout.precision, label, elements);
-        let inner = |elements| match layout.inner_is_full {
-            true => device.alloc("gradient between layers", elements),
-            false => stored("gradient between layers", elements),
-        };
-        let packed = stored("packed weights", layout.packed_input + layout.recurrent)?;
-        Ok(Self {
-            packed_input: packed.slice(0..layout.packed_input)?,
-            recurrent: packed.slice(layout.packed_input..packed.len())?,
-            packed,
-            state: device.alloc("carried state", layout.state)?,
-            carry: device.alloc("carried gradients", layout.carry)?,
-            sums: device.alloc("partial bias gradients", layout.sums)?,
-            products: device.alloc("sums or rows of products", layout.products)?,
-            chunk: ChunkBuffers::new(device, layout.precision, layout.chunk)?,
-            inner: [inner(layout.inner[0])?, inner(layout.inner[1])?],
-            upstream: stored("output gradient of a chunk", layout.upstream)?,
-            dropped: layout.dropped.iter().map(|&len| stored("states after dropout", len)).collect::<Result<_>>()?,
-        })
-    }
-
-    /// As much of this as `layout` lists; an error when that is more than there is, or not on `device`.
-    pub(crate) fn fit(&self, device: &Device, layout: &Layout) -> Result<Self> {
-        let stored = layout.stored();
-        let of_inner = if layout.inner_is_full { DType::Float } else { stored };
-        let fit = |buffer: &Buffer, len: usize, dtype: DType| {
-            if len > buffer.len() {
-                let expected = format!("large enough for this plan, {len} elements a buffer");
-                return Err(Error::invalid("the workspace", expected, buffer.len()));
-            }
-            let part = buffer.slice(0..len)?;
-            part.check("the workspace", device, &[len], dtype)?;
-            Ok(part)
-        };
-        let ([one, two], [saved, h, c, kept]) = (&self.inner, layout.chunk);
-        let chunk = ChunkBuffers {
-            saved: fit(&self.chunk.saved, saved, stored)?,
-            h: fit(&self.chunk.h, h, stored)?,
-            kept: fit(&self.chunk.kept, kept, DType::Float)?,
-            c: match &self.chunk.c {
-                Some(buffer) if c > 0 => Some(fit(buffer, c, stored)?),
-                _ if c > 0 => return Err(Error::invalid("the workspace", "one with cell states", "one without")),
-                _ => None,
-            },
-        };
-        Ok(Self {
-            chunk,
-            packed: self.packed.clone(),
-            packed_input: fit(&self.packed_input, layout.packed_input, stored)?,
-            recurrent: fit(&self.recurrent, layout.recurrent, stored)?,
-            state: fit(&self.state, layout.state, DType::Float)?,
-            carry: fit(&self.carry, layout.carry, DType::Float)?,
-            sums: fit(&self.sums, layout.sums, DType::Float)?,
-            products: fit(&self.products, layout.products, DType::Float)?,
-            inner: [fit(one, layout.inner[0], of_inner)?, fit(two, layout.inner[1], of_inner)?],
-            upstream: fit(&self.upstream, layout.upstream, stored)?,
-            dropped: {
-                if self.dropped.len() < layout.dropped.len() {
-                    return Err(Error::invalid("the workspace", "one of a plan with dropout", "one without"));
-                }
-                let both = self.dropped.iter().zip(&layout.dropped);
-                both.map(|(buffer, &len)| fit(buffer, len, stored)).collect::<Result<_>>()?
-            },
-        })
-    }
-
-    /// Bytes as allocated.
-    pub fn bytes(&self) -> u64 {
-        let single = [&self.packed, &self.state, &self.carry];
-        let single = single.into_iter().chain(&self.dropped);
-        let buffers = single.into_iter().chain([&self.sums, &self.products, &self.upstream]).chain(&self.inner);
-        self.chunk.bytes() + buffers.map(Buffer::allocated_bytes).sum::<u64>()
-    }
 }

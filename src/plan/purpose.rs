@@ -24,4 +24,6 @@ pub struct Purpose {
     pub repacks: bool,
     /// Whether backward leaves the norms of gradients.
     pub flow: bool,
+    /// Whether the caller's sequences have the batch as their first axis.
+    pub batch_first: bool,
 }

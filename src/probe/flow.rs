@@ -3,7 +3,7 @@
 //! For a loss L the norm `‖∂L/∂h_t‖` over units says how much the state after step t still matters to it; in a cell with a
 //! cell state `‖∂L/∂c_t‖` does too. Some of it comes *directly*: through f in an LSTM (`c' = f⊙c + i⊙g`), so that after k
 //! steps it is the product of k forget gates, and through z in a GRU (`h' = (1-z)⊙n + z⊙h`), the product of k update
-//! gates. The rest passes through `weight_hh`. A plain RNN has no direct path.
+//! gates. The rest passes through `weight_hh`. A plain RNN has no direct path, but for what stays of h with zoneout.
 
 use crate::error::{Error, Result};
 use crate::nn::rnn::Bound;

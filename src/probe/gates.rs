@@ -235,13 +235,15 @@ impl Activity {
     }
 
     /// Of each unit the steps in which what it remembers by its gate alone falls to 1/e: `−1 / mean(ln k)` over the values k of
-    /// the gate that keeps the state, f of an LSTM and z of a GRU, since what is kept over steps is their product. Infinite where
+    /// the gate that keeps the state, f of an LSTM and z of a GRU, since what is kept over steps is their product. With zoneout
+    /// of that state the gate is asked less often, and the mean logarithm is so much less. Infinite where
     /// that is always open; empty for a cell without such a gate, and where there is no such layer or direction.
     pub fn time_constants(&self, layer: usize, direction: usize) -> Vec<f64> {
         let keeps = self.values().into_iter().find(|value| value.kind == ValueKind::Keep);
         let units = keeps.map_or_else(Vec::new, |keeps| self.units(layer, direction, keeps));
         // What is not a number in the gate is none here.
-        let constant = |unit: &Unit| if unit.mean.is_nan() { f64::NAN } else { unit.log_mean.recip().abs() };
+        let asked = 1.0 - self.recipe.stays();
+        let constant = |unit: &Unit| if unit.mean.is_nan() { f64::NAN } else { (asked * unit.log_mean).recip().abs() };
         units.iter().map(constant).collect()
     }
 }

@@ -9,7 +9,8 @@ use crate::recipe::Recipe;
 /// Something that every unit has at every step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Value {
-    /// `i`, `f`, `g`, `o`, `r`, `z`, `n`, `hn` (the recurrent part of GRU's n), `h` or `c`.
+    /// `i`, `f`, `g`, `o`, `r`, `z`, `n`, `hn` (the recurrent part of GRU's n), `h` or `c`; with zoneout also `c_made`, the cell
+    /// state that an LSTM's step makes, and `h_made`, the h that an RNN's step makes, whether or not they are left.
     pub name: &'static str,
     /// What it can be.
     pub kind: ValueKind,

@@ -76,6 +76,32 @@ impl Clip {
     }
 }
 
+/// The probability with which a unit's state stays, at a step, what it was before the step (Krueger et al. 2017); none: never.
+///
+/// ```text
+/// h = z_h⊙h_prev + (1 − z_h)⊙h'      c = z_c⊙c_prev + (1 − z_c)⊙c'      h', c': what the cell makes
+/// ```
+///
+/// In training z is 1 with the probability and else 0, drawn for each unit, step and sequence; to infer it is the probability.
+/// With zoneout of c a step saves one value more for backward, c'.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Zoneout {
+    /// Of h: `zoneout` of haste.
+    pub h: Option<Number>,
+    /// LSTM: of c. The output gate and h see the cell state that the step has made, whether or not it stays.
+    pub c: Option<Number>,
+}
+
+impl Zoneout {
+    /// Nothing of a state stays.
+    pub const NONE: Self = Self { h: None, c: None };
+
+    /// Every probability and its name.
+    pub const fn all(self) -> [(&'static str, Option<Number>); 2] {
+        [("zoneout", self.h), ("zoneout_cell", self.c)]
+    }
+}
+
 /// What may be changed about a cell's step. By default nothing is, and the cell is PyTorch's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StepOptions {
@@ -99,6 +125,13 @@ pub struct StepOptions {
     /// ([`set_resets`](crate::nn::rnn::Bound::set_resets)) their states return to the initial ones, and the gradient flows into
     /// those.
     pub resets: bool,
+    /// What may stay of the states before a step.
+    pub zoneout: Zoneout,
+    /// Variational dropout of h (Gal and Ghahramani 2016; `recurrent_dropout` of Keras, which has a mask for each gate where
+    /// here all gates have one): the probability that a unit's h, as
+    /// products with `weight_hh` read it, is at all steps of a sequence zero in training, and else divided by what is left of
+    /// 1; none: nothing is dropped. To infer nothing is.
+    pub recurrent_dropout: Option<Number>,
 }
 
 impl StepOptions {
@@ -111,22 +144,30 @@ impl StepOptions {
         output: None,
         clip: Clip { inputs: None, cell: None, cell_as_read: None, gradient: None },
         resets: false,
+        zoneout: Zoneout::NONE,
+        recurrent_dropout: None,
     };
-}
 
-impl StepOptions {
     /// Whether nothing is changed.
     pub const fn is_none(self) -> bool {
-        let Self { peephole, coupled, gate, candidate, output, clip, resets } = self;
+        let Self { peephole, coupled, gate, candidate, output, clip, resets, zoneout, recurrent_dropout } = self;
         let Clip { inputs, cell, cell_as_read, gradient } = clip;
+        let Zoneout { h, c } = zoneout;
         let functions = gate.is_some() || candidate.is_some() || output.is_some();
         let limits = inputs.is_some() || cell.is_some() || cell_as_read.is_some() || gradient.is_some();
-        !(peephole || coupled || resets || functions || limits)
+        let drawn = h.is_some() || c.is_some() || recurrent_dropout.is_some();
+        !(peephole || coupled || resets || functions || limits || drawn)
     }
 
     /// Its switches by name.
     pub(crate) const fn switches(&self) -> [(&'static str, bool); 3] {
         [("peephole", self.peephole), ("coupled", self.coupled), ("resets", self.resets)]
+    }
+
+    /// Its limits and probabilities by name.
+    pub(crate) fn numbers(self) -> impl Iterator<Item = (&'static str, Option<Number>)> {
+        let drops = [("recurrent_dropout", self.recurrent_dropout)];
+        self.clip.all().into_iter().chain(self.zoneout.all()).chain(drops)
     }
 
     /// Its functions by what they are of.
@@ -141,8 +182,8 @@ impl fmt::Display for StepOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let switches = self.switches().into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_string());
         let functions = self.functions().into_iter().filter_map(|(of, function)| Some(format!("{of}={}", function?)));
-        let limits = self.clip.all().into_iter().filter_map(|(name, limit)| Some(format!("{name}={}", limit?.get())));
-        f.write_str(&switches.chain(functions).chain(limits).collect::<Vec<_>>().join(","))
+        let numbers = self.numbers().filter_map(|(name, number)| Some(format!("{name}={}", number?.get())));
+        f.write_str(&switches.chain(functions).chain(numbers).collect::<Vec<_>>().join(","))
     }
 }
 
@@ -150,13 +191,14 @@ impl FromStr for StepOptions {
     type Err = Error;
 
     /// Words with commas between them: `peephole`, `coupled`, `resets`; `gate=`, `candidate=` and `output=` with an
-    /// [`Activation`]; `clip_inputs=`, `clip_cell=`, `clip_cell_as_read=` and `clip_gradient=` with a number.
+    /// [`Activation`]; `clip_inputs=`, `clip_cell=`, `clip_cell_as_read=`, `clip_gradient=`, `zoneout=`, `zoneout_cell=`
+    /// and `recurrent_dropout=` with a number.
     fn from_str(text: &str) -> Result<Self> {
         let mut options = Self::NONE;
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             let number = |value: &str| match value.parse::<f32>() {
-                Ok(limit) => Ok(Some(Number::new(limit))),
-                Err(_) => Err(Error::invalid(format!("the limit of `{word}`"), "a number", format!("`{value}`"))),
+                Ok(number) => Ok(Some(Number::new(number))),
+                Err(_) => Err(Error::invalid(format!("the value of `{word}`"), "a number", format!("`{value}`"))),
             };
             match word.split_once('=') {
                 None if word == "peephole" => options.peephole = true,
@@ -169,12 +211,15 @@ impl FromStr for StepOptions {
                 Some(("clip_cell", value)) => options.clip.cell = number(value)?,
                 Some(("clip_cell_as_read", value)) => options.clip.cell_as_read = number(value)?,
                 Some(("clip_gradient", value)) => options.clip.gradient = number(value)?,
+                Some(("zoneout", value)) => options.zoneout.h = number(value)?,
+                Some(("recurrent_dropout", value)) => options.recurrent_dropout = number(value)?,
+                Some(("zoneout_cell", value)) => options.zoneout.c = number(value)?,
                 _ => {
                     let named = |name: &&str| format!("{name}=…");
                     let valued = Self::NONE.functions().map(|(name, _)| name);
-                    let limits = Clip::default().all().map(|(name, _)| name);
+                    let numbers: Vec<_> = Self::NONE.numbers().map(|(name, _)| name).collect();
                     let words = Self::NONE.switches().map(|(name, _)| name.to_string()).into_iter();
-                    let all: Vec<_> = words.chain(valued.iter().chain(&limits).map(named)).collect();
+                    let all: Vec<_> = words.chain(valued.iter().chain(&numbers).map(named)).collect();
                     let expected = format!("some of {}", all.join(", "));
                     return Err(Error::invalid("the options of a step", expected, format!("`{word}`")));
                 }
@@ -205,9 +250,10 @@ mod tests {
         assert_eq!(
             message("peepholes"),
             "the options of a step must be some of peephole, coupled, resets, gate=…, candidate=…, output=…, clip_inputs=…, \
-             clip_cell=…, clip_cell_as_read=…, clip_gradient=…, got `peepholes`"
+             clip_cell=…, clip_cell_as_read=…, clip_gradient=…, zoneout=…, zoneout_cell=…, \
+             recurrent_dropout=…, got `peepholes`"
         );
-        assert_eq!(message("clip_cell=x"), "the limit of `clip_cell=x` must be a number, got `x`");
+        assert_eq!(message("clip_cell=x"), "the value of `clip_cell=x` must be a number, got `x`");
         assert!(message("gate=swish").starts_with("the activation must be one of"));
     }
 }

@@ -1,11 +1,11 @@
 //! Recipes that tests and self-tests know beside each cell as PyTorch has it.
 
-use super::{Clip, StepOptions};
+use super::{Clip, StepOptions, Zoneout};
 use crate::activation::{Activation, Function, Number};
 use crate::cell::Cell;
 
 /// Cells with options, such that of any two options of a cell each occurs with and without the other (the cells without any
-/// included). Each option of the LSTM and of the GRU is on in another three of five rows, of the RNN in another two or three of four.
+/// included). Each option of the LSTM is on in another four of six rows, of the other cells in another three of five.
 pub(super) const VARIED: &[(Cell, StepOptions)] = {
     const NONE: StepOptions = StepOptions::NONE;
     const fn clip(inputs: f32, cell: f32, cell_as_read: f32, gradient: f32) -> Clip {
@@ -22,6 +22,16 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
     const INPUT: f32 = 0.5;
     const STATE: f32 = 0.4;
     const SLOPE: f32 = 0.6;
+    const fn zoneout(h: f32, c: f32) -> Zoneout {
+        let Clip { inputs: h, cell: c, .. } = clip(h, c, 0.0, 0.0);
+        Zoneout { h, c }
+    }
+    const fn drop(share: f32) -> Option<Number> {
+        clip(share, 0.0, 0.0, 0.0).inputs
+    }
+    const STAYS: f32 = 0.3;
+    const STAYS_CELL: f32 = 0.4;
+    const DROPS: f32 = 0.25;
     &[
         (
             Cell::Lstm,
@@ -31,6 +41,8 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
                 resets: true,
                 candidate: of(Function::Elu),
                 clip: clip(INPUT, STATE, 0.0, 0.0),
+                zoneout: zoneout(STAYS, STAYS_CELL),
+                recurrent_dropout: drop(DROPS),
                 ..NONE
             },
         ),
@@ -41,6 +53,8 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
                 candidate: of(Function::Softplus),
                 output: of(Function::ScaledTanh),
                 clip: clip(INPUT, 0.0, STATE, SLOPE),
+                zoneout: zoneout(STAYS, STAYS_CELL),
+                recurrent_dropout: drop(DROPS),
                 ..NONE
             },
         ),
@@ -52,6 +66,7 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
                 gate: of(Function::HardSigmoid),
                 output: of(Function::Softsign),
                 clip: clip(0.0, STATE, STATE / 2.0, 0.0),
+                zoneout: zoneout(STAYS, STAYS_CELL),
                 ..NONE
             },
         ),
@@ -62,6 +77,8 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
                 resets: true,
                 gate: of(Function::HardSigmoid),
                 clip: clip(INPUT, 0.0, STATE, SLOPE),
+                zoneout: zoneout(STAYS, 0.0),
+                recurrent_dropout: drop(DROPS),
                 ..NONE
             },
         ),
@@ -73,34 +90,109 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
                 candidate: of(Function::LeakyRelu),
                 output: of(Function::Elu),
                 clip: clip(0.0, STATE, 0.0, SLOPE),
+                zoneout: zoneout(0.0, STAYS_CELL),
+                recurrent_dropout: drop(DROPS),
                 ..NONE
             },
         ),
-        (Cell::Gru, StepOptions { candidate: of(Function::Relu), clip: clip(INPUT, 0.0, 0.0, SLOPE), ..NONE }),
+        (
+            Cell::Lstm,
+            StepOptions {
+                peephole: true,
+                coupled: true,
+                resets: true,
+                gate: of(Function::Sigmoid),
+                candidate: of(Function::Tanh),
+                output: of(Function::Relu),
+                clip: clip(INPUT, STATE, STATE / 2.0, SLOPE),
+                ..NONE
+            },
+        ),
+        (
+            Cell::Gru,
+            StepOptions {
+                candidate: of(Function::Relu),
+                clip: clip(INPUT, 0.0, 0.0, SLOPE),
+                zoneout: zoneout(STAYS, 0.0),
+                ..NONE
+            },
+        ),
         (
             Cell::Gru,
             StepOptions {
                 gate: of(Function::Softsign),
                 candidate: of(Function::Softplus),
                 clip: clip(INPUT, 0.0, 0.0, 0.0),
+                recurrent_dropout: drop(DROPS),
                 ..NONE
             },
         ),
         (
             Cell::Gru,
-            StepOptions { resets: true, gate: of(Function::HardSigmoid), clip: clip(INPUT, 0.0, 0.0, 0.0), ..NONE },
+            StepOptions {
+                resets: true,
+                gate: of(Function::HardSigmoid),
+                clip: clip(INPUT, 0.0, 0.0, 0.0),
+                zoneout: zoneout(STAYS, 0.0),
+                recurrent_dropout: drop(DROPS),
+                ..NONE
+            },
         ),
         (
             Cell::Gru,
-            StepOptions { resets: true, gate: of(Function::HardSigmoid), clip: clip(0.0, 0.0, 0.0, SLOPE), ..NONE },
+            StepOptions {
+                resets: true,
+                gate: of(Function::HardSigmoid),
+                clip: clip(0.0, 0.0, 0.0, SLOPE),
+                zoneout: zoneout(STAYS, 0.0),
+                ..NONE
+            },
         ),
         (
             Cell::Gru,
-            StepOptions { resets: true, candidate: of(Function::ScaledTanh), clip: clip(0.0, 0.0, 0.0, SLOPE), ..NONE },
+            StepOptions {
+                resets: true,
+                candidate: of(Function::ScaledTanh),
+                clip: clip(0.0, 0.0, 0.0, SLOPE),
+                recurrent_dropout: drop(DROPS),
+                ..NONE
+            },
         ),
-        (Cell::RnnTanh, StepOptions { resets: true, clip: clip(INPUT, 0.0, 0.0, SLOPE), ..NONE }),
-        (Cell::RnnTanh, StepOptions { candidate: THRESHOLDED, clip: clip(INPUT, 0.0, 0.0, 0.0), ..NONE }),
-        (Cell::RnnTanh, StepOptions { candidate: of(Function::Tanh), clip: clip(0.0, 0.0, 0.0, SLOPE), ..NONE }),
-        (Cell::RnnTanh, StepOptions { resets: true, candidate: of(Function::Softsign), ..NONE }),
+        (
+            Cell::RnnTanh,
+            StepOptions { resets: true, clip: clip(INPUT, 0.0, 0.0, SLOPE), zoneout: zoneout(STAYS, 0.0), ..NONE },
+        ),
+        (
+            Cell::RnnTanh,
+            StepOptions {
+                candidate: THRESHOLDED,
+                clip: clip(INPUT, 0.0, 0.0, 0.0),
+                zoneout: zoneout(STAYS, 0.0),
+                ..NONE
+            },
+        ),
+        (
+            Cell::RnnTanh,
+            StepOptions {
+                candidate: of(Function::Tanh),
+                clip: clip(0.0, 0.0, 0.0, SLOPE),
+                recurrent_dropout: drop(DROPS),
+                ..NONE
+            },
+        ),
+        (
+            Cell::RnnTanh,
+            StepOptions {
+                resets: true,
+                candidate: of(Function::Softsign),
+                zoneout: zoneout(STAYS, 0.0),
+                recurrent_dropout: drop(DROPS),
+                ..NONE
+            },
+        ),
+        (
+            Cell::RnnTanh,
+            StepOptions { resets: true, clip: clip(INPUT, 0.0, 0.0, SLOPE), recurrent_dropout: drop(DROPS), ..NONE },
+        ),
     ]
 };

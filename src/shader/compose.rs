@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::fragment::{Fragment, Kernel, cell_fragment, function_fragment};
+use super::fragment::{Fragment, Kernel, cell_fragment, fragments, function_fragment};
 use crate::recipe::Recipe;
 
 /// What decides a kernel's text: the kernel, the recipe, and its constants. It is the pipeline's identity.
@@ -43,9 +43,15 @@ pub struct Composed {
     parts: Vec<(usize, &'static str)>,
 }
 
-/// The files of the functions that a recipe calls, each once.
-pub fn function_fragments(recipe: Recipe) -> Vec<Fragment> {
-    let mut all: Vec<Fragment> = Vec::new();
+/// The files that a recipe brings into a kernel: its cell, what becomes of the states that this makes, and the functions that it
+/// calls, each once.
+pub fn recipe_fragments(recipe: Recipe) -> Vec<Fragment> {
+    let mut all: Vec<Fragment> = vec![cell_fragment(recipe.cell())];
+    let hooks: &[Fragment] = match recipe.zones() {
+        true => fragments!["lib/random.wgsl", "hook/zoneout.wgsl"],
+        false => fragments!["hook/cell_alone.wgsl"],
+    };
+    all.extend(hooks);
     for (_, activation) in recipe.activations().by_role() {
         let fragment = function_fragment(activation.function());
         if !all.contains(&fragment) {
@@ -91,8 +97,8 @@ pub fn compose(spec: &Spec) -> Composed {
         line(&mut source, format_args!("const HIDDEN_SLOTS: u32 = {hidden_slots:#x}u;"));
         line(&mut source, format_args!("const SLOT_GATES: u32 = {slot_gates:#x}u;"));
         let options = recipe.options();
-        let clips = options.clip.all().into_iter().map(|(name, limit)| (name, limit.is_some()));
-        for (name, on) in options.switches().into_iter().chain(clips) {
+        let numbers = options.numbers().map(|(name, number)| (name, number.is_some()));
+        for (name, on) in options.switches().into_iter().chain(numbers) {
             line(&mut source, format_args!("const {}: bool = {on};", name.replace("clip_", "clips_").to_uppercase()));
         }
         // Each role calls its function; what another recipe calls is not in the text.
@@ -104,8 +110,7 @@ pub fn compose(spec: &Spec) -> Composed {
                 line(&mut source, format_args!("fn {role}_{what}(x: f32) -> f32 {{ return {call}; }}"));
             }
         }
-        fragments.push(cell_fragment(recipe.cell()));
-        fragments.extend(function_fragments(recipe));
+        fragments = recipe_fragments(recipe);
     }
     // A cell may use the library fragments, so they come first; order does not matter to WGSL.
     fragments.extend(spec.kernel.fragments);

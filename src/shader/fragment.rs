@@ -22,7 +22,9 @@ macro_rules! fragments {
             "lib/float.wgsl",
             "lib/exponential.wgsl",
             "lib/activation.wgsl",
+            "lib/direction.wgsl",
             "lib/resets.wgsl",
+            "lib/kept.wgsl",
             "lib/cell.wgsl",
             $($name),*
         ]

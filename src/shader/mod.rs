@@ -5,7 +5,7 @@ mod fragment;
 mod uniform;
 
 pub(crate) use compose::constants;
-pub use compose::{Composed, Spec, compose, function_fragments};
+pub use compose::{Composed, Spec, compose, recipe_fragments};
 pub(crate) use fragment::fragments;
 pub use fragment::{Binding, Fragment, Kernel, cell_fragment};
 pub use uniform::Members;

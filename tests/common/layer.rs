@@ -31,6 +31,8 @@ pub struct Layer {
     pub repack: Option<bool>,
     /// Whether backward leaves norms of gradients.
     pub flow: bool,
+    /// Whether its sequences have the batch first inside; as they are given and read time is first.
+    pub batch_first: bool,
     /// How it stores what is its own.
     pub precision: Precision,
     /// Whether x, y and their gradients are stored as f16.
@@ -41,6 +43,8 @@ pub struct Layer {
 
 /// A layer that is bound to buffers on a device.
 pub struct Running {
+    /// The layer.
+    pub layer: Layer,
     /// The device.
     pub device: Device,
     /// Its programs.
@@ -83,6 +87,7 @@ impl Layer {
             recompute: None,
             repack: None,
             flow: false,
+            batch_first: false,
             precision: Precision::Full,
             half_sequences: false,
             given,
@@ -133,6 +138,18 @@ impl Layer {
         self
     }
 
+    /// A sequence as the layer's buffers have it, or `back` from there.
+    pub fn turned(&self, name: &str, values: &[f64], back: bool) -> Vec<f64> {
+        if !(self.batch_first && ["x", "y", "dx", "dy"].contains(&name)) {
+            return values.to_vec();
+        }
+        let [steps, batch] = [self.shape.steps, self.shape.batch];
+        let width = values.len() / (steps * batch);
+        let [outer, inner] = if back { [steps, batch] } else { [batch, steps] };
+        let rows = (0..outer).flat_map(|one| (0..inner).map(move |other| other * outer + one));
+        rows.flat_map(|row| values[row * width..][..width].iter().copied()).collect()
+    }
+
     fn room(&self, device: &Device, name: &str, len: usize) -> Result<Buffer> {
         match self.half_sequences && ["x", "y", "dx", "dy"].contains(&name) {
             true => device.alloc_half(name, len),
@@ -151,6 +168,7 @@ impl Layer {
             repack: self.repack,
             flow: self.flow,
             precision: self.precision,
+            batch_first: self.batch_first,
         };
         Rnn::new(device, self.config, self.shape, mode, options)
     }
@@ -165,7 +183,7 @@ impl Layer {
         let upload = |name: &str| {
             let Some(values) = self.given.get(name) else { return Ok(None) };
             let buffer = self.room(device, name, values.len())?;
-            device.write_f64(&buffer, values)?;
+            device.write_f64(&buffer, &self.turned(name, values, false))?;
             Result::Ok(Some(buffer))
         };
         let config = &self.config;
@@ -220,7 +238,17 @@ impl Layer {
             }
             inputs.push((name.clone(), params.value(&name)?));
         }
-        Ok(Running { device: device.clone(), bound, reserve, params, io, gradients, inputs, outputs })
+        Ok(Running {
+            layer: self.clone(),
+            device: device.clone(),
+            bound,
+            reserve,
+            params,
+            io,
+            gradients,
+            inputs,
+            outputs,
+        })
     }
 
     /// Runs it forward and backward.
@@ -275,7 +303,9 @@ impl Running {
 
     /// Everything that comes out.
     pub fn read(&self) -> Result<Tensors> {
-        self.outputs.iter().map(|(name, buffer)| Ok((name.clone(), self.device.read_f64(buffer)?))).collect()
+        let read =
+            |name: &String, buffer| Ok((name.clone(), self.layer.turned(name, &self.device.read_f64(buffer)?, true)));
+        self.outputs.iter().map(|(name, buffer)| read(name, buffer)).collect()
     }
 
     /// Buffer of an input or output.
@@ -286,6 +316,6 @@ impl Running {
 
     /// Sets an input.
     pub fn write(&self, name: &str, values: &[f64]) -> Result<()> {
-        self.device.write_f64(self.buffer(name), values)
+        self.device.write_f64(self.buffer(name), &self.layer.turned(name, values, false))
     }
 }

@@ -4,12 +4,13 @@
 
 pub mod ir;
 mod layer;
+mod masks;
 mod model;
 mod plain;
 
 pub use layer::{Layer, Running, SEED};
 pub use model::Model;
-pub use plain::plain;
+pub use plain::{plain, plain_to_infer};
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};

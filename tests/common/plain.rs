@@ -3,6 +3,7 @@
 
 use wgpu_rnn::{Activation, Cell, Function, Number};
 
+use super::masks::{drop_inputs, drop_outputs, left, words};
 use super::{Layer, Tensors};
 
 /// What one step of one sequence keeps for its way back.
@@ -11,10 +12,16 @@ struct Kept {
     arguments: Vec<f64>,
     x: Vec<f64>,
     h_before: Vec<f64>,
+    /// What products read of it, and what dropout leaves of 1 there.
+    h_read: Vec<f64>,
+    h_left: Vec<f64>,
     c_before: Vec<f64>,
     /// Before and after the limit of what is stored.
     c_full: Vec<f64>,
     c: Vec<f64>,
+    /// The shares of h and c before the step in those after it, and that c.
+    stays: Vec<[f64; 2]>,
+    c_left: Vec<f64>,
 }
 
 /// A function, and its slope, at an argument: as ONNX defines them, with the limit of arguments.
@@ -58,6 +65,10 @@ fn within(limit: Option<Number>, value: f64) -> (f64, f64) {
 /// A direction of a layer: names of its tensors end in this.
 struct Side<'a> {
     layer: &'a Layer,
+    /// Whether to train: then masks are drawn.
+    trains: bool,
+    index: usize,
+    direction: usize,
     suffix: String,
     inputs: usize,
 }
@@ -72,8 +83,19 @@ impl Side<'_> {
         let row = gate * self.layer.config.hidden + unit;
         let weights = self.tensor(&format!("weight_{which}")).expect("weights");
         let bias = self.tensor(&format!("bias_{which}")).map_or(0.0, |bias| bias[row]);
-        let weights = &weights[row * values.len()..][..values.len()];
-        weights.iter().zip(values).map(|(w, v)| w * v).sum::<f64>() + bias
+        let first = row * values.len();
+        let weights = weights[first..].iter().zip(values).enumerate();
+        weights.map(|(column, (w, v))| self.left(which, first + column) * w * v).sum::<f64>() + bias
+    }
+
+    /// What dropout leaves of a weight.
+    fn left(&self, which: &str, place: usize) -> f64 {
+        let config = &self.layer.config;
+        let each = config.recipe().gates() * config.hidden * config.hidden;
+        match self.trains && which == "hh" {
+            true => left(config.weight_dropout, words(3, self.index, self.direction * each + place)),
+            false => 1.0,
+        }
     }
 
     /// A gate and its slope, and the same of what is added to the state.
@@ -105,14 +127,37 @@ impl Side<'_> {
         self.tensor("weight_ch").map_or(0.0, |weights| weights[at * self.layer.config.hidden + unit])
     }
 
+    /// How much stays of h and of c of a unit.
+    fn stays(&self, [sequence, step]: [usize; 2], unit: usize) -> [f64; 2] {
+        let config = &self.layer.config;
+        let shares = config.options.zoneout.all().map(|(_, share)| share.map_or(0.0, |share| f64::from(share.get())));
+        let row = (step * self.layer.shape.batch + sequence) * config.directions() + self.direction;
+        let words = words(1, self.index, row * config.hidden + unit);
+        match self.trains {
+            true => [0, 1].map(|s| f64::from(u8::from(f64::from(words[s]) < (shares[s] * 4_294_967_296.0).round()))),
+            false => shares,
+        }
+    }
+
+    /// What dropout leaves of a unit's h where products read it.
+    fn left_of_h(&self, sequence: usize, unit: usize) -> f64 {
+        let config = &self.layer.config;
+        let own = (sequence * config.directions() + self.direction) * config.hidden + unit;
+        let share = config.options.recurrent_dropout.filter(|_| self.trains);
+        share.map_or(1.0, |share| left(share, words(4, self.index, own)))
+    }
+
     /// One step of one sequence.
-    fn step(&self, x: &[f64], h: &[f64], c: &[f64]) -> (Kept, Vec<f64>) {
+    fn step(&self, at: [usize; 2], x: &[f64], h: &[f64], c: &[f64]) -> (Kept, Vec<f64>) {
         let (cell, hidden, options) = (self.layer.config.cell, self.layer.config.hidden, self.layer.config.options);
         let mut arguments = vec![0.0; 4 * hidden];
         let mut h_next = vec![0.0; hidden];
         let (mut c_full, mut c_next) = (vec![0.0; c.len()], vec![0.0; c.len()]);
+        let h_left: Vec<f64> = (0..hidden).map(|unit| self.left_of_h(at[0], unit)).collect();
+        let h_read: Vec<f64> = h.iter().zip(&h_left).map(|(h, left)| h * left).collect();
+        let stays: Vec<[f64; 2]> = (0..hidden).map(|unit| self.stays(at, unit)).collect();
         for u in 0..hidden {
-            let of = |gate| (self.product("ih", gate, u, x), self.product("hh", gate, u, h));
+            let of = |gate| (self.product("ih", gate, u, x), self.product("hh", gate, u, &h_read));
             let all = |gate| of(gate).0 + of(gate).1;
             let values = match cell {
                 Cell::Lstm => {
@@ -148,8 +193,16 @@ impl Side<'_> {
             };
             values.iter().enumerate().for_each(|(gate, value)| arguments[gate * hidden + u] = *value);
         }
-        let kept = Kept { arguments, x: x.to_vec(), h_before: h.to_vec(), c_before: c.to_vec(), c_full, c: c_next };
-        (kept, h_next)
+        let left = |before: &[f64], made: &[f64], state: usize| -> Vec<f64> {
+            let both = before.iter().zip(made).zip(&stays);
+            both.map(|((before, made), stays)| stays[state] * before + (1.0 - stays[state]) * made).collect()
+        };
+        let (h_next, c_left) = (left(h, &h_next, 0), left(c, &c_next, 1));
+        let (h_before, c_before) = (h.to_vec(), c.to_vec());
+        (
+            Kept { arguments, x: x.to_vec(), h_before, c_before, c_full, c: c_next, stays, c_left, h_read, h_left },
+            h_next,
+        )
     }
 
     /// Back through it: gradients of the pre-activations on the input and on the recurrent side, and of the peepholes; dh and
@@ -161,6 +214,10 @@ impl Side<'_> {
         let mut dp = vec![0.0; self.layer.config.recipe().peepholes() * hidden];
         for u in 0..hidden {
             dh[u] = within(options.clip.gradient, dh[u]).0;
+            let [of_h, of_c] = kept.stays[u];
+            let staying = [of_h * dh[u], of_c * dc.get(u).unwrap_or(&0.0)];
+            dh[u] *= 1.0 - of_h;
+            dc.iter_mut().skip(u).take(1).for_each(|dc| *dc *= 1.0 - of_c);
             let argument = |gate: usize| kept.arguments[gate * hidden + u];
             let (input, recurrent): (Vec<f64>, Vec<f64>) = match cell {
                 Cell::Lstm => {
@@ -204,6 +261,8 @@ impl Side<'_> {
                     [(a, a)].into_iter().unzip()
                 }
             };
+            dh[u] += staying[0];
+            dc.iter_mut().skip(u).take(1).for_each(|dc| *dc += staying[1]);
             for gate in 0..gates {
                 da[gate * hidden + u] = input[gate];
                 dr[gate * hidden + u] = recurrent[gate];
@@ -213,36 +272,19 @@ impl Side<'_> {
     }
 }
 
-/// Threefry-2x32 of 20 rounds, written from the paper's figure rather than from the library's text.
-fn threefry(key: [u32; 2], counter: [u32; 2]) -> u32 {
-    let words = [key[0], key[1], 0x1bd1_1bda ^ key[0] ^ key[1]];
-    let [mut a, mut b] = [counter[0].wrapping_add(words[0]), counter[1].wrapping_add(words[1])];
-    for (group, rotations) in [[13, 15, 26, 6], [17, 29, 16, 24]].iter().cycle().take(5).enumerate() {
-        for rotation in rotations {
-            a = a.wrapping_add(b);
-            b = b.rotate_left(*rotation) ^ a;
-        }
-        a = a.wrapping_add(words[(group + 1) % 3]);
-        b = b.wrapping_add(words[(group + 2) % 3]).wrapping_add(group as u32 + 1);
-    }
-    a
-}
-
-/// Dropout of what a layer gives to the next, or of its gradient, in time order: of the first draw.
-fn drop_some(layer: &Layer, index: usize, values: &mut [f64]) {
-    let kept = 1.0 - f64::from(layer.config.dropout.get());
-    if kept == 1.0 {
-        return;
-    }
-    let key = [super::SEED as u32, (super::SEED >> 32) as u32 ^ index as u32];
-    for (place, value) in values.iter_mut().enumerate() {
-        let word = f64::from(threefry(key, [place as u32, 1]));
-        *value *= if word < (kept * 4_294_967_296.0).round() { f64::from((1.0 / kept) as f32) } else { 0.0 };
-    }
-}
-
 /// Everything that a layer gives, forward and backward, under the names of [`Layer::run`].
 pub fn plain(layer: &Layer) -> Tensors {
+    worked_out(layer, true)
+}
+
+/// What it gives to infer.
+pub fn plain_to_infer(layer: &Layer) -> Tensors {
+    let mut all = worked_out(layer, false);
+    all.retain(|name, _| ["y", "hn", "cn"].contains(&name.as_str()));
+    all
+}
+
+fn worked_out(layer: &Layer, trains: bool) -> Tensors {
     let (config, steps, batch) = (layer.config, layer.shape.steps, layer.shape.batch);
     let (hidden, directions, layers) = (config.hidden, config.directions(), config.layers);
     let lengths = layer.lengths.clone().unwrap_or_else(|| vec![steps; batch]);
@@ -265,6 +307,9 @@ pub fn plain(layer: &Layer) -> Tensors {
     let mut kept: Vec<Vec<Vec<Kept>>> = Vec::new();
     let side = |index: usize, direction: usize| Side {
         layer,
+        trains,
+        index,
+        direction,
         suffix: format!("l{index}{}", if direction >= config.first_reversed() { "_reverse" } else { "" }),
         inputs: config.layer_input(index),
     };
@@ -279,6 +324,9 @@ pub fn plain(layer: &Layer) -> Tensors {
     for index in 0..layers {
         let mut y = vec![0.0; steps * batch * directions * hidden];
         let mut all = Vec::new();
+        if trains {
+            drop_inputs(layer, index, &mut inputs[index]);
+        }
         for direction in 0..directions {
             let side = side(index, direction);
             for (b, &length) in lengths.iter().enumerate() {
@@ -294,8 +342,8 @@ pub fn plain(layer: &Layer) -> Tensors {
                         [h, c] = begin();
                     }
                     let row = time(direction, step, length) * batch + b;
-                    let (one, next) = side.step(&inputs[index][row * side.inputs..][..side.inputs], &h, &c);
-                    c.clone_from(&one.c);
+                    let (one, next) = side.step([b, step], &inputs[index][row * side.inputs..][..side.inputs], &h, &c);
+                    c.clone_from(&one.c_left);
                     h = next;
                     y[(row * directions + direction) * hidden..][..hidden].copy_from_slice(&h);
                     sequence.push(one);
@@ -308,8 +356,8 @@ pub fn plain(layer: &Layer) -> Tensors {
             }
         }
         kept.push(all);
-        if index + 1 < layers {
-            drop_some(layer, index, &mut y);
+        if trains && index + 1 < layers {
+            drop_outputs(layer, index, &mut y);
         }
         inputs.push(y);
     }
@@ -331,7 +379,10 @@ pub fn plain(layer: &Layer) -> Tensors {
                     let [da, dr, dp] = side.back(one, &mut dh, &mut dc);
                     let to_x = &mut dx[row * side.inputs..][..side.inputs];
                     through(&side, &mut out, "ih", &da, &one.x, to_x);
-                    through(&side, &mut out, "hh", &dr, &one.h_before, &mut dh);
+                    let mut to_h = vec![0.0; hidden];
+                    through(&side, &mut out, "hh", &dr, &one.h_read, &mut to_h);
+                    let through_dropout = to_h.iter().zip(&one.h_left);
+                    dh.iter_mut().zip(through_dropout).for_each(|(dh, (to_h, left))| *dh += to_h * left);
                     if let Some(all) = out.get_mut(&format!("grad.weight_ch_{}", side.suffix)) {
                         all.iter_mut().zip(dp).for_each(|(all, dp)| *all += dp);
                     }
@@ -353,8 +404,9 @@ pub fn plain(layer: &Layer) -> Tensors {
             }
         }
         dy = dx;
+        drop_inputs(layer, index, &mut dy);
         if let Some(below) = index.checked_sub(1) {
-            drop_some(layer, below, &mut dy);
+            drop_outputs(layer, below, &mut dy);
         }
     }
     out.insert("dx".to_string(), dy);
@@ -367,9 +419,11 @@ fn through(side: &Side<'_>, out: &mut Tensors, which: &str, da: &[f64], values: 
     let weights = side.tensor(&format!("weight_{which}")).expect("weights");
     for (row, a) in da.iter().enumerate() {
         let range = row * values.len()..(row + 1) * values.len();
-        to.iter_mut().zip(&weights[range.clone()]).for_each(|(to, w)| *to += a * w);
+        let left: Vec<f64> = range.clone().map(|place| side.left(which, place)).collect();
+        let all = to.iter_mut().zip(&weights[range.clone()]).zip(&left);
+        all.for_each(|((to, w), left)| *to += a * left * w);
         let dw = &mut out.get_mut(&format!("grad.weight_{which}_{suffix}")).expect("a gradient")[range];
-        dw.iter_mut().zip(values).for_each(|(dw, v)| *dw += a * v);
+        dw.iter_mut().zip(values).zip(&left).for_each(|((dw, v), left)| *dw += a * left * v);
         if let Some(db) = out.get_mut(&format!("grad.bias_{which}_{suffix}")) {
             db[row] += a;
         }

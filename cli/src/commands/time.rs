@@ -11,6 +11,7 @@ use wgpu_rnn::{
 };
 
 use crate::base::device::Choice;
+use crate::base::dropouts::Dropouts;
 use crate::base::files::check_writable;
 use crate::base::numbers::number;
 use crate::base::stats::{median, sorted};
@@ -50,13 +51,18 @@ pub struct Args {
     #[arg(long, default_value = "both")]
     bias: Bias,
     /// What is changed about the cell's step, separated by commas: peephole, coupled, resets, gate=FUNCTION, candidate=FUNCTION,
-    /// output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT, clip_gradient=LIMIT; a function is ONNX's,
-    /// with its numbers: hard_sigmoid:0.2:0.5.
+    /// output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT, clip_gradient=LIMIT, zoneout=P,
+    /// zoneout_cell=P, recurrent_dropout=P; a function is ONNX's, with its numbers: hard_sigmoid:0.2:0.5.
     #[arg(long, default_value = "")]
     options: StepOptions,
     /// Initial states are parameters.
     #[arg(long)]
     learn_state: bool,
+    #[command(flatten)]
+    dropouts: Dropouts,
+    /// x, y and their gradients have the batch as their first axis.
+    #[arg(long)]
+    batch_first: bool,
     /// forward: outputs only. train: forward and backward, all gradients. step: so many calls of one time step each, as in
     /// real-time use, on the CPU.
     #[arg(long, value_enum)]
@@ -137,6 +143,9 @@ struct Report {
     bias: &'static str,
     options: String,
     learn_state: bool,
+    #[serde(flatten)]
+    dropouts: Dropouts,
+    batch_first: bool,
     mode: TimedMode,
     precision: &'static str,
     /// Steps between kept states, as rounded.
@@ -165,10 +174,12 @@ impl Report {
     fn sizes(&self) -> String {
         let biases = if self.bias == Bias::Both.name() { String::new() } else { format!(" bias={}", self.bias) };
         let direction = if self.direction == Direction::Reverse.name() { " reverse" } else { "" };
+        let dropout = self.dropouts.words(" ");
+        let turned = if self.batch_first { " batch first" } else { "" };
         let learnt = if self.learn_state { " learnt state" } else { "" };
         let options = if self.options.is_empty() { String::new() } else { format!(" {}", self.options) };
         format!(
-            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options}{learnt} {}",
+            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options}{learnt}{dropout}{turned} {}",
             self.cell,
             self.steps,
             self.batch,
@@ -199,6 +210,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .bias(args.bias)
         .options(args.options)
         .learn_state(args.learn_state);
+    let config = args.dropouts.onto(config);
     config.check()?;
     let shape = BatchShape::new(args.steps, args.batch);
     shape.check()?;
@@ -224,6 +236,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         strategy: args.strategy.as_deref(),
         recompute: args.recompute,
         precision: args.precision,
+        batch_first: args.batch_first,
         ..Options::default()
     };
     let subject = Subject::new(&device, config, shape, mode, options)?;
@@ -259,6 +272,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         bias: args.bias.name(),
         options: args.options.to_string(),
         learn_state: args.learn_state,
+        // To infer nothing is dropped.
+        dropouts: Dropouts::of(&if mode == Mode::Train { config } else { config.without_dropout() }),
+        batch_first: args.batch_first,
         mode: args.mode,
         precision: match args.precision {
             Precision::Full => "full",

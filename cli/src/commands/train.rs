@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result<()> {
     let model = Model::new(&device, config, task.form(), about.setup())?;
     let rng = match &saved {
         Some(saved) => {
-            model.resume(&saved.checkpoint)?;
+            model.resume(&saved.checkpoint, about.state.step)?;
             about.rng()?
         }
         None => ChaCha8Rng::seed_from_u64(about.rule.seed),

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use wgpu_rnn::{Bias, Cell, Precision, RnnConfig, StepOptions};
 
 use super::saved::{About, Data, Rule};
+use crate::base::dropouts::Dropouts;
 use crate::base::size;
 use crate::data::series::Ask;
 use crate::task::{Goals, Judging, Kind, MEDIAN, More, Sizes, Source, Stored, Windowing, fingerprint};
@@ -48,10 +49,13 @@ pub struct New {
     #[arg(long)]
     bias: Option<Bias>,
     /// What is changed about the cell's step, separated by commas: peephole, coupled, gate=FUNCTION, candidate=FUNCTION,
-    /// output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT, clip_gradient=LIMIT; a function is ONNX's,
-    /// with its numbers: hard_sigmoid:0.2:0.5 [default: nothing]
+    /// output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT, clip_gradient=LIMIT,
+    /// zoneout=P, zoneout_cell=P, recurrent_dropout=P; a function is ONNX's, with its numbers: hard_sigmoid:0.2:0.5 [default:
+    /// nothing]
     #[arg(long, value_parser = trained)]
     options: Option<StepOptions>,
+    #[command(flatten)]
+    dropouts: Dropouts,
     /// Initial states are parameters, zero at first [default: no, they are zero]
     #[arg(long)]
     learn_state: bool,
@@ -195,9 +199,17 @@ impl New {
             ("--precision", self.precision.map(|one| precision(one == Precision::Half)), precision(rule.half)),
             ("--seed", self.seed.map(|seed| text(&seed)), text(&rule.seed)),
         ];
-        for (option, given, has) in said {
-            if let Some(given) = given.filter(|given| *given != has) {
-                let has = if has.is_empty() { "none" } else { &has };
+        let dropped = self.dropouts.named().into_iter().zip(net.dropouts.named());
+        let dropped: Vec<_> = dropped
+            .map(|((name, given), (_, has))| {
+                (format!("--{name}"), given.map(|share| text(&share)), text(&has.unwrap_or(0.0)))
+            })
+            .collect();
+        let said = said.iter().map(|(option, given, has)| (*option, given, has));
+        let dropped = dropped.iter().map(|(option, given, has)| (option.as_str(), given, has));
+        for (option, given, has) in said.chain(dropped) {
+            if let Some(given) = given.as_ref().filter(|given| *given != has) {
+                let has = if has.is_empty() { "none" } else { has };
                 bail!(
                     "{option}: expected {has}, with which the training began, got {given} (--updates and --patience may change)"
                 );
@@ -217,12 +229,12 @@ impl New {
     /// The layer that is trained on it.
     pub fn config(&self, task: &dyn Stored) -> RnnConfig {
         let hidden = self.hidden.unwrap_or(task.usual().trained_hidden);
-        let layer = RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), hidden);
-        layer
+        let layer = RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), hidden)
             .layers(self.layers.unwrap_or(1))
             .bias(self.bias.unwrap_or_default())
             .options(self.options.unwrap_or_default())
-            .learn_state(self.learn_state)
+            .learn_state(self.learn_state);
+        self.dropouts.onto(layer)
     }
 
     /// What training begins with.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use wgpu_rnn::io::Checkpoint;
 use wgpu_rnn::{Bias, Cell, Device, Precision, RnnConfig};
 
+use crate::base::dropouts::Dropouts;
 use crate::net::{Form, Model, Setup};
 use crate::results::{Point, number};
 use crate::task::{Kind, Known, Sizes, Source, Stored, fingerprint};
@@ -48,6 +49,9 @@ pub struct Net {
     /// Whether their initial states are parameters.
     #[serde(default)]
     pub learn_state: bool,
+    /// What is dropped in training.
+    #[serde(default)]
+    pub dropouts: Dropouts,
     /// Width of what the recurrent layer reads.
     pub input: usize,
     /// What it knows of the data it was trained on.
@@ -150,6 +154,7 @@ impl About {
             bias: config.bias.name().to_string(),
             options: config.options.to_string(),
             learn_state: config.learns_state,
+            dropouts: Dropouts::of(&config),
             input: config.input,
             known: task.known(),
         };
@@ -175,7 +180,8 @@ impl About {
         let cell: Cell = self.net.cell.parse()?;
         let bias: Bias = self.net.bias.parse()?;
         let layer = RnnConfig::new(cell, self.net.input, self.net.hidden).layers(self.net.layers);
-        Ok(layer.bias(bias).options(self.net.options.parse()?).learn_state(self.net.learn_state))
+        let layer = layer.bias(bias).options(self.net.options.parse()?).learn_state(self.net.learn_state);
+        Ok(self.net.dropouts.onto(layer))
     }
 
     /// How the model was begun.

@@ -48,6 +48,8 @@ pub struct Model {
     optimizer: Optimizer,
     /// The batch that was fed.
     fed: Option<Batch>,
+    /// Of masks.
+    seed: u64,
 }
 
 impl Model {
@@ -78,7 +80,8 @@ impl Model {
         let net = Net::new(device, config, form, setup.precision, params, optimizer.scale().cloned())?;
         let training = net.pass(Mode::Train, setup.flow)?;
         let prediction = net.pass(Mode::Infer, false)?;
-        Ok(Self { net, training, prediction, optimizer, fed: None })
+        training.layer.set_seed(setup.seed)?;
+        Ok(Self { net, training, prediction, optimizer, fed: None, seed: setup.seed })
     }
 
     /// A second training pass over the same parameters, to be looked into now and then; training itself stays as fast as it
@@ -108,8 +111,10 @@ impl Model {
         Checkpoint::save(path, &self.net.params, [&self.optimizer.moments(), &self.progress()], [about])
     }
 
-    /// Goes on where a checkpoint was saved.
-    pub fn resume(&self, checkpoint: &Checkpoint) -> Result<()> {
+    /// Goes on where a checkpoint was saved after so many steps.
+    pub fn resume(&self, checkpoint: &Checkpoint, steps: usize) -> Result<()> {
+        let drawn = u32::try_from(steps).unwrap_or(u32::MAX);
+        self.training.layer.set_seed_after(self.seed, drawn)?;
         checkpoint.restore(&self.net.params, [&self.optimizer.moments(), &self.progress()])
     }
 
@@ -254,6 +259,8 @@ impl Inside {
         if let Some(lengths) = &batch.lengths {
             self.pass.layer.set_lengths(lengths)?;
         }
+        // The same masks at each look.
+        self.pass.layer.set_seed(model.seed)?;
         self.net.device.run(|recorder| {
             self.pass.record_forward(recorder)?;
             self.gates.record(recorder)?;

@@ -266,7 +266,7 @@ fn figure(looks: &[&Look]) -> Figure {
     let title = looks.first().map_or_else(String::new, |look| {
         format!("Gradient over {} steps back, {}{}", look.steps, when(look.trained), of_layer(look.config, look.layer))
     });
-    // Of a plain RNN nothing comes directly but what begins there.
+    // Of a plain RNN nothing comes directly but what begins there, and with zoneout what stays.
     let drawn = looks.iter().flat_map(lines).filter(|line| line.points.len() > 1).collect();
     Figure::of(title, Lines::new(Axis::linear("steps back from the last"), Axis::log("norm of the gradient"), drawn))
 }

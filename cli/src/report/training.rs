@@ -138,6 +138,7 @@ impl Page<'_> {
         let half = if rule.half { ", half precision" } else { "" };
         let bias = if net.bias == Bias::Both.name() { String::new() } else { format!(", biases: {}", net.bias) };
         let options = if net.options.is_empty() { String::new() } else { format!(", {}", net.options) };
+        let dropped = net.dropouts.words(", ");
         let learnt = if net.learn_state { ", learnt initial states" } else { "" };
         let page = page::Page {
             command: "train",
@@ -150,7 +151,7 @@ impl Page<'_> {
                 (
                     "Model",
                     format!(
-                        "{layers}{name} H={}{bias}{options}{learnt}, {}",
+                        "{layers}{name} H={}{bias}{options}{learnt}{dropped}, {}",
                         net.hidden,
                         plural(self.parameters, "parameter")
                     ),

@@ -117,3 +117,46 @@ fn time_says_which_biases_there_are() {
     let said = run(&[TIME, &["--bias", "some"]].concat()).failed(2);
     assert!(said.contains("none, input, recurrent or both"), "{said}");
 }
+
+#[test]
+fn time_says_what_is_changed_about_the_layer() {
+    // Its last word is the mode.
+    let trained = [&TIME[..TIME.len() - 1], &["train"]].concat();
+    let options = ["--device", "cpu", "--runs", "1", "--layers", "2", "--direction", "reverse", "--learn-state"];
+    let options =
+        [&options[..], &["--dropout", "0.25", "--options", "gate=hard_sigmoid, clip_inputs=3, zoneout=0.5"]].concat();
+    let options = [&options[..], &["--input-dropout", "0.5", "--weight-dropout", "0.125", "--batch-first"]].concat();
+    let said = run(&[&trained, &options[..], &["--json"]].concat()).succeeded();
+    let report = json(&said);
+    assert_eq!(report["direction"], "reverse");
+    assert_eq!(report["options"], "gate=hard_sigmoid,clip_inputs=3,zoneout=0.5");
+    assert_eq!((report["input_dropout"].as_f64(), report["weight_dropout"].as_f64()), (Some(0.5), Some(0.125)));
+    assert_eq!((report["learn_state"].as_bool(), report["dropout"].as_f64()), (Some(true), Some(0.25)));
+    // Two layers of G·H·(I + H + 2) and a learnt state of H each.
+    assert_eq!(report["parameters"].as_u64(), Some(15 * (4 + 5 + 2) + 15 * (5 + 5 + 2) + 2 * 5));
+    let line = run(&[&trained[..], &options].concat()).succeeded();
+    assert!(
+        line.contains(
+            " D=1 reverse gate=hard_sigmoid,clip_inputs=3,zoneout=0.5 learnt state dropout=0.25 \
+                           input-dropout=0.5 weight-dropout=0.125 batch first "
+        ),
+        "{line}"
+    );
+    let inferred = run(&[TIME, &["--device", "cpu", "--runs", "1", "--dropout", "0.25"]].concat()).succeeded();
+    assert!(!inferred.contains("dropout"), "to infer nothing is dropped: {inferred}");
+    for (options, expected) in [
+        (["--options", "peephole"], "a peephole is not available for GRU, which has no cell state to look at"),
+        (["--dropout", "1.5"], "the probability of dropout must be within 0..1, got 1.5"),
+    ] {
+        let said = run(&[TIME, &options].concat()).failed(1);
+        assert!(said.contains(expected), "{said}");
+    }
+    let said = run(&[TIME, &["--options", "swish"]].concat()).failed(2);
+    assert!(said.contains("the options of a step must be some of peephole, coupled, resets, gate=…"), "{said}");
+}
+
+#[test]
+fn a_task_has_no_use_for_resets() {
+    let said = run(&["train", "--options", "resets"]).failed(2);
+    assert!(said.contains("`resets` is for programs"), "{said}");
+}

@@ -8,8 +8,10 @@ mod gru;
 mod hooks;
 mod lstm;
 mod rnn;
+mod zoneout;
 
 pub(crate) use hooks::Limit;
+pub use zoneout::Zoneout;
 
 use pulp::{Simd, WithSimd};
 
@@ -134,6 +136,27 @@ pub fn forward<S: Scalar>(recipe: &Recipe, row: ForwardRow<'_, S>) {
 /// One backward step of one sequence. Where lengths disagree, the shortest counts.
 pub fn backward<S: Scalar>(recipe: &Recipe, row: BackwardRow<'_, S>) {
     vectorised(Step { recipe, row });
+}
+
+/// One forward step of one sequence, whose first unit is at `place` in step order, and what stays of the states before it.
+pub fn step_forward<S: Scalar>(recipe: &Recipe, zoneout: Option<&Zoneout<S>>, place: usize, row: ForwardRow<'_, S>) {
+    match zoneout {
+        None => forward(recipe, row),
+        Some(zoneout) => zoneout.forward(place, row),
+    }
+}
+
+/// The same backward.
+pub fn step_backward<S: Scalar>(
+    recipe: &Recipe,
+    zoneout: Option<&mut Zoneout<S>>,
+    place: usize,
+    row: BackwardRow<'_, S>,
+) {
+    match zoneout {
+        None => backward(recipe, row),
+        Some(zoneout) => zoneout.backward(place, row),
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,14 @@
 use std::ops::Range;
 
 use super::flow::{flows, follow, follow_width};
+use super::left::LeftRows;
 use super::resets::Anew;
-use super::{Initial, Layer, Recurrent, Resets, Slots, Tensors, expect, running, shared};
+use super::stream::Strided;
+use super::{Initial, Layer, Left, Recurrent, Resets, Slots, Tensors, expect, running, shared};
 use crate::cell::Cell;
-use crate::cpu::cell::{self, BackwardRow, Limit};
+use crate::cpu::cell::{self, BackwardRow, Limit, Zoneout};
 use crate::cpu::panel::{self, MOST_RUNS, Product};
+use crate::cpu::random::Masks;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Part, Partition, Task, Threads};
 use crate::error::Result;
@@ -51,6 +54,10 @@ pub struct Backward<'a, S> {
     pub resets: Resets<'a>,
     /// The states that they began with.
     pub initial: Initial<'a, S>,
+    /// What stayed of states was drawn by these.
+    pub masks: Option<Masks>,
+    /// What dropout left of h where products read it.
+    pub left: Option<Left<'a>>,
     /// In and out: the sum of the gradients of h that steps began anew with; empty without resets.
     pub initial_dh: &'a mut [S],
     /// As `initial_dh`, for the cell state.
@@ -105,7 +112,8 @@ pub fn backward<S: Scalar>(
     expect("the gradient of the initial h", buffers.initial_dh.len(), &[buffers.initial.h.len()])?;
     expect("the gradient of the initial c", buffers.initial_dc.len(), &[buffers.initial.c.len()])?;
     partition.check(batch, layer.directions)?;
-    let Backward { saved, h, c, dy, dh, dc, direct, norms, lengths, first_step, resets, initial, .. } = buffers;
+    let Backward { saved, h, c, dy, dh, dc, direct, norms, lengths, first_step, resets, initial, masks, left, .. } =
+        buffers;
     let (initial_dh, initial_dc) = (buffers.initial_dh, buffers.initial_dc);
     let each = packed.len() / layer.directions;
     let parts = [
@@ -139,6 +147,8 @@ pub fn backward<S: Scalar>(
             lengths,
             first_step,
             anew: Anew { layer, direction, lengths, first_step, resets, initial },
+            zoneout: Zoneout::new(&layer.recipe, masks),
+            left: LeftRows::new(left, layer, direction, task.rows()),
             initial_dh,
             initial_dc,
         };
@@ -171,6 +181,8 @@ struct Worker<'a, S> {
     lengths: &'a [u32],
     first_step: usize,
     anew: Anew<'a, S>,
+    zoneout: Option<Zoneout<S>>,
+    left: LeftRows<S>,
     initial_dh: Part<'a, S>,
     initial_dc: Part<'a, S>,
 }
@@ -246,10 +258,11 @@ impl<'a, S: Scalar> Worker<'a, S> {
             }
             let (saved, dc) = (self.saved.row_mut(step, row), self.dc.row_mut(0, row));
             let (recipe, norms) = (&self.layer.recipe, self.norms.row_mut(step, row));
+            let place = self.layer.place(self.direction, done, row);
             let states = BackwardRow { saved, h_prev, c_prev, c, w_ch: self.w_ch, dh, dc, dc_all: &mut [] };
             match norms.is_empty() {
-                true => cell::backward(recipe, states),
-                false => follow(recipe, states, dy, self.direct.row_mut(0, row), norms),
+                true => cell::step_backward(recipe, self.zoneout.as_mut(), place, states),
+                false => follow(recipe, (self.zoneout.as_mut(), place), states, dy, self.direct.row_mut(0, row), norms),
             }
         }
     }
@@ -262,7 +275,7 @@ impl<'a, S: Scalar> Worker<'a, S> {
         // The gradients on the recurrent side, gate after gate.
         let slots = self.layer.recipe.hidden_slots();
         let saved = &self.saved;
-        Product {
+        let product = Product {
             packed: &self.packed[panels],
             depth: self.layer.gate_width(),
             bias: &[],
@@ -271,10 +284,26 @@ impl<'a, S: Scalar> Worker<'a, S> {
             rows: running.len(),
             columns: own.len(),
             // A sequence that does not run at this step has nothing but zeros to add.
-            adds: true,
+            adds: !self.left.drops(),
             backwards: step % 2 == 1,
-            c: Slots { part: &mut self.dh, place: |row| (0, running.start + row), columns: own },
+            c: (),
+        };
+        if !self.left.drops() {
+            product.to(Slots { part: &mut self.dh, place: |row| (0, running.start + row), columns: own }).run();
+            return;
         }
-        .run();
+        // Columns of its own in rows of the room, then what dropout leaves of them.
+        let first = running.start - self.rows.start;
+        let data = &mut self.left.room()[first * hidden..];
+        product.to(Strided { data, stride: hidden, columns: own.clone() }).run();
+        for row in running {
+            // Its own columns alone: others of the team have theirs.
+            let mut columns = [&mut [][..]];
+            self.dh.rows_mut(|_| (0, row), own.clone(), &mut columns);
+            let [dh] = columns;
+            let at = row - self.rows.start;
+            let left = self.left.row(at)[own.clone()].iter().zip(&self.left.factors(at)[own.clone()]);
+            dh.iter_mut().zip(left).for_each(|(dh, (sum, factor))| *dh += *sum * *factor);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! How large the gradients of a step's states are, and what of them came from step to step directly.
 
-use crate::cpu::cell::{self, BackwardRow};
+use crate::cpu::cell::{self, BackwardRow, Zoneout};
 use crate::cpu::scalar::Scalar;
 use crate::recipe::Recipe;
 
@@ -18,7 +18,14 @@ pub const fn follow_width(recipe: Recipe) -> usize {
 /// Runs the cell of one sequence backward and leaves `flows` norms. `direct`, of [`follow_width`] times H, begins with the
 /// gradients of h and c that come directly: the same cell runs on them, as its equations are linear in gradients. `dy` is
 /// what reaches h from the output, or nothing.
-pub(super) fn follow<S: Scalar>(recipe: &Recipe, row: BackwardRow<'_, S>, dy: &[S], direct: &mut [S], norms: &mut [S]) {
+pub(super) fn follow<S: Scalar>(
+    recipe: &Recipe,
+    (mut zoneout, place): (Option<&mut Zoneout<S>>, usize),
+    row: BackwardRow<'_, S>,
+    dy: &[S],
+    direct: &mut [S],
+    norms: &mut [S],
+) {
     let hidden = row.dh.len();
     let (carried, work) = direct.split_at_mut(recipe.states() * hidden);
     let (saved, all) = work.split_at_mut(recipe.saved() * hidden);
@@ -28,9 +35,10 @@ pub(super) fn follow<S: Scalar>(recipe: &Recipe, row: BackwardRow<'_, S>, dy: &[
     dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += *dy);
     let (of_h, directly_of_h) = (norm(row.dh), norm(dh));
     let BackwardRow { h_prev, c_prev, c, w_ch, .. } = row;
-    cell::backward(recipe, BackwardRow { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all: all });
+    let directly = BackwardRow { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all: &mut *all };
+    cell::step_backward(recipe, zoneout.as_deref_mut(), place, directly);
     let directly = if recipe.has_c() { norm(all) } else { directly_of_h };
-    cell::backward(recipe, BackwardRow { dc_all: all, ..row });
+    cell::step_backward(recipe, zoneout, place, BackwardRow { dc_all: &mut *all, ..row });
     let of_c = recipe.has_c().then(|| norm(all));
     for (to, value) in norms.iter_mut().zip([of_h].into_iter().chain(of_c).chain([directly])) {
         *to = value;

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use super::left::LeftRows;
 use super::resets::Anew;
-use super::{Initial, Layer, Projection, Resets, Slots, Tensors, expect, running, shared};
-use crate::cpu::cell::{self, ForwardRow};
+use super::{Initial, Layer, Left, Projection, Resets, Slots, Tensors, expect, running, shared};
+use crate::cpu::cell::{self, ForwardRow, Zoneout};
 use crate::cpu::panel::{self, Product, ROWS};
+use crate::cpu::random::Masks;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Part, Partition, Task, Threads};
 use crate::error::Result;
@@ -34,6 +36,10 @@ pub struct Forward<'a, S> {
     pub resets: Resets<'a>,
     /// The states that they begin with.
     pub initial: Initial<'a, S>,
+    /// What stays of states is drawn by these; none: a mean is made, to infer.
+    pub masks: Option<Masks>,
+    /// What dropout leaves of h where products read it; none: all.
+    pub left: Option<Left<'a>>,
 }
 
 /// The weights of a step, of each direction.
@@ -98,7 +104,7 @@ pub fn forward<S: Scalar>(
     }
     layer.check_peepholes(w_ch.as_ref())?;
     layer.check_lengths(buffers.lengths, usize::MAX)?;
-    let Forward { projection, saved, keeps, h, c, y, lengths, first_step, resets, initial } = buffers;
+    let Forward { projection, saved, keeps, h, c, y, lengths, first_step, resets, initial, masks, left } = buffers;
     let (steps, batch, hidden) = (layer.batch.steps, layer.batch.batch, layer.hidden);
     let end = first_step + steps;
     let needed = lengths.iter().map(|&length| length as usize).max().unwrap_or(0).max(end);
@@ -133,6 +139,8 @@ pub fn forward<S: Scalar>(
             lengths,
             first_step,
             anew: Anew { layer, direction, lengths, first_step, resets, initial },
+            zoneout: Zoneout::new(&layer.recipe, masks),
+            left: LeftRows::new(left, layer, direction, task.rows()),
         };
         worker.run();
     };
@@ -160,6 +168,8 @@ struct Worker<'a, S> {
     lengths: &'a [u32],
     first_step: usize,
     anew: Anew<'a, S>,
+    zoneout: Option<Zoneout<S>>,
+    left: LeftRows<S>,
 }
 
 impl<S: Scalar> Worker<'_, S> {
@@ -197,16 +207,24 @@ impl<S: Scalar> Worker<'_, S> {
         let hidden = self.layer.hidden;
         let running = running(self.lengths, self.rows.clone(), self.first_step + step);
         let mut packed = self.packed;
+        if self.left.drops() {
+            for row in running.clone() {
+                let h = self.anew.at(step, row).map_or_else(|| self.h.row(step, row), |[initial, _]| initial);
+                self.left.read(row - self.rows.start, h);
+            }
+        }
+        let first = running.start - self.rows.start;
         for group in self.layer.groups() {
             let (own, panels) = shared(self.member, hidden, group.columns.len());
             let of = |all: Range<usize>| all.start + own.start..all.start + own.end;
-            let (h, anew) = (&self.h, self.anew);
+            let (h, anew, left) = (&self.h, self.anew, &self.left);
             Product {
                 packed: &packed[panels],
                 depth: hidden,
                 bias: self.bias.get(of(group.columns.clone())).unwrap_or_default(),
                 runs: 1,
                 a: |row, _| match anew.at(step, running.start + row) {
+                    _ if left.drops() => left.row(first + row),
                     Some([initial, _]) => initial,
                     None => h.row(step, running.start + row),
                 },
@@ -243,7 +261,9 @@ impl<S: Scalar> Worker<'_, S> {
                 continue;
             }
             let [h_prev, c_prev] = self.anew.at(step, row).unwrap_or([h_prev, c_prev]);
-            cell::forward(&self.layer.recipe, ForwardRow { saved, h_prev, c_prev, w_ch: self.w_ch, h, c });
+            let place = self.layer.place(self.direction, now, row);
+            let states = ForwardRow { saved, h_prev, c_prev, w_ch: self.w_ch, h: &mut *h, c };
+            cell::step_forward(&self.layer.recipe, self.zoneout.as_ref(), place, states);
             let time = self.layer.other_side(self.direction, now, length);
             let y = self.y.row_mut(time, row);
             y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);

@@ -25,6 +25,7 @@ mod backward;
 mod flow;
 mod forward;
 mod input;
+mod left;
 mod resets;
 mod stream;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use backward::{Backward, backward, pack_backward};
 pub use flow::{flows, follow_width};
 pub use forward::{Forward, Recurrent, forward, pack_forward, pack_input};
 pub use input::{Input, Projection};
+pub use left::Left;
 pub use resets::{Initial, Resets, reset_words};
 pub use stream::{LayerWeights, Stack};
 
@@ -91,6 +93,11 @@ impl Layer {
     #[inline(always)]
     const fn other_side(&self, direction: usize, step: usize, length: usize) -> usize {
         if self.is_reversed(direction) && step < length { length - 1 - step } else { step }
+    }
+
+    /// The place in step order of the first unit of a sequence's step.
+    const fn place(&self, direction: usize, step: usize, row: usize) -> usize {
+        ((step * self.batch.batch + row) * self.directions + direction) * self.hidden
     }
 
     /// Whether a direction goes from the end.

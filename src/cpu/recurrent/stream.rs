@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Group, expect, groups};
-use crate::cpu::cell::{self, ForwardRow};
+use crate::cpu::cell::{self, ForwardRow, Zoneout};
 use crate::cpu::panel::{Packed, Product, Rows, zeros};
 use crate::cpu::scalar::Scalar;
 use crate::error::{Error, Result, at_least_one};
@@ -129,6 +129,7 @@ impl<S: Scalar> Stack<S> {
         let Self { recipe, batch, hidden, ref mut layers, ref mut saved } = *self;
         let (gates, slots) = (recipe.gates() * hidden, recipe.saved() * hidden);
         expect("x", x.len(), &[batch, layers.first().map_or(0, |layer| layer.inputs)])?;
+        let zoneout = Zoneout::new(&recipe, None);
         let mut below: Option<&[S]> = None;
         for layer in layers {
             let Layer { inputs, w_ih, w_hh, b_ih, b_hh, w_ch, h: [h, h_next], c: [c, c_next] } = layer;
@@ -144,7 +145,8 @@ impl<S: Scalar> Stack<S> {
                 let of_c = if c.is_empty() { 0..0 } else { own.clone() };
                 let (c_prev, c) = (&c[of_c.clone()], &mut c_next[of_c]);
                 let (h_prev, h) = (&h[own.clone()], &mut h_next[own]);
-                cell::forward(&recipe, ForwardRow { saved, h_prev, c_prev, w_ch, h, c });
+                let states = ForwardRow { saved, h_prev, c_prev, w_ch, h, c };
+                cell::step_forward(&recipe, zoneout.as_ref(), 0, states);
             }
             std::mem::swap(h, h_next);
             std::mem::swap(c, c_next);
@@ -160,10 +162,10 @@ impl<S: Scalar> Stack<S> {
 }
 
 /// Some columns of rows of `stride` elements.
-struct Strided<'a, S> {
-    data: &'a mut [S],
-    stride: usize,
-    columns: Range<usize>,
+pub(super) struct Strided<'a, S> {
+    pub(super) data: &'a mut [S],
+    pub(super) stride: usize,
+    pub(super) columns: Range<usize>,
 }
 
 impl<S> Rows<S> for Strided<'_, S> {

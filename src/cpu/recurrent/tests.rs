@@ -117,6 +117,8 @@ impl Case {
             first_step: 0,
             resets: never(lengths.len()),
             initial: Initial { h: &[], c: &[] },
+            masks: None,
+            left: None,
         };
         self.on(threads, teams, |partition| forward(partition, layer, weights(&packed, Some(b)), buffers)).unwrap();
         Buffers { saved, h, c, dh: convert(&self.dh), dc: convert(&self.dc) }
@@ -143,6 +145,8 @@ impl Case {
             first_step: 0,
             resets: never(lengths.len()),
             initial: Initial { h: &[], c: &[] },
+            masks: None,
+            left: None,
             initial_dh: &mut [],
             initial_dc: &mut [],
         };
@@ -353,6 +357,8 @@ fn projections_are_of_the_rows_that_steps_are_at() {
             first_step: 0,
             resets: never(case.lengths.len()),
             initial: Initial { h: &[], c: &[] },
+            masks: None,
+            left: None,
         };
         let b_hh = Some(each("bias_hh", &case.b_hh, directions));
         case.on(2, teams, |partition| forward(partition, layer, weights(&recurrent, b_hh), buffers)).unwrap();
@@ -387,6 +393,8 @@ fn bad_input_is_an_error() {
             first_step: 0,
             resets: never(2),
             initial: Initial { h: &[], c: &[] },
+            masks: None,
+            left: None,
         };
         let packed = vec![0f32; packed];
         case.on(1, false, |partition| forward(partition, layer, weights(&packed, None), buffers))

@@ -11,7 +11,13 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments};
 /// For matrices of 8 × 8.
 pub static KERNEL_8: Kernel = Kernel {
     name: "gemm_cooperative_8",
-    fragments: fragments!["lib/rows.wgsl", "gemm/product.wgsl", "gemm/cooperative_8.wgsl", "gemm/cooperative.wgsl"],
+    fragments: fragments![
+        "lib/direction.wgsl",
+        "lib/rows.wgsl",
+        "gemm/product.wgsl",
+        "gemm/cooperative_8.wgsl",
+        "gemm/cooperative.wgsl"
+    ],
     bindings: BOUND,
     uniform: Uniform::MEMBERS,
 };
@@ -19,7 +25,13 @@ pub static KERNEL_8: Kernel = Kernel {
 /// For matrices of 16 × 16.
 pub static KERNEL_16: Kernel = Kernel {
     name: "gemm_cooperative_16",
-    fragments: fragments!["lib/rows.wgsl", "gemm/product.wgsl", "gemm/cooperative_16.wgsl", "gemm/cooperative.wgsl"],
+    fragments: fragments![
+        "lib/direction.wgsl",
+        "lib/rows.wgsl",
+        "gemm/product.wgsl",
+        "gemm/cooperative_16.wgsl",
+        "gemm/cooperative.wgsl"
+    ],
     bindings: BOUND,
     uniform: Uniform::MEMBERS,
 };

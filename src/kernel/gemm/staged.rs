@@ -6,7 +6,13 @@ use crate::shader::{Kernel, Uniform as _, fragments};
 /// For operands of any strides.
 pub static SCALAR: Kernel = Kernel {
     name: "gemm_staged",
-    fragments: fragments!["lib/rows.wgsl", "gemm/product.wgsl", "gemm/scalar.wgsl", "gemm/staged.wgsl"],
+    fragments: fragments![
+        "lib/direction.wgsl",
+        "lib/rows.wgsl",
+        "gemm/product.wgsl",
+        "gemm/scalar.wgsl",
+        "gemm/staged.wgsl"
+    ],
     bindings: super::BINDINGS,
     uniform: super::Uniform::MEMBERS,
 };
@@ -14,7 +20,13 @@ pub static SCALAR: Kernel = Kernel {
 /// For operands that may be read and written four elements at a time.
 pub static VECTOR: Kernel = Kernel {
     name: "gemm_staged_vector",
-    fragments: fragments!["lib/rows.wgsl", "gemm/product.wgsl", "gemm/vector.wgsl", "gemm/staged.wgsl"],
+    fragments: fragments![
+        "lib/direction.wgsl",
+        "lib/rows.wgsl",
+        "gemm/product.wgsl",
+        "gemm/vector.wgsl",
+        "gemm/staged.wgsl"
+    ],
     bindings: super::BINDINGS,
     uniform: super::Uniform::MEMBERS,
 };

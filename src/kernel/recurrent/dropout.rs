@@ -1,30 +1,29 @@
-//! Dropout between layers, and the draw that its masks come from.
+//! Dropout of outputs between layers, of inputs and of weights, and the draw that masks come from.
 //!
 //! | buffer | shape | role |
 //! |---|---|---|
-//! | `random` | the seed's two words, the draw, one to spare | read; counted up by `draw` |
-//! | `lengths` | `[B]` | read |
-//! | `source` | states in step order `[steps, B, D, H]` from an offset on | read; none: `to` itself, in time order |
+//! | `lengths` | `[B]`, and from a place on the seed's two words, the draw, one to spare | read; the draw is counted up by `draw` |
+//! | `source` | rows `[rows, B, D·H]` from an offset on | read; none: `to` itself |
 //! | `to` | the same | written |
 
 use crate::activation::Number;
-use crate::cpu::random::threefry;
+use crate::cpu::random::{Masked, Masks, RANDOM_WORDS, kept};
 use crate::cpu::scalar::Scalar;
-use crate::device::{Buffer, DType, Device, Element, Nothing};
+use crate::cpu::threads::{Pool, for_each};
+use crate::device::{Buffer, Device, Element, Nothing};
 use crate::error::Result;
 use crate::gpu::Work;
 use crate::kernel::cuts::{element_lanes, index, linear_groups, runs};
 use crate::kernel::op::{Launch, Op, Target, cpu_op, distinct};
 use crate::kernel::rows::other_side;
-use crate::shader::{Binding, Kernel, Members, Uniform as _, fragments, uniform};
+use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// Masks values.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_dropout",
-    fragments: fragments!["lib/rows.wgsl", "lib/random.wgsl", "recurrent/dropout.wgsl"],
+    fragments: fragments!["lib/direction.wgsl", "lib/rows.wgsl", "lib/random.wgsl", "recurrent/dropout.wgsl"],
     bindings: &[
         Binding::uniform("u"),
-        Binding::read("random"),
         Binding::read("lengths"),
         Binding::read("source").or_half(),
         Binding::read_write("to").or_half(),
@@ -36,9 +35,15 @@ pub static KERNEL: Kernel = Kernel {
 pub static DRAW: Kernel = Kernel {
     name: "recurrent_draw",
     fragments: fragments!["recurrent/draw.wgsl"],
-    bindings: &[Binding::read_write("random")],
-    uniform: Members::NONE,
+    bindings: &[Binding::uniform("u"), Binding::read_write("lengths")],
+    uniform: DrawUniform::MEMBERS,
 };
+
+uniform! {
+    struct DrawUniform {
+        random: u32,
+    }
+}
 
 uniform! {
     struct Uniform {
@@ -53,25 +58,36 @@ uniform! {
         layer: u32,
         most: u32,
         first_reversed: u32,
+        random: u32,
         scale: f32,
+        per_row: u32,
+        adds: u32,
     }
 }
 
-/// Words of `random`.
-pub const RANDOM_WORDS: usize = 4;
+/// Where the seed and the draw are.
+#[derive(Clone)]
+pub struct Draws {
+    /// Words of u32, behind the lengths.
+    pub lengths: Buffer,
+    /// The first of [`RANDOM_WORDS`] of them.
+    pub random: usize,
+}
 
 /// What is dropped, and by which draw.
 #[derive(Clone)]
 pub struct Dropout {
     /// The probability that a value is dropped.
     pub probability: Number,
-    /// [`RANDOM_WORDS`] of u32.
-    pub random: Buffer,
-    /// `[B]`.
-    pub lengths: Buffer,
-    /// The layer that gives the values.
+    /// What is dropped: inputs have one mask at all steps.
+    pub masked: Masked,
+    /// The draw.
+    pub draws: Draws,
+    /// B; of weights 1.
+    pub batch: usize,
+    /// The layer whose outputs, inputs or weights these are.
     pub layer: usize,
-    /// H.
+    /// H; of what has no directions all of a row.
     pub hidden: usize,
     /// D.
     pub directions: usize,
@@ -79,31 +95,62 @@ pub struct Dropout {
     pub first_reversed: usize,
 }
 
-/// Rows of values: of steps, or of times.
+/// Rows of values: of steps, of times, or of directions.
 #[derive(Clone)]
 pub struct DroppedRows {
-    /// Step or time of the first.
+    /// Step, time or direction of the first.
     pub first: usize,
-    /// How many steps or times.
+    /// How many.
     pub count: usize,
-    /// Where values in step order come from, with the element at which the rows begin; none: they are in `to`, in time order.
-    pub source: Option<(Buffer, usize)>,
+    /// Where the values come from.
+    pub from: Given,
     /// Where they go, and from which element on.
     pub to: (Buffer, usize),
+    /// Whether they are added to what is there.
+    pub adds: bool,
 }
 
-impl Dropout {
-    /// A new draw, for all that is dropped until the next.
-    pub fn draw(device: &Device, random: &Buffer) -> Result<Op> {
-        random.check("the random state", device, &[RANDOM_WORDS], DType::U32)?;
+/// Where values come from that are masked.
+#[derive(Clone)]
+pub enum Given {
+    /// Where they go.
+    There,
+    /// Rows in step order, those of outputs, with the element at which they begin; their masks are in time order.
+    Steps(Buffer, usize),
+    /// Rows as they are, likewise.
+    Rows(Buffer, usize),
+}
+
+impl Given {
+    /// `FROM_SOURCE` of the shader.
+    const fn constant(&self) -> u32 {
+        match self {
+            Self::There => 0,
+            Self::Steps(..) => 1,
+            Self::Rows(..) => 2,
+        }
+    }
+
+    const fn source(&self) -> Option<(&Buffer, usize)> {
+        match self {
+            Self::There => None,
+            Self::Steps(buffer, offset) | Self::Rows(buffer, offset) => Some((buffer, *offset)),
+        }
+    }
+}
+
+impl Draws {
+    /// A new draw, for all masks until the next.
+    pub fn draw(&self, device: &Device) -> Result<Op> {
+        self.lengths.slice(self.random..self.random + RANDOM_WORDS)?;
         match device.target() {
             Target::Gpu(gpu) => {
                 let launch = Launch {
                     kernel: &DRAW,
                     recipe: None,
                     consts: Vec::new(),
-                    uniform: &[],
-                    buffers: &[random],
+                    uniform: &DrawUniform { random: index(self.random)? }.bytes(),
+                    buffers: &[&self.lengths],
                     groups: [1, 1, 1],
                     steps: None,
                     work: Work::moved(1, 8.0, 1),
@@ -111,36 +158,39 @@ impl Dropout {
                 Op::gpu(gpu, &launch)
             }
             Target::Cpu(_, precision) => {
-                let random = random.clone();
-                Ok(cpu_op!(precision, "recurrent_draw", draw_on_cpu(random)))
+                let draws = self.clone();
+                Ok(cpu_op!(precision, "recurrent_draw", draw_on_cpu(draws)))
             }
         }
     }
+}
 
-    /// Words below which values are kept, and what those are multiplied by.
-    fn kept(&self) -> (u32, f32) {
-        let kept = 1.0 - f64::from(self.probability.get());
-        let most = (kept * 4_294_967_296.0).round().min(f64::from(u32::MAX)) as u32;
-        (most, if most == 0 { 0.0 } else { (1.0 / kept) as f32 })
+impl Dropout {
+    /// Whether the rows' masks differ.
+    const fn has_mask_per_row(&self) -> bool {
+        !matches!(self.masked, Masked::Inputs)
     }
 
     /// Masks rows of `[B, D·H]`. Errors: buffers that are too small, or that share an allocation.
     pub fn op(&self, device: &Device, rows: &DroppedRows) -> Result<Op> {
-        let (batch, width) = (self.lengths.len(), self.directions * self.hidden);
+        let (batch, width) = (self.batch, self.directions * self.hidden);
+        let Draws { lengths, random } = &self.draws;
+        lengths.slice(0..batch)?;
+        lengths.slice(*random..random + RANDOM_WORDS)?;
         let elements = rows.count * batch * width;
         let (to, to_offset) = &rows.to;
         to.slice(*to_offset..to_offset + elements)?;
-        if let Some((source, offset)) = &rows.source {
-            source.slice(*offset..offset + elements)?;
+        if let Some((source, offset)) = rows.from.source() {
+            source.slice(offset..offset + elements)?;
             distinct(KERNEL.name, &[to], &[source])?;
         }
         match device.target() {
             Target::Gpu(gpu) => {
                 let (lanes, nothing) = (element_lanes(gpu.capabilities()), Nothing::of(gpu)?);
-                let (most, scale) = self.kept();
+                let (most, scale) = kept(self.probability.get());
                 let bytes = 2.0 * to.element_bytes() as f64;
                 let work = |elements: usize| Work { functions: elements as f64, ..Work::moved(elements, bytes, lanes) };
-                let source = rows.source.as_ref();
+                let source = rows.from.source();
                 Op::in_pieces(runs(gpu, elements, 1, work).into_iter().map(|elements| {
                     let uniform = Uniform {
                         batch: index(batch)?,
@@ -149,19 +199,22 @@ impl Dropout {
                         first: index(elements.start)?,
                         end: index(elements.end)?,
                         first_row: index(rows.first)?,
-                        from_offset: index(source.map_or(0, |(_, offset)| *offset))?,
+                        from_offset: index(source.map_or(0, |(_, offset)| offset))?,
                         to_offset: index(*to_offset)?,
-                        layer: index(self.layer)?,
+                        layer: self.masked.of_layer(self.layer),
                         most,
                         first_reversed: index(self.first_reversed)?,
+                        random: index(*random)?,
                         scale,
+                        per_row: u32::from(self.has_mask_per_row()),
+                        adds: u32::from(rows.adds),
                     };
                     let launch = Launch {
                         kernel: &KERNEL,
                         recipe: None,
-                        consts: vec![("LANES", lanes), ("FROM_SOURCE", u32::from(source.is_some()))],
+                        consts: vec![("LANES", lanes), ("FROM_SOURCE", rows.from.constant())],
                         uniform: &uniform.bytes(),
-                        buffers: &[&self.random, &self.lengths, source.map_or(&nothing.read, |(buffer, _)| buffer), to],
+                        buffers: &[lengths, source.map_or(&nothing.read, |(buffer, _)| buffer), to],
                         groups: [linear_groups(gpu, elements.len(), lanes), 1, 1],
                         steps: None,
                         work: work(elements.len()),
@@ -169,46 +222,62 @@ impl Dropout {
                     Op::gpu(gpu, &launch)
                 }))
             }
-            Target::Cpu(_, precision) => {
+            Target::Cpu(pool, precision) => {
                 let (dropout, rows) = (self.clone(), rows.clone());
-                Ok(cpu_op!(precision, "recurrent_dropout", on_cpu(dropout, rows)))
+                Ok(cpu_op!(precision, "recurrent_dropout", on_cpu(dropout, rows, pool)))
             }
         }
     }
 }
 
+/// Elements that a thread takes at a time.
+const AT_ONCE: usize = 1 << 14;
+
 /// Twin of `recurrent/draw.wgsl`.
-fn draw_on_cpu<S: Scalar + Element>(random: &Buffer) -> Result<()> {
-    let mut random = random.write::<u32>()?;
-    if let Some(draw) = random.get_mut(2) {
+fn draw_on_cpu<S: Scalar + Element>(draws: &Draws) -> Result<()> {
+    let mut words = draws.lengths.write::<u32>()?;
+    if let Some(draw) = words.get_mut(draws.random + 2) {
         *draw = draw.wrapping_add(1);
     }
     Ok(())
 }
 
 /// Twin of `recurrent/dropout.wgsl`.
-fn on_cpu<S: Scalar + Element>(dropout: &Dropout, rows: &DroppedRows) -> Result<()> {
-    let (random, lengths) = (dropout.random.read::<u32>()?, dropout.lengths.read::<u32>()?);
-    let source = rows.source.as_ref().map(|(source, _)| source.read::<S>()).transpose()?;
-    let from = source.as_deref().zip(rows.source.as_ref()).map(|(values, (_, offset))| &values[*offset..]);
+fn on_cpu<S: Scalar + Element>(dropout: &Dropout, rows: &DroppedRows, pool: &Pool) -> Result<()> {
+    let words = dropout.draws.lengths.read::<u32>()?;
+    let (lengths, random) = (&words[..dropout.batch], &words[dropout.draws.random..][..RANDOM_WORDS]);
+    let masks = Masks::new(random, dropout.masked, dropout.layer)?;
+    let source = rows.from.source();
+    let values = source.map(|(source, _)| source.read::<S>()).transpose()?;
+    let values = values.as_deref().zip(source).map(|(values, (_, offset))| &values[offset..]);
     let mut to = rows.to.0.write::<S>()?;
-    let (batch, width) = (lengths.len(), dropout.directions * dropout.hidden);
-    let [low, high, draw, ..] = random[..] else { return Ok(()) };
-    let key = [low, high ^ dropout.layer as u32];
-    let (most, scale) = dropout.kept();
-    let scale = S::from_f64(f64::from(scale));
+    let (batch, width) = (dropout.batch, dropout.directions * dropout.hidden);
+    let kept = kept(dropout.probability.get());
     let to = &mut to[rows.to.1..][..rows.count * batch * width];
-    for (at, to) in to.chunks_exact_mut(dropout.hidden).enumerate() {
-        let (row, direction) = (at / dropout.directions, at % dropout.directions);
-        let (step, sequence) = (rows.first + row / batch, row % batch);
-        let reversed = direction >= dropout.first_reversed;
-        let time = if from.is_some() { other_side(step, lengths[sequence] as usize, reversed) } else { step };
-        let place = (time * batch + sequence) * width + direction * dropout.hidden;
-        for (unit, to) in to.iter_mut().enumerate() {
-            let value = from.map_or(*to, |from| from[at * dropout.hidden + unit]);
-            let [word, _] = threefry(key, [(place + unit) as u32, draw]);
-            *to = if word < most { value * scale } else { S::ZERO };
+    let (hidden, elements) = (dropout.hidden, to.len());
+    // Some elements, those of each direction's rows together.
+    let some = |(index, to): (usize, &mut [S])| {
+        let mut rest = to;
+        let mut first = index * AT_ONCE;
+        while !rest.is_empty() {
+            let (at, unit) = (first / hidden, first % hidden);
+            let (now, after) = rest.split_at_mut((hidden - unit).min(rest.len()));
+            let (row, direction) = (at / dropout.directions, at % dropout.directions);
+            let (row, sequence) = (rows.first + row / batch, row % batch);
+            let row = match &rows.from {
+                _ if !dropout.has_mask_per_row() => 0,
+                Given::Steps(..) => other_side(row, lengths[sequence] as usize, direction >= dropout.first_reversed),
+                Given::There | Given::Rows(..) => row,
+            };
+            let place = (row * batch + sequence) * width + direction * hidden + unit;
+            let values = values.map(|values| &values[first..][..now.len()]);
+            masks.drop(place, kept, values, now, rows.adds);
+            first += now.len();
+            rest = after;
         }
-    }
+    };
+    // A mask takes the time of some dozens of multiply-adds.
+    let threads = pool.threads_for(elements.saturating_mul(32));
+    pool.run_on(threads, || for_each(threads, to.chunks_mut(AT_ONCE).enumerate().collect(), some));
     Ok(())
 }

@@ -48,15 +48,20 @@ pub fn carry_len(device: &Device, layer: &Layer, norms: bool) -> usize {
     }
 }
 
-/// Where the initial states begin that backward needs with resets; their gradients follow.
+/// Where the initial states begin that backward needs with resets.
 pub const fn initial_from(layer: &Layer) -> usize {
     layer.state_len() * layer.recipe.states()
 }
 
+/// Where their gradients begin.
+pub const fn initial_gradients_from(layer: &Layer) -> usize {
+    initial_from(layer) * 2
+}
+
 /// Where the gradients that come directly begin, where norms are wanted.
 pub const fn direct_from(layer: &Layer) -> usize {
-    let kinds = if layer.recipe.resets() { 3 } else { 1 };
-    layer.state_len() * layer.recipe.states() * kinds
+    let of_each = layer.state_len() * layer.recipe.states();
+    if layer.recipe.resets() { initial_gradients_from(layer) + of_each } else { of_each }
 }
 
 /// Where, on a GPU, the gradients that norms are of begin.

@@ -3,7 +3,7 @@
 //! | buffer | shape | role |
 //! |---|---|---|
 //! | `w` | forward `[D]` of [`packed_recurrent`]: `W_hhᵀ`, `b_hh`, peepholes; backward, and forward repacked, `[D][G·H, H]`: `W_hh`, and peepholes behind it | read |
-//! | `lengths` | `[B]`, then reset bits | read |
+//! | `lengths` | `[B]`, then reset bits, the random state, bits of what dropout leaves of h | read |
 //! | `saved` | `[steps, B, D, saved, H]` | in place: input projection → saved values → pre-activation gradients |
 //! | `h`, `c` | `[steps + 1, B, D, H]`, slot 0 the states before the chunk | forward writes, backward reads |
 //! | `dy` | `[T, B, D·H]` in time order | read by backward, optional |
@@ -17,16 +17,17 @@
 //!
 //! A shader of `shaders/recurrent/`, its host file here and its CPU twin share a stem.
 
-mod anew;
 mod backward;
 mod dropout;
 mod flow;
 mod forward;
+mod kept;
 pub mod native;
 mod numbers;
 mod output;
 mod prepare;
 mod repacked;
+mod seen;
 mod sequence;
 mod sequence_backward;
 mod sequence_forward;
@@ -34,17 +35,20 @@ mod states;
 mod tiles;
 mod upstream;
 
+pub use crate::cpu::random::Masked;
+pub use crate::cpu::random::{RANDOM_WORDS, kept_words};
 pub use crate::cpu::recurrent::{flows, follow_width, reset_words};
-pub use anew::KERNEL as ANEW;
 pub use backward::{KERNEL as BACKWARD, SHARED as BACKWARD_SHARED};
-pub use dropout::{DRAW, Dropout, DroppedRows, KERNEL as DROPOUT, RANDOM_WORDS};
-pub use flow::{KERNEL as FLOW, carry_len, direct_from, initial_from};
+pub use dropout::{DRAW, Draws, Dropout, DroppedRows, Given, KERNEL as DROPOUT};
+pub use flow::{KERNEL as FLOW, carry_len, direct_from, initial_from, initial_gradients_from};
 pub use forward::{KERNEL as FORWARD, SHARED as FORWARD_SHARED};
+pub use kept::KERNEL as KEPT;
 pub use numbers::packed_recurrent;
 pub use output::KERNEL as OUTPUT;
 pub use prepare::{KERNEL as PREPARE, Prepare};
 pub(super) use repacked::repacked_rows;
 pub use repacked::{KERNEL as FORWARD_REPACKED, repacked_len};
+pub use seen::KERNEL as SEEN;
 pub use sequence::{Pass, SequenceTile, compile_sequence};
 pub use sequence_backward::KERNEL as SEQUENCE_BACKWARD;
 pub use sequence_forward::KERNEL as SEQUENCE_FORWARD;
@@ -55,6 +59,7 @@ pub use upstream::KERNEL as UPSTREAM;
 use super::gemm::Matrix;
 use super::op::distinct;
 use super::rows::RowMap;
+use crate::cpu::random::kept;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
@@ -76,8 +81,11 @@ pub struct Chunk {
     pub first_step: usize,
     /// Steps of the chunk.
     pub steps: usize,
-    /// `[B]`, then with resets `[T, ⌈B/32⌉]` words of bits.
+    /// `[B]`, then with resets `[T, ⌈B/32⌉]` words of bits, then where something is drawn
+    /// [`RANDOM_WORDS`], and with dropout of h a bit for each element of the states `[B, D, H]`.
     pub lengths: Buffer,
+    /// What its steps draw; none where they draw nothing.
+    pub drawn: Option<Drawn>,
     /// `[steps, B, D, saved, H]`.
     pub saved: Buffer,
     /// Whether saved values are kept for backward; without, what forward leaves there is of no concern.
@@ -97,6 +105,22 @@ pub struct Chunk {
     pub span: Option<usize>,
     /// CPU: what its steps make their input projections from. None: a product has made them.
     pub input: Option<Input>,
+}
+
+/// By what a layer's steps draw.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawn {
+    /// Words of `lengths` before the random state.
+    pub random: usize,
+    /// The layer.
+    pub layer: usize,
+}
+
+impl Drawn {
+    /// Words before the bits of what dropout leaves of h.
+    pub(super) const fn kept(self) -> usize {
+        self.random + RANDOM_WORDS
+    }
 }
 
 /// Where a layer's initial states are, `[states, B, D, H]` from an offset on.
@@ -168,7 +192,15 @@ impl Chunk {
         self.initial.as_ref().map_or(0, |initial| initial.offset)
     }
 
-    /// The lengths, without the bits of resets.
+    /// Where in `lengths` the bits are of what dropout leaves of h, if there is such dropout, and its factor.
+    fn dropped_of_h(&self) -> (Option<usize>, f32) {
+        match (self.recipe.options().recurrent_dropout, self.drawn) {
+            (Some(share), Some(drawn)) => (Some(drawn.kept()), kept(share.get()).1),
+            _ => (None, 1.0),
+        }
+    }
+
+    /// The lengths, without what lies behind them.
     pub fn lengths_alone(&self) -> Buffer {
         self.lengths.slice(0..self.batch.min(self.lengths.len())).unwrap_or_else(|_| self.lengths.clone())
     }
@@ -178,8 +210,16 @@ impl Chunk {
         let state = [self.batch, self.directions, self.hidden];
         let states = [&[self.steps + 1], &state[..]].concat();
         let saved = [self.steps, self.batch, self.directions, self.recipe.saved(), self.hidden];
-        let words = if self.recipe.resets() { self.lengths.len().saturating_sub(self.batch) } else { 0 };
-        self.lengths.check("lengths", device, &[self.batch + words], DType::U32)?;
+        self.lengths.check("lengths", device, &[self.lengths.len()], DType::U32)?;
+        let end = self.drawn.map_or(self.lengths.len(), |drawn| drawn.random);
+        let words = end.saturating_sub(self.batch);
+        let bits = match self.dropped_of_h() {
+            (Some(_), _) => kept_words(self.batch * self.directions * self.hidden),
+            (None, _) => 0,
+        };
+        if end < self.batch || self.drawn.is_some_and(|_| end + RANDOM_WORDS + bits > self.lengths.len()) {
+            return Err(Error::shape("lengths", &[self.batch], &[self.lengths.len()]));
+        }
         let least = if self.recipe.resets() { (self.first_step + self.steps) * reset_words(self.batch) } else { 0 };
         if words < least {
             return Err(Error::invalid(

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::flow::direct_from;
 use super::{Chunk, Gradients, Weights};
 use crate::config::BatchShape;
-use crate::cpu::recurrent::{self as cpu, Initial, Layer, Recurrent, Resets, Tensors};
+use crate::cpu::random::{Masked, Masks, RANDOM_WORDS};
+use crate::cpu::recurrent::{self as cpu, Initial, Layer, Left, Recurrent, Resets, Tensors};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Partition, Pool, Threads};
 use crate::device::{Buffer, Element};
@@ -73,6 +74,16 @@ impl Crew {
     }
 }
 
+/// What the buffer of lengths holds.
+pub(super) struct Words<'w> {
+    pub(super) lengths: &'w [u32],
+    pub(super) resets: Resets<'w>,
+    /// What stays of states.
+    pub(super) masks: Option<Masks>,
+    /// What dropout leaves of h.
+    pub(super) left: Option<Left<'w>>,
+}
+
 impl Chunk {
     pub(super) fn layer(&self) -> Layer {
         let batch = BatchShape::new(self.steps, self.batch);
@@ -83,6 +94,18 @@ impl Chunk {
             first_reversed: self.first_reversed,
             batch,
         }
+    }
+
+    /// What the buffer of lengths holds.
+    pub(super) fn words<'w>(&self, words: &'w [u32]) -> Result<Words<'w>> {
+        let (lengths, behind) = words.split_at(self.batch.min(words.len()));
+        let end = self.drawn.map_or(words.len(), |drawn| drawn.random);
+        let (bits, random) = behind.split_at(end.saturating_sub(lengths.len()).min(behind.len()));
+        let resets = Resets { bits, batch: self.batch };
+        let (random, bits) = random.split_at(RANDOM_WORDS.min(random.len()));
+        let masks = self.drawn.map(|drawn| Masks::new(random, Masked::States, drawn.layer)).transpose()?;
+        let (left, scale) = self.dropped_of_h();
+        Ok(Words { lengths, resets, masks, left: left.map(|_| Left { bits, scale }) })
     }
 
     /// Elements that forward packs: of the recurrent weights, of the input weights.
@@ -109,8 +132,7 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let (layer, directions) = (chunk.layer(), chunk.directions);
     let gates = layer.gate_width();
     let lengths = chunk.lengths.read::<u32>()?;
-    let (lengths, bits) = lengths.split_at(chunk.batch.min(lengths.len()));
-    let resets = Resets { bits, batch: chunk.batch };
+    let Words { lengths, resets, masks, left } = chunk.words(&lengths)?;
     let initial = chunk.initial.as_ref().map(|initial| initial.buffer.read::<S>()).transpose()?;
     let initial = initial.as_deref().map_or((&[][..], &[][..]), |values| {
         let all = values.get(chunk.initial_offset()..).unwrap_or_default();
@@ -161,7 +183,8 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
         let keeps = chunk.keeps;
         let (initial_h, initial_c) = initial;
         let initial = Initial { h: initial_h, c: initial_c };
-        let buffers = cpu::Forward { projection, saved, keeps, h, c, y, lengths, first_step, resets, initial };
+        let buffers =
+            cpu::Forward { projection, saved, keeps, h, c, y, lengths, first_step, resets, initial, masks, left };
         cpu::forward(&crew.partition, &layer, Recurrent { packed, b_hh, w_ch }, buffers)
     };
     let Some(kept) = &weights.packed else {
@@ -194,8 +217,7 @@ pub(super) fn backward<S: Scalar + Element>(
 ) -> Result<()> {
     let layer = chunk.layer();
     let lengths = chunk.lengths.read::<u32>()?;
-    let (lengths, bits) = lengths.split_at(chunk.batch.min(lengths.len()));
-    let resets = Resets { bits, batch: chunk.batch };
+    let Words { lengths, resets, masks, left } = chunk.words(&lengths)?;
     let w_hh = weights.w_hh.buffer.read::<S>()?;
     let w_ch = weights.w_ch.as_ref().map(|w_ch| w_ch.buffer.read::<S>()).transpose()?;
     let w_ch = peepholes(chunk, weights, w_ch.as_deref())?;
@@ -206,6 +228,7 @@ pub(super) fn backward<S: Scalar + Element>(
     let (carried, direct) = carry.split_at_mut(direct_from(&layer));
     let (gradients_of_last, for_resets) = carried.split_at_mut(layer.state_len() + layer.dc_len());
     let (dh, dc) = gradients_of_last.split_at_mut(layer.state_len());
+    // As many initial states as gradients of them.
     let (values, initial_gradients) = for_resets.split_at_mut(for_resets.len() / 2);
     let state = if values.is_empty() { 0 } else { layer.state_len() };
     let (initial_h, initial_c) = values.split_at(state);
@@ -229,6 +252,8 @@ pub(super) fn backward<S: Scalar + Element>(
         first_step: chunk.first_step,
         resets,
         initial: Initial { h: initial_h, c: initial_c },
+        masks,
+        left,
         initial_dh,
         initial_dc,
     };

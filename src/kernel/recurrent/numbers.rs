@@ -2,6 +2,7 @@
 
 use super::{Chunk, Weights};
 use crate::activation::Number;
+use crate::cpu::random::{Masked, words_of};
 use crate::device::Buffer;
 use crate::error::{Error, Result};
 use crate::kernel::cuts::index;
@@ -18,6 +19,14 @@ uniform! {
         clip_cell: f32,
         clip_cell_as_read: f32,
         clip_gradient: f32,
+        random: u32,
+        kept: u32,
+        kept_scale: f32,
+        zoneout_masks: u32,
+        zoneout: f32,
+        zoneout_cell: f32,
+        zoneout_below: u32,
+        zoneout_cell_below: u32,
         gate_alpha: f32,
         gate_beta: f32,
         candidate_alpha: f32,
@@ -27,6 +36,9 @@ uniform! {
     }
 }
 
+/// Where the seed is, where there are no draws.
+const NO_DRAWS: u32 = u32::MAX;
+
 impl RecipeUniform {
     /// Of a chunk whose peepholes begin at `first` of what is bound as `w`, those of each direction so far apart, and whose
     /// initial states begin at `initial` of what is bound as `carry`.
@@ -35,6 +47,8 @@ impl RecipeUniform {
         let Activations { gate, candidate, output } = recipe.activations();
         let [inputs, cell, cell_as_read, gradient] =
             recipe.options().clip.all().map(|(_, limit)| limit.map_or(0.0, Number::get));
+        let [zoneout, zoneout_cell] = recipe.options().zoneout.all().map(|(_, share)| share.map_or(0.0, Number::get));
+        let (kept, kept_scale) = chunk.dropped_of_h();
         Ok(Self {
             peepholes: index(first)?,
             peepholes_direction: index(apart)?,
@@ -44,6 +58,14 @@ impl RecipeUniform {
             clip_cell: cell,
             clip_cell_as_read: cell_as_read,
             clip_gradient: gradient,
+            random: chunk.drawn.map_or(Ok(NO_DRAWS), |drawn| index(drawn.random))?,
+            kept: index(kept.unwrap_or(0))?,
+            kept_scale,
+            zoneout_masks: Masked::States.of_layer(chunk.drawn.map_or(0, |drawn| drawn.layer)),
+            zoneout,
+            zoneout_cell,
+            zoneout_below: words_of(f64::from(zoneout)),
+            zoneout_cell_below: words_of(f64::from(zoneout_cell)),
             gate_alpha: gate.alpha(),
             gate_beta: gate.beta(),
             candidate_alpha: candidate.alpha(),

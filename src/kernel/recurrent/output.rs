@@ -13,7 +13,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// States in step order to output in time order.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_output",
-    fragments: fragments!["lib/rows.wgsl", "recurrent/output.wgsl"],
+    fragments: fragments!["lib/direction.wgsl", "lib/rows.wgsl", "recurrent/output.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::read("h").or_half(),

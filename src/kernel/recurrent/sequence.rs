@@ -37,6 +37,8 @@ const HELD_BY_ALL: usize = 48 << 10;
 /// above what any compiler of `benches/record/offline/` took.
 const FOR_INDICES: u32 = 20;
 const FOR_THE_CELL: u32 = 9;
+/// And where something is drawn: a key, a counter and a sum. Estimated, not from the tables.
+const FOR_A_DRAW: u32 = 6;
 
 /// Layout of a workgroup that owns all units of some sequences of one direction. The names of the constants are the
 /// shaders'.
@@ -201,7 +203,13 @@ impl SequenceTile {
             Pass::Backward => [1, saved + 3 + 3 * carried],
         };
         let weights = sums * if self.held { self.slice } else { 1 };
-        FOR_INDICES + weights + self.rows * sums + own * (row + FOR_THE_CELL)
+        // h itself where products read another; sums for initial states; what is drawn.
+        let for_options = match pass {
+            Pass::Forward => u32::from(recipe.options().recurrent_dropout.is_some()),
+            Pass::Backward if recipe.resets() => 2,
+            Pass::Backward => 0,
+        } + if recipe.zones() { FOR_A_DRAW } else { 0 };
+        FOR_INDICES + weights + self.rows * sums + own * (row + FOR_THE_CELL + for_options)
     }
 
     fn of(pass: Pass, recipe: Recipe, hidden: usize, layout: [usize; 5], [held, rolled]: [bool; 2]) -> Self {

@@ -12,7 +12,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// Output gradient in time order to step order.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_upstream",
-    fragments: fragments!["lib/rows.wgsl", "recurrent/upstream.wgsl"],
+    fragments: fragments!["lib/direction.wgsl", "lib/rows.wgsl", "recurrent/upstream.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::read("dy").or_half(),

@@ -8,7 +8,7 @@ use crate::kernel::Program;
 use crate::kernel::column_sum::{self, ColumnSum};
 use crate::kernel::copy::no_sums;
 use crate::kernel::gemm::{self, Accumulate, Gemm, Mapped, Matrix};
-use crate::kernel::recurrent::{self, Chunk, DroppedRows};
+use crate::kernel::recurrent::{self, Chunk};
 use crate::kernel::rows::RowMap;
 use crate::plan::{bindable, granule, overlap, windows};
 use crate::recipe::{GateRun, Tensor};
@@ -22,20 +22,18 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         // y may be its own gradient: computing states again leaves it alone.
         let stage = Stage::new(with, layer, false)?;
         let again = rnn.recompute().is_some();
-        stage.drop(&mut program)?;
-        if let Some(random) = with.random.filter(|_| layer + 1 < rnn.config.layers) {
-            drop_gradient(with, layer, random, &mut program)?;
-        }
+        with.drop(layer, &mut program)?;
+        with.drop_gradient_of_output(layer, &mut program)?;
         if again {
             stage.pack(&mut program)?;
             stage.keep_initial_again(&mut program)?;
         }
         let resets = rnn.config.recipe().resets();
-        let for_resets = recurrent::initial_from(&rnn.native_layer());
-        let after_it = for_resets * 2;
+        let native = rnn.native_layer();
+        let [initial, of_initial] = [recurrent::initial_from(&native), recurrent::initial_gradients_from(&native)];
         if resets {
-            stage.kept_initial_to(carry, for_resets, &mut program)?;
-            rnn.states_in(layer, [&None, &None], rnn.states_from(carry, after_it), &mut program)?;
+            stage.kept_initial_to(carry, initial, &mut program)?;
+            rnn.states_in(layer, [&None, &None], rnn.states_from(carry, of_initial), &mut program)?;
         }
         let last_layer = layer + 1 == rnn.config.layers;
         let carried = || (0..rnn.config.recipe().states()).map(|state| rnn.slot(carry, state));
@@ -72,11 +70,12 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
             program.push(rnn.strategy.backward(&rnn.device, chunk, &stage.weights, &around)?);
             chunk.flow(&rnn.device, &around)?.into_iter().for_each(|op| program.push(op));
             peephole_gradients(with, layer, chunk, Seen::After, go_on, &mut program)?;
-            if resets {
-                let initial = recurrent::Initial { buffer: around.carry.clone(), offset: for_resets };
-                program.push(chunk.anew(&rnn.device, &initial)?);
+            if resets || rnn.config.options.recurrent_dropout.is_some() {
+                let initial = recurrent::Initial { buffer: around.carry.clone(), offset: initial };
+                program.push(chunk.seen(&rnn.device, Some(&initial).filter(|_| resets))?);
             }
-            weight_gradients(with, &stage, run, go_on, &mut program)?;
+            let dw_hh = with.gradient_of_weights(layer, index, go_on)?;
+            weight_gradients(with, &stage, run, (dw_hh, go_on), &mut program)?;
             bias_gradients(with, layer, chunk, go_on, &mut program)?;
             peephole_gradients(with, layer, chunk, Seen::Before, go_on, &mut program)?;
             if let Some(dx) = dx {
@@ -84,31 +83,22 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
             }
         }
         // With resets the first step has begun anew too, and its gradients are in the sums.
-        let first: Vec<Matrix> = if resets { rnn.states_from(carry, after_it).collect() } else { carried().collect() };
+        let first: Vec<Matrix> =
+            if resets { rnn.states_from(carry, of_initial).collect() } else { carried().collect() };
         learnt_gradients(with, layer, &first, &mut program)?;
+        with.drop_gradient_of_weights(layer, &mut program)?;
         rnn.states_out(layer, first, [&gradients.dh0, &gradients.dc0], &mut program)?;
     }
+    with.drop_gradient_of_x(&mut program)?;
     Ok(program)
 }
 
 impl Binding<'_> {
     /// Gradient of the output of an inner layer.
-    fn inner(&self, layer: usize) -> &Buffer {
+    pub(super) fn inner(&self, layer: usize) -> &Buffer {
         let [one, other] = &self.workspace.inner;
         if other.is_empty() || layer.is_multiple_of(2) { one } else { other }
     }
-}
-
-/// What dropout leaves of the gradient of an inner layer's output, in place.
-fn drop_gradient(with: &Binding<'_>, layer: usize, random: &Buffer, program: &mut Program) -> Result<()> {
-    let (rnn, gradient) = (with.rnn, with.inner(layer));
-    let row = rnn.shape.batch * rnn.config.outputs();
-    for window in windows(&rnn.device, rnn.shape.steps, row, gradient.element_bytes() as usize)? {
-        let part = gradient.slice(window.start * row..window.end * row)?;
-        let rows = DroppedRows { first: window.start, count: window.len(), source: None, to: (part, 0) };
-        program.push(rnn.dropout(layer, random, with.lengths)?.op(&rnn.device, &rows)?);
-    }
-    Ok(())
 }
 
 /// Sums over sequences of the gradients of the initial states, where these are learnt.
@@ -218,12 +208,13 @@ fn upstream(
     Ok((Some(staging), rnn.row_map(chunk, &steps, &whole), true))
 }
 
-/// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before; with `go_on` the sums start from what the gradients hold.
+/// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before; with `go_on` the sums start from what the gradients hold,
+/// that of `dW_hh` as it says beside where it goes.
 fn weight_gradients(
     with: &Binding<'_>,
     stage: &Stage<'_>,
     run: &Run,
-    go_on: bool,
+    ((dw_hh, hh_goes_on), go_on): ((Matrix, bool), bool),
     program: &mut Program,
 ) -> Result<()> {
     let (rnn, source, chunk) = (with.rnn, &stage.source, &run.chunk);
@@ -235,7 +226,6 @@ fn weight_gradients(
     };
     let accumulate = |go_on| if go_on { Accumulate::Before } else { Accumulate::No };
     let dw_ih = with.tensor(Tensor::WeightIh, stage.layer, true)?;
-    let dw_hh = with.tensor(Tensor::WeightHh, stage.layer, true)?;
     for GateRun { gates, slot } in rnn.config.recipe().input_runs() {
         let to = Matrix { offset: gates.start * hidden * source.width, ..dw_ih.clone() };
         let mut go_on = go_on;
@@ -264,7 +254,7 @@ fn weight_gradients(
     }
     for GateRun { gates, slot } in rnn.config.recipe().hidden_runs() {
         let to = Matrix { offset: gates.start * hidden * hidden, ..dw_hh.clone() };
-        let mut go_on = go_on;
+        let mut go_on = hh_goes_on;
         for steps in rnn.spans(chunk, native).into_iter().rev() {
             let left = rnn.saved(chunk, &steps, slot).transposed();
             let before = rnn.slot(&chunk.h, steps.start - chunk.first_step);
@@ -340,7 +330,10 @@ fn peephole_gradients(
         for &[which, gate, slot] in &gates {
             let da = rnn.saved(chunk, &rnn.steps_of(chunk), gate);
             let da = Matrix { offset: da.offset + direction * da.direction, ..da };
-            let of = rnn.slot(c, slot);
+            let of = match recipe.made_slot().filter(|_| seen == Seen::After) {
+                Some(made) => rnn.saved(chunk, &rnn.steps_of(chunk), made),
+                None => rnn.slot(c, slot),
+            };
             let of = Matrix { offset: of.offset + direction * of.direction, ..of };
             let at = (direction * recipe.peepholes() + which) * hidden;
             let parts = Matrix { offset: at, ..scratch.clone() };

@@ -1,16 +1,18 @@
 //! Binding a planned layer to parameters and to the caller's buffers.
 
+use super::batch_first::Turned;
 use super::{Rnn, backward, forward};
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
 use crate::kernel::Program;
 use crate::kernel::gemm::Matrix;
-use crate::kernel::recurrent::{RANDOM_WORDS, reset_words};
+use crate::kernel::recurrent::{Draws, RANDOM_WORDS, reset_words};
 use crate::nn::params::Parameters;
 use crate::plan::{Memory, Mode, Reserve, Workspace};
 use crate::recipe::Tensor;
 
-/// What a layer reads and writes, floats on the plan's device; x and y may be stored as f16, in either precision of the
+/// What a layer reads and writes, floats on the plan's device, sequences `[T, B, ..]` or, with
+/// [`Options::batch_first`](super::Options::batch_first), `[B, T, ..]`; x and y may be stored as f16, in either precision of the
 /// plan. The states' first axis is layer-major, PyTorch's. A final state may be the initial one's buffer, the gradient of an
 /// initial state that of the final one's, and y and the last output their own gradients; nothing else that is written may
 /// overlap another buffer.
@@ -79,7 +81,7 @@ pub struct Bound {
     /// `[T, ⌈B/32⌉]` words of bits, behind the lengths; empty without resets.
     resets: Buffer,
     norms: Option<Buffer>,
-    /// The seed and the draw, where something is dropped.
+    /// The seed and the draw, where something is drawn.
     random: Option<Buffer>,
     memory: Memory,
 }
@@ -98,8 +100,8 @@ pub(super) struct Binding<'a> {
     /// Of each layer whose weights stay packed.
     pub(super) packed: &'a [Buffer],
     pub(super) norms: Option<&'a Buffer>,
-    /// What masks come from, where something is dropped.
-    pub(super) random: Option<&'a Buffer>,
+    /// What masks come from, where something is drawn.
+    pub(super) draws: Option<&'a Draws>,
 }
 
 impl Binding<'_> {
@@ -140,35 +142,42 @@ impl Rnn {
             0 => None,
             elements => Some(self.device.alloc("norms of gradients", elements)?),
         };
-        let random = match self.layout.dropped.is_empty() {
-            true => None,
-            false => Some(self.device.alloc_u32("the random state", RANDOM_WORDS)?),
-        };
+        let random = lengths.len() - self.layout.drawn;
+        let draws = (self.layout.drawn > 0).then(|| Draws { lengths: lengths.clone(), random });
+        let turned = self.batch_first.then(|| Turned::new(self, io, gradients, workspace)).transpose()?;
         let with = Binding {
             rnn: self,
             params,
             prefix,
-            io,
-            gradients,
+            io: turned.as_ref().map_or(io, |turned| &turned.io),
+            gradients: turned.as_ref().map_or(gradients, |turned| &turned.gradients),
             reserve,
             workspace,
             lengths: &lengths,
             packed,
             norms: norms.as_ref(),
-            random: random.as_ref(),
+            draws: draws.as_ref(),
         };
-        let forward = forward::build(&with)?;
-        let backward = match self.mode {
+        let mut forward = forward::build(&with)?;
+        let mut backward = match self.mode {
             Mode::Train => backward::build(&with)?,
             Mode::Infer => Program::default(),
         };
+        if let Some(Turned { around: [before_forward, after_forward, before_backward, after_backward], .. }) = turned {
+            forward = before_forward.then(forward).then(after_forward);
+            if self.mode == Mode::Train {
+                backward = before_backward.then(backward).then(after_backward);
+            }
+        }
         let batch = self.shape.batch;
         let held = reserve.memory();
-        let own: u64 = packed.iter().chain([&lengths]).chain(&norms).chain(&random).map(Buffer::allocated_bytes).sum();
+        let own: u64 = packed.iter().chain([&lengths]).chain(&norms).map(Buffer::allocated_bytes).sum();
         let scratch = held.workspace + workspace.bytes() + own;
         let memory = Memory { reserve: held.reserve, workspace: scratch };
-        let (resets, lengths) = (lengths.slice(batch..lengths.len())?, lengths.slice(0..batch)?);
-        let bound = Bound { forward, backward, rnn: self.clone(), lengths, resets, norms, random, memory };
+        let random_state = draws.map(|_| lengths.slice(random..random + RANDOM_WORDS)).transpose()?;
+        let (resets, lengths) = (lengths.slice(batch..random)?, lengths.slice(0..batch)?);
+        let bound =
+            Bound { forward, backward, rnn: self.clone(), lengths, resets, norms, random: random_state, memory };
         bound.set_seed(0)?;
         bound.write_lengths(&vec![self.shape.steps; self.shape.batch])?;
         Ok(bound)
@@ -176,8 +185,8 @@ impl Rnn {
 
     fn check_io(&self, io: &Io, gradients: &Gradients) -> Result<()> {
         let (steps, batch) = (self.shape.steps, self.shape.batch);
-        let x = [steps, batch, self.config.input];
-        let y = [steps, batch, self.config.outputs()];
+        let rows = if self.batch_first { [batch, steps] } else { [steps, batch] };
+        let [x, y] = [self.config.input, self.config.outputs()].map(|width| [rows[0], rows[1], width]);
         let state = [self.config.layers * self.config.directions(), batch, self.config.hidden];
         let check = |name: &str, buffer: Option<&Buffer>, shape: &[usize]| match buffer {
             Some(buffer) => buffer.check(name, &self.device, shape, DType::Float),
@@ -301,12 +310,18 @@ impl Bound {
         self.rnn.device.write_u32(&self.resets, &bits)
     }
 
-    /// Seeds what is dropped ([`RnnConfig::dropout`](crate::RnnConfig::dropout)), and begins with its first draw again; at first
+    /// Seeds what is drawn: what is dropped ([`RnnConfig::dropout`](crate::RnnConfig::dropout) and the like) and what stays of
+    /// states ([`Zoneout`](crate::Zoneout)), and begins with its first draw again; at first
     /// the seed is 0. Each forward run draws anew, by a counter on the device, and the backward run after it has its masks.
-    /// Nothing to do where nothing is dropped. Uploads: never between recording and submitting.
+    /// Nothing to do where nothing is drawn. Uploads: never between recording and submitting.
     pub fn set_seed(&self, seed: u64) -> Result<()> {
+        self.set_seed_after(seed, 0)
+    }
+
+    /// The same as it is after so many forward runs with this seed: for a training that goes on from a checkpoint.
+    pub fn set_seed_after(&self, seed: u64, runs: u32) -> Result<()> {
         let Some(random) = &self.random else { return Ok(()) };
-        self.rnn.device.write_u32(random, &[seed as u32, (seed >> 32) as u32, 0, 0])
+        self.rnn.device.write_u32(random, &[seed as u32, (seed >> 32) as u32, runs, 0])
     }
 
     /// Lengths, `[B]`, u32.

@@ -9,18 +9,18 @@ use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernel::Program;
 use crate::kernel::gemm::Matrix;
-use crate::kernel::recurrent::{Chunk, Dropout, Move, move_states};
+use crate::kernel::recurrent::{Chunk, Move, move_states};
 use crate::plan::{bindable, overlap, windows};
 
 pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
     let Binding { rnn, io, .. } = *with;
     let mut program = Program::default();
-    if let Some(random) = with.random {
-        program.push(Dropout::draw(&rnn.device, random)?);
+    if let Some(draws) = with.draws {
+        program.push(draws.draw(&rnn.device)?);
     }
     for layer in 0..rnn.config.layers {
         let stage = Stage::new(with, layer, rnn.writes_output(with, layer)?)?;
-        stage.drop(&mut program)?;
+        with.drop(layer, &mut program)?;
         stage.prepare(&mut program)?;
         for (index, run) in stage.runs.iter().enumerate() {
             stage.forward(run, &mut program)?;

@@ -14,7 +14,9 @@
 //! Rows are kept in step order inside (see [`kernel::rows`](crate::kernel::rows)); inputs and outputs are in time order.
 
 mod backward;
+mod batch_first;
 mod bind;
+mod dropped;
 mod forward;
 mod source;
 mod stage;
@@ -31,7 +33,6 @@ use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::{Buffer, Device};
 use crate::error::{Error, Result, at_least_one};
 use crate::kernel::gemm::Matrix;
-use crate::kernel::recurrent::Dropout;
 use crate::nn::check;
 use crate::nn::params::Parameters;
 use crate::plan::{
@@ -67,6 +68,9 @@ pub struct Options<'a> {
     /// gradients flow through the steps. It takes room for a chunk's gradients ([`Rnn::memory`] counts it), and time; every
     /// gradient has the same bits.
     pub flow: bool,
+    /// Whether x, y and their gradients are `[B, T, ..]`, PyTorch's `batch_first`, in place of `[T, B, ..]`: they are turned, which
+    /// takes room for f32 copies of them. States, resets and what probes give are as ever.
+    pub batch_first: bool,
 }
 
 /// What forward keeps of a run of a layer's steps, in *step order*: step s of a reversed direction is at time
@@ -89,10 +93,14 @@ pub struct Kept {
 #[derive(Clone)]
 pub struct Rnn {
     device: Device,
+    /// As it runs: to infer nothing is dropped.
     config: RnnConfig,
+    /// As it was given.
+    given: RnnConfig,
     shape: BatchShape,
     mode: Mode,
     lengths: bool,
+    batch_first: bool,
     precision: Precision,
     span: Option<usize>,
     strategy: &'static dyn Strategy,
@@ -132,6 +140,11 @@ impl Rnn {
     ) -> Result<Self> {
         config.check()?;
         shape.check()?;
+        let given = config;
+        let config = match mode {
+            Mode::Train => given,
+            Mode::Infer => given.without_dropout(),
+        };
         let precision = options.precision;
         device.expect(precision)?;
         let size = match precision {
@@ -168,22 +181,23 @@ impl Rnn {
             Cuts::new(device, &config, shape, (mode, options.flow), shared, size)
         };
         let cuts = cut(repacks)?;
-        let (device, lengths, span) = (device.clone(), options.lengths, options.span);
-        let purpose = Purpose { mode, precision, lengths, repacks, flow: options.flow };
+        let (device, lengths, span, batch_first) = (device.clone(), options.lengths, options.span, options.batch_first);
+        let purpose = Purpose { mode, precision, lengths, repacks, flow: options.flow, batch_first };
         let layout = Layout::new(&device, &config, shape, purpose, &cuts)?;
-        Ok(Self { device, config, shape, mode, lengths, span, precision, strategy, why, cuts, layout })
-    }
-
-    /// Dropout of what a layer gives to the next.
-    fn dropout(&self, layer: usize, random: &Buffer, lengths: &Buffer) -> Result<Dropout> {
-        Ok(Dropout {
-            probability: self.config.dropout,
-            random: random.clone(),
-            lengths: lengths.slice(0..self.shape.batch)?,
-            layer,
-            hidden: self.config.hidden,
-            directions: self.config.directions(),
-            first_reversed: self.config.first_reversed(),
+        Ok(Self {
+            device,
+            config,
+            given,
+            shape,
+            mode,
+            lengths,
+            batch_first,
+            span,
+            precision,
+            strategy,
+            why,
+            cuts,
+            layout,
         })
     }
 
@@ -198,9 +212,10 @@ impl Rnn {
         }
     }
 
-    /// The layer.
+    /// The layer, as it was given.
+    #[expect(clippy::misnamed_getters, reason = "`config` is the layer as it runs")]
     pub fn config(&self) -> &RnnConfig {
-        &self.config
+        &self.given
     }
 
     /// How it stores packed weights and activations.

@@ -52,18 +52,18 @@ impl Binding<'_> {
         let (batch, width) = (rnn.shape.batch, rnn.config.layer_input(layer));
         if layer == 0 {
             let row = batch * width;
+            let x = if rnn.config.drops_inputs() { &self.workspace.dropped_x } else { &self.io.x };
             let piece = |range: Range<usize>| {
-                Ok(Piece { buffer: self.io.x.slice(range.start * row..range.end * row)?, range, offset: 0 })
+                Ok(Piece { buffer: x.slice(range.start * row..range.end * row)?, range, offset: 0 })
             };
-            let pieces =
-                windows(&rnn.device, rnn.shape.steps, row, self.io.x.element_bytes() as usize)?.into_iter().map(piece);
+            let pieces = windows(&rnn.device, rnn.shape.steps, row, x.element_bytes() as usize)?.into_iter().map(piece);
             return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width, below: false });
         }
         let sections = self.reserve.layer(layer - 1).into_iter().map(|buffers| buffers.h);
         // What dropout leaves of them, where there is dropout.
-        let read: Vec<Buffer> = match self.workspace.dropped.is_empty() {
-            true => sections.collect(),
-            false => self.workspace.dropped.clone(),
+        let read: Vec<Buffer> = match rnn.config.drops_outputs() || rnn.config.drops_inputs() {
+            false => sections.collect(),
+            true => self.workspace.dropped.clone(),
         };
         let piece = |(range, buffer): (&Range<usize>, Buffer)| Piece {
             range: range.clone(),

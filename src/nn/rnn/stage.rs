@@ -12,7 +12,7 @@ use crate::kernel::Program;
 use crate::kernel::copy::copy;
 use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::native::Packed;
-use crate::kernel::recurrent::{Chunk, DroppedRows, Initial, Move, Prepare, Weights, move_states, packed_recurrent};
+use crate::kernel::recurrent::{Chunk, Drawn, Initial, Move, Prepare, Weights, move_states, packed_recurrent};
 use crate::kernel::transpose::transpose;
 use crate::plan::{ChunkBuffers, Mode, Part};
 use crate::recipe::Tensor;
@@ -54,26 +54,6 @@ impl<'a> Stage<'a> {
             runs.iter_mut().for_each(|run| run.chunk.input.clone_from(&input));
         }
         Ok(Self { with, layer, runs, weights, source })
-    }
-
-    /// Drops what dropout drops of the layer below, the same each time between two draws.
-    pub(super) fn drop(&self, program: &mut Program) -> Result<()> {
-        let Self { with, layer, .. } = *self;
-        let (Some(below), Some(random)) = (layer.checked_sub(1), with.random) else { return Ok(()) };
-        let rnn = with.rnn;
-        let state = rnn.shape.batch * rnn.config.outputs();
-        let sections = with.reserve.layer(below).into_iter().zip(&with.workspace.dropped);
-        for ((from, to), steps) in sections.zip(&rnn.cuts.sections) {
-            // Slot 0 is the state before the section.
-            let rows = DroppedRows {
-                first: steps.start,
-                count: steps.len(),
-                source: Some((from.h, state)),
-                to: (to.clone(), state),
-            };
-            program.push(rnn.dropout(below, random, with.lengths)?.op(&rnn.device, &rows)?);
-        }
-        Ok(())
     }
 
     /// Packs weights and brings the initial states before the first chunk: one dispatch where one binding can hold the
@@ -328,6 +308,7 @@ impl Binding<'_> {
             first_step: steps.start,
             steps: steps.len(),
             lengths: self.lengths.clone(),
+            drawn: self.draws.map(|draws| Drawn { random: draws.random, layer }),
             saved,
             keeps: rnn.mode == Mode::Train,
             h,
@@ -363,10 +344,11 @@ impl Binding<'_> {
 
     /// Recurrent weights of a layer.
     fn weights(&self, layer: usize) -> Result<Weights> {
+        let (w_hh, w_ch) = self.left_weights(layer)?;
         Ok(Weights {
-            w_hh: self.tensor(Tensor::WeightHh, layer, false)?,
+            w_hh,
             b_hh: self.optional(Tensor::BiasHh, layer)?,
-            w_ch: self.optional(Tensor::WeightCh, layer)?,
+            w_ch,
             workspace: self.workspace.recurrent.clone(),
             packed: self.packed.get(layer).cloned().map(Packed::new),
             repacked: self.rnn.layout.repacked.is_some(),

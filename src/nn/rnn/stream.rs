@@ -54,7 +54,7 @@ impl Stream {
             let option = "a mask of resets".to_string();
             return Err(Error::Unsupported { option, place: "a stream, whose `reset` begins sequences anew".into() });
         }
-        let stack = Stack::new(config.recipe(), config.layers, config.input, config.hidden, batch)?;
+        let stack = Stack::new(config.without_dropout().recipe(), config.layers, config.input, config.hidden, batch)?;
         let mut stream = Self { config, batch, stack, initial: Vec::new() };
         stream.load(params, prefix)?;
         stream.set_state(None, None)?;

@@ -1,13 +1,13 @@
-//! The states that steps after a reset saw, in the place of those before the steps.
+//! The states that steps saw, in the place of those before the steps: initial ones after a reset, what dropout leaves of h.
 //!
 //! | buffer | shape | role |
 //! |---|---|---|
-//! | `lengths` | `[B]`, then reset bits | read |
-//! | `carry` | initial states `[states, B, D, H]` in it | read |
-//! | `h`, `c` | `[steps + 1, B, D, H]` | rows of steps that begin anew written |
+//! | `lengths` | `[B]`, then reset bits, the random state, bits of what dropout leaves of h | read |
+//! | `carry` | initial states `[states, B, D, H]` in it; none without resets | read |
+//! | `h`, `c` | `[steps + 1, B, D, H]` | what steps did not see as it is there, written |
 
+use super::native::Words;
 use super::{Chunk, Initial};
-use crate::cpu::recurrent::Resets;
 use crate::cpu::scalar::Scalar;
 use crate::device::{Device, Element, Nothing};
 use crate::error::Result;
@@ -18,8 +18,8 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
-    name: "recurrent_anew",
-    fragments: fragments!["lib/resets.wgsl", "recurrent/anew.wgsl"],
+    name: "recurrent_seen",
+    fragments: fragments!["lib/direction.wgsl", "lib/resets.wgsl", "lib/kept.wgsl", "recurrent/seen.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::read("lengths"),
@@ -41,16 +41,22 @@ uniform! {
         first_reversed: u32,
         initial: u32,
         has_c: u32,
+        resets: u32,
+        drops: u32,
+        kept: u32,
+        scale: f32,
     }
 }
 
 impl Chunk {
-    /// Puts the initial states, of which `initial` says where they are, before each step that begins anew: after backward
-    /// through the chunk and before products with the states that its steps saw.
-    pub fn anew(&self, device: &Device, initial: &Initial) -> Result<Op> {
+    /// Puts before each step what it saw of states: after backward through the chunk and before products with them. With
+    /// resets `initial` says where the initial states are.
+    pub fn seen(&self, device: &Device, initial: Option<&Initial>) -> Result<Op> {
         self.check(device)?;
         let written: Vec<_> = std::iter::once(&self.h).chain(&self.c).collect();
-        distinct(KERNEL.name, &written, &[&self.lengths, &initial.buffer])?;
+        let read: Vec<_> = [&self.lengths].into_iter().chain(initial.map(|initial| &initial.buffer)).collect();
+        distinct(KERNEL.name, &written, &read)?;
+        let (kept, scale) = self.dropped_of_h();
         match device.target() {
             Target::Gpu(gpu) => {
                 let (lanes, nothing) = (element_lanes(gpu.capabilities()), Nothing::of(gpu)?);
@@ -66,16 +72,21 @@ impl Chunk {
                         first: index(elements.start)?,
                         end: index(elements.end)?,
                         first_reversed: index(self.first_reversed)?,
-                        initial: index(initial.offset)?,
+                        initial: index(initial.map_or(0, |initial| initial.offset))?,
                         has_c: u32::from(self.c.is_some()),
+                        resets: u32::from(initial.is_some()),
+                        drops: u32::from(kept.is_some()),
+                        kept: index(kept.unwrap_or(0))?,
+                        scale,
                     };
+                    let carry = initial.map_or(&nothing.read, |initial| &initial.buffer);
                     let c = self.c.as_ref().unwrap_or(&nothing.written[0]);
                     let launch = Launch {
                         kernel: &KERNEL,
                         recipe: None,
                         consts: vec![("LANES", lanes)],
                         uniform: &uniform.bytes(),
-                        buffers: &[&self.lengths, &initial.buffer, &self.h, c],
+                        buffers: &[&self.lengths, carry, &self.h, c],
                         groups: [linear_groups(gpu, elements.len(), lanes), 1, 1],
                         steps: None,
                         work: work(elements.len()),
@@ -84,29 +95,35 @@ impl Chunk {
                 }))
             }
             Target::Cpu(_, precision) => {
-                let (chunk, initial) = (self.clone(), initial.clone());
-                Ok(cpu_op!(precision, "recurrent_anew", on_cpu(chunk, initial)))
+                let (chunk, initial) = (self.clone(), initial.cloned());
+                Ok(cpu_op!(precision, "recurrent_seen", on_cpu(chunk, initial)))
             }
         }
     }
 }
 
-/// Twin of `recurrent/anew.wgsl`.
-fn on_cpu<S: Scalar + Element>(chunk: &Chunk, initial: &Initial) -> Result<()> {
-    let (lengths, values) = (chunk.lengths.read::<u32>()?, initial.buffer.read::<S>()?);
-    let (lengths, bits) = lengths.split_at(chunk.batch);
-    let resets = Resets { bits, batch: chunk.batch };
-    let states = chunk.layer().state_len();
+/// Twin of `recurrent/seen.wgsl`.
+fn on_cpu<S: Scalar + Element>(chunk: &Chunk, initial: &Option<Initial>) -> Result<()> {
+    let words = chunk.lengths.read::<u32>()?;
+    let Words { lengths, resets, left, .. } = chunk.words(&words)?;
+    let values = initial.as_ref().map(|initial| initial.buffer.read::<S>()).transpose()?;
+    let layer = chunk.layer();
+    let states = layer.state_len();
     for (state, buffer) in std::iter::once(&chunk.h).chain(&chunk.c).enumerate() {
-        let from = &values[initial.offset + state * states..][..states];
+        let initial = values.as_deref().zip(initial.as_ref());
+        let from = initial.map_or(&[][..], |(values, at)| &values[at.offset + state * states..][..states]);
+        let left = left.filter(|_| state == 0);
         let mut to = buffer.write::<S>()?;
         for (step, to) in to.chunks_exact_mut(states).take(chunk.steps).enumerate() {
-            let rows = to.chunks_exact_mut(chunk.hidden).zip(from.chunks_exact(chunk.hidden)).enumerate();
-            for (row, (to, from)) in rows {
+            for (row, to) in to.chunks_exact_mut(chunk.hidden).enumerate() {
                 let (sequence, direction) = (row / chunk.directions, row % chunk.directions);
                 let length = lengths[sequence] as usize;
+                let own = row * chunk.hidden;
                 if resets.begin(sequence, chunk.first_step + step, length, direction >= chunk.first_reversed) {
-                    to.copy_from_slice(from);
+                    to.copy_from_slice(&from[own..own + chunk.hidden]);
+                }
+                if let Some(left) = left {
+                    to.iter_mut().enumerate().for_each(|(unit, h)| *h *= left.factor::<S>(own + unit));
                 }
             }
         }

@@ -1,0 +1,9 @@
+// What dropout leaves of h where products of steps read it, by a bit for each element of the states [B, D, H].
+//
+// A kernel that includes this declares `lengths: array<u32>`, in which the bits are.
+
+// Of a value, or of its gradient: `own` is its place in the states, `kept` where the bits begin.
+fn kept_of(value: f32, own: u32, kept: u32, scale: f32) -> f32 {
+    let word = lengths[kept + own / 32u];
+    return select(0.0, value * scale, ((word >> (own % 32u)) & 1u) != 0u);
+}

@@ -1,0 +1,69 @@
+//! What dropout leaves of h where products of steps read it. Twin of `shaders/lib/kept.wgsl`.
+
+use std::ops::Range;
+
+use super::Layer;
+use crate::cpu::scalar::Scalar;
+
+/// A bit for each element of the states `[B, D, H]`, and the factor of those that are left.
+#[derive(Clone, Copy, Debug)]
+pub struct Left<'a> {
+    /// Words of bits.
+    pub bits: &'a [u32],
+    /// What is left is multiplied by this.
+    pub scale: f32,
+}
+
+impl Left<'_> {
+    /// What an element of the states, or of their gradient, is multiplied by.
+    #[inline]
+    pub fn factor<S: Scalar>(&self, own: usize) -> S {
+        let word = self.bits.get(own / 32).copied().unwrap_or(0);
+        if (word >> (own % 32)) & 1 == 1 { S::from_f64(f64::from(self.scale)) } else { S::ZERO }
+    }
+}
+
+/// The factors of a task's sequences, and room for rows that they are applied to.
+pub(super) struct LeftRows<S> {
+    /// `[rows, H]`; empty without dropout.
+    factors: Vec<S>,
+    room: Vec<S>,
+    hidden: usize,
+}
+
+impl<S: Scalar> LeftRows<S> {
+    /// Of some sequences in one direction of a layer.
+    pub(super) fn new(left: Option<Left<'_>>, layer: &Layer, direction: usize, rows: Range<usize>) -> Self {
+        let hidden = layer.hidden;
+        let Some(left) = left else { return Self { factors: Vec::new(), room: Vec::new(), hidden } };
+        let row = |row| (0..hidden).map(move |unit| left.factor(layer.place(direction, 0, row) + unit));
+        let room = vec![S::ZERO; rows.len() * hidden];
+        Self { factors: rows.flat_map(row).collect(), room, hidden }
+    }
+
+    /// Whether something is dropped.
+    pub(super) const fn drops(&self) -> bool {
+        !self.factors.is_empty()
+    }
+
+    /// The factors of row `row` of the task.
+    pub(super) fn factors(&self, row: usize) -> &[S] {
+        &self.factors[row * self.hidden..][..self.hidden]
+    }
+
+    /// Room for a row.
+    pub(super) fn row(&self, row: usize) -> &[S] {
+        &self.room[row * self.hidden..][..self.hidden]
+    }
+
+    /// Keeps what is left of a row.
+    pub(super) fn read(&mut self, row: usize, h: &[S]) {
+        let (to, factors) = (&mut self.room[row * self.hidden..], &self.factors[row * self.hidden..]);
+        to.iter_mut().zip(h).zip(factors).for_each(|((to, h), factor)| *to = *h * *factor);
+    }
+
+    /// The room, to write.
+    pub(super) fn room(&mut self) -> &mut [S] {
+        &mut self.room
+    }
+}

@@ -1,0 +1,210 @@
+//! What dropout leaves: of what layers give to the next, of inputs and of weights; and of their gradients.
+
+use super::Rnn;
+use super::bind::Binding;
+use crate::device::Buffer;
+use crate::error::Result;
+use crate::kernel::Program;
+use crate::kernel::copy::copy;
+use crate::kernel::gemm::Matrix;
+use crate::kernel::recurrent::{Draws, Dropout, DroppedRows, Given, Masked};
+use crate::plan::windows;
+use crate::recipe::Tensor;
+
+impl Rnn {
+    /// Dropout of a layer's outputs, `[.., B, D·H]`.
+    fn of_outputs(&self, layer: usize, draws: &Draws) -> Dropout {
+        Dropout {
+            probability: self.config.dropout,
+            masked: Masked::Outputs,
+            draws: draws.clone(),
+            batch: self.shape.batch,
+            layer,
+            hidden: self.config.hidden,
+            directions: self.config.directions(),
+            first_reversed: self.config.first_reversed(),
+        }
+    }
+
+    /// Dropout of a layer's inputs, `[.., B, I]`.
+    fn of_inputs(&self, layer: usize, draws: &Draws) -> Dropout {
+        Dropout {
+            probability: self.config.input_dropout,
+            masked: Masked::Inputs,
+            hidden: self.config.layer_input(layer),
+            directions: 1,
+            ..self.of_outputs(layer, draws)
+        }
+    }
+
+    /// Dropout of a layer's `W_hh`, `[D, G·H·H]`.
+    fn of_weights(&self, layer: usize, draws: &Draws) -> Dropout {
+        Dropout {
+            probability: self.config.weight_dropout,
+            masked: Masked::Weights,
+            batch: 1,
+            hidden: self.recurrent_weights(),
+            directions: 1,
+            ..self.of_outputs(layer, draws)
+        }
+    }
+
+    /// Elements of `W_hh` of one direction.
+    fn recurrent_weights(&self) -> usize {
+        self.config.recipe().gates() * self.config.hidden * self.config.hidden
+    }
+
+    /// Drops of a sequence `[T, B, ..]` in time order, from one buffer to another or in place.
+    fn drop_sequence(
+        &self,
+        dropout: &Dropout,
+        from: Option<&Buffer>,
+        to: &Buffer,
+        program: &mut Program,
+    ) -> Result<()> {
+        let row = dropout.batch * dropout.directions * dropout.hidden;
+        let widest = from.map_or(0, Buffer::element_bytes).max(to.element_bytes());
+        for times in windows(&self.device, self.shape.steps, row, widest as usize)? {
+            let part = |buffer: &Buffer| buffer.slice(times.start * row..times.end * row);
+            let from = from.map(part).transpose()?.map_or(Given::There, |from| Given::Rows(from, 0));
+            let rows = DroppedRows { first: times.start, count: times.len(), from, to: (part(to)?, 0), adds: false };
+            program.push(dropout.op(&self.device, &rows)?);
+        }
+        Ok(())
+    }
+}
+
+impl Binding<'_> {
+    /// Drops of what a layer reads, and of its weights: the same each time between two draws.
+    pub(super) fn drop(&self, layer: usize, program: &mut Program) -> Result<()> {
+        let (rnn, Some(draws)) = (self.rnn, self.draws) else { return Ok(()) };
+        if rnn.config.drops_weights() {
+            self.drop_weights(layer, draws, program)?;
+        }
+        if let Some(probability) = rnn.config.options.recurrent_dropout {
+            program.push(draws.keep(&rnn.device, layer, rnn.shape.batch * rnn.config.outputs(), probability)?);
+        }
+        let Some(below) = layer.checked_sub(1) else {
+            return match rnn.config.drops_inputs() {
+                true => {
+                    let dropout = rnn.of_inputs(layer, draws);
+                    rnn.drop_sequence(&dropout, Some(&self.io.x), &self.workspace.dropped_x, program)
+                }
+                false => Ok(()),
+            };
+        };
+        let state = rnn.shape.batch * rnn.config.outputs();
+        let sections = self.reserve.layer(below).into_iter().zip(&self.workspace.dropped);
+        for ((from, to), steps) in sections.zip(&rnn.cuts.sections) {
+            // Slot 0 is the state before the section.
+            let rows = |from| DroppedRows {
+                first: steps.start,
+                count: steps.len(),
+                from,
+                to: (to.clone(), state),
+                adds: false,
+            };
+            if rnn.config.drops_outputs() {
+                let dropout = rnn.of_outputs(below, draws);
+                program.push(dropout.op(&rnn.device, &rows(Given::Steps(from.h.clone(), state)))?);
+            }
+            if rnn.config.drops_inputs() {
+                let from = if rnn.config.drops_outputs() { Given::There } else { Given::Rows(from.h, state) };
+                program.push(rnn.of_inputs(layer, draws).op(&rnn.device, &rows(from))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What dropout leaves of the gradient of a layer's output, in place, where another layer read it.
+    pub(super) fn drop_gradient_of_output(&self, layer: usize, program: &mut Program) -> Result<()> {
+        let (rnn, Some(draws), above) = (self.rnn, self.draws, layer + 1) else { return Ok(()) };
+        if above == rnn.config.layers {
+            return Ok(());
+        }
+        if rnn.config.drops_inputs() {
+            rnn.drop_sequence(&rnn.of_inputs(above, draws), None, self.inner(layer), program)?;
+        }
+        if rnn.config.drops_outputs() {
+            rnn.drop_sequence(&rnn.of_outputs(layer, draws), None, self.inner(layer), program)?;
+        }
+        Ok(())
+    }
+
+    /// The same of the gradient of x.
+    pub(super) fn drop_gradient_of_x(&self, program: &mut Program) -> Result<()> {
+        match (self.draws, &self.gradients.dx) {
+            (Some(draws), Some(dx)) if self.rnn.config.drops_inputs() => {
+                self.rnn.drop_sequence(&self.rnn.of_inputs(0, draws), None, dx, program)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `W_hh` and peepholes of a layer as steps use them: the parameters, or what dropout leaves.
+    pub(super) fn left_weights(&self, layer: usize) -> Result<(Matrix, Option<Matrix>)> {
+        let (w_hh, w_ch) = (self.tensor(Tensor::WeightHh, layer, false)?, self.optional(Tensor::WeightCh, layer)?);
+        if !self.rnn.config.drops_weights() {
+            return Ok((w_hh, w_ch));
+        }
+        let hidden = self.rnn.config.hidden;
+        let first = self.rnn.recurrent_weights();
+        let peepholes = self.rnn.config.recipe().peepholes() * hidden;
+        let left = Matrix { direction: first + peepholes, ..Matrix::dense(&self.workspace.dropped_weights[0], hidden) };
+        // One behind the other in one buffer, as kernels bind them.
+        let w_ch = w_ch.map(|_| Matrix { offset: first, row: 1, ..left.clone() });
+        Ok((left, w_ch))
+    }
+
+    /// Drops of the weights between a layer's steps, and brings peepholes behind what is left.
+    fn drop_weights(&self, layer: usize, draws: &Draws, program: &mut Program) -> Result<()> {
+        let (rnn, dropout) = (self.rnn, self.rnn.of_weights(layer, draws));
+        let given = self.tensor(Tensor::WeightHh, layer, false)?;
+        let (left, peepholes) = self.left_weights(layer)?;
+        for direction in 0..rnn.config.directions() {
+            let rows = DroppedRows {
+                first: direction,
+                count: 1,
+                from: Given::Rows(given.buffer.clone(), given.offset + direction * given.direction),
+                to: (left.buffer.clone(), left.offset + direction * left.direction),
+                adds: false,
+            };
+            program.push(dropout.op(&rnn.device, &rows)?);
+        }
+        if let (Some(from), Some(to)) = (self.optional(Tensor::WeightCh, layer)?, peepholes) {
+            let columns = rnn.config.recipe().peepholes() * rnn.config.hidden;
+            program.push(copy(&rnn.device, rnn.config.directions(), 1, columns, Some(&from), &to)?);
+        }
+        Ok(())
+    }
+
+    /// Where the gradient of `W_hh` is summed, and whether on what is there: of the parameters, or of what dropout leaves of
+    /// them, which begins anew with the layer's first chunk.
+    pub(super) fn gradient_of_weights(&self, layer: usize, index: usize, go_on: bool) -> Result<(Matrix, bool)> {
+        if !self.rnn.config.drops_weights() {
+            return Ok((self.tensor(Tensor::WeightHh, layer, true)?, go_on));
+        }
+        let left = Matrix::dense(&self.workspace.dropped_weights[1], self.rnn.config.hidden);
+        Ok((Matrix { direction: self.rnn.recurrent_weights(), ..left }, index > 0))
+    }
+
+    /// The gradient of `W_hh`, from that of what dropout left of it.
+    pub(super) fn drop_gradient_of_weights(&self, layer: usize, program: &mut Program) -> Result<()> {
+        let (rnn, Some(draws)) = (self.rnn, self.draws.filter(|_| self.rnn.config.drops_weights())) else {
+            return Ok(());
+        };
+        let to = self.tensor(Tensor::WeightHh, layer, true)?;
+        let (from, _) = self.gradient_of_weights(layer, 0, false)?;
+        for direction in 0..rnn.config.directions() {
+            let rows = DroppedRows {
+                first: direction,
+                count: 1,
+                from: Given::Rows(from.buffer.clone(), from.offset + direction * from.direction),
+                to: (to.buffer.clone(), to.offset + direction * to.direction),
+                adds: self.params.accumulates(),
+            };
+            program.push(rnn.of_weights(layer, draws).op(&rnn.device, &rows)?);
+        }
+        Ok(())
+    }
+}
