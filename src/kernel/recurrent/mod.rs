@@ -35,8 +35,7 @@ mod states;
 mod tiles;
 mod upstream;
 
-pub use crate::cpu::random::Masked;
-pub use crate::cpu::random::{RANDOM_WORDS, kept_words};
+pub use crate::cpu::random::{Masked, RANDOM_WORDS, kept_words};
 pub use crate::cpu::recurrent::{flows, follow_width, reset_words};
 pub use backward::{KERNEL as BACKWARD, SHARED as BACKWARD_SHARED};
 pub use dropout::{DRAW, Draws, Dropout, DroppedRows, Given, KERNEL as DROPOUT};
