@@ -87,12 +87,11 @@ fn every_variant_is_valid() {
 /// Sums of what may be a product that are left as they are: the gradient of h that a workgroup carries from step to step.
 /// It is what the cell made in the step before, or before the first step what `carry` held, so what is added to it in the next
 /// turn of the loop has no one product to be contracted with. Nor has what is added to the gradient of an initial state.
-const CARRIED: [(&str, &str); 5] = [
-    ("recurrent/sequence_backward.wgsl", "gradients[(i0 + t) * OWN + r] += sums[t][r]"),
-    ("recurrent/sequence_backward.wgsl", "gradients[j] += sum"),
+const CARRIED: [(&str, &str); 4] = [
+    ("lib/cell.wgsl", "sum + value"),
     ("recurrent/unit_backward.wgsl", "dh + states.w"),
-    ("recurrent/unit_backward.wgsl", "carry[at] += gradients.x"),
-    ("recurrent/unit_backward.wgsl", "carry[at + state_count()] += gradients.y"),
+    ("recurrent/unit_backward.wgsl", "sums + gradients"),
+    ("recurrent/sequence_backward.wgsl", "for_initial[own] += select(vec2(0.0), left, anew_here)"),
 ];
 
 /// The same bits from every pipeline of a device need that a compiler has nothing to choose: no sum that it may contract with
@@ -325,7 +324,8 @@ fn what_is_launched_is_what_is_validated() {
     let running = layer.bind(&device, Mode::Infer).expect("a plan");
     check_known(&known, [&running.bound.forward], &mut launched);
     // Of recipes with options some variants are known, of what goes with them all.
-    let options = StepOptions { peephole: true, resets: true, ..StepOptions::NONE };
+    let recurrent_dropout = Some(0.2.into());
+    let options = StepOptions { peephole: true, resets: true, recurrent_dropout, ..StepOptions::NONE };
     for device in [common::tiled(AdapterKind::Gpu)].into_iter().chain(common::half_devices().into_iter().take(1)) {
         let layer = Layer::random(
             RnnConfig::new(Cell::Lstm, 3, 6)

@@ -75,7 +75,15 @@ fn state_count() -> u32 {
     return u.batch * u.directions * u.hidden;
 }
 
-// What products of steps read of an h, or what of the gradient of that is left for h: `own` is its place in the states.
+// What of a product's gradient is left for h, added to a sum: `own` is the place of h in the states.
+fn plus_left_of_h(sum: f32, value: f32, own: u32) -> f32 {
+    if RECURRENT_DROPOUT {
+        return plus_kept_of(sum, value, own, u.recipe.kept, u.recipe.kept_scale);
+    }
+    return sum + value;
+}
+
+// What products of steps read of an h: `own` is its place in the states.
 fn left_of_h(value: f32, own: u32) -> f32 {
     if RECURRENT_DROPOUT {
         return kept_of(value, own, u.recipe.kept, u.recipe.kept_scale);

@@ -67,7 +67,7 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
         dc = carry[own_c];
     }
     let anew = is_reset(sequence, u.rows.first_step + later(), direction);
-    let saw = passed_on(anew, sequence, direction, unit, vec2(carry[own] + left_of_h(sums[0], own), dc));
+    let saw = passed_on(anew, sequence, direction, unit, vec2(plus_left_of_h(carry[own], sums[0], own), dc));
     let dh = saw.x;
     dc = saw.y;
     if step.index == u.steps {

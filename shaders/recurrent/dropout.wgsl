@@ -38,10 +38,10 @@ fn main(
         let place = (row * u.per_row * u.batch + sequence) * u.width + column;
         let key = vec2(lengths[u.random], lengths[u.random + 1u] ^ u.layer);
         let word = threefry(key, vec2(place, lengths[u.random + 2u])).x;
-        var kept = select(0.0, value * u.scale, word < u.most);
+        var sum = 0.0;
         if u.adds != 0u {
-            kept += f32(to[u.to_offset + i]);
+            sum = f32(to[u.to_offset + i]);
         }
-        to[u.to_offset + i] = to_t(kept);
+        to[u.to_offset + i] = to_t(select(sum, fma(value, u.scale, sum), word < u.most));
     }
 }

@@ -172,17 +172,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         for (var p = 0u; p < SPLIT; p++) {
                             sum += later[STATES + (p * RB + r) * COLUMNS + at.column];
                         }
-                        gradients[j] += left_of_h(sum, own_place(sequence_of(at, j), direction, only));
+                        gradients[j] = plus_left_of_h(gradients[j], sum, own_place(sequence_of(at, j), direction, only));
                     }
                 } else {
                     for (var t = 0u; t < TILE; t++) {
                         for (var r = 0u; r < RB; r++) {
-                            var sum = sums[t][r];
-                            if RECURRENT_DROPOUT {
-                                let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
-                                sum = left_of_h(sum, own_place(sequence_of(at, r), direction, unit));
-                            }
-                            gradients[(i0 + t) * OWN + r] += sum;
+                            let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
+                            let own = (i0 + t) * OWN + r;
+                            let place = own_place(sequence_of(at, r), direction, unit);
+                            gradients[own] = plus_left_of_h(gradients[own], sums[t][r], place);
                         }
                     }
                 }
