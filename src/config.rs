@@ -156,9 +156,9 @@ impl RnnConfig {
     }
 
     /// Variational dropout of inputs (Gal and Ghahramani 2016; `dropout` of Keras's layers, of which some have a mask for
-    /// each gate where here all gates have one): in training each input of each
-    /// layer is, at all steps of a sequence alike, zero with this probability, and else divided by what is left of 1. Masks as
-    /// for [`dropout`](Self::dropout), beside which it may stand. Default 0.
+    /// each gate where here all gates have one): in training each input of each layer is, at all steps of a sequence alike,
+    /// zero with this probability, and else divided by what is left of 1. Masks as for [`dropout`](Self::dropout), beside
+    /// which it may stand. Default 0.
     pub const fn input_dropout(mut self, probability: f32) -> Self {
         self.input_dropout = Number::new(probability);
         self

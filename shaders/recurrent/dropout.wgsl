@@ -42,6 +42,7 @@ fn main(
         if u.adds != 0u {
             sum = f32(to[u.to_offset + i]);
         }
-        to[u.to_offset + i] = to_t(select(sum, fma(value, u.scale, sum), word < u.most));
+        // Nothing is added as zero, which makes a zero of a sum that is minus zero.
+        to[u.to_offset + i] = to_t(fma(select(0.0, value, word < u.most), u.scale, sum));
     }
 }

@@ -1,6 +1,7 @@
 //! The backward program of a layer stack.
 use super::Rnn;
 use super::bind::Binding;
+use super::dropped::SumTo;
 use super::stage::{Run, Stage};
 use crate::device::Buffer;
 use crate::error::Result;
@@ -75,7 +76,7 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
                 program.push(chunk.seen(&rnn.device, Some(&initial).filter(|_| resets))?);
             }
             let dw_hh = with.gradient_of_weights(layer, index, go_on)?;
-            weight_gradients(with, &stage, run, (dw_hh, go_on), &mut program)?;
+            weight_gradients(with, &stage, run, dw_hh, go_on, &mut program)?;
             bias_gradients(with, layer, chunk, go_on, &mut program)?;
             peephole_gradients(with, layer, chunk, Seen::Before, go_on, &mut program)?;
             if let Some(dx) = dx {
@@ -209,12 +210,13 @@ fn upstream(
 }
 
 /// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before; with `go_on` the sums start from what the gradients hold,
-/// that of `dW_hh` as it says beside where it goes.
+/// that of `dW_hh` where `dw_hh` says so.
 fn weight_gradients(
     with: &Binding<'_>,
     stage: &Stage<'_>,
     run: &Run,
-    ((dw_hh, hh_goes_on), go_on): ((Matrix, bool), bool),
+    dw_hh: SumTo,
+    go_on: bool,
     program: &mut Program,
 ) -> Result<()> {
     let (rnn, source, chunk) = (with.rnn, &stage.source, &run.chunk);
@@ -253,8 +255,8 @@ fn weight_gradients(
         }
     }
     for GateRun { gates, slot } in rnn.config.recipe().hidden_runs() {
-        let to = Matrix { offset: gates.start * hidden * hidden, ..dw_hh.clone() };
-        let mut go_on = hh_goes_on;
+        let to = Matrix { offset: gates.start * hidden * hidden, ..dw_hh.matrix.clone() };
+        let mut go_on = dw_hh.goes_on;
         for steps in rnn.spans(chunk, native).into_iter().rev() {
             let left = rnn.saved(chunk, &steps, slot).transposed();
             let before = rnn.slot(&chunk.h, steps.start - chunk.first_step);

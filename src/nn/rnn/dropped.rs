@@ -11,6 +11,12 @@ use crate::kernel::recurrent::{Draws, Dropout, DroppedRows, Given, Masked};
 use crate::plan::windows;
 use crate::recipe::Tensor;
 
+/// Where a sum over steps goes, and whether it goes on from what is there.
+pub(super) struct SumTo {
+    pub(super) matrix: Matrix,
+    pub(super) goes_on: bool,
+}
+
 impl Rnn {
     /// Dropout of a layer's outputs, `[.., B, D·H]`.
     fn of_outputs(&self, layer: usize, draws: &Draws) -> Dropout {
@@ -158,19 +164,10 @@ impl Binding<'_> {
 
     /// Drops of the weights between a layer's steps, and brings peepholes behind what is left.
     fn drop_weights(&self, layer: usize, draws: &Draws, program: &mut Program) -> Result<()> {
-        let (rnn, dropout) = (self.rnn, self.rnn.of_weights(layer, draws));
         let given = self.tensor(Tensor::WeightHh, layer, false)?;
         let (left, peepholes) = self.left_weights(layer)?;
-        for direction in 0..rnn.config.directions() {
-            let rows = DroppedRows {
-                first: direction,
-                count: 1,
-                from: Given::Rows(given.buffer.clone(), given.offset + direction * given.direction),
-                to: (left.buffer.clone(), left.offset + direction * left.direction),
-                adds: false,
-            };
-            program.push(dropout.op(&rnn.device, &rows)?);
-        }
+        self.mask_weights(layer, draws, &given, &left, false, program)?;
+        let rnn = self.rnn;
         if let (Some(from), Some(to)) = (self.optional(Tensor::WeightCh, layer)?, peepholes) {
             let columns = rnn.config.recipe().peepholes() * rnn.config.hidden;
             program.push(copy(&rnn.device, rnn.config.directions(), 1, columns, Some(&from), &to)?);
@@ -178,33 +175,45 @@ impl Binding<'_> {
         Ok(())
     }
 
-    /// Where the gradient of `W_hh` is summed, and whether on what is there: of the parameters, or of what dropout leaves of
-    /// them, which begins anew with the layer's first chunk.
-    pub(super) fn gradient_of_weights(&self, layer: usize, index: usize, go_on: bool) -> Result<(Matrix, bool)> {
-        if !self.rnn.config.drops_weights() {
-            return Ok((self.tensor(Tensor::WeightHh, layer, true)?, go_on));
-        }
-        let left = Matrix::dense(&self.workspace.dropped_weights[1], self.rnn.config.hidden);
-        Ok((Matrix { direction: self.rnn.recurrent_weights(), ..left }, index > 0))
-    }
-
-    /// The gradient of `W_hh`, from that of what dropout left of it.
-    pub(super) fn drop_gradient_of_weights(&self, layer: usize, program: &mut Program) -> Result<()> {
-        let (rnn, Some(draws)) = (self.rnn, self.draws.filter(|_| self.rnn.config.drops_weights())) else {
-            return Ok(());
-        };
-        let to = self.tensor(Tensor::WeightHh, layer, true)?;
-        let (from, _) = self.gradient_of_weights(layer, 0, false)?;
-        for direction in 0..rnn.config.directions() {
+    /// Masks `W_hh` of each direction, or its gradient, from one matrix to another.
+    fn mask_weights(
+        &self,
+        layer: usize,
+        draws: &Draws,
+        from: &Matrix,
+        to: &Matrix,
+        adds: bool,
+        program: &mut Program,
+    ) -> Result<()> {
+        let dropout = self.rnn.of_weights(layer, draws);
+        for direction in 0..self.rnn.config.directions() {
             let rows = DroppedRows {
                 first: direction,
                 count: 1,
                 from: Given::Rows(from.buffer.clone(), from.offset + direction * from.direction),
                 to: (to.buffer.clone(), to.offset + direction * to.direction),
-                adds: self.params.accumulates(),
+                adds,
             };
-            program.push(rnn.of_weights(layer, draws).op(&rnn.device, &rows)?);
+            program.push(dropout.op(&self.rnn.device, &rows)?);
         }
         Ok(())
+    }
+
+    /// Where the gradient of `W_hh` is summed, in the layer's chunk `index` from the last: in that of the parameters, or in that of
+    /// what dropout leaves of them, which begins anew with the first of these chunks.
+    pub(super) fn gradient_of_weights(&self, layer: usize, index: usize, goes_on: bool) -> Result<SumTo> {
+        if !self.rnn.config.drops_weights() {
+            return Ok(SumTo { matrix: self.tensor(Tensor::WeightHh, layer, true)?, goes_on });
+        }
+        let left = Matrix::dense(&self.workspace.dropped_weights[1], self.rnn.config.hidden);
+        Ok(SumTo { matrix: Matrix { direction: self.rnn.recurrent_weights(), ..left }, goes_on: index > 0 })
+    }
+
+    /// The gradient of `W_hh`, from that of what dropout left of it.
+    pub(super) fn drop_gradient_of_weights(&self, layer: usize, program: &mut Program) -> Result<()> {
+        let Some(draws) = self.draws.filter(|_| self.rnn.config.drops_weights()) else { return Ok(()) };
+        let to = self.tensor(Tensor::WeightHh, layer, true)?;
+        let from = self.gradient_of_weights(layer, 0, false)?.matrix;
+        self.mask_weights(layer, draws, &from, &to, self.params.accumulates(), program)
     }
 }
