@@ -142,9 +142,9 @@ fn bad_input_is_an_error_and_no_step() {
     let mut stream = Stream::new(&params, "rnn.", config, 2).expect("a stream");
     let mut y = [7.0; 8];
     let why = stream.step(&[0.0; 5], &mut y).expect_err("too few inputs").to_string();
-    assert_eq!((why.as_str(), y), ("`x` must have shape [2, 3], got [5]", [7.0; 8]));
+    assert_eq!((why.as_str(), y), ("`x` must have shape [1, 2, 3], got [5]", [7.0; 8]));
     let why = stream.step(&[0.0; 6], &mut y[1..]).expect_err("too few outputs").to_string();
-    assert_eq!(why, "`y` must have shape [2, 4], got [7]");
+    assert_eq!(why, "`y` must have shape [1, 2, 4], got [7]");
     let why = stream.set_state(Some(&[0.0; 3]), None).expect_err("a short state").to_string();
     assert_eq!(why, "`h` must have shape [1, 2, 4], got [3]");
     assert!(stream.set_state(None, Some(&[0.0; 8])).is_err(), "a GRU has no c");

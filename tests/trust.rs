@@ -14,13 +14,13 @@ use wgpu_rnn::{BatchShape, Cell, Device, Error, Precision, Result, RnnConfig};
 
 /// States that are a hundredth too large.
 const WRONG: Plant = Plant::Text(
-    "let done = cell_forward(at, x, sums, h_before, c_before);",
-    "var done = cell_forward(at, x, sums, h_before, c_before); done.h *= 1.01;",
+    "return cell_forward(at, x, r, h, c);",
+    "var done = cell_forward(at, x, r, h, c); done.h *= 1.01; return done;",
 );
 /// Gradients of states that are a hundredth too large.
 const WRONG_BACKWARD: Plant = Plant::Text(
-    "let done = cell_backward(at, values, states.x, states.y, states.z, dh_now, dc);",
-    "var done = cell_backward(at, values, states.x, states.y, states.z, dh_now, dc); done.dh *= 1.01;",
+    "return cell_backward(at, saved, h, c_before, c, dh, dc);",
+    "var done = cell_backward(at, saved, h, c_before, c, dh, dc); done.dh *= 1.01; return done;",
 );
 /// Text that no compiler takes.
 const REFUSED: Plant = Plant::Text("fn main(", "fn main(unheard of, ");
@@ -116,8 +116,8 @@ fn half_precision_that_is_wrong_is_not_available() {
         gpu.plant(
             kernel,
             Plant::Text(
-                "let done = cell_forward(at, x, sums, h_before, c_before);",
-                "var done = cell_forward(at, x, sums, h_before, c_before); done.h *= select(1.0, 1.5, CARRIED == 1u);",
+                "return cell_forward(at, x, r, h, c);",
+                "var done = cell_forward(at, x, r, h, c); done.h *= select(1.0, 1.5, CARRIED == 1u); return done;",
             ),
         );
     }

@@ -80,31 +80,29 @@ pub fn zeros<E: Zeroable + Clone>(what: &str, len: usize) -> Result<Vec<E>> {
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 struct Line([u8; 64]);
 
-/// A packed matrix in memory of its own, which begins on a cache line.
+/// Panels in memory of their own, which begins on a cache line.
 #[derive(Clone, Debug)]
 pub struct Packed<S> {
     lines: Vec<Line>,
-    depth: usize,
-    columns: usize,
+    len: usize,
     of: PhantomData<S>,
 }
 
 impl<S: Scalar> Packed<S> {
-    /// Zero, `[depth, columns]`. An error when there is no memory for it.
-    pub fn new(depth: usize, columns: usize) -> Result<Self> {
-        let lines = packed_len(depth, columns).div_ceil(size_of::<Line>() / size_of::<S>());
-        Ok(Self { lines: zeros("the packed weights", lines)?, depth, columns, of: PhantomData })
-    }
-
-    /// Packs the transpose of `matrix [columns, depth]`, row-major.
-    pub fn set_transposed(&mut self, matrix: &[S]) {
-        let len = packed_len(self.depth, self.columns);
-        pack_transposed(Threads::ONE, matrix, self.depth, &mut bytemuck::cast_slice_mut(&mut self.lines)[..len]);
+    /// Panels of `len` elements in all, zero. An error when there is no memory for them.
+    pub fn new(len: usize) -> Result<Self> {
+        let lines = len.div_ceil(size_of::<Line>() / size_of::<S>());
+        Ok(Self { lines: zeros("the packed weights", lines)?, len, of: PhantomData })
     }
 
     /// The panels.
     pub fn panels(&self) -> &[S] {
-        &bytemuck::cast_slice(&self.lines)[..packed_len(self.depth, self.columns)]
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+
+    /// The panels, to pack them.
+    pub fn panels_mut(&mut self) -> &mut [S] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
     }
 }
 

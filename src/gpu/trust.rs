@@ -165,7 +165,7 @@ pub(super) struct Trust {
 #[derive(Clone, Debug)]
 #[doc(hidden)]
 pub enum Plant {
-    /// The first text of its source becomes the second.
+    /// The first text of its source becomes the second. A source without the first does not compile.
     Text(&'static str, &'static str),
     /// Compiling it panics.
     Panic,
@@ -314,7 +314,9 @@ impl Gpu {
         let faults = lock(&self.trust().planted).clone();
         let of_kernel = faults.iter().filter(|(of, _)| of == kernel).map(|(_, fault)| fault);
         of_kernel.fold(source.to_string(), |source, fault| match fault {
-            Plant::Text(from, to) => source.replace(from, to),
+            Plant::Text(from, to) if source.contains(from) => source.replace(from, to),
+            // A fault that is nowhere must not pass for a sound kernel: this is no WGSL, and the message shows it.
+            Plant::Text(from, _) => format!("nothing to plant over: {from}"),
             // A test asked for it, and the border catches it.
             Plant::Panic => panic!("a planted panic"),
         })

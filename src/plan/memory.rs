@@ -63,9 +63,10 @@ pub struct Layout {
     /// GPU: packed `W_hhᵀ`, `b_hh` and peepholes of one layer, or what its steps pack as they need it. CPU: packed weights of one
     /// layer, where they don't stay packed.
     pub recurrent: usize,
-    /// CPU, when nothing is trained: packed weights of each layer. They belong to a binding, as they stay from one
-    /// recording to the next.
-    pub packed: Vec<usize>,
+    /// Packed weights of each layer, where they stay from one recording to the next, and so belong to a binding: on the CPU
+    /// when nothing is trained, on GPUs where that is asked for. GPU: what is said at `packed_input` and then what is said at
+    /// `recurrent`, which list nothing in that case. CPU: nothing, and all.
+    pub packed: Vec<[usize; 2]>,
     /// f32: gradients of h and c that backward carries from step to step, and what is behind them where norms of gradients
     /// are wanted ([`recurrent::carry_len`]).
     pub carry: usize,
@@ -104,7 +105,7 @@ pub struct Layout {
 impl Layout {
     /// Sizes for a layer stack on a device.
     pub fn new(device: &Device, config: &RnnConfig, shape: BatchShape, purpose: Purpose, cuts: &Cuts) -> Result<Self> {
-        let Purpose { mode, precision, lengths, repacks, flow, batch_first } = purpose;
+        let Purpose { mode, precision, lengths, repacks, packs_once, flow, batch_first } = purpose;
         let (recipe, hidden, directions) = (config.recipe(), config.hidden, config.directions());
         let (train, gpu) = (mode == Mode::Train, device.gpu().is_some());
         let state = shape.batch * directions * hidden;
@@ -151,7 +152,18 @@ impl Layout {
             (true, false) => directions * recurrent::packed_recurrent(recipe, hidden),
             (false, _) => scratch,
         };
-        let stays_packed = if train || gpu { 0 } else { config.layers };
+        let packed_input = |widest: usize| match gpu {
+            true => (directions * widest * repacked.unwrap_or(gates)).next_multiple_of(BINDING_STEP),
+            false => 0,
+        };
+        let stay_packed = (0..config.layers).map(|layer| config.layer_input(layer)).map(|inputs| match gpu {
+            true => [packed_input(inputs), recurrent],
+            false => [0, packed(inputs)],
+        });
+        let (packs_once, each_forward) = match gpu {
+            true => (packs_once, if packs_once { [0; 2] } else { [packed_input(widest), recurrent] }),
+            false => (!train, [0, recurrent]),
+        };
         // As f32, which the caller's output gradient may be in either precision.
         let pieces = windows(device, shape.steps, state, 4)?.len();
         let inner = |needed: bool| if train && needed { shape.steps * state } else { 0 };
@@ -167,12 +179,9 @@ impl Layout {
             chunk: if cuts.shared.is_some() { run(longest) } else { [0; 4] },
             state: (usize::from(half) + usize::from(recipe.resets())) * recipe.states() * state,
             repacked,
-            packed_input: match gpu {
-                true => (directions * widest * repacked.unwrap_or(gates)).next_multiple_of(BINDING_STEP),
-                false => 0,
-            },
-            recurrent,
-            packed: (0..stays_packed).map(|layer| packed(config.layer_input(layer))).collect(),
+            packed_input: each_forward[0],
+            recurrent: each_forward[1],
+            packed: if packs_once { stay_packed.collect() } else { Vec::new() },
             carry: match train {
                 true => recurrent::carry_len(device, &native::Layer { batch: chunk, ..layer }, flow),
                 false => 0,
@@ -251,7 +260,7 @@ impl Layout {
             + self.turned.map(full).iter().sum::<u64>()
             + self.dropped_weights.map(full).iter().sum::<u64>()
             + full(self.norms)
-            + self.packed.iter().copied().map(full).sum::<u64>()
+            + self.packed.iter().map(|parts| stored(parts.iter().sum())).sum::<u64>()
             + self.lengths as u64 * 4;
         match self.mode {
             Mode::Train => Memory { reserve: kept, workspace: scratch },

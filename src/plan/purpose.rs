@@ -22,6 +22,8 @@ pub struct Purpose {
     pub lengths: bool,
     /// Whether weights are packed as they are needed.
     pub repacks: bool,
+    /// Whether a GPU's weights stay packed from one forward to the next.
+    pub packs_once: bool,
     /// Whether backward leaves the norms of gradients.
     pub flow: bool,
     /// Whether the caller's sequences have the batch as their first axis.

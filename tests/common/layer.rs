@@ -6,7 +6,7 @@ use wgpu_rnn::plan::{Mode, Reserve, Workspace};
 use wgpu_rnn::probe::{Activity, Gates};
 use wgpu_rnn::{BatchShape, Buffer, Device, Precision, Recorder, Result, RnnConfig};
 
-use super::{Random, Tensors, choice};
+use super::{Random, Tensors, planned};
 
 /// Of what is dropped.
 pub const SEED: u64 = 0x0123_4567_89ab_cdef;
@@ -159,16 +159,14 @@ impl Layer {
 
     /// Plans it.
     pub fn plan(&self, device: &Device, mode: Mode) -> Result<Rnn> {
-        let (strategy, span) = choice(device).unzip();
         let options = Options {
-            strategy,
-            span: span.flatten(),
             lengths: self.lengths.is_some(),
             recompute: self.recompute,
             repack: self.repack,
             flow: self.flow,
             precision: self.precision,
             batch_first: self.batch_first,
+            ..planned(device)
         };
         Rnn::new(device, self.config, self.shape, mode, options)
     }

@@ -17,6 +17,7 @@ use std::sync::{LazyLock, Mutex};
 
 use wgpu_rnn::gpu::{AdapterKind, Class};
 pub use wgpu_rnn::nn::relative_error;
+use wgpu_rnn::nn::rnn::Options;
 use wgpu_rnn::{Device, DeviceKind};
 
 /// Tensors by name.
@@ -64,6 +65,12 @@ pub fn forced(device: Device, strategy: &'static str, span: Option<usize>) -> De
 pub fn choice(device: &Device) -> Option<Choice> {
     let choices = CHOICES.lock().expect("choices");
     choices.iter().find(|(of, _)| of.gpu().is_some() && of.same(device)).map(|(_, choice)| *choice)
+}
+
+/// The same as options of a plan.
+pub fn planned(device: &Device) -> Options<'static> {
+    let (strategy, span) = choice(device).unzip();
+    Options { strategy, span: span.flatten(), ..Options::default() }
 }
 
 /// A GPU with WebGPU's default limits and the lanes and tiles of a class, whatever it is.

@@ -5,11 +5,10 @@ use std::ops::Range;
 use super::flow::{flows, follow, follow_width};
 use super::left::LeftRows;
 use super::resets::Anew;
-use super::stream::Strided;
 use super::{Initial, Layer, Left, Recurrent, Resets, Slots, Tensors, expect, running, shared};
 use crate::cell::Cell;
 use crate::cpu::cell::{self, BackwardRow, Limit, Zoneout};
-use crate::cpu::panel::{self, MOST_RUNS, Product};
+use crate::cpu::panel::{self, MOST_RUNS, Product, Rows};
 use crate::cpu::random::Masks;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Part, Partition, Task, Threads};
@@ -304,6 +303,26 @@ impl<'a, S: Scalar> Worker<'a, S> {
             let at = row - self.rows.start;
             let left = self.left.row(at)[own.clone()].iter().zip(&self.left.factors(at)[own.clone()]);
             dh.iter_mut().zip(left).for_each(|(dh, (sum, factor))| *dh += *sum * *factor);
+        }
+    }
+}
+
+/// Some columns of rows of `stride` elements.
+struct Strided<'a, S> {
+    data: &'a mut [S],
+    stride: usize,
+    columns: Range<usize>,
+}
+
+impl<S> Rows<S> for Strided<'_, S> {
+    #[inline]
+    fn rows<'s>(&'s mut self, first: usize, rows: &mut [&'s mut [S]]) {
+        // Chunks would divide by the stride.
+        let mut rest = self.data.get_mut(first * self.stride..).unwrap_or_default();
+        for to in rows {
+            let (row, after) = rest.split_at_mut_checked(self.stride).unwrap_or_default();
+            *to = row.get_mut(self.columns.clone()).unwrap_or_default();
+            rest = after;
         }
     }
 }

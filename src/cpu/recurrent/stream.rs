@@ -1,11 +1,12 @@
-//! A stack of layers in one direction, one time step a call: on the calling thread, without a lock or an allocation.
+//! A stack of layers in one direction, some time steps a call: on the calling thread, without a lock or an allocation.
 
-use std::ops::Range;
-
-use super::{Group, expect, groups};
-use crate::cpu::cell::{self, ForwardRow, Zoneout};
-use crate::cpu::panel::{Packed, Product, Rows, zeros};
+use super::{
+    Forward, Initial, Input, Projection, Recurrent, Resets, Tensors, expect, forward, pack_forward, pack_input,
+};
+use crate::config::BatchShape;
+use crate::cpu::panel::{Packed, ROWS, zeros};
 use crate::cpu::scalar::Scalar;
+use crate::cpu::threads::{Partition, Threads};
 use crate::error::{Error, Result, at_least_one};
 use crate::recipe::Recipe;
 
@@ -24,14 +25,19 @@ pub struct LayerWeights<'a, S> {
     pub w_ch: &'a [S],
 }
 
-/// The layers with their weights packed, their states, and room to work in.
+/// The layers with their weights packed, their states, and room to work in: [`forward`] of each, over and over.
 #[derive(Clone, Debug)]
 pub struct Stack<S> {
     recipe: Recipe,
-    batch: usize,
     hidden: usize,
+    batch: usize,
+    /// Steps that are run at once, at most.
+    at_once: usize,
+    partition: Partition,
+    /// All alike: no sequence ends.
+    lengths: Vec<u32>,
     layers: Vec<Layer<S>>,
-    /// `[B, saved·H]` of the layer at work.
+    /// `[at_once, B, saved·H]` of the layer at work.
     saved: Vec<S>,
 }
 
@@ -39,14 +45,14 @@ pub struct Stack<S> {
 struct Layer<S> {
     inputs: usize,
     w_ih: Packed<S>,
-    /// Of each [`Group`].
-    w_hh: Vec<Packed<S>>,
+    w_hh: Packed<S>,
     b_ih: Vec<S>,
     b_hh: Vec<S>,
     w_ch: Vec<S>,
-    /// `[B, H]` before the step, and room for it after.
-    h: [Vec<S>; 2],
-    c: [Vec<S>; 2],
+    /// `[at_once + 1, B, H]`, of which the first block is the state between calls.
+    h: Vec<S>,
+    /// The same, or empty.
+    c: Vec<S>,
 }
 
 impl<S: Scalar> Stack<S> {
@@ -55,52 +61,53 @@ impl<S: Scalar> Stack<S> {
         at_least_one("the number of layers", layers)?;
         at_least_one("the input size", inputs)?;
         at_least_one("the batch", batch)?;
-        let batch_shape = crate::config::BatchShape::new(1, batch);
-        super::Layer { recipe, hidden, directions: 1, first_reversed: 1, batch: batch_shape }.check()?;
-        let gates = recipe.gates() * hidden;
-        let state = batch * hidden;
+        // As many as a product takes rows at a time.
+        let at_once = (ROWS / batch).max(1);
+        let one = layer_of(recipe, hidden, BatchShape::new(at_once, batch));
+        one.check()?;
+        let gates = one.gate_width();
         let layer = |index: usize| -> Result<Layer<S>> {
             let inputs = if index == 0 { inputs } else { hidden };
-            let c = if recipe.has_c() { state } else { 0 };
             Ok(Layer {
                 inputs,
-                w_ih: Packed::new(inputs, gates)?,
-                w_hh: groups(recipe, hidden)
-                    .map(|group| Packed::new(hidden, group.columns.len()))
-                    .collect::<Result<_>>()?,
+                w_ih: Packed::new(one.input_packed_len(inputs))?,
+                w_hh: Packed::new(one.forward_packed_len())?,
                 b_ih: Vec::with_capacity(gates),
                 b_hh: Vec::with_capacity(gates),
                 w_ch: zeros("peepholes", recipe.peepholes() * hidden)?,
-                h: [zeros("a state", state)?, zeros("a state", state)?],
-                c: [zeros("a state", c)?, zeros("a state", c)?],
+                h: zeros("states", one.h_len())?,
+                c: zeros("states", one.c_len())?,
             })
         };
         Ok(Self {
             recipe,
-            batch,
             hidden,
+            batch,
+            at_once,
+            partition: Partition::new(Threads::ONE, batch, 1),
+            lengths: zeros("lengths", batch)?,
             layers: (0..layers).map(layer).collect::<Result<_>>()?,
-            saved: zeros("the gates", state * recipe.saved())?,
+            saved: zeros("the gates", one.saved_len())?,
         })
     }
 
     /// Packs a layer's weights; the states stay.
     pub fn set_weights(&mut self, layer: usize, weights: LayerWeights<'_, S>) -> Result<()> {
-        let (gates, hidden) = (self.recipe.gates() * self.hidden, self.hidden);
+        let one = layer_of(self.recipe, self.hidden, BatchShape::new(1, self.batch));
         let layer = Self::find(&mut self.layers, layer)?;
-        expect("weight_ih", weights.w_ih.len(), &[gates, layer.inputs])?;
-        expect("weight_hh", weights.w_hh.len(), &[gates, hidden])?;
+        let gates = one.gate_width();
         for (name, bias) in [("bias_ih", weights.b_ih), ("bias_hh", weights.b_hh)] {
             if !bias.is_empty() {
                 expect(name, bias.len(), &[gates])?;
             }
         }
         expect("weight_ch", weights.w_ch.len(), &[layer.w_ch.len()])?;
+        let (w_ih, w_hh) = (tensor("weight_ih", weights.w_ih)?, tensor("weight_hh", weights.w_hh)?);
+        one.check_tensors("weight_ih", &w_ih, layer.inputs)?;
+        one.check_tensors("weight_hh", &w_hh, self.hidden)?;
+        pack_input(Threads::ONE, &one, &w_ih, layer.inputs, layer.w_ih.panels_mut())?;
+        pack_forward(Threads::ONE, &one, &w_hh, layer.w_hh.panels_mut())?;
         layer.w_ch.copy_from_slice(weights.w_ch);
-        layer.w_ih.set_transposed(weights.w_ih);
-        for (Group { columns, .. }, w_hh) in groups(self.recipe, hidden).zip(&mut layer.w_hh) {
-            w_hh.set_transposed(&weights.w_hh[columns.start * hidden..columns.end * hidden]);
-        }
         for (held, given) in [(&mut layer.b_ih, weights.b_ih), (&mut layer.b_hh, weights.b_hh)] {
             held.clear();
             held.extend_from_slice(given);
@@ -110,47 +117,73 @@ impl<S: Scalar> Stack<S> {
 
     /// The states of a layer, `[B, H]` each: h, and c, which is empty for a cell without one.
     pub fn state(&self, layer: usize) -> Option<[&[S]; 2]> {
-        self.layers.get(layer).map(|layer| [layer.h[0].as_slice(), layer.c[0].as_slice()])
+        let state = self.batch * self.hidden;
+        self.layers.get(layer).map(|Layer { h, c, .. }| [&h[..state], c.get(..state).unwrap_or_default()])
     }
 
     /// The states of a layer, to write.
     pub fn state_mut(&mut self, layer: usize) -> Result<[&mut [S]; 2]> {
-        let Layer { h: [h, _], c: [c, _], .. } = Self::find(&mut self.layers, layer)?;
-        Ok([h.as_mut_slice(), c.as_mut_slice()])
+        let state = self.batch * self.hidden;
+        let Layer { h, c, .. } = Self::find(&mut self.layers, layer)?;
+        Ok([&mut h[..state], c.get_mut(..state).unwrap_or_default()])
     }
 
-    /// The last layer's h, `[B, H]`.
-    pub fn output(&self) -> &[S] {
-        self.layers.last().map_or(&[], |layer| &layer.h[0])
+    /// Some steps: `x [S, B, I]` in, the last layer's h `[S, B, H]` out; the states are then those after them. An error, and no
+    /// step, for other sizes.
+    pub fn steps(&mut self, x: &[S], y: &mut [S]) -> Result<()> {
+        let (row, state) = (self.batch * self.layers.first().map_or(0, |layer| layer.inputs), self.batch * self.hidden);
+        let steps = x.len() / row.max(1);
+        expect("x", x.len(), &[steps.max(1), self.batch, row / self.batch])?;
+        expect("y", y.len(), &[steps, self.batch, self.hidden])?;
+        for (x, y) in x.chunks(self.at_once * row).zip(y.chunks_mut(self.at_once * state)) {
+            self.some(x, y)?;
+        }
+        Ok(())
     }
 
-    /// One step: `x [B, I]` in; the states are then those after it.
-    pub fn step(&mut self, x: &[S]) -> Result<()> {
-        let Self { recipe, batch, hidden, ref mut layers, ref mut saved } = *self;
-        let (gates, slots) = (recipe.gates() * hidden, recipe.saved() * hidden);
-        expect("x", x.len(), &[batch, layers.first().map_or(0, |layer| layer.inputs)])?;
-        let zoneout = Zoneout::new(&recipe, None);
+    /// As many steps as are run at once, or fewer.
+    fn some(&mut self, x: &[S], y: &mut [S]) -> Result<()> {
+        let Self { recipe, hidden, batch, ref partition, ref mut lengths, ref mut layers, ref mut saved, .. } = *self;
+        let (state, above) = (batch * hidden, layers.len() - 1);
+        let steps = y.len() / state;
+        let layer = layer_of(recipe, hidden, BatchShape::new(steps, batch));
+        lengths.fill(steps as u32);
         let mut below: Option<&[S]> = None;
-        for layer in layers {
-            let Layer { inputs, w_ih, w_hh, b_ih, b_hh, w_ch, h: [h, h_next], c: [c, c_next] } = layer;
-            let (input, inputs) = (below.unwrap_or(x), *inputs);
-            let of_input = Group { columns: 0..gates, slots: 0..gates, adds: false };
-            project(w_ih, b_ih, input, inputs, of_input, saved, slots);
-            for (group, w_hh) in groups(recipe, hidden).zip(w_hh) {
-                let bias = b_hh.get(group.columns.clone()).unwrap_or_default();
-                project(w_hh, bias, h, hidden, group, saved, slots);
-            }
-            for (row, saved) in saved.chunks_exact_mut(slots).enumerate() {
-                let own = row * hidden..(row + 1) * hidden;
-                let of_c = if c.is_empty() { 0..0 } else { own.clone() };
-                let (c_prev, c) = (&c[of_c.clone()], &mut c_next[of_c]);
-                let (h_prev, h) = (&h[own.clone()], &mut h_next[own]);
-                let states = ForwardRow { saved, h_prev, c_prev, w_ch, h, c };
-                cell::step_forward(&recipe, zoneout.as_ref(), 0, states);
-            }
-            std::mem::swap(h, h_next);
-            std::mem::swap(c, c_next);
+        let mut y = Some(y);
+        for (index, one) in layers.iter_mut().enumerate() {
+            let Layer { inputs, w_ih, w_hh, b_ih, b_hh, w_ch, h, c } = one;
+            let input = match below {
+                None => Input::Sequence { x, width: *inputs },
+                Some(h) => Input::Below { h, hidden },
+            };
+            let (h, c) = (&mut h[..layer.h_len()], &mut c[..layer.c_len()]);
+            let buffers = Forward {
+                projection: Some(Projection { packed: w_ih.panels(), b_ih: given(b_ih)?, input }),
+                saved: &mut saved[..layer.saved_len()],
+                keeps: false,
+                h: &mut *h,
+                c: &mut *c,
+                y: if index == above { y.take().unwrap_or_default() } else { &mut [] },
+                lengths,
+                first_step: 0,
+                resets: Resets { bits: &[], batch },
+                initial: Initial { h: &[], c: &[] },
+                masks: None,
+                left: None,
+            };
+            forward(
+                partition,
+                &layer,
+                Recurrent { packed: w_hh.panels(), b_hh: given(b_hh)?, w_ch: given(w_ch)? },
+                buffers,
+            )?;
             below = Some(h);
+        }
+        // Only now: the layer above reads all of them.
+        for Layer { h, c, .. } in layers {
+            for states in [h, c].into_iter().filter(|states| !states.is_empty()) {
+                states.copy_within(steps * state..(steps + 1) * state, 0);
+            }
         }
         Ok(())
     }
@@ -161,47 +194,16 @@ impl<S: Scalar> Stack<S> {
     }
 }
 
-/// Some columns of rows of `stride` elements.
-pub(super) struct Strided<'a, S> {
-    pub(super) data: &'a mut [S],
-    pub(super) stride: usize,
-    pub(super) columns: Range<usize>,
+/// A tensor, where there is one.
+fn given<S>(data: &[S]) -> Result<Option<Tensors<'_, S>>> {
+    if data.is_empty() { Ok(None) } else { tensor("a tensor of the layer", data).map(Some) }
 }
 
-impl<S> Rows<S> for Strided<'_, S> {
-    #[inline]
-    fn rows<'s>(&'s mut self, first: usize, rows: &mut [&'s mut [S]]) {
-        // Chunks would divide by the stride.
-        let mut rest = self.data.get_mut(first * self.stride..).unwrap_or_default();
-        for to in rows {
-            let (row, after) = rest.split_at_mut_checked(self.stride).unwrap_or_default();
-            *to = row.get_mut(self.columns.clone()).unwrap_or_default();
-            rest = after;
-        }
-    }
+fn tensor<'a, S>(name: &str, data: &'a [S]) -> Result<Tensors<'a, S>> {
+    Tensors::new(name, data, 1, data.len(), data.len())
 }
 
-/// `bias + input·Wᵀ` of `input [rows, depth]` to where `group` says in every `stride` elements of `out`.
-fn project<S: Scalar>(
-    w: &Packed<S>,
-    bias: &[S],
-    input: &[S],
-    depth: usize,
-    group: Group,
-    out: &mut [S],
-    stride: usize,
-) {
-    Product {
-        packed: w.panels(),
-        depth,
-        bias,
-        runs: 1,
-        a: |row, _| &input[row * depth..][..depth],
-        rows: input.len() / depth.max(1),
-        columns: group.columns.len(),
-        adds: group.adds,
-        backwards: false,
-        c: Strided { data: out, stride, columns: group.slots },
-    }
-    .run();
+/// A layer of the stack, for some steps.
+const fn layer_of(recipe: Recipe, hidden: usize, batch: BatchShape) -> super::Layer {
+    super::Layer { recipe, hidden, directions: 1, first_reversed: 1, batch }
 }

@@ -26,9 +26,10 @@ pub struct Io {
     /// `return_sequences=False`. Without `y` the caller has no buffer of all
     /// steps' outputs.
     pub last: Option<Buffer>,
-    /// Initial h `[L·D, B, H]`; zero when there is none.
+    /// Initial h `[L·D, B, H]`; when there is none the learnt one, or zero. To train a layer that learns its initial states has
+    /// none beside.
     pub h0: Option<Buffer>,
-    /// Initial c `[L·D, B, H]`, for LSTM; zero when there is none.
+    /// Initial c likewise, for LSTM.
     pub c0: Option<Buffer>,
     /// Where the final h of each sequence goes, `[L·D, B, H]`.
     pub hn: Option<Buffer>,
@@ -73,6 +74,8 @@ pub struct Gradients {
 pub struct Bound {
     /// x to y and final states.
     pub forward: Program,
+    /// Packs the weights for forward, where [`Options::pack_once`](super::Options::pack_once) leaves that to it; else empty.
+    pub pack: Program,
     /// Gradients of everything; empty unless the plan is for training. It consumes what forward kept: one forward before
     /// each, with x and the parameters unchanged in between.
     pub backward: Program,
@@ -97,8 +100,8 @@ pub(super) struct Binding<'a> {
     pub(super) reserve: &'a Reserve,
     pub(super) workspace: &'a Workspace,
     pub(super) lengths: &'a Buffer,
-    /// Of each layer whose weights stay packed.
-    pub(super) packed: &'a [Buffer],
+    /// Of each layer whose weights stay packed: input weights, where a GPU has them, and the rest.
+    pub(super) packed: &'a [[Buffer; 2]],
     pub(super) norms: Option<&'a Buffer>,
     /// What masks come from, where something is drawn.
     pub(super) draws: Option<&'a Draws>,
@@ -136,7 +139,10 @@ impl Rnn {
         reserve.check(&self.device, &self.layout)?;
         let workspace = &workspace.fit(&self.device, &self.layout)?;
         let lengths = self.device.alloc_u32("lengths", self.layout.lengths)?;
-        let room = |&elements: &usize| self.device.alloc("packed weights", elements);
+        let room = |[input, rest]: &[usize; 2]| {
+            let room = self.device.alloc_as(self.precision, "packed weights", input + rest)?;
+            Ok([room.slice(0..*input)?, room.slice(*input..input + rest)?])
+        };
         let packed = &self.layout.packed.iter().map(room).collect::<Result<Vec<_>>>()?;
         let norms = match self.layout.norms {
             0 => None,
@@ -158,6 +164,7 @@ impl Rnn {
             norms: norms.as_ref(),
             draws: draws.as_ref(),
         };
+        let pack = forward::pack(&with)?;
         let mut forward = forward::build(&with)?;
         let mut backward = match self.mode {
             Mode::Train => backward::build(&with)?,
@@ -171,13 +178,14 @@ impl Rnn {
         }
         let batch = self.shape.batch;
         let held = reserve.memory();
-        let own: u64 = packed.iter().chain([&lengths]).chain(&norms).map(Buffer::allocated_bytes).sum();
+        let own: u64 =
+            packed.iter().map(|[_, rest]| rest).chain([&lengths]).chain(&norms).map(Buffer::allocated_bytes).sum();
         let scratch = held.workspace + workspace.bytes() + own;
         let memory = Memory { reserve: held.reserve, workspace: scratch };
         let random_state = draws.map(|_| lengths.slice(random..random + RANDOM_WORDS)).transpose()?;
         let (resets, lengths) = (lengths.slice(batch..random)?, lengths.slice(0..batch)?);
         let bound =
-            Bound { forward, backward, rnn: self.clone(), lengths, resets, norms, random: random_state, memory };
+            Bound { forward, pack, backward, rnn: self.clone(), lengths, resets, norms, random: random_state, memory };
         bound.set_seed(0)?;
         bound.write_lengths(&vec![self.shape.steps; self.shape.batch])?;
         Ok(bound)
@@ -205,7 +213,8 @@ impl Rnn {
             check(name, buffer.as_ref(), &[batch, self.config.outputs()])?;
         }
         let given = [("h0", &io.h0), ("c0", &io.c0), ("dh0", &gradients.dh0), ("dc0", &gradients.dc0)];
-        if let Some((name, _)) = given.iter().find(|(_, buffer)| self.config.learns_state && buffer.is_some()) {
+        let learns = self.config.learns_state && self.mode == Mode::Train;
+        if let Some((name, _)) = given.iter().find(|(_, buffer)| learns && buffer.is_some()) {
             return Err(Error::invalid(format!("`{name}`"), "none, as the layer learns its initial states", "given"));
         }
         if gradients.dy.is_some() && io.y.is_none() {

@@ -1,4 +1,4 @@
-//! The forward program of a layer stack.
+//! The forward program of a layer stack, and the one that packs its weights where that is not forward's.
 
 use std::ops::Range;
 
@@ -11,6 +11,17 @@ use crate::kernel::Program;
 use crate::kernel::gemm::Matrix;
 use crate::kernel::recurrent::{Chunk, Move, move_states};
 use crate::plan::{bindable, overlap, windows};
+
+/// Packs the weights of all layers, where they stay packed.
+pub(super) fn pack(with: &Binding<'_>) -> Result<Program> {
+    let mut program = Program::default();
+    if with.rnn.packs_once {
+        for layer in 0..with.rnn.config.layers {
+            Stage::new(with, layer, false)?.pack(&mut program)?;
+        }
+    }
+    Ok(program)
+}
 
 pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
     let Binding { rnn, io, .. } = *with;

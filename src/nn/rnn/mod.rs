@@ -16,14 +16,17 @@
 mod backward;
 mod batch_first;
 mod bind;
+mod device_stream;
 mod dropped;
 mod forward;
 mod source;
 mod stage;
 #[cfg(not(target_arch = "wasm32"))]
 mod stream;
+mod streamed;
 
 pub use bind::{Bound, Gradients, Io};
+pub use device_stream::DeviceStream;
 #[cfg(not(target_arch = "wasm32"))]
 pub use stream::Stream;
 
@@ -64,6 +67,11 @@ pub struct Options<'a> {
     /// less memory and, the fewer sequences, in more time. Forced where it can't is an error. Default: for weights and
     /// batches so large that it takes little time.
     pub repack: Option<bool>,
+    /// Whether, to infer, forward leaves packing weights to [`Bound::pack`], which is recorded once after parameters were
+    /// written: each layer has packed copies of its own, and forward the fewer dispatches. Beside `repack` an error. The CPU
+    /// packs once either way, by itself. Default: a GPU's forward packs weights each time, a layer after the other in the same
+    /// room.
+    pub pack_once: bool,
     /// Whether backward leaves the norms of the gradients of each step's states, [`Bound::norms`], for training: how
     /// gradients flow through the steps. It takes room for a chunk's gradients ([`Rnn::memory`] counts it), and time; every
     /// gradient has the same bits.
@@ -101,6 +109,8 @@ pub struct Rnn {
     mode: Mode,
     lengths: bool,
     batch_first: bool,
+    /// Whether `Bound::pack` packs weights, and forward does not.
+    packs_once: bool,
     precision: Precision,
     span: Option<usize>,
     strategy: &'static dyn Strategy,
@@ -157,6 +167,13 @@ impl Rnn {
         if let Some(steps) = options.recompute {
             at_least_one("the steps between kept states", steps)?;
         }
+        if options.pack_once && mode == Mode::Train {
+            return Err(Error::invalid("weights that are packed once", "asked for to infer", "asked for to train"));
+        }
+        if options.pack_once && options.repack == Some(true) {
+            let expected = "either packed once or as they are needed";
+            return Err(Error::invalid("how weights are packed", expected, "both"));
+        }
         if options.flow && mode == Mode::Infer {
             return Err(Error::invalid("norms of gradients", "asked for to train", "asked for to infer"));
         }
@@ -167,7 +184,9 @@ impl Rnn {
         }
         let wanted = Wanted { mode, precision, flow: options.flow };
         let Choice { strategy, why } = check::choose(device, &config, shape, wanted, options.strategy)?;
-        let repacks = plan::repacks(device, &config, shape, (mode, precision), strategy, options.repack)?;
+        let packs_once = options.pack_once && device.gpu().is_some();
+        let repack = if packs_once { Some(false) } else { options.repack };
+        let repacks = plan::repacks(device, &config, shape, (mode, precision), strategy, repack)?;
         let cut = |repacks: bool| {
             let shared = match mode {
                 Mode::Train => options.recompute,
@@ -182,7 +201,7 @@ impl Rnn {
         };
         let cuts = cut(repacks)?;
         let (device, lengths, span, batch_first) = (device.clone(), options.lengths, options.span, options.batch_first);
-        let purpose = Purpose { mode, precision, lengths, repacks, flow: options.flow, batch_first };
+        let purpose = Purpose { mode, precision, lengths, repacks, packs_once, flow: options.flow, batch_first };
         let layout = Layout::new(&device, &config, shape, purpose, &cuts)?;
         Ok(Self {
             device,
@@ -192,6 +211,7 @@ impl Rnn {
             mode,
             lengths,
             batch_first,
+            packs_once,
             span,
             precision,
             strategy,

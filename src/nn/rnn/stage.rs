@@ -56,22 +56,24 @@ impl<'a> Stage<'a> {
         Ok(Self { with, layer, runs, weights, source })
     }
 
-    /// Packs weights and brings the initial states before the first chunk: one dispatch where one binding can hold the
-    /// layer's parameters and no states are kept apart.
+    /// Packs weights, unless these are packed once, and brings the initial states before the first chunk: one dispatch where
+    /// one binding can hold the layer's parameters and no states are kept apart.
     pub(super) fn prepare(&self, program: &mut Program) -> Result<()> {
         let Self { with, layer, .. } = *self;
-        let Binding { rnn, workspace, .. } = *with;
+        let rnn = with.rnn;
         let Some(first) = self.runs.first() else { return Ok(()) };
-        if first.starts && rnn.layout.repacked.is_none() {
+        if first.starts && rnn.layout.repacked.is_none() && !rnn.packs_once {
             let initial = with.initial(layer)?;
             let (inputs, w_ih) = (rnn.config.layer_input(layer), with.tensor(Tensor::WeightIh, layer, false)?);
-            let at_once = Prepare { inputs, w_ih, packed_input: &workspace.packed_input, initial };
+            let at_once = Prepare { inputs, w_ih, packed_input: with.packed(layer)[0], initial };
             if let Some(op) = first.chunk.prepare(&rnn.device, &self.weights, &at_once)? {
                 program.push(op);
                 return Ok(());
             }
         }
-        self.pack(program)?;
+        if !rnn.packs_once {
+            self.pack(program)?;
+        }
         self.keep_initial(program)?;
         let initial = with.initial(layer)?;
         let moves = initial.iter().cloned().zip(first.kept.iter().cloned()).collect::<Vec<Move>>();
@@ -147,7 +149,7 @@ impl<'a> Stage<'a> {
     fn input_weights(&self, gates: usize) -> Matrix {
         let Self { with, layer, .. } = self;
         let direction = with.rnn.config.layer_input(*layer) * gates;
-        Matrix { direction, ..Matrix::dense(&with.workspace.packed_input, gates) }
+        Matrix { direction, ..Matrix::dense(with.packed(*layer)[0], gates) }
     }
 
     /// Runs a chunk forward from the states that are kept before it.
@@ -342,6 +344,14 @@ impl Binding<'_> {
         Ok([of(&self.io.h0, h0)?, of(&self.io.c0, c0)?])
     }
 
+    /// Where a GPU's weights of a layer are packed: those of the input, and the rest.
+    fn packed(&self, layer: usize) -> [&Buffer; 2] {
+        match self.packed.get(layer) {
+            Some(own) if self.rnn.packs_once => own.each_ref(),
+            _ => [&self.workspace.packed_input, &self.workspace.recurrent],
+        }
+    }
+
     /// Recurrent weights of a layer.
     fn weights(&self, layer: usize) -> Result<Weights> {
         let (w_hh, w_ch) = self.left_weights(layer)?;
@@ -349,8 +359,8 @@ impl Binding<'_> {
             w_hh,
             b_hh: self.optional(Tensor::BiasHh, layer)?,
             w_ch,
-            workspace: self.workspace.recurrent.clone(),
-            packed: self.packed.get(layer).cloned().map(Packed::new),
+            workspace: self.packed(layer)[1].clone(),
+            packed: self.packed.get(layer).map(|[_, rest]| Packed::new(rest.clone())),
             repacked: self.rnn.layout.repacked.is_some(),
         })
     }

@@ -1,5 +1,6 @@
-//! [`Stream`]: a recurrent layer that takes one time step at a time, for real-time use.
+//! [`Stream`]: a recurrent layer that takes one or a few time steps a call, for real-time use on the CPU.
 
+use super::streamed::{expect_one_state, expect_sequences, expect_states, expect_streamed};
 use super::tensors;
 use crate::config::RnnConfig;
 use crate::cpu::recurrent::{LayerWeights, Stack};
@@ -7,11 +8,12 @@ use crate::error::{Error, Result};
 use crate::nn::params::Parameters;
 use crate::recipe::Tensor;
 
-/// A recurrent layer that takes one time step and gives one, and keeps its state in between: audio, control, games.
+/// A recurrent layer that takes one or a few time steps a call, and keeps its state in between: audio, control, games.
 ///
 /// It runs on the calling thread in native f32 code, with weights packed once, whatever device its parameters are on. A
 /// step takes no lock, makes no system call and allocates nothing, so its time is the time of its arithmetic. It gives
-/// what the whole sequence gives, on the CPU executor to the bit. Only layers that go forward can be streamed.
+/// what the whole sequence gives, on the CPU executor to the bit. Only layers that go forward can be streamed. What
+/// streams on a GPU is a [`DeviceStream`](super::DeviceStream).
 ///
 /// ```
 /// use wgpu_rnn::nn::rnn::{Stream, tensors};
@@ -42,18 +44,11 @@ pub struct Stream {
 
 impl Stream {
     /// Packs the parameters named after `prefix` for `batch` sequences that step together; states are zero, or those that the
-    /// layer has learnt to begin with. Reads the
-    /// parameters from their device. Errors: two directions, a tensor that is missing or misshapen.
+    /// layer has learnt to begin with. Reads the parameters from their device. Errors: a layer that does not go forward alone, a
+    /// tensor that is missing or misshapen.
     pub fn new(params: &Parameters, prefix: &str, config: RnnConfig, batch: usize) -> Result<Self> {
         config.check()?;
-        if config.is_reversed() {
-            let option = "a step at a time".to_string();
-            return Err(Error::Unsupported { option, place: "a layer with a direction that starts at the end".into() });
-        }
-        if config.options.resets {
-            let option = "a mask of resets".to_string();
-            return Err(Error::Unsupported { option, place: "a stream, whose `reset` begins sequences anew".into() });
-        }
+        expect_streamed(&config)?;
         let stack = Stack::new(config.without_dropout().recipe(), config.layers, config.input, config.hidden, batch)?;
         let mut stream = Self { config, batch, stack, initial: Vec::new() };
         stream.load(params, prefix)?;
@@ -87,15 +82,10 @@ impl Stream {
         Ok(())
     }
 
-    /// One step of every sequence: `x [B, I]` in, `y [B, H]` out. An error, and no step, for other sizes.
+    /// One step or more of every sequence: `x [S, B, I]` in, `y [S, B, H]` out, for any S. An error, and no step, for other
+    /// sizes.
     pub fn step(&mut self, x: &[f32], y: &mut [f32]) -> Result<()> {
-        let outputs = [self.batch, self.config.hidden];
-        if y.len() != outputs.iter().product::<usize>() {
-            return Err(Error::shape("y", &outputs, &[y.len()]));
-        }
-        self.stack.step(x)?;
-        y.copy_from_slice(self.stack.output());
-        Ok(())
+        self.stack.steps(x, y)
     }
 
     /// The hidden state of a layer, `[B, H]`; none where there is no such layer.
@@ -111,15 +101,7 @@ impl Stream {
     /// Sets the states, `[L, B, H]`: h and, for cells that have it, c; where none is given the learnt initial one, or zero. An
     /// error, and nothing set, for other sizes or a c that the cell does not have.
     pub fn set_state(&mut self, h: Option<&[f32]>, c: Option<&[f32]>) -> Result<()> {
-        if c.is_some() && !self.config.recipe().has_c() {
-            return Err(Error::unsupported("a cell state (`c`)", self.config.cell));
-        }
-        let shape = [self.config.layers, self.batch, self.config.hidden];
-        for (name, state) in [("h", h), ("c", c)] {
-            if let Some(state) = state.filter(|state| state.len() != shape.iter().product::<usize>()) {
-                return Err(Error::shape(name, &shape, &[state.len()]));
-            }
-        }
+        expect_states(&self.config, self.batch, h, c)?;
         let one = self.batch * self.config.hidden;
         for layer in 0..self.config.layers {
             let own = layer * one..(layer + 1) * one;
@@ -137,9 +119,7 @@ impl Stream {
     /// Begins these sequences anew, at their learnt initial states or at zero; the others go on. An error, and nothing done,
     /// for a sequence that there is not.
     pub fn reset(&mut self, sequences: &[usize]) -> Result<()> {
-        if let Some(odd) = sequences.iter().find(|&&sequence| sequence >= self.batch) {
-            return Err(Error::invalid("a sequence to begin anew", format!("below {}", self.batch), odd));
-        }
+        expect_sequences("a sequence to begin anew", self.batch, sequences)?;
         for layer in 0..self.config.layers {
             let learnt = self.initial.get(layer).map_or([&[][..]; 2], |[h, c]| [h, c]);
             for (held, learnt) in self.stack.state_mut(layer)?.into_iter().zip(learnt) {
@@ -156,17 +136,9 @@ impl Stream {
     /// Replaces one sequence: its states are `h` and, for cells that have it, `c`, `[L, H]` each; the others go on. An error,
     /// and nothing set, for a sequence that there is not or other sizes.
     pub fn replace(&mut self, sequence: usize, h: &[f32], c: &[f32]) -> Result<()> {
+        expect_sequences("the sequence to replace", self.batch, &[sequence])?;
+        expect_one_state(&self.config, h, c)?;
         let hidden = self.config.hidden;
-        if sequence >= self.batch {
-            return Err(Error::invalid("the sequence to replace", format!("below {}", self.batch), sequence));
-        }
-        let has_c = usize::from(self.config.recipe().has_c());
-        for (name, state, there) in [("h", h, 1), ("c", c, has_c)] {
-            let shape = [there * self.config.layers, hidden];
-            if state.len() != shape.iter().product::<usize>() {
-                return Err(Error::shape(name, &shape, &[state.len()]));
-            }
-        }
         for layer in 0..self.config.layers {
             for (held, given) in self.stack.state_mut(layer)?.into_iter().zip([h, c]) {
                 let row = held.chunks_exact_mut(hidden).nth(sequence).unwrap_or_default();

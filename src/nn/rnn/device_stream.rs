@@ -1,0 +1,193 @@
+//! [`DeviceStream`]: a recurrent layer that takes one or a few time steps a call, on its parameters' device.
+
+use super::streamed::{expect_one_state, expect_sequences, expect_states, expect_streamed};
+use super::{Bound, Gradients, Io, Options, Rnn};
+use crate::config::{BatchShape, RnnConfig};
+use crate::device::{Buffer, Device, Recorder};
+use crate::error::Result;
+use crate::kernel::Program;
+use crate::kernel::gemm::Matrix;
+use crate::kernel::recurrent::{Move, move_states};
+use crate::nn::params::Parameters;
+use crate::plan::{Memory, Mode};
+use crate::recipe::Tensor;
+
+/// A recurrent layer that takes one or a few time steps a call on a device, and keeps its states there in between: for an app
+/// whose frames are on its GPU.
+///
+/// Weights are packed when it is made. A call records programs into the app's encoder, or into one of [`Device::run`]; it
+/// allocates and uploads nothing. It gives what the whole sequence gives: to the bit where the strategy is the same one
+/// ([`Options::strategy`]), since strategies differ in the last places. Sequences that step together may take fewer steps in a call
+/// than others, with [`Options::lengths`]. For slices of the CPU's memory, on the calling thread, there is
+/// [`Stream`](super::Stream).
+///
+/// ```
+/// use wgpu_rnn::nn::rnn::{DeviceStream, Options, tensors};
+/// use wgpu_rnn::nn::{Init, Layer, Parameters};
+/// use wgpu_rnn::{BatchShape, Cell, Device, RnnConfig};
+///
+/// # fn main() -> wgpu_rnn::Result<()> {
+/// let device = Device::cpu()?; // Or a GPU.
+/// let config = RnnConfig::new(Cell::Gru, 8, 64);
+/// let params = Parameters::new(&device, tensors(&config, ""))?;
+/// Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
+/// // A step of three sequences a call.
+/// let (x, y) = (device.alloc("x", 3 * 8)?, device.alloc("y", 3 * 64)?);
+/// let shape = BatchShape::new(1, 3);
+/// let stream = DeviceStream::new(&params, "", config, shape, &x, &y, Options::default())?;
+/// for frame in 0..10 {
+///     device.write(&x, &[frame as f32; 3 * 8])?;
+///     device.run(|recorder| stream.record(recorder))?;
+/// }
+/// assert_eq!(device.read(stream.h())?, device.read(&y)?);
+/// // The second sequence begins anew.
+/// stream.reset(&[1])?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct DeviceStream {
+    bound: Bound,
+    params: Parameters,
+    prefix: String,
+    h: Buffer,
+    c: Option<Buffer>,
+}
+
+impl DeviceStream {
+    /// Plans `shape.steps` steps a call of `shape.batch` sequences on the device of `params`, whose tensors are named after
+    /// `prefix`; `x [S, B, I]` and `y [S, B, H]` are the app's buffers for a call. Packs the weights, and states are zero, or those
+    /// that the layer has learnt to begin with: it submits both. Errors: a layer that does not go forward alone, and whatever
+    /// [`Rnn::new`] and [`Rnn::bind`] refuse.
+    pub fn new(
+        params: &Parameters,
+        prefix: &str,
+        config: RnnConfig,
+        shape: BatchShape,
+        x: &Buffer,
+        y: &Buffer,
+        options: Options<'_>,
+    ) -> Result<Self> {
+        config.check()?;
+        expect_streamed(&config)?;
+        let device = params.device();
+        let rnn = Rnn::new(device, config, shape, Mode::Infer, Options { pack_once: true, ..options })?;
+        let states = config.layers * shape.batch * config.hidden;
+        let h = device.alloc("h of a stream", states)?;
+        let c = config.recipe().has_c().then(|| device.alloc("c of a stream", states)).transpose()?;
+        let (at_h, at_c) = (Some(h.clone()), c.clone());
+        let io = Io { h0: at_h.clone(), hn: at_h, c0: at_c.clone(), cn: at_c, ..Io::new(x, y) };
+        let stream = Self {
+            bound: rnn.bind(params, prefix, &io, &Gradients::default(), &rnn.reserve()?, &rnn.workspace()?)?,
+            params: params.clone(),
+            prefix: prefix.to_string(),
+            h,
+            c,
+        };
+        stream.load()?;
+        stream.set_state(None, None)?;
+        Ok(stream)
+    }
+
+    /// Packs the parameters as they are now: once after they were written. States stay. Submits;
+    /// [`bound`](Self::bound)`.pack` is the program for an app's encoder.
+    pub fn load(&self) -> Result<()> {
+        self.device().run(|recorder| self.bound.pack.record(recorder))
+    }
+
+    /// Records the next steps: from x to y and to the states after them.
+    pub fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
+        self.bound.forward.record(recorder)
+    }
+
+    /// h of each layer and sequence, `[L, B, H]`.
+    pub fn h(&self) -> &Buffer {
+        &self.h
+    }
+
+    /// c of each layer and sequence, `[L, B, H]`, for cells that have it.
+    pub fn c(&self) -> Option<&Buffer> {
+        self.c.as_ref()
+    }
+
+    /// Sets the states, `[L, B, H]`: h and, for cells that have it, c; where none is given the learnt initial one, or zero. An
+    /// error, and nothing set, for other sizes or a c that the cell does not have. Uploads, and submits: never between recording
+    /// and submitting.
+    pub fn set_state(&self, h: Option<&[f32]>, c: Option<&[f32]>) -> Result<()> {
+        let shape = self.bound.rnn().shape();
+        expect_states(self.bound.rnn().config(), shape.batch, h, c)?;
+        let mut program = Program::default();
+        for ((state, given), learnt) in self.states().zip([h, c]).zip(Tensor::INITIAL) {
+            match given {
+                Some(given) => self.device().write(state, given)?,
+                None => self.begin(state, learnt, &(0..shape.batch).collect::<Vec<_>>(), &mut program)?,
+            }
+        }
+        self.device().run(|recorder| program.record(recorder))
+    }
+
+    /// Begins these sequences anew, at their learnt initial states or at zero; the others go on. An error, and nothing done, for a
+    /// sequence that there is not. Submits: never between recording and submitting.
+    pub fn reset(&self, sequences: &[usize]) -> Result<()> {
+        expect_sequences("a sequence to begin anew", self.bound.rnn().shape().batch, sequences)?;
+        let mut program = Program::default();
+        for (state, learnt) in self.states().zip(Tensor::INITIAL) {
+            self.begin(state, learnt, sequences, &mut program)?;
+        }
+        self.device().run(|recorder| program.record(recorder))
+    }
+
+    /// Replaces one sequence: its states are `h` and, for cells that have it, `c`, `[L, H]` each; the others go on. An error, and
+    /// nothing set, for a sequence that there is not or other sizes. Uploads: never between recording and submitting.
+    pub fn replace(&self, sequence: usize, h: &[f32], c: &[f32]) -> Result<()> {
+        let (shape, config) = (self.bound.rnn().shape(), *self.bound.rnn().config());
+        expect_sequences("the sequence to replace", shape.batch, &[sequence])?;
+        expect_one_state(&config, h, c)?;
+        for (state, given) in self.states().zip([h, c]) {
+            for (layer, row) in given.chunks_exact(config.hidden).enumerate() {
+                let first = (layer * shape.batch + sequence) * config.hidden;
+                self.device().write(&state.slice(first..first + config.hidden)?, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The plan's binding: its programs, its lengths, its strategy.
+    pub fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// Bytes as allocated, the states included.
+    pub fn memory(&self) -> Memory {
+        let Memory { reserve, workspace } = self.bound.memory();
+        let states: u64 = self.states().map(Buffer::allocated_bytes).sum();
+        Memory { reserve, workspace: workspace + states }
+    }
+
+    fn device(&self) -> &Device {
+        self.bound.device()
+    }
+
+    fn states(&self) -> impl Iterator<Item = &Buffer> {
+        std::iter::once(&self.h).chain(&self.c)
+    }
+
+    /// Appends what brings the learnt initial state, or zero, to these sequences of each layer.
+    fn begin(&self, state: &Buffer, learnt: Tensor, sequences: &[usize], program: &mut Program) -> Result<()> {
+        let rnn = self.bound.rnn();
+        let config = rnn.config();
+        for layer in 0..config.layers {
+            let from = match config.recipe().has(learnt) {
+                true => Some(rnn.tensor(&self.params, &self.prefix, learnt, layer, false)?),
+                false => None,
+            };
+            let to = rnn.caller_state(layer, state);
+            // Neighbours go together, each with the one row.
+            for some in sequences.chunk_by(|one, next| one + 1 == *next) {
+                let offset = to.offset + some.first().map_or(0, |first| first * config.hidden);
+                let each: Move = (from.clone().map(|row| Matrix { row: 0, ..row }), Matrix { offset, ..to.clone() });
+                move_states(self.device(), [1, some.len(), config.hidden], &[each], program)?;
+            }
+        }
+        Ok(())
+    }
+}
