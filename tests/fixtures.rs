@@ -1,4 +1,4 @@
-//! Every executor against the numbers of PyTorch and of ONNX Runtime.
+//! Every executor against the numbers of PyTorch, of ONNX Runtime and of Keras.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn cases() -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
         .collect();
     all.sort();
-    assert_eq!(all.len(), 43, "fixtures are missing");
+    assert_eq!(all.len(), 52, "fixtures are missing");
     all
 }
 
