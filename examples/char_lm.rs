@@ -15,7 +15,7 @@ use rand::distr::{Distribution, weighted::WeightedIndex};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::kernel::Program;
-use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
+use wgpu_rnn::nn::rnn::{DeviceStream, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Embedding, Init, Layer, Linear, Loss, Parameters};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::train::{Optimizer, OptimizerConfig, Schedule};
@@ -244,7 +244,10 @@ struct Writer {
     device: Device,
     token: Buffer,
     logits: Buffer,
-    forward: Program,
+    embedding: Program,
+    /// Keeps the states on the device, from one character to the next.
+    stream: DeviceStream,
+    head: Program,
 }
 
 impl Writer {
@@ -255,24 +258,21 @@ impl Writer {
         let x = device.alloc("x", WIDTH)?;
         let y = device.alloc("y", HIDDEN)?;
         let logits = device.alloc("logits", embedding.entries)?;
-        // The state lives in two buffers, zero at first. Each is bound both as the initial and as the final state, so that
-        // what one step leaves there is what the next begins with; it never leaves the device.
-        let h = device.alloc("h", HIDDEN)?;
-        let c = device.alloc("c", HIDDEN)?;
-        let io = Io { h0: Some(h.clone()), hn: Some(h), c0: Some(c.clone()), cn: Some(c), ..Io::new(&x, &y) };
-
-        let plan = Rnn::new(device, *layer, BatchShape::new(1, 1), Mode::Infer, Options::default())?;
-        let bound = plan.bind(parameters, "rnn.", &io, &Gradients::default(), &plan.reserve()?, &plan.workspace()?)?;
-        let mut forward = embedding.bind(parameters, "embedding.", &token, &x)?;
-        forward.append(bound.forward);
-        forward.append(head.bind(parameters, "head.", 1, &y, &logits)?);
-        Ok(Self { device: device.clone(), token, logits, forward })
+        let embedding = embedding.bind(parameters, "embedding.", &token, &x)?;
+        let head = head.bind(parameters, "head.", 1, &y, &logits)?;
+        let one = BatchShape::new(1, 1);
+        let stream = DeviceStream::new(parameters, "rnn.", *layer, one, &x, &y, Options::default())?;
+        Ok(Self { device: device.clone(), token, logits, embedding, stream, head })
     }
 
     /// Reads one character; the answer is a score for each character that may follow.
     fn read(&self, token: u32) -> Result<Vec<f32>> {
         self.device.write_u32(&self.token, &[token])?;
-        self.device.run(|recorder| self.forward.record(recorder))?;
+        self.device.run(|recorder| {
+            self.embedding.record(recorder)?;
+            self.stream.record(recorder)?;
+            self.head.record(recorder)
+        })?;
         Ok(self.device.read(&self.logits)?)
     }
 }

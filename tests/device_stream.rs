@@ -189,6 +189,32 @@ fn sequences_begin_anew_or_are_replaced() {
     }
 }
 
+/// A mask within a call does what `reset` does between two.
+#[test]
+fn sequences_begin_anew_within_a_call() {
+    let config = RnnConfig::new(Cell::Lstm, 4, 5).layers(2).learn_state(true);
+    let layer = Layer::random(config, 6, 2, 8);
+    let resets = config.options(StepOptions { resets: true, ..StepOptions::NONE });
+    let masked = Layer { config: resets, ..layer.clone() };
+    for device in DEVICES.iter() {
+        let (calls, between) =
+            (streaming(&masked, device, 3, planned(device)), streaming(&layer, device, 1, planned(device)));
+        let steps: Vec<&[f64]> = layer.given["x"].chunks_exact(2 * 4).collect();
+        // Sequence 1 before step 2, and 0 where the second call begins.
+        for (call, mask) in [[0, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0]].into_iter().enumerate() {
+            calls.stream.bound().set_resets(&mask.map(|reset| reset == 1)).expect("resets");
+            let got = calls.call(&steps[call * 3..][..3].concat());
+            for step in 0..3 {
+                let anew: Vec<usize> = (0..2).filter(|b| mask[step * 2 + b] == 1).collect();
+                between.stream.reset(&anew).expect("sequences");
+                let want = between.call(steps[call * 3 + step]);
+                let apart = relative_error(&got[step * 10..][..10], &want);
+                assert!(apart < 1e-6, "call {call}, step {step} on {device:?}: {apart:e}");
+            }
+        }
+    }
+}
+
 /// Weights are packed when that is asked for, and by no call.
 #[test]
 fn other_weights_are_seen_once_they_are_loaded() {
@@ -268,11 +294,6 @@ fn what_cannot_be_streamed_or_packed_once_is_refused() {
     assert_eq!(
         of(config.bidirectional(true), 6, none),
         "a step at a time is not available for a layer with a direction that starts at the end"
-    );
-    let resets = StepOptions { resets: true, ..StepOptions::NONE };
-    assert_eq!(
-        of(config.options(resets), 6, none),
-        "a mask of resets is not available for a stream, whose `reset` begins sequences anew"
     );
     assert_eq!(of(config, 5, none), "`x` must have shape [1, 2, 3], got [5]");
     assert_eq!(

@@ -8,7 +8,7 @@ use wgpu_rnn::kernel::Program;
 use wgpu_rnn::kernel::column_sum::ColumnSum;
 use wgpu_rnn::kernel::copy::copy;
 use wgpu_rnn::kernel::gemm::Matrix;
-use wgpu_rnn::kernel::recurrent::move_states;
+use wgpu_rnn::kernel::recurrent::{Move, move_states};
 use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Linear, Loss, Parameters};
 use wgpu_rnn::plan::Mode;
@@ -53,7 +53,7 @@ fn a_kernel_writes_no_range_through_two_bindings() {
     for device in devices().into_iter().filter(|device| device.gpu().is_some()) {
         let state = device.alloc("states", 192).expect("memory");
         let part = |range| Matrix::dense(&state.slice(range).expect("a part"), 64);
-        let to = |h, c| move_states(&device, [1, 1, 64], &[(None, h), (None, c)], &mut Program::default());
+        let to = |h, c| move_states(&device, [1, 1, 64], &Move::each([None, None], [h, c]), &mut Program::default());
         to(part(0..64), part(64..128)).expect("neighbours");
         let why = text(to(part(0..64), part(0..64)));
         let want = "`h_to` of kernel `recurrent_states` must be bound alone, got what `c_to` holds too";

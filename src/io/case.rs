@@ -241,6 +241,7 @@ impl Case {
             c0: if learns { None } else { cell_only("c0")? },
             hn: Some(empty("hn", &state)?),
             cn: cell_empty("cn")?,
+            carried: false,
         };
         let gradients = match mode {
             Mode::Infer => Gradients::default(),

@@ -95,7 +95,7 @@ pub struct Layout {
     pub dropped_weights: [usize; 2],
     /// f32: with sequences whose first axis is the batch x, then y and later its gradient, then the gradient of x, time first.
     pub turned: [usize; 3],
-    /// Lengths, `[B]`, u32, with resets `[T, ⌈B/32⌉]` words of bits, and what is drawn. They belong to a binding, so that plans may share a workspace.
+    /// Lengths, `[B]`, u32, with resets `[T + 1, ⌈B/32⌉]` words of bits, and what is drawn. They belong to a binding, so that plans may share a workspace.
     pub lengths: usize,
     /// How many of them are the random state, and a bit for each element of the states where dropout leaves some of h: none where
     /// nothing is drawn.
@@ -133,7 +133,7 @@ impl Layout {
         let widest = (0..config.layers).map(|layer| config.layer_input(layer)).max().unwrap_or(0);
         let gates = recipe.gates() * hidden;
         let longest = cuts.longest();
-        let layer = native::Layer {
+        let layer = native::LayerShape {
             recipe,
             hidden,
             directions,
@@ -167,7 +167,7 @@ impl Layout {
         // As f32, which the caller's output gradient may be in either precision.
         let pieces = windows(device, shape.steps, state, 4)?.len();
         let inner = |needed: bool| if train && needed { shape.steps * state } else { 0 };
-        let bits = if recipe.resets() { shape.steps * recurrent::reset_words(shape.batch) } else { 0 };
+        let bits = if recipe.resets() { (shape.steps + 1) * recurrent::reset_words(shape.batch) } else { 0 };
         let between = config.drops_outputs() || (config.layers > 1 && config.drops_inputs());
         let bits_of_h = if config.options.recurrent_dropout.is_some() { recurrent::kept_words(state) } else { 0 };
         let drawn = if train && config.draws() { recurrent::RANDOM_WORDS + bits_of_h } else { 0 };
@@ -183,11 +183,11 @@ impl Layout {
             recurrent: each_forward[1],
             packed: if packs_once { stay_packed.collect() } else { Vec::new() },
             carry: match train {
-                true => recurrent::carry_len(device, &native::Layer { batch: chunk, ..layer }, flow),
+                true => recurrent::carry_len(device, &native::LayerShape { batch: chunk, ..layer }, flow),
                 false => 0,
             },
             norms: match train && flow {
-                true => config.layers * native::Layer { batch: shape, ..layer }.norms_len(),
+                true => config.layers * native::LayerShape { batch: shape, ..layer }.norms_len(),
                 false => 0,
             },
             sums: if train && (recipe.has_bias() || recipe.peepholes() > 0) {

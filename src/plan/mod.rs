@@ -10,6 +10,6 @@ mod strategy;
 pub use buffers::{ChunkBuffers, Reserve, Workspace};
 pub use memory::{Layout, Memory};
 pub use purpose::{Mode, Purpose};
-pub use split::{Cuts, Part, bindable, granule, overlap, reversed, windows};
+pub use split::{Cuts, PlannedChunk, bindable, granule, overlap, reversed, windows};
 pub(crate) use strategy::repacks;
 pub use strategy::{Choice, STRATEGIES, Strategy, Wanted, Why, choose};

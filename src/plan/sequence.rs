@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::AdapterKind;
 use crate::kernel::Op;
-use crate::kernel::recurrent::{Chunk, Gradients, Pass, SequenceTile, Weights, compile_sequence};
+use crate::kernel::recurrent::{Chunk, ChunkGradients, Pass, SequenceTile, Weights, compile_sequence};
 
 /// One dispatch for many steps. Fits every layer whose state fits a workgroup.
 pub(super) struct Sequence;
@@ -96,7 +96,7 @@ impl Strategy for Sequence {
         taken(|| chunk.sequence_forward(device, weights))
     }
 
-    fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+    fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &ChunkGradients) -> Result<Op> {
         taken(|| chunk.sequence_backward(device, weights, gradients))
     }
 }

@@ -27,7 +27,7 @@ pub struct Cuts {
     /// Runs of steps with buffers of their own: as few as the device's bindings allow. The CPU executor has no limit.
     pub sections: Vec<Range<usize>>,
     /// What is computed at once, in order.
-    pub chunks: Vec<Part>,
+    pub chunks: Vec<PlannedChunk>,
     /// Steps of a chunk where all chunks share one buffer: with backward the states before each are kept and the rest is
     /// computed again. None where sections have buffers for all their steps.
     pub shared: Option<usize>,
@@ -35,7 +35,7 @@ pub struct Cuts {
 
 /// A chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct PlannedChunk {
     /// Its steps.
     pub steps: Range<usize>,
     /// The section that they lie in.
@@ -62,7 +62,7 @@ impl Cuts {
         let kept = |steps: usize| (steps * recipe.saved()).max(steps + 1).saturating_mul(units);
         // What backward leaves of gradients to see is f32, and follows those that it carries in one buffer.
         let carried = |steps: usize| {
-            let layer = native::Layer {
+            let layer = native::LayerShape {
                 recipe,
                 hidden,
                 directions,
@@ -84,7 +84,7 @@ impl Cuts {
             let length = shared.unwrap_or(steps.len()).max(1);
             let part = move |(place, first): (usize, usize)| {
                 let end = steps.end.min(first.saturating_add(length));
-                Part { steps: first..end, section, place }
+                PlannedChunk { steps: first..end, section, place }
             };
             steps.clone().step_by(length).enumerate().map(part)
         });

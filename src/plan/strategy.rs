@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::{AdapterKind, Subject};
 use crate::kernel::Op;
-use crate::kernel::recurrent::{Chunk, FORWARD_REPACKED, Gradients, Weights};
+use crate::kernel::recurrent::{Chunk, ChunkGradients, FORWARD_REPACKED, Weights};
 use crate::plan::Mode;
 
 /// Why a strategy can't run, as a clause.
@@ -75,7 +75,7 @@ pub trait Strategy: Sync {
     }
 
     /// The steps of a chunk backward.
-    fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+    fn backward(&self, device: &Device, chunk: &Chunk, weights: &Weights, gradients: &ChunkGradients) -> Result<Op> {
         chunk.backward(device, weights, gradients)
     }
 }

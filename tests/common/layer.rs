@@ -23,6 +23,8 @@ pub struct Layer {
     pub lengths: Option<Vec<usize>>,
     /// Where sequences begin anew, `[T, B]`, in a layer with resets.
     pub resets: Vec<bool>,
+    /// Whether its initial states were carried over from a run before.
+    pub carried: bool,
     /// Whether each sequence's last output is wanted alone.
     pub last: bool,
     /// Steps between kept states, if the others are recomputed.
@@ -83,6 +85,7 @@ impl Layer {
                 true => (0..shape.rows()).map(|_| random.next() > 0.4).collect(),
                 false => Vec::new(),
             },
+            carried: false,
             last: false,
             recompute: None,
             repack: None,
@@ -104,6 +107,16 @@ impl Layer {
         }
         sizes.retain(|(name, _)| !config.learns_state || !["h0", "c0"].contains(name));
         sizes
+    }
+
+    /// With initial states that were carried over, of a layer that learns its own too.
+    pub fn carried(mut self, seed: u64) -> Self {
+        self.carried = true;
+        let (mut random, state) = (Random::new(seed), self.config.layers * self.shape.batch * self.config.outputs());
+        for name in ["h0", "c0"].into_iter().filter(|&name| name == "h0" || self.config.cell.has_c()) {
+            self.given.insert(name.to_string(), random.values(state, 1.0));
+        }
+        self
     }
 
     /// With these lengths.
@@ -194,6 +207,7 @@ impl Layer {
             c0: upload("c0")?,
             hn: room("hn", state)?,
             cn: cell("cn")?,
+            carried: self.carried,
             y: match self.last {
                 true => None,
                 false => Some(self.room(device, "y", self.shape.rows() * config.outputs())?),
@@ -208,8 +222,8 @@ impl Layer {
                 dhn: upload("dhn")?,
                 dcn: upload("dcn")?,
                 dx: room("dx", x.len())?,
-                dh0: if config.learns_state { None } else { room("dh0", state)? },
-                dc0: if config.learns_state { None } else { cell("dc0")? },
+                dh0: if config.learns_state && !self.carried { None } else { room("dh0", state)? },
+                dc0: if config.learns_state && !self.carried { None } else { cell("dc0")? },
             },
         };
         let rnn = self.plan(device, mode)?;
@@ -223,7 +237,7 @@ impl Layer {
         }
         bound.set_seed(SEED)?;
         let named = |name: &str, buffer: Option<Buffer>| buffer.map(|buffer| (name.to_string(), buffer));
-        let (Io { x, y, last, h0, c0, hn, cn }, Gradients { dy, dlast, dhn, dcn, dx, dh0, dc0 }) =
+        let (Io { x, y, last, h0, c0, hn, cn, carried: _ }, Gradients { dy, dlast, dhn, dcn, dx, dh0, dc0 }) =
             (io.clone(), gradients.clone());
         let inputs = [("x", Some(x)), ("h0", h0), ("c0", c0), ("dy", dy), ("dlast", dlast), ("dhn", dhn), ("dcn", dcn)];
         let mut inputs: Vec<_> = inputs.into_iter().filter_map(|(name, buffer)| named(name, buffer)).collect();

@@ -299,7 +299,7 @@ fn worked_out(layer: &Layer, trains: bool) -> Tensors {
         out.insert(format!("grad.{name}"), vec![0.0; width]);
     }
     let names = ["hn", "dh0"].into_iter().chain(has_c.then_some("cn")).chain(has_c.then_some("dc0"));
-    for name in names.filter(|name| !config.learns_state || !["dh0", "dc0"].contains(name)) {
+    for name in names.filter(|name| !config.learns_state || layer.carried || !["dh0", "dc0"].contains(name)) {
         out.insert(name.to_string(), vec![0.0; layers * directions * batch * hidden]);
     }
     // Inputs and kept steps of each layer, and the input above the last: the output.
@@ -317,9 +317,12 @@ fn worked_out(layer: &Layer, trains: bool) -> Tensors {
         if direction < config.first_reversed() { step } else { length - 1 - step }
     };
     // Whether a step begins anew. In the reverse direction it is the step whose later neighbour in time does.
+    // What the first step sees is the initial state anyhow, unless that was carried over.
     let anew = |direction: usize, step: usize, b: usize, length: usize| {
-        let time = if direction < config.first_reversed() { step } else { length - step };
-        step > 0 && layer.resets.get(time * batch + b).copied().unwrap_or(false)
+        let forward = direction < config.first_reversed();
+        let time = if forward { step } else { length - step };
+        let may = step > 0 || (layer.carried && forward);
+        may && layer.resets.get(time * batch + b).copied().unwrap_or(false)
     };
     for index in 0..layers {
         let mut y = vec![0.0; steps * batch * directions * hidden];
@@ -331,11 +334,13 @@ fn worked_out(layer: &Layer, trains: bool) -> Tensors {
             let side = side(index, direction);
             for (b, &length) in lengths.iter().enumerate() {
                 let at = (index * directions + direction) * batch + b;
+                let given = || [state("h0", at), if has_c { state("c0", at) } else { Vec::new() }];
                 let begin = || match side.tensor("h0") {
                     Some(h0) => [h0.to_vec(), side.tensor("c0").map_or(Vec::new(), <[f64]>::to_vec)],
-                    None => [state("h0", at), if has_c { state("c0", at) } else { Vec::new() }],
+                    None if layer.carried => given().map(|state| vec![0.0; state.len()]),
+                    None => given(),
                 };
-                let [mut h, mut c] = begin();
+                let [mut h, mut c] = if layer.carried { given() } else { begin() };
                 let mut sequence = Vec::new();
                 for step in 0..length {
                     if anew(direction, step, b, length) {
@@ -386,16 +391,17 @@ fn worked_out(layer: &Layer, trains: bool) -> Tensors {
                     if let Some(all) = out.get_mut(&format!("grad.weight_ch_{}", side.suffix)) {
                         all.iter_mut().zip(dp).for_each(|(all, dp)| *all += dp);
                     }
-                    if step == 0 || anew(direction, step, b, length) {
+                    if (step == 0 && !layer.carried) || anew(direction, step, b, length) {
                         for (sum, gradient) in initial.iter_mut().zip([&mut dh, &mut dc]) {
                             sum.iter_mut().zip(&*gradient).for_each(|(sum, gradient)| *sum += gradient);
                             gradient.fill(0.0);
                         }
                     }
                 }
-                for (name, values) in [("dh0", &initial[0]), ("dc0", &initial[1])] {
+                let left = if layer.carried { [dh, dc] } else { initial.clone() };
+                for ((name, values), left) in [("dh0", &initial[0]), ("dc0", &initial[1])].into_iter().zip(left) {
                     if let Some(to) = out.get_mut(name) {
-                        to[at * hidden..][..hidden].copy_from_slice(values);
+                        to[at * hidden..][..hidden].copy_from_slice(&left);
                     }
                     if let Some(to) = out.get_mut(&format!("grad.{}_{}", &name[1..], side.suffix)) {
                         to.iter_mut().zip(values).for_each(|(to, value)| *to += value);

@@ -10,8 +10,7 @@ use rand::distr::weighted::WeightedIndex;
 use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::kernel::Program;
 use wgpu_rnn::nn::Parameters;
-use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn};
-use wgpu_rnn::plan::Mode;
+use wgpu_rnn::nn::rnn::{DeviceStream, Options};
 use wgpu_rnn::{BatchShape, Buffer, Device};
 
 use crate::base::device::Choice;
@@ -106,7 +105,9 @@ struct Writer {
     device: Device,
     token: Buffer,
     logits: Buffer,
-    program: Program,
+    embedding: Program,
+    stream: DeviceStream,
+    head: Program,
 }
 
 impl Writer {
@@ -117,25 +118,22 @@ impl Writer {
         saved.checkpoint.restore(&params, [&[], &[]])?;
         let (head, embedding) = form.around(&config);
         let embedding = embedding.context("a model of a text has an embedding")?;
-        let state = config.layers * config.hidden;
         let (token, x) = (device.alloc_u32("character", 1)?, device.alloc("x", config.input)?);
         let (y, logits) = (device.alloc("y", config.hidden)?, device.alloc("logits", head.outputs)?);
-        let h = device.alloc("h", state)?;
-        let c = config.cell.has_c().then(|| device.alloc("c", state)).transpose()?;
-        // The states after one character are those before the next.
-        let io = Io { h0: Some(h.clone()), c0: c.clone(), hn: Some(h), cn: c, ..Io::new(&x, &y) };
-        let rnn = Rnn::new(device, config, BatchShape::new(1, 1), Mode::Infer, Options::default())?;
-        let bound = rnn.bind(&params, "rnn.", &io, &Gradients::default(), &rnn.reserve()?, &rnn.workspace()?)?;
-        let mut program = embedding.bind(&params, "embedding.", &token, &x)?;
-        program.append(bound.forward);
-        program.append(head.bind(&params, "head.", 1, &y, &logits)?);
-        Ok(Self { device: device.clone(), token, logits, program })
+        let embedding = embedding.bind(&params, "embedding.", &token, &x)?;
+        let head = head.bind(&params, "head.", 1, &y, &logits)?;
+        let stream = DeviceStream::new(&params, "rnn.", config, BatchShape::new(1, 1), &x, &y, Options::default())?;
+        Ok(Self { device: device.clone(), token, logits, embedding, stream, head })
     }
 
     /// What comes after one more character.
     fn read(&self, token: u32) -> Result<Vec<f32>> {
         self.device.write_u32(&self.token, &[token])?;
-        self.device.run(|recorder| self.program.record(recorder))?;
+        self.device.run(|recorder| {
+            self.embedding.record(recorder)?;
+            self.stream.record(recorder)?;
+            self.head.record(recorder)
+        })?;
         Ok(self.device.read(&self.logits)?)
     }
 }

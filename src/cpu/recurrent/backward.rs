@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::flow::{flows, follow, follow_width};
 use super::left::LeftRows;
 use super::resets::Anew;
-use super::{Initial, Layer, Left, Recurrent, Resets, Slots, Tensors, expect, running, shared};
+use super::{Initial, LayerShape, Left, Recurrent, Resets, Slots, Tensors, expect, running, shared};
 use crate::cell::Cell;
 use crate::cpu::cell::{self, BackwardRow, Limit, Zoneout};
 use crate::cpu::panel::{self, MOST_RUNS, Product, Rows};
@@ -63,10 +63,10 @@ pub struct Backward<'a, S> {
     pub initial_dc: &'a mut [S],
 }
 
-/// Packs `weight_hh` of each direction, that of forward, into `packed`, of [`Layer::backward_packed_len`] elements.
+/// Packs `weight_hh` of each direction, that of forward, into `packed`, of [`LayerShape::backward_packed_len`] elements.
 pub fn pack_backward<S: Scalar>(
     threads: Threads,
-    layer: &Layer,
+    layer: &LayerShape,
     w_hh: &Tensors<'_, S>,
     packed: &mut [S],
 ) -> Result<()> {
@@ -84,7 +84,7 @@ pub fn pack_backward<S: Scalar>(
 /// and direction, as `partition` deals them out.
 pub fn backward<S: Scalar>(
     partition: &Partition,
-    layer: &Layer,
+    layer: &LayerShape,
     weights: Recurrent<'_, S>,
     buffers: Backward<'_, S>,
 ) -> Result<()> {
@@ -162,7 +162,7 @@ pub fn backward<S: Scalar>(
 /// One task, some sequences in one direction, or a member's share of it.
 struct Worker<'a, S> {
     member: Member<'a>,
-    layer: &'a Layer,
+    layer: &'a LayerShape,
     rows: Range<usize>,
     direction: usize,
     packed: &'a [S],

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::left::LeftRows;
 use super::resets::Anew;
-use super::{Initial, Layer, Left, Projection, Resets, Slots, Tensors, expect, running, shared};
+use super::{Initial, LayerShape, Left, Projection, Resets, Slots, Tensors, expect, running, shared};
 use crate::cpu::cell::{self, ForwardRow, Zoneout};
 use crate::cpu::panel::{self, Product, ROWS};
 use crate::cpu::random::Masks;
@@ -53,8 +53,13 @@ pub struct Recurrent<'a, S> {
     pub w_ch: Option<Tensors<'a, S>>,
 }
 
-/// Packs `weight_hh` of each direction into `packed`, of [`Layer::forward_packed_len`] elements.
-pub fn pack_forward<S: Scalar>(threads: Threads, layer: &Layer, w_hh: &Tensors<'_, S>, packed: &mut [S]) -> Result<()> {
+/// Packs `weight_hh` of each direction into `packed`, of [`LayerShape::forward_packed_len`] elements.
+pub fn pack_forward<S: Scalar>(
+    threads: Threads,
+    layer: &LayerShape,
+    w_hh: &Tensors<'_, S>,
+    packed: &mut [S],
+) -> Result<()> {
     layer.check()?;
     layer.check_tensors("weight_hh", w_hh, layer.hidden)?;
     expect("the packed weights", packed.len(), &[layer.forward_packed_len()])?;
@@ -71,10 +76,10 @@ pub fn pack_forward<S: Scalar>(threads: Threads, layer: &Layer, w_hh: &Tensors<'
     Ok(())
 }
 
-/// Packs `weight_ih` of `inputs` inputs, of each direction, into `packed`, of [`Layer::input_packed_len`] elements.
+/// Packs `weight_ih` of `inputs` inputs, of each direction, into `packed`, of [`LayerShape::input_packed_len`] elements.
 pub fn pack_input<S: Scalar>(
     threads: Threads,
-    layer: &Layer,
+    layer: &LayerShape,
     w_ih: &Tensors<'_, S>,
     inputs: usize,
     packed: &mut [S],
@@ -93,7 +98,7 @@ pub fn pack_input<S: Scalar>(
 /// direction, as `partition` deals them out.
 pub fn forward<S: Scalar>(
     partition: &Partition,
-    layer: &Layer,
+    layer: &LayerShape,
     weights: Recurrent<'_, S>,
     buffers: Forward<'_, S>,
 ) -> Result<()> {
@@ -153,7 +158,7 @@ pub fn forward<S: Scalar>(
 /// One task, some sequences in one direction, or a member's share of it.
 struct Worker<'a, S> {
     member: Member<'a>,
-    layer: &'a Layer,
+    layer: &'a LayerShape,
     rows: Range<usize>,
     direction: usize,
     projection: Option<Projection<'a, S>>,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Layer, Slots, Tensors, expect, shared};
+use super::{LayerShape, Slots, Tensors, expect, shared};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Part};
@@ -41,7 +41,7 @@ pub struct Projection<'a, S> {
 
 impl<'a, S: Scalar> Projection<'a, S> {
     /// Width of a row.
-    fn width(&self, layer: &Layer) -> usize {
+    fn width(&self, layer: &LayerShape) -> usize {
         match self.input {
             Input::Sequence { width, .. } => width,
             Input::Below { hidden, .. } => layer.directions * hidden,
@@ -49,7 +49,7 @@ impl<'a, S: Scalar> Projection<'a, S> {
     }
 
     /// An error unless it is that of `layer`, for sequences of `times` steps at least.
-    pub(super) fn check(&self, layer: &Layer, times: usize) -> Result<()> {
+    pub(super) fn check(&self, layer: &LayerShape, times: usize) -> Result<()> {
         let (batch, width) = (layer.batch.batch, self.width(layer));
         expect("the packed input weights", self.packed.len(), &[layer.input_packed_len(width)])?;
         if let Some(b_ih) = &self.b_ih {
@@ -64,7 +64,7 @@ impl<'a, S: Scalar> Projection<'a, S> {
     }
 
     /// Slices that make a row.
-    fn runs(&self, layer: &Layer) -> usize {
+    fn runs(&self, layer: &LayerShape) -> usize {
         match self.input {
             Input::Sequence { .. } => 1,
             Input::Below { .. } => layer.directions,
@@ -74,7 +74,15 @@ impl<'a, S: Scalar> Projection<'a, S> {
     /// Slice `run` of the row of sequence `row`, of `length` steps, at step `step` in `direction`. In padding, which comes
     /// after, any row: nothing is made of it.
     #[inline(always)]
-    fn slice(&self, layer: &Layer, direction: usize, length: usize, step: usize, row: usize, run: usize) -> &'a [S] {
+    fn slice(
+        &self,
+        layer: &LayerShape,
+        direction: usize,
+        length: usize,
+        step: usize,
+        row: usize,
+        run: usize,
+    ) -> &'a [S] {
         let time = layer.other_side(direction, step, length);
         match self.input {
             Input::Sequence { x, width } => &x[(time * layer.batch.batch + row) * width..][..width],
@@ -92,7 +100,7 @@ impl<'a, S: Scalar> Projection<'a, S> {
     #[expect(clippy::too_many_arguments, reason = "what a task knows")]
     pub(super) fn run(
         &self,
-        layer: &Layer,
+        layer: &LayerShape,
         direction: usize,
         lengths: &[u32],
         steps: Range<usize>,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Layer;
+use super::LayerShape;
 use crate::cpu::scalar::Scalar;
 
 /// A bit for each element of the states `[B, D, H]`, and the factor of those that are left.
@@ -33,7 +33,7 @@ pub(super) struct LeftRows<S> {
 
 impl<S: Scalar> LeftRows<S> {
     /// Of some sequences in one direction of a layer.
-    pub(super) fn new(left: Option<Left<'_>>, layer: &Layer, direction: usize, rows: Range<usize>) -> Self {
+    pub(super) fn new(left: Option<Left<'_>>, layer: &LayerShape, direction: usize, rows: Range<usize>) -> Self {
         let hidden = layer.hidden;
         let Some(left) = left else { return Self { factors: Vec::new(), room: Vec::new(), hidden } };
         let row = |row| (0..hidden).map(move |unit| left.factor(layer.place(direction, 0, row) + unit));

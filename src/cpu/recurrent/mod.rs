@@ -50,7 +50,7 @@ use crate::recipe::Recipe;
 
 /// One layer and the batch that it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Layer {
+pub struct LayerShape {
     /// What its steps are.
     pub recipe: Recipe,
     /// Hidden size H.
@@ -88,7 +88,7 @@ impl<'a, S> Tensors<'a, S> {
     }
 }
 
-impl Layer {
+impl LayerShape {
     /// Step or time on the other side, of a sequence of `length` steps. Padding keeps its place.
     #[inline(always)]
     const fn other_side(&self, direction: usize, step: usize, length: usize) -> usize {
@@ -205,7 +205,7 @@ impl Layer {
     /// An error unless there are bits for all of `times`, and initial states, where the recipe has resets, and only there.
     fn check_resets<S>(&self, resets: &Resets<'_>, initial: &Initial<'_, S>, times: usize) -> Result<()> {
         let there = self.recipe.resets();
-        let words = if there { times * reset_words(self.batch.batch) } else { 0 };
+        let words = if there { (times + 1) * reset_words(self.batch.batch) } else { 0 };
         if resets.bits.len() < words || resets.bits.is_empty() == there || resets.batch != self.batch.batch {
             let got = format!("{} words", resets.bits.len());
             return Err(Error::invalid("the bits of resets", format!("at least {words} words"), got));

@@ -1,33 +1,37 @@
 //! Steps before which a sequence's state returns to its initial value. Twin of `shaders/lib/resets.wgsl`.
 
-use super::Layer;
+use super::LayerShape;
 
 /// The resets of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Resets<'a> {
-    /// For each time as many words as hold a bit for each sequence; empty: there are none.
+    /// Rows of as many words as hold a bit for each sequence: one for the first step of a reversed direction, then one for each
+    /// time. Empty: there are none.
     pub bits: &'a [u32],
     /// B.
     pub batch: usize,
 }
 
-/// Words of a time's bits, for `batch` sequences.
+/// Words of a row of bits, for `batch` sequences.
 pub const fn reset_words(batch: usize) -> usize {
     batch.div_ceil(32)
 }
 
 impl Resets<'_> {
-    /// Whether step `step` of a sequence of `length` steps begins anew. Its first one does, where there are resets. In a
-    /// reversed direction it is the step whose later neighbour in time begins anew: what lies between two resets is a
-    /// sequence of its own.
+    /// Whether step `step` of a sequence of `length` steps begins anew. In a reversed direction it is the step whose later
+    /// neighbour in time begins anew: what lies between two resets is a sequence of its own.
     #[inline(always)]
     pub fn begin(&self, sequence: usize, step: usize, length: usize, reversed: bool) -> bool {
         if self.bits.is_empty() || step >= length {
             return false;
         }
-        let time = if reversed { length - step } else { step };
-        let word = self.bits.get(time * reset_words(self.batch) + sequence / 32).copied().unwrap_or(0);
-        step == 0 || (word >> (sequence % 32)) & 1 == 1
+        let row = match (reversed, step) {
+            (false, _) => step + 1,
+            (true, 0) => 0,
+            (true, _) => length - step + 1,
+        };
+        let word = self.bits.get(row * reset_words(self.batch) + sequence / 32).copied().unwrap_or(0);
+        (word >> (sequence % 32)) & 1 == 1
     }
 }
 
@@ -51,7 +55,7 @@ impl<'a, S> Initial<'a, S> {
 /// Where a task's sequences begin anew, and with what.
 #[derive(Clone, Copy)]
 pub(super) struct Anew<'a, S> {
-    pub(super) layer: &'a Layer,
+    pub(super) layer: &'a LayerShape,
     pub(super) direction: usize,
     pub(super) lengths: &'a [u32],
     /// Steps of the sequence before those of the call.

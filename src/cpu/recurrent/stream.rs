@@ -36,13 +36,13 @@ pub struct Stack<S> {
     partition: Partition,
     /// All alike: no sequence ends.
     lengths: Vec<u32>,
-    layers: Vec<Layer<S>>,
+    layers: Vec<StackLayer<S>>,
     /// `[at_once, B, saved·H]` of the layer at work.
     saved: Vec<S>,
 }
 
 #[derive(Clone, Debug)]
-struct Layer<S> {
+struct StackLayer<S> {
     inputs: usize,
     w_ih: Packed<S>,
     w_hh: Packed<S>,
@@ -66,9 +66,9 @@ impl<S: Scalar> Stack<S> {
         let one = layer_of(recipe, hidden, BatchShape::new(at_once, batch));
         one.check()?;
         let gates = one.gate_width();
-        let layer = |index: usize| -> Result<Layer<S>> {
+        let layer = |index: usize| -> Result<StackLayer<S>> {
             let inputs = if index == 0 { inputs } else { hidden };
-            Ok(Layer {
+            Ok(StackLayer {
                 inputs,
                 w_ih: Packed::new(one.input_packed_len(inputs))?,
                 w_hh: Packed::new(one.forward_packed_len())?,
@@ -118,13 +118,13 @@ impl<S: Scalar> Stack<S> {
     /// The states of a layer, `[B, H]` each: h, and c, which is empty for a cell without one.
     pub fn state(&self, layer: usize) -> Option<[&[S]; 2]> {
         let state = self.batch * self.hidden;
-        self.layers.get(layer).map(|Layer { h, c, .. }| [&h[..state], c.get(..state).unwrap_or_default()])
+        self.layers.get(layer).map(|StackLayer { h, c, .. }| [&h[..state], c.get(..state).unwrap_or_default()])
     }
 
     /// The states of a layer, to write.
     pub fn state_mut(&mut self, layer: usize) -> Result<[&mut [S]; 2]> {
         let state = self.batch * self.hidden;
-        let Layer { h, c, .. } = Self::find(&mut self.layers, layer)?;
+        let StackLayer { h, c, .. } = Self::find(&mut self.layers, layer)?;
         Ok([&mut h[..state], c.get_mut(..state).unwrap_or_default()])
     }
 
@@ -151,7 +151,7 @@ impl<S: Scalar> Stack<S> {
         let mut below: Option<&[S]> = None;
         let mut y = Some(y);
         for (index, one) in layers.iter_mut().enumerate() {
-            let Layer { inputs, w_ih, w_hh, b_ih, b_hh, w_ch, h, c } = one;
+            let StackLayer { inputs, w_ih, w_hh, b_ih, b_hh, w_ch, h, c } = one;
             let input = match below {
                 None => Input::Sequence { x, width: *inputs },
                 Some(h) => Input::Below { h, hidden },
@@ -180,7 +180,7 @@ impl<S: Scalar> Stack<S> {
             below = Some(h);
         }
         // Only now: the layer above reads all of them.
-        for Layer { h, c, .. } in layers {
+        for StackLayer { h, c, .. } in layers {
             for states in [h, c].into_iter().filter(|states| !states.is_empty()) {
                 states.copy_within(steps * state..(steps + 1) * state, 0);
             }
@@ -188,7 +188,7 @@ impl<S: Scalar> Stack<S> {
         Ok(())
     }
 
-    fn find(layers: &mut [Layer<S>], index: usize) -> Result<&mut Layer<S>> {
+    fn find(layers: &mut [StackLayer<S>], index: usize) -> Result<&mut StackLayer<S>> {
         let there = layers.len();
         layers.get_mut(index).ok_or_else(|| Error::invalid("a layer", format!("below {there}"), index))
     }
@@ -204,6 +204,6 @@ fn tensor<'a, S>(name: &str, data: &'a [S]) -> Result<Tensors<'a, S>> {
 }
 
 /// A layer of the stack, for some steps.
-const fn layer_of(recipe: Recipe, hidden: usize, batch: BatchShape) -> super::Layer {
-    super::Layer { recipe, hidden, directions: 1, first_reversed: 1, batch }
+const fn layer_of(recipe: Recipe, hidden: usize, batch: BatchShape) -> super::LayerShape {
+    super::LayerShape { recipe, hidden, directions: 1, first_reversed: 1, batch }
 }

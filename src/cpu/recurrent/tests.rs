@@ -17,7 +17,7 @@ fn weights<'a, S>(packed: &'a [S], b_hh: Option<Tensors<'a, S>>) -> Recurrent<'a
 /// One layer with everything that goes in, in `f64`.
 #[derive(Clone)]
 struct Case {
-    layer: Layer,
+    layer: LayerShape,
     lengths: Vec<u32>,
     /// Input projections `[T, B, D, G·H]`.
     input: Vec<f64>,
@@ -57,7 +57,7 @@ fn convert<S: Scalar>(values: &[f64]) -> Vec<S> {
 
 impl Case {
     fn new(cell: Cell, hidden: usize, directions: usize, steps: usize, lengths: &[u32]) -> Self {
-        let layer = Layer {
+        let layer = LayerShape {
             recipe: cell.into(),
             hidden,
             directions,
@@ -163,7 +163,7 @@ impl Case {
 
     /// `⟨dy, y⟩ + ⟨dh, h_n⟩ + ⟨dc, c_n⟩`.
     fn loss(&self) -> f64 {
-        let Layer { hidden, directions, batch, .. } = self.layer;
+        let LayerShape { hidden, directions, batch, .. } = self.layer;
         let Buffers { h, c, dh, dc, .. } = self.forward::<f64>(1, false);
         let row = |t: usize, b: usize, d: usize| ((t * batch.batch + b) * directions + d) * hidden;
         let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
@@ -193,7 +193,7 @@ fn gradients_are_the_slopes_of_the_loss() {
     for &cell in Cell::ALL {
         for directions in [1, 2] {
             let case = Case::new(cell, 3, directions, 5, &[5, 1, 3]);
-            let Layer { hidden, batch, .. } = case.layer;
+            let LayerShape { hidden, batch, .. } = case.layer;
             let (gates, saved_width) = (case.layer.gate_width(), case.layer.saved_width());
             let Buffers { saved, h, dh, dc, .. } = case.backward::<f64>(2, false);
             for i in 0..case.input.len() {
@@ -412,7 +412,7 @@ fn bad_input_is_an_error() {
     let w = [0f32; 64];
     assert!(Tensors::new("weight_hh", &w, 2, 32, 33).is_err());
     assert!(pack_forward(Threads::ONE, layer, &each("weight_hh", &w[1..], 1), &mut vec![0.0; packed]).is_err());
-    assert!(Layer { directions: 3, ..*layer }.check().is_err());
-    assert!(Layer { hidden: usize::MAX / 2, ..*layer }.check().is_err());
-    assert!(Layer { hidden: 0, ..*layer }.check().is_err());
+    assert!(LayerShape { directions: 3, ..*layer }.check().is_err());
+    assert!(LayerShape { hidden: usize::MAX / 2, ..*layer }.check().is_err());
+    assert!(LayerShape { hidden: 0, ..*layer }.check().is_err());
 }

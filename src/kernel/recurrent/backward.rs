@@ -4,7 +4,7 @@ use super::flow::initial_from;
 use super::native::{Crew, backward as backward_cpu};
 use super::numbers::RecipeUniform;
 use super::tiles::{Tile, Variants};
-use super::{Chunk, Gradients, Weights};
+use super::{Chunk, ChunkGradients, Weights};
 use crate::device::{Buffer, Device, Nothing};
 use crate::error::Result;
 use crate::gpu::Gpu;
@@ -62,7 +62,7 @@ uniform! {
 
 impl Chunk {
     /// All steps backward, last first. Errors: buffers or weights of other sizes, or sharing an allocation.
-    pub fn backward(&self, device: &Device, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+    pub fn backward(&self, device: &Device, weights: &Weights, gradients: &ChunkGradients) -> Result<Op> {
         self.check(device)?;
         weights.check(self)?;
         gradients.check(device, self, weights, "recurrent_backward")?;
@@ -80,14 +80,14 @@ impl Chunk {
     pub(super) fn backward_buffers<'b>(
         &'b self,
         w: &'b Buffer,
-        gradients: &'b Gradients,
+        gradients: &'b ChunkGradients,
         Nothing { read, .. }: &'b Nothing,
     ) -> [&'b Buffer; 7] {
         let [c, dy] = [&self.c, &gradients.dy].map(|buffer| buffer.as_ref().unwrap_or(read));
         [w, &self.lengths, &self.h, c, dy, &self.saved, &gradients.carry]
     }
 
-    fn backward_gpu(&self, gpu: &Gpu, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+    fn backward_gpu(&self, gpu: &Gpu, weights: &Weights, gradients: &ChunkGradients) -> Result<Op> {
         let nothing = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own.
         let (w, recipe) = weights.in_place(self, initial_from(&self.layer()))?;

@@ -8,8 +8,8 @@
 //! | `dh` | [`carry_len`]; gradients `[steps, B, D, flows, H]` at its end | read |
 //! | `norms` | `[steps, B, D, flows]` | written |
 
-use super::{Chunk, Gradients};
-use crate::cpu::recurrent::{self as cpu, Layer};
+use super::{Chunk, ChunkGradients};
+use crate::cpu::recurrent::{self as cpu, LayerShape};
 use crate::device::Device;
 use crate::error::Result;
 use crate::gpu::Work;
@@ -39,7 +39,7 @@ uniform! {
 /// then their gradients, `[states, B, D, H]` each; and where norms are wanted, on a
 /// GPU those that come directly, `[states, B, D, H]`, and what the norms are of, `[steps, B, D, flows, H]`; on the CPU for
 /// each row those that come directly, and room to work.
-pub fn carry_len(device: &Device, layer: &Layer, norms: bool) -> usize {
+pub fn carry_len(device: &Device, layer: &LayerShape, norms: bool) -> usize {
     let state = layer.state_len();
     match (norms, device.gpu()) {
         (false, _) => direct_from(layer),
@@ -49,23 +49,23 @@ pub fn carry_len(device: &Device, layer: &Layer, norms: bool) -> usize {
 }
 
 /// Where the initial states begin that backward needs with resets.
-pub const fn initial_from(layer: &Layer) -> usize {
+pub const fn initial_from(layer: &LayerShape) -> usize {
     layer.state_len() * layer.recipe.states()
 }
 
 /// Where their gradients begin.
-pub const fn initial_gradients_from(layer: &Layer) -> usize {
+pub const fn initial_gradients_from(layer: &LayerShape) -> usize {
     initial_from(layer) * 2
 }
 
 /// Where the gradients that come directly begin, where norms are wanted.
-pub const fn direct_from(layer: &Layer) -> usize {
+pub const fn direct_from(layer: &LayerShape) -> usize {
     let of_each = layer.state_len() * layer.recipe.states();
     if layer.recipe.resets() { initial_gradients_from(layer) + of_each } else { of_each }
 }
 
 /// Where, on a GPU, the gradients that norms are of begin.
-const fn first(layer: &Layer) -> usize {
+const fn first(layer: &LayerShape) -> usize {
     direct_from(layer) + layer.state_len() * layer.recipe.states()
 }
 
@@ -76,7 +76,7 @@ impl Chunk {
     }
 
     /// What follows a chunk's backward on a GPU where norms are wanted. None where there is nothing to do.
-    pub fn flow(&self, device: &Device, gradients: &Gradients) -> Result<Option<Op>> {
+    pub fn flow(&self, device: &Device, gradients: &ChunkGradients) -> Result<Option<Op>> {
         let (Some(gpu), Some(norms)) = (device.gpu(), &gradients.norms) else { return Ok(None) };
         let (layer, caps) = (self.layer(), gpu.capabilities());
         let lanes = total::lanes(caps, self.hidden);

@@ -80,7 +80,7 @@ pub struct Chunk {
     pub first_step: usize,
     /// Steps of the chunk.
     pub steps: usize,
-    /// `[B]`, then with resets `[T, ⌈B/32⌉]` words of bits, then where something is drawn
+    /// `[B]`, then with resets `[T + 1, ⌈B/32⌉]` words of bits, then where something is drawn
     /// [`RANDOM_WORDS`], and with dropout of h a bit for each element of the states `[B, D, H]`.
     pub lengths: Buffer,
     /// What its steps draw; none where they draw nothing.
@@ -166,7 +166,7 @@ pub struct Weights {
 
 /// Gradients around a chunk.
 #[derive(Clone)]
-pub struct Gradients {
+pub struct ChunkGradients {
     /// Gradient of the output, if anything depends on it.
     pub dy: Option<Buffer>,
     /// Whether it is this chunk's in step order ([`Chunk::upstream`]) rather than in time order. Only on GPUs.
@@ -219,7 +219,7 @@ impl Chunk {
         if end < self.batch || self.drawn.is_some_and(|_| end + RANDOM_WORDS + bits > self.lengths.len()) {
             return Err(Error::shape("lengths", &[self.batch], &[self.lengths.len()]));
         }
-        let least = if self.recipe.resets() { (self.first_step + self.steps) * reset_words(self.batch) } else { 0 };
+        let least = if self.recipe.resets() { (self.first_step + self.steps + 1) * reset_words(self.batch) } else { 0 };
         if words < least {
             return Err(Error::invalid(
                 "the bits of resets",
@@ -247,7 +247,7 @@ impl Chunk {
     }
 }
 
-impl Gradients {
+impl ChunkGradients {
     /// How `dy` is ordered, for the shaders: 0 there is none, 1 time order, 2 step order.
     fn order(&self) -> u32 {
         match (&self.dy, self.in_step_order) {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::flow::direct_from;
-use super::{Chunk, Gradients, Weights};
+use super::{Chunk, ChunkGradients, Weights};
 use crate::config::BatchShape;
 use crate::cpu::random::{Masked, Masks, RANDOM_WORDS};
-use crate::cpu::recurrent::{self as cpu, Initial, Layer, Left, Recurrent, Resets, Tensors};
+use crate::cpu::recurrent::{self as cpu, Initial, LayerShape, Left, Recurrent, Resets, Tensors};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Partition, Pool, Threads};
 use crate::device::{Buffer, Element};
@@ -85,9 +85,9 @@ pub(super) struct Words<'w> {
 }
 
 impl Chunk {
-    pub(super) fn layer(&self) -> Layer {
+    pub(super) fn layer(&self) -> LayerShape {
         let batch = BatchShape::new(self.steps, self.batch);
-        Layer {
+        LayerShape {
             recipe: self.recipe,
             hidden: self.hidden,
             directions: self.directions,
@@ -212,7 +212,7 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
 pub(super) fn backward<S: Scalar + Element>(
     chunk: &Chunk,
     weights: &Weights,
-    gradients: &Gradients,
+    gradients: &ChunkGradients,
     crew: &Crew,
 ) -> Result<()> {
     let layer = chunk.layer();

@@ -5,7 +5,7 @@ use super::flow::initial_from;
 use super::numbers::RecipeUniform;
 use super::sequence::Pass;
 use super::sequence_forward::SequenceCut;
-use super::{Chunk, Gradients, Weights};
+use super::{Chunk, ChunkGradients, Weights};
 use crate::device::{Device, Nothing};
 use crate::error::Result;
 use crate::kernel::cuts::index;
@@ -42,7 +42,7 @@ uniform! {
 impl Chunk {
     /// All steps backward, last first, in as few dispatches as forward. Only on GPUs. Errors: as of
     /// [`backward`](Self::backward); a step's gradients too large for a workgroup.
-    pub fn sequence_backward(&self, device: &Device, weights: &Weights, gradients: &Gradients) -> Result<Op> {
+    pub fn sequence_backward(&self, device: &Device, weights: &Weights, gradients: &ChunkGradients) -> Result<Op> {
         self.check(device)?;
         weights.check(self)?;
         gradients.check(device, self, weights, KERNEL.name)?;

@@ -41,8 +41,21 @@ uniform! {
     }
 }
 
-/// Where a state comes from (none: zero), and where it goes.
-pub type Move = (Option<Matrix>, Matrix);
+/// A state on its way.
+#[derive(Clone)]
+pub struct Move {
+    /// Where it comes from; none: it is zero.
+    pub from: Option<Matrix>,
+    /// Where it goes.
+    pub to: Matrix,
+}
+
+impl Move {
+    /// Each state to its place.
+    pub fn each(from: impl IntoIterator<Item = Option<Matrix>>, to: impl IntoIterator<Item = Matrix>) -> Vec<Self> {
+        from.into_iter().zip(to).map(|(from, to)| Self { from, to }).collect()
+    }
+}
 
 /// Appends copies of `rows × columns` of each direction: two moves of one shape on a GPU as one dispatch, else one after
 /// another. Columns are contiguous.
@@ -52,7 +65,7 @@ pub fn move_states(
     moves: &[Move],
     program: &mut Program,
 ) -> Result<()> {
-    if let ([(h, h_to), (c, c_to)], Some(gpu)) = (moves, device.gpu()) {
+    if let ([Move { from: h, to: h_to }, Move { from: c, to: c_to }], Some(gpu)) = (moves, device.gpu()) {
         let strides = |matrix: &Matrix| [matrix.row, matrix.column, matrix.direction];
         let sources: Vec<&Matrix> = h.iter().chain(c).collect();
         let alike = |all: &[&Matrix]| all.windows(2).all(|pair| strides(pair[0]) == strides(pair[1]));
@@ -112,7 +125,7 @@ pub fn move_states(
             return Ok(());
         }
     }
-    for (from, to) in moves {
+    for Move { from, to } in moves {
         program.push(copy(device, directions, rows, columns, from.as_ref(), to)?);
     }
     Ok(())

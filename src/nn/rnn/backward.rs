@@ -1,8 +1,8 @@
 //! The backward program of a layer stack.
 use super::Rnn;
-use super::bind::Binding;
+use super::bind::BindContext;
 use super::dropped::SumTo;
-use super::stage::{Run, Stage};
+use super::stage::{BoundChunk, Stage};
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernel::Program;
@@ -15,8 +15,8 @@ use crate::plan::{bindable, granule, overlap, windows};
 use crate::recipe::{GateRun, Tensor};
 
 /// Layers last first, and of each the chunks last first: that is the order of all sums over steps.
-pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
-    let Binding { rnn, gradients, workspace, .. } = *with;
+pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
+    let BindContext { rnn, gradients, workspace, .. } = *with;
     let mut program = Program::default();
     let carry = &workspace.carry;
     for layer in (0..rnn.config.layers).rev() {
@@ -50,15 +50,15 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         let dy = if last_layer { gradients.dy.as_ref() } else { Some(with.inner(layer)) };
         let dx = if layer > 0 { Some(with.inner(layer - 1)) } else { gradients.dx.as_ref() };
         // Chunks of two directions reach into each other's times, so both directions add.
-        let adds = rnn.config.directions() > 1 && stage.runs.len() > 1;
+        let adds = rnn.config.directions() > 1 && stage.chunks.len() > 1;
         if let (Some(dx), true) = (dx, adds) {
             clear(rnn, dx, rnn.config.layer_input(layer), &mut program)?;
         }
-        for (index, run) in stage.runs.iter().rev().enumerate() {
+        for (index, bound) in stage.chunks.iter().rev().enumerate() {
             if again {
-                stage.forward(run, &mut program)?;
+                stage.forward(bound, &mut program)?;
             }
-            let chunk = &run.chunk;
+            let chunk = &bound.chunk;
             let (dy, rows, in_step_order) = upstream(rnn, chunk, dy, &workspace.upstream, &mut program)?;
             let (carry, norms) = match with.norms {
                 None => (carry.clone(), None),
@@ -67,7 +67,7 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
                 }
             };
             let go_on = index > 0 || with.params.accumulates();
-            let around = recurrent::Gradients { dy, in_step_order, rows, carry, norms };
+            let around = recurrent::ChunkGradients { dy, in_step_order, rows, carry, norms };
             program.push(rnn.strategy.backward(&rnn.device, chunk, &stage.weights, &around)?);
             chunk.flow(&rnn.device, &around)?.into_iter().for_each(|op| program.push(op));
             peephole_gradients(with, layer, chunk, Seen::After, go_on, &mut program)?;
@@ -76,25 +76,31 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
                 program.push(chunk.seen(&rnn.device, Some(&initial).filter(|_| resets))?);
             }
             let dw_hh = with.gradient_of_weights(layer, index, go_on)?;
-            weight_gradients(with, &stage, run, dw_hh, go_on, &mut program)?;
+            weight_gradients(with, &stage, bound, dw_hh, go_on, &mut program)?;
             bias_gradients(with, layer, chunk, go_on, &mut program)?;
             peephole_gradients(with, layer, chunk, Seen::Before, go_on, &mut program)?;
             if let Some(dx) = dx {
                 input_gradient(with, layer, chunk, dx, adds, &mut program)?;
             }
         }
-        // With resets the first step has begun anew too, and its gradients are in the sums.
-        let first: Vec<Matrix> =
-            if resets { rnn.states_from(carry, of_initial).collect() } else { carried().collect() };
-        learnt_gradients(with, layer, &first, &mut program)?;
+        // With resets the first step has begun anew too, and its gradients are in the sums, unless its state was carried over.
+        let anew = || rnn.states_from(carry, of_initial);
+        let first =
+            || -> Vec<Matrix> { if resets && !with.io.carried { anew().collect() } else { carried().collect() } };
+        let of_learnt = match (resets, with.io.carried) {
+            (true, _) => Some(anew().collect()),
+            (false, true) => None,
+            (false, false) => Some(first()),
+        };
+        learnt_gradients(with, layer, of_learnt, &mut program)?;
         with.drop_gradient_of_weights(layer, &mut program)?;
-        rnn.states_out(layer, first, [&gradients.dh0, &gradients.dc0], &mut program)?;
+        rnn.states_out(layer, first(), [&gradients.dh0, &gradients.dc0], &mut program)?;
     }
     with.drop_gradient_of_x(&mut program)?;
     Ok(program)
 }
 
-impl Binding<'_> {
+impl BindContext<'_> {
     /// Gradient of the output of an inner layer.
     pub(super) fn inner(&self, layer: usize) -> &Buffer {
         let [one, other] = &self.workspace.inner;
@@ -102,12 +108,24 @@ impl Binding<'_> {
     }
 }
 
-/// Sums over sequences of the gradients of the initial states, where these are learnt.
-fn learnt_gradients(with: &Binding<'_>, layer: usize, first: &[Matrix], program: &mut Program) -> Result<()> {
+/// Sums over sequences of the gradients of the initial states, where these are learnt; none: no sequence began with them.
+fn learnt_gradients(
+    with: &BindContext<'_>,
+    layer: usize,
+    of_states: Option<Vec<Matrix>>,
+    program: &mut Program,
+) -> Result<()> {
     let rnn = with.rnn;
     let learnt = Tensor::INITIAL.into_iter().filter(|tensor| rnn.config.recipe().has(*tensor));
-    for (tensor, from) in learnt.zip(first) {
+    for (state, tensor) in learnt.enumerate() {
         let to = with.tensor(tensor, layer, true)?;
+        let Some(from) = of_states.as_ref().and_then(|all| all.get(state)) else {
+            if !with.params.accumulates() {
+                let rows = Matrix { row: to.direction, ..to };
+                program.push(no_sums(&rnn.device, rnn.config.directions(), rnn.config.hidden, &rows)?);
+            }
+            continue;
+        };
         for direction in 0..rnn.config.directions() {
             let from = Matrix { offset: from.offset + direction * from.direction, ..from.clone() };
             let to = Matrix { offset: to.offset + direction * to.direction, row: 0, ..to.clone() };
@@ -212,14 +230,14 @@ fn upstream(
 /// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before; with `go_on` the sums start from what the gradients hold,
 /// that of `dW_hh` where `dw_hh` says so.
 fn weight_gradients(
-    with: &Binding<'_>,
+    with: &BindContext<'_>,
     stage: &Stage<'_>,
-    run: &Run,
+    bound: &BoundChunk,
     dw_hh: SumTo,
     go_on: bool,
     program: &mut Program,
 ) -> Result<()> {
-    let (rnn, source, chunk) = (with.rnn, &stage.source, &run.chunk);
+    let (rnn, source, chunk) = (with.rnn, &stage.source, &bound.chunk);
     let (hidden, directions, batch) = (rnn.config.hidden, rnn.config.directions(), rnn.shape.batch);
     let native = rnn.device.gpu().is_none();
     let slices = |width: usize, gates: usize| {
@@ -272,7 +290,13 @@ fn weight_gradients(
 }
 
 /// `db = Σ over steps and sequences of dG` of the biases that there are: partial sums of all slots at once, then each bias from its own slots.
-fn bias_gradients(with: &Binding<'_>, layer: usize, chunk: &Chunk, go_on: bool, program: &mut Program) -> Result<()> {
+fn bias_gradients(
+    with: &BindContext<'_>,
+    layer: usize,
+    chunk: &Chunk,
+    go_on: bool,
+    program: &mut Program,
+) -> Result<()> {
     let rnn = with.rnn;
     let (recipe, hidden, directions) = (rnn.config.recipe(), rnn.config.hidden, rnn.config.directions());
     let biases = [(Tensor::BiasIh, recipe.input_runs()), (Tensor::BiasHh, recipe.hidden_runs())];
@@ -310,7 +334,7 @@ enum Seen {
 
 /// `dp = Σ over steps and sequences of dG·c`, of the cell state that the gates saw: in partial sums as those of biases.
 fn peephole_gradients(
-    with: &Binding<'_>,
+    with: &BindContext<'_>,
     layer: usize,
     chunk: &Chunk,
     seen: Seen,
@@ -351,7 +375,7 @@ fn peephole_gradients(
 /// `dx = Σ over directions of dG·W_ih` of a chunk, in time order. Both directions add to what is there, or else
 /// direction 0 writes every row once, padding included, and direction 1 adds to them.
 fn input_gradient(
-    with: &Binding<'_>,
+    with: &BindContext<'_>,
     layer: usize,
     chunk: &Chunk,
     dx: &Buffer,

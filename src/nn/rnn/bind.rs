@@ -26,8 +26,8 @@ pub struct Io {
     /// `return_sequences=False`. Without `y` the caller has no buffer of all
     /// steps' outputs.
     pub last: Option<Buffer>,
-    /// Initial h `[L·D, B, H]`; when there is none the learnt one, or zero. To train a layer that learns its initial states has
-    /// none beside.
+    /// Initial h `[L·D, B, H]`; when there is none the learnt one, or zero. A layer that learns its initial states has none
+    /// beside, unless they are `carried`.
     pub h0: Option<Buffer>,
     /// Initial c likewise, for LSTM.
     pub c0: Option<Buffer>,
@@ -35,6 +35,10 @@ pub struct Io {
     pub hn: Option<Buffer>,
     /// Where the final c goes, `[L·D, B, H]`, for LSTM.
     pub cn: Option<Buffer>,
+    /// Whether h0 and c0, all of which must then be given, were carried over from a run before. Sequences that
+    /// [begin anew](Bound::set_resets) return to the learnt states or to zero, and not to these; of the first steps only those
+    /// begin anew that the mask says, and none of a reversed direction. A layer that learns its initial states takes them.
+    pub carried: bool,
 }
 
 impl Io {
@@ -46,7 +50,7 @@ impl Io {
     /// Input and each sequence's last output.
     pub fn of_last(x: &Buffer, last: &Buffer) -> Self {
         let last = Some(last.clone());
-        Self { x: x.clone(), y: None, last, h0: None, c0: None, hn: None, cn: None }
+        Self { x: x.clone(), y: None, last, h0: None, c0: None, hn: None, cn: None, carried: false }
     }
 }
 
@@ -81,8 +85,10 @@ pub struct Bound {
     pub backward: Program,
     rnn: Rnn,
     lengths: Buffer,
-    /// `[T, ⌈B/32⌉]` words of bits, behind the lengths; empty without resets.
+    /// `[T + 1, ⌈B/32⌉]` words of bits, behind the lengths; empty without resets.
     resets: Buffer,
+    /// [`Io::carried`].
+    carried: bool,
     norms: Option<Buffer>,
     /// The seed and the draw, where something is drawn.
     random: Option<Buffer>,
@@ -91,7 +97,7 @@ pub struct Bound {
 
 /// What the programs of one binding are built from.
 #[derive(Clone, Copy)]
-pub(super) struct Binding<'a> {
+pub(super) struct BindContext<'a> {
     pub(super) rnn: &'a Rnn,
     pub(super) params: &'a Parameters,
     pub(super) prefix: &'a str,
@@ -107,7 +113,7 @@ pub(super) struct Binding<'a> {
     pub(super) draws: Option<&'a Draws>,
 }
 
-impl Binding<'_> {
+impl BindContext<'_> {
     /// A tensor of a layer, its directions at a stride; its gradient when asked for.
     pub(super) fn tensor(&self, tensor: Tensor, layer: usize, gradient: bool) -> Result<Matrix> {
         self.rnn.tensor(self.params, self.prefix, tensor, layer, gradient)
@@ -151,7 +157,7 @@ impl Rnn {
         let random = lengths.len() - self.layout.drawn;
         let draws = (self.layout.drawn > 0).then(|| Draws { lengths: lengths.clone(), random });
         let turned = self.batch_first.then(|| Turned::new(self, io, gradients, workspace)).transpose()?;
-        let with = Binding {
+        let with = BindContext {
             rnn: self,
             params,
             prefix,
@@ -184,9 +190,22 @@ impl Rnn {
         let memory = Memory { reserve: held.reserve, workspace: scratch };
         let random_state = draws.map(|_| lengths.slice(random..random + RANDOM_WORDS)).transpose()?;
         let (resets, lengths) = (lengths.slice(batch..random)?, lengths.slice(0..batch)?);
-        let bound =
-            Bound { forward, pack, backward, rnn: self.clone(), lengths, resets, norms, random: random_state, memory };
+        let bound = Bound {
+            forward,
+            pack,
+            backward,
+            rnn: self.clone(),
+            lengths,
+            resets,
+            carried: io.carried,
+            norms,
+            random: random_state,
+            memory,
+        };
         bound.set_seed(0)?;
+        if self.config.recipe().resets() {
+            bound.set_resets(&vec![false; self.shape.rows()])?;
+        }
         bound.write_lengths(&vec![self.shape.steps; self.shape.batch])?;
         Ok(bound)
     }
@@ -213,9 +232,13 @@ impl Rnn {
             check(name, buffer.as_ref(), &[batch, self.config.outputs()])?;
         }
         let given = [("h0", &io.h0), ("c0", &io.c0), ("dh0", &gradients.dh0), ("dc0", &gradients.dc0)];
-        let learns = self.config.learns_state && self.mode == Mode::Train;
+        let learns = self.config.learns_state && !io.carried;
         if let Some((name, _)) = given.iter().find(|(_, buffer)| learns && buffer.is_some()) {
             return Err(Error::invalid(format!("`{name}`"), "none, as the layer learns its initial states", "given"));
+        }
+        let all = io.h0.is_some() && (io.c0.is_some() || !self.config.recipe().has_c());
+        if io.carried && !all {
+            return Err(Error::invalid("the states that are carried over", "all given", "not all given"));
         }
         if gradients.dy.is_some() && io.y.is_none() {
             return Err(Error::invalid("the output whose gradient is given", "there", "none"));
@@ -299,8 +322,8 @@ impl Bound {
     /// episode begins in recurrent reinforcement learning; at first there are none. The output of the step before stays, and
     /// no gradient passes from the step to it: it flows into the initial state. In a reversed direction what lies between two
     /// resets is a sequence of its own as well. Padding is not looked at. The initial state is that of this run, `h0` or the
-    /// learnt one or zero: where a run goes on from the last one's final state, that is what a reset returns to. Errors: another number of entries; a layer without
-    /// [`StepOptions::resets`](crate::StepOptions::resets). Uploads: never between recording and submitting.
+    /// learnt one or zero; where `h0` was [carried over](Io::carried), the learnt one or zero. Errors: another number of entries; a
+    /// layer without [`StepOptions::resets`](crate::StepOptions::resets). Uploads: never between recording and submitting.
     pub fn set_resets(&self, resets: &[bool]) -> Result<()> {
         let (shape, config) = (self.rnn.shape, self.rnn.config);
         if !config.recipe().resets() {
@@ -310,10 +333,14 @@ impl Bound {
             return Err(Error::shape("resets", &[shape.steps, shape.batch], &[resets.len()]));
         }
         let words = reset_words(shape.batch);
-        let mut bits = vec![0u32; shape.steps * words];
+        let mut bits = vec![0u32; (shape.steps + 1) * words];
+        // What the first step of a sequence sees is its initial state anyhow, unless that was carried over.
+        if !self.carried {
+            bits[..2 * words].fill(u32::MAX);
+        }
         for (time, resets) in resets.chunks_exact(shape.batch).enumerate() {
             for (sequence, _) in resets.iter().enumerate().filter(|(_, reset)| **reset) {
-                bits[time * words + sequence / 32] |= 1 << (sequence % 32);
+                bits[(time + 1) * words + sequence / 32] |= 1 << (sequence % 32);
             }
         }
         self.rnn.device.write_u32(&self.resets, &bits)

@@ -1,6 +1,6 @@
 //! [`DeviceStream`]: a recurrent layer that takes one or a few time steps a call, on its parameters' device.
 
-use super::streamed::{expect_one_state, expect_sequences, expect_states, expect_streamed};
+use super::streamed::{expect_forward, expect_one_state, expect_sequences, expect_states};
 use super::{Bound, Gradients, Io, Options, Rnn};
 use crate::config::{BatchShape, RnnConfig};
 use crate::device::{Buffer, Device, Recorder};
@@ -18,7 +18,8 @@ use crate::recipe::Tensor;
 /// Weights are packed when it is made. A call records programs into the app's encoder, or into one of [`Device::run`]; it
 /// allocates and uploads nothing. It gives what the whole sequence gives: to the bit where the strategy is the same one
 /// ([`Options::strategy`]), since strategies differ in the last places. Sequences that step together may take fewer steps in a call
-/// than others, with [`Options::lengths`]. For slices of the CPU's memory, on the calling thread, there is
+/// than others, with [`Options::lengths`], and begin anew within a call, with [`StepOptions::resets`](crate::StepOptions::resets):
+/// [`bound`](Self::bound) takes both. For slices of the CPU's memory, on the calling thread, there is
 /// [`Stream`](super::Stream).
 ///
 /// ```
@@ -68,14 +69,14 @@ impl DeviceStream {
         options: Options<'_>,
     ) -> Result<Self> {
         config.check()?;
-        expect_streamed(&config)?;
+        expect_forward(&config)?;
         let device = params.device();
         let rnn = Rnn::new(device, config, shape, Mode::Infer, Options { pack_once: true, ..options })?;
         let states = config.layers * shape.batch * config.hidden;
         let h = device.alloc("h of a stream", states)?;
         let c = config.recipe().has_c().then(|| device.alloc("c of a stream", states)).transpose()?;
         let (at_h, at_c) = (Some(h.clone()), c.clone());
-        let io = Io { h0: at_h.clone(), hn: at_h, c0: at_c.clone(), cn: at_c, ..Io::new(x, y) };
+        let io = Io { h0: at_h.clone(), hn: at_h, c0: at_c.clone(), cn: at_c, carried: true, ..Io::new(x, y) };
         let stream = Self {
             bound: rnn.bind(params, prefix, &io, &Gradients::default(), &rnn.reserve()?, &rnn.workspace()?)?,
             params: params.clone(),
@@ -184,7 +185,8 @@ impl DeviceStream {
             // Neighbours go together, each with the one row.
             for some in sequences.chunk_by(|one, next| one + 1 == *next) {
                 let offset = to.offset + some.first().map_or(0, |first| first * config.hidden);
-                let each: Move = (from.clone().map(|row| Matrix { row: 0, ..row }), Matrix { offset, ..to.clone() });
+                let from = from.clone().map(|row| Matrix { row: 0, ..row });
+                let each = Move { from, to: Matrix { offset, ..to.clone() } };
                 move_states(self.device(), [1, some.len(), config.hidden], &[each], program)?;
             }
         }

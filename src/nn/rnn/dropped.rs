@@ -1,7 +1,7 @@
 //! What dropout leaves: of what layers give to the next, of inputs and of weights; and of their gradients.
 
 use super::Rnn;
-use super::bind::Binding;
+use super::bind::BindContext;
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernel::Program;
@@ -80,7 +80,7 @@ impl Rnn {
     }
 }
 
-impl Binding<'_> {
+impl BindContext<'_> {
     /// Drops of what a layer reads, and of its weights: the same each time between two draws.
     pub(super) fn drop(&self, layer: usize, program: &mut Program) -> Result<()> {
         let (rnn, Some(draws)) = (self.rnn, self.draws) else { return Ok(()) };

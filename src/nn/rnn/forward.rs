@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Rnn;
-use super::bind::Binding;
+use super::bind::BindContext;
 use super::stage::Stage;
 use crate::device::Buffer;
 use crate::error::Result;
@@ -13,7 +13,7 @@ use crate::kernel::recurrent::{Chunk, Move, move_states};
 use crate::plan::{bindable, overlap, windows};
 
 /// Packs the weights of all layers, where they stay packed.
-pub(super) fn pack(with: &Binding<'_>) -> Result<Program> {
+pub(super) fn pack(with: &BindContext<'_>) -> Result<Program> {
     let mut program = Program::default();
     if with.rnn.packs_once {
         for layer in 0..with.rnn.config.layers {
@@ -23,8 +23,8 @@ pub(super) fn pack(with: &Binding<'_>) -> Result<Program> {
     Ok(program)
 }
 
-pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
-    let Binding { rnn, io, .. } = *with;
+pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
+    let BindContext { rnn, io, .. } = *with;
     let mut program = Program::default();
     if let Some(draws) = with.draws {
         program.push(draws.draw(&rnn.device)?);
@@ -33,23 +33,23 @@ pub(super) fn build(with: &Binding<'_>) -> Result<Program> {
         let stage = Stage::new(with, layer, rnn.writes_output(with, layer)?)?;
         with.drop(layer, &mut program)?;
         stage.prepare(&mut program)?;
-        for (index, run) in stage.runs.iter().enumerate() {
-            stage.forward(run, &mut program)?;
-            stage.keep(run, stage.runs.get(index + 1), &mut program)?;
-            if let (Some(y), None) = (&io.y, &run.chunk.output)
+        for (index, bound) in stage.chunks.iter().enumerate() {
+            stage.forward(bound, &mut program)?;
+            stage.keep(bound, stage.chunks.get(index + 1), &mut program)?;
+            if let (Some(y), None) = (&io.y, &bound.chunk.output)
                 && layer + 1 == rnn.config.layers
             {
-                output(rnn, &run.chunk, y, &mut program)?;
+                output(rnn, &bound.chunk, y, &mut program)?;
             }
         }
         // Without a reserve the states of this layer may be overwritten by the next but one, so they leave now.
-        if let Some(last) = stage.runs.last() {
+        if let Some(last) = stage.chunks.last() {
             let stored = last.states().map(|states| rnn.slot(states, last.chunk.steps));
             let states: Vec<Matrix> = if last.chunk.carry.is_some() { last.carried() } else { stored.collect() };
             if let (Some(to), Some(h)) = (&io.last, states.first())
                 && layer + 1 == rnn.config.layers
             {
-                let moves = [(Some(h.clone()), rnn.slot(to, 0))];
+                let moves = [Move { from: Some(h.clone()), to: rnn.slot(to, 0) }];
                 move_states(&rnn.device, rnn.state_shape(), &moves, &mut program)?;
             }
             rnn.states_out(layer, states, [&io.hn, &io.cn], &mut program)?;
@@ -93,7 +93,7 @@ impl Rnn {
 
     /// Whether the strategy writes the output of a layer with its steps: of the last, where one binding holds all of y, and
     /// where the steps do not read x from the allocation that y is in.
-    fn writes_output(&self, with: &Binding<'_>, layer: usize) -> Result<bool> {
+    fn writes_output(&self, with: &BindContext<'_>, layer: usize) -> Result<bool> {
         let Some(y) = &with.io.y else { return Ok(false) };
         let row = self.shape.batch * self.config.outputs();
         let whole = windows(&self.device, self.shape.steps, row, y.element_bytes() as usize)?.len() == 1;
@@ -110,7 +110,7 @@ impl Rnn {
         program: &mut Program,
     ) -> Result<()> {
         let from = from.into_iter().map(|from| from.as_ref().map(|buffer| self.caller_state(layer, buffer)));
-        let moves: Vec<Move> = from.zip(to).collect();
+        let moves = Move::each(from, to);
         move_states(&self.device, self.state_shape(), &moves, program)
     }
 
@@ -123,7 +123,8 @@ impl Rnn {
         program: &mut Program,
     ) -> Result<()> {
         let both = from.into_iter().zip(to).filter_map(|(from, to)| Some((from, to.as_ref()?)));
-        let moves: Vec<Move> = both.map(|(from, to)| (Some(from), self.caller_state(layer, to))).collect();
+        let moves: Vec<Move> =
+            both.map(|(from, to)| Move { from: Some(from), to: self.caller_state(layer, to) }).collect();
         move_states(&self.device, self.state_shape(), &moves, program)
     }
 

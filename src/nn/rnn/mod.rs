@@ -222,8 +222,8 @@ impl Rnn {
     }
 
     /// The layer and batch as the CPU executor and the sizes of carried gradients know them.
-    fn native_layer(&self) -> crate::cpu::recurrent::Layer {
-        crate::cpu::recurrent::Layer {
+    fn native_layer(&self) -> crate::cpu::recurrent::LayerShape {
+        crate::cpu::recurrent::LayerShape {
             recipe: self.config.recipe(),
             hidden: self.config.hidden,
             directions: self.config.directions(),

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Rnn;
-use super::bind::Binding;
+use super::bind::BindContext;
 use crate::device::Buffer;
 use crate::error::Result;
 use crate::kernel::gemm::Matrix;
@@ -32,7 +32,7 @@ pub(super) struct Piece {
     offset: usize,
 }
 
-impl Binding<'_> {
+impl BindContext<'_> {
     /// What a layer's steps make their input projections from, where they do.
     pub(super) fn input(&self, layer: usize, source: &Source) -> Result<Option<Input>> {
         let [piece] = source.pieces.as_slice() else { return Ok(None) };

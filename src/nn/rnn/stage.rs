@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Rnn;
-use super::bind::Binding;
+use super::bind::BindContext;
 use super::source::Source;
 use crate::config::Precision;
 use crate::device::Buffer;
@@ -14,21 +14,21 @@ use crate::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::native::Packed;
 use crate::kernel::recurrent::{Chunk, Drawn, Initial, Move, Prepare, Weights, move_states, packed_recurrent};
 use crate::kernel::transpose::transpose;
-use crate::plan::{ChunkBuffers, Mode, Part};
+use crate::plan::{ChunkBuffers, Mode, PlannedChunk};
 use crate::recipe::Tensor;
 
 /// A layer bound to its buffers.
 pub(super) struct Stage<'a> {
-    with: &'a Binding<'a>,
+    with: &'a BindContext<'a>,
     pub(super) layer: usize,
     /// Its chunks, in order.
-    pub(super) runs: Vec<Run>,
+    pub(super) chunks: Vec<BoundChunk>,
     pub(super) weights: Weights,
     pub(super) source: Source,
 }
 
 /// A chunk, and where its states are kept.
-pub(super) struct Run {
+pub(super) struct BoundChunk {
     pub(super) chunk: Chunk,
     section: usize,
     /// The slots that keep the states before the chunk, h and then c: its own first ones, if `starts`.
@@ -43,17 +43,19 @@ pub(super) struct Run {
 
 impl<'a> Stage<'a> {
     /// With its chunks writing the output too, if `writes` says so.
-    pub(super) fn new(with: &'a Binding<'a>, layer: usize, writes: bool) -> Result<Self> {
+    pub(super) fn new(with: &'a BindContext<'a>, layer: usize, writes: bool) -> Result<Self> {
         let sections = with.reserve.layer(layer);
-        let runs = with.rnn.cuts.chunks.iter().filter_map(|part| Some((part, sections.get(part.section)?.clone())));
+        let planned =
+            with.rnn.cuts.chunks.iter().filter_map(|chunk| Some((chunk, sections.get(chunk.section)?.clone())));
         let (weights, source) = (with.weights(layer)?, with.source(layer)?);
-        let mut runs =
-            runs.map(|(part, section)| with.run(layer, part, &section, writes)).collect::<Result<Vec<Run>>>()?;
+        let mut chunks = planned
+            .map(|(chunk, section)| with.chunk(layer, chunk, &section, writes))
+            .collect::<Result<Vec<BoundChunk>>>()?;
         if with.rnn.strategy.projects() {
             let input = with.input(layer, &source)?;
-            runs.iter_mut().for_each(|run| run.chunk.input.clone_from(&input));
+            chunks.iter_mut().for_each(|bound| bound.chunk.input.clone_from(&input));
         }
-        Ok(Self { with, layer, runs, weights, source })
+        Ok(Self { with, layer, chunks, weights, source })
     }
 
     /// Packs weights, unless these are packed once, and brings the initial states before the first chunk: one dispatch where
@@ -61,8 +63,9 @@ impl<'a> Stage<'a> {
     pub(super) fn prepare(&self, program: &mut Program) -> Result<()> {
         let Self { with, layer, .. } = *self;
         let rnn = with.rnn;
-        let Some(first) = self.runs.first() else { return Ok(()) };
-        if first.starts && rnn.layout.repacked.is_none() && !rnn.packs_once {
+        let Some(first) = self.chunks.first() else { return Ok(()) };
+        let returns_elsewhere = with.io.carried && rnn.config.recipe().resets();
+        if first.starts && rnn.layout.repacked.is_none() && !rnn.packs_once && !returns_elsewhere {
             let initial = with.initial(layer)?;
             let (inputs, w_ih) = (rnn.config.layer_input(layer), with.tensor(Tensor::WeightIh, layer, false)?);
             let at_once = Prepare { inputs, w_ih, packed_input: with.packed(layer)[0], initial };
@@ -76,39 +79,43 @@ impl<'a> Stage<'a> {
         }
         self.keep_initial(program)?;
         let initial = with.initial(layer)?;
-        let moves = initial.iter().cloned().zip(first.kept.iter().cloned()).collect::<Vec<Move>>();
+        let moves = Move::each(initial.clone(), first.kept.iter().cloned());
         move_states(&rnn.device, rnn.state_shape(), &moves, program)?;
-        for one in initial.into_iter().zip(first.before_in_full()) {
+        for one in Move::each(initial, first.before_in_full()) {
             move_states(&rnn.device, rnn.state_shape(), &[one], program)?;
         }
         Ok(())
     }
 
-    /// With resets, keeps the initial states that sequences return to.
+    /// With resets, keeps the states that sequences return to.
     pub(super) fn keep_initial(&self, program: &mut Program) -> Result<()> {
-        let Some(Initial { buffer, offset }) = self.runs.first().and_then(|run| run.chunk.initial.as_ref()) else {
+        let Some(Initial { buffer, offset }) = self.chunks.first().and_then(|bound| bound.chunk.initial.as_ref())
+        else {
             return Ok(());
         };
         let rnn = self.with.rnn;
         let to = rnn.states_from(buffer, *offset);
-        let moves: Vec<Move> = self.with.initial(self.layer)?.into_iter().zip(to).collect();
+        let moves = Move::each(self.with.returned_to(self.layer)?, to);
         move_states(&rnn.device, rnn.state_shape(), &moves, program)
     }
 
-    /// The initial states, as forward kept them, to `[states, B, D, H]` of a buffer from an offset on: for backward, when the
-    /// final states may lie where the caller's initial ones were.
+    /// The states that sequences return to, for backward, to `[states, B, D, H]` of a buffer from an offset on. Initial ones as
+    /// forward kept them: the final states may lie where the caller's initial ones were.
     pub(super) fn kept_initial_to(&self, buffer: &Buffer, offset: usize, program: &mut Program) -> Result<()> {
         let rnn = self.with.rnn;
-        let Some(first) = self.runs.first() else { return Ok(()) };
-        let in_full = first.kept_in_full.as_ref().map(|kept| first.each(&kept.buffer, kept.offset));
-        let kept = in_full.unwrap_or_else(|| first.kept.clone());
-        let moves: Vec<Move> = kept.into_iter().map(Some).zip(rnn.states_from(buffer, offset)).collect();
+        let Some(first) = self.chunks.first() else { return Ok(()) };
+        let in_full = || first.kept_in_full.as_ref().map(|kept| first.each(&kept.buffer, kept.offset));
+        let kept = match self.with.io.carried {
+            true => self.with.returned_to(self.layer)?.to_vec(),
+            false => in_full().unwrap_or_else(|| first.kept.clone()).into_iter().map(Some).collect(),
+        };
+        let moves = Move::each(kept, rnn.states_from(buffer, offset));
         move_states(&rnn.device, rnn.state_shape(), &moves, program)
     }
 
     /// The same to where forward has them, before chunks are computed again.
     pub(super) fn keep_initial_again(&self, program: &mut Program) -> Result<()> {
-        match self.runs.first().and_then(|run| run.chunk.initial.as_ref()) {
+        match self.chunks.first().and_then(|bound| bound.chunk.initial.as_ref()) {
             Some(Initial { buffer, offset }) => self.kept_initial_to(buffer, *offset, program),
             None => Ok(()),
         }
@@ -153,19 +160,19 @@ impl<'a> Stage<'a> {
     }
 
     /// Runs a chunk forward from the states that are kept before it.
-    pub(super) fn forward(&self, run: &Run, program: &mut Program) -> Result<()> {
+    pub(super) fn forward(&self, bound: &BoundChunk, program: &mut Program) -> Result<()> {
         let rnn = self.with.rnn;
-        if !run.starts {
-            let moves = run.kept.iter().zip(run.states()).map(|(kept, to)| (Some(kept.clone()), rnn.slot(to, 0)));
-            rnn.move_whole(moves.collect(), program)?;
-            if let (Some(kept), Some(carry)) = (&run.kept_in_full, &run.chunk.carry) {
+        if !bound.starts {
+            let (from, to) = (bound.kept.iter().cloned().map(Some), bound.states().map(|to| rnn.slot(to, 0)));
+            rnn.move_whole(Move::each(from, to), program)?;
+            if let (Some(kept), Some(carry)) = (&bound.kept_in_full, &bound.chunk.carry) {
                 program.push(copy(&rnn.device, 1, 1, kept.row, Some(kept), &Matrix::dense(carry, kept.row))?);
             }
         }
-        if run.chunk.input.is_none() {
-            self.project(&run.chunk, program)?;
+        if bound.chunk.input.is_none() {
+            self.project(&bound.chunk, program)?;
         }
-        program.push(rnn.strategy.forward(&rnn.device, &run.chunk, &self.weights)?);
+        program.push(rnn.strategy.forward(&rnn.device, &bound.chunk, &self.weights)?);
         Ok(())
     }
 
@@ -223,25 +230,25 @@ impl<'a> Stage<'a> {
     }
 
     /// Keeps the states after a chunk: for the next, and h for the layer above.
-    pub(super) fn keep(&self, run: &Run, next: Option<&Run>, program: &mut Program) -> Result<()> {
+    pub(super) fn keep(&self, bound: &BoundChunk, next: Option<&BoundChunk>, program: &mut Program) -> Result<()> {
         let rnn = self.with.rnn;
         let (device, batch, width) = (&rnn.device, rnn.shape.batch, rnn.config.outputs());
-        let steps = run.chunk.steps;
-        if let Some(above) = &run.above {
-            program.push(copy(device, 1, steps * batch, width, Some(&rnn.slot(&run.chunk.h, 1)), above)?);
+        let steps = bound.chunk.steps;
+        if let Some(above) = &bound.above {
+            program.push(copy(device, 1, steps * batch, width, Some(&rnn.slot(&bound.chunk.h, 1)), above)?);
         }
         let Some(next) = next else { return Ok(()) };
-        if let (Some(kept), Some(carry)) = (&next.kept_in_full, &run.chunk.carry) {
+        if let (Some(kept), Some(carry)) = (&next.kept_in_full, &bound.chunk.carry) {
             program.push(copy(device, 1, 1, kept.row, Some(&Matrix::dense(carry, kept.row)), kept)?);
         }
         // h for the layer above has the state before the next chunk in it, unless that is in a section of its own.
-        let skipped = usize::from(run.above.is_some() && run.section == next.section);
-        let moves = run.states().zip(&next.kept).skip(skipped);
-        rnn.move_whole(moves.map(|(states, kept)| (Some(rnn.slot(states, steps)), kept.clone())).collect(), program)
+        let skipped = usize::from(bound.above.is_some() && bound.section == next.section);
+        let from = bound.states().map(|states| Some(rnn.slot(states, steps)));
+        rnn.move_whole(Move::each(from.skip(skipped), next.kept.iter().skip(skipped).cloned()), program)
     }
 }
 
-impl Run {
+impl BoundChunk {
     /// Buffers of the chunk's states: h, then c for cells that have it.
     pub(super) fn states(&self) -> impl Iterator<Item = &Buffer> {
         std::iter::once(&self.chunk.h).chain(&self.chunk.c)
@@ -271,10 +278,10 @@ impl Run {
     }
 }
 
-impl Binding<'_> {
-    fn run(&self, layer: usize, part: &Part, section: &ChunkBuffers, writes: bool) -> Result<Run> {
+impl BindContext<'_> {
+    fn chunk(&self, layer: usize, planned: &PlannedChunk, section: &ChunkBuffers, writes: bool) -> Result<BoundChunk> {
         let rnn = self.rnn;
-        let Part { steps, section: index, place } = part;
+        let PlannedChunk { steps, section: index, place } = planned;
         let state = rnn.shape.batch * rnn.config.outputs();
         let shares = rnn.cuts.shared.is_some();
         let (saved, h, c) = match shares {
@@ -331,17 +338,26 @@ impl Binding<'_> {
         let all = rnn.config.recipe().states() * state;
         let kept_in_full =
             (!section.kept.is_empty()).then(|| Matrix { offset: place * all, ..Matrix::dense(&section.kept, all) });
-        Ok(Run { chunk, section: *index, kept, starts, kept_in_full, above })
+        Ok(BoundChunk { chunk, section: *index, kept, starts, kept_in_full, above })
     }
 
     /// Where a layer's initial states are, `[D, B, H]`: given, or one learnt row for all sequences. None: zero.
     fn initial(&self, layer: usize) -> Result<[Option<Matrix>; 2]> {
-        let of = |given: &Option<Buffer>, learnt: Tensor| match given {
-            Some(buffer) => Ok(Some(self.rnn.caller_state(layer, buffer))),
-            None => Ok(self.optional(learnt, layer)?.map(|row| Matrix { row: 0, ..row })),
-        };
+        let [h, c] = self.learnt(layer)?;
+        let given = |state: &Option<Buffer>| state.as_ref().map(|buffer| self.rnn.caller_state(layer, buffer));
+        Ok([given(&self.io.h0).or(h), given(&self.io.c0).or(c)])
+    }
+
+    /// The same of the states that sequences return to when they begin anew.
+    fn returned_to(&self, layer: usize) -> Result<[Option<Matrix>; 2]> {
+        if self.io.carried { self.learnt(layer) } else { self.initial(layer) }
+    }
+
+    /// The learnt initial states of a layer, one row for all sequences. None: zero.
+    fn learnt(&self, layer: usize) -> Result<[Option<Matrix>; 2]> {
+        let of = |tensor| Ok(self.optional(tensor, layer)?.map(|row| Matrix { row: 0, ..row }));
         let [h0, c0] = Tensor::INITIAL;
-        Ok([of(&self.io.h0, h0)?, of(&self.io.c0, c0)?])
+        Ok([of(h0)?, of(c0)?])
     }
 
     /// Where a GPU's weights of a layer are packed: those of the input, and the rest.

@@ -1,6 +1,6 @@
 //! [`Stream`]: a recurrent layer that takes one or a few time steps a call, for real-time use on the CPU.
 
-use super::streamed::{expect_one_state, expect_sequences, expect_states, expect_streamed};
+use super::streamed::{expect_forward, expect_one_state, expect_sequences, expect_states};
 use super::tensors;
 use crate::config::RnnConfig;
 use crate::cpu::recurrent::{LayerWeights, Stack};
@@ -48,7 +48,11 @@ impl Stream {
     /// tensor that is missing or misshapen.
     pub fn new(params: &Parameters, prefix: &str, config: RnnConfig, batch: usize) -> Result<Self> {
         config.check()?;
-        expect_streamed(&config)?;
+        expect_forward(&config)?;
+        if config.options.resets {
+            let option = "a mask of resets".to_string();
+            return Err(Error::Unsupported { option, place: "a stream, whose `reset` begins sequences anew".into() });
+        }
         let stack = Stack::new(config.without_dropout().recipe(), config.layers, config.input, config.hidden, batch)?;
         let mut stream = Self { config, batch, stack, initial: Vec::new() };
         stream.load(params, prefix)?;

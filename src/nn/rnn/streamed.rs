@@ -4,16 +4,14 @@ use crate::config::RnnConfig;
 use crate::error::{Error, Result};
 
 /// An error for a layer whose steps can't be taken as they come.
-pub(super) fn expect_streamed(config: &RnnConfig) -> Result<()> {
-    let unsupported =
-        |option: &str, place: &str| Err(Error::Unsupported { option: option.to_string(), place: place.to_string() });
-    if config.is_reversed() {
-        return unsupported("a step at a time", "a layer with a direction that starts at the end");
+pub(super) fn expect_forward(config: &RnnConfig) -> Result<()> {
+    match config.is_reversed() {
+        false => Ok(()),
+        true => Err(Error::Unsupported {
+            option: "a step at a time".to_string(),
+            place: "a layer with a direction that starts at the end".to_string(),
+        }),
     }
-    if config.options.resets {
-        return unsupported("a mask of resets", "a stream, whose `reset` begins sequences anew");
-    }
-    Ok(())
 }
 
 /// An error for states that are not `[L, B, H]`, or a c that the cell does not have.

@@ -1,0 +1,166 @@
+//! Initial states that were carried over from a run before: resets return to learnt states or to zero, not to these.
+
+mod common;
+
+use std::sync::LazyLock;
+
+use common::{Layer, agree, assert_same_bits, devices, half_devices, relative_error, small_bindings};
+use wgpu_rnn::nn::rnn::{Gradients, Io, tensors};
+use wgpu_rnn::plan::{Mode, granule};
+use wgpu_rnn::{BatchShape, Buffer, Cell, Device, Direction, RnnConfig, StepOptions};
+
+/// The oracle first.
+static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(devices);
+
+const RESETS: StepOptions = StepOptions { resets: true, ..StepOptions::NONE };
+
+#[test]
+fn every_executor_agrees() {
+    for (index, (cell, learns, resets, direction, padded)) in [
+        (Cell::Lstm, false, true, Direction::Both, true),
+        (Cell::Lstm, true, true, Direction::Forward, false),
+        (Cell::Lstm, true, false, Direction::Reverse, false),
+        (Cell::Gru, true, true, Direction::Both, false),
+        (Cell::Gru, false, true, Direction::Forward, true),
+        (Cell::RnnTanh, true, true, Direction::Reverse, true),
+        (Cell::RnnTanh, true, false, Direction::Forward, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let options = StepOptions { resets, ..StepOptions::NONE };
+        let config = RnnConfig::new(cell, 4, 5).layers(1 + index % 2).direction(direction);
+        let config = config.learn_state(learns).options(options);
+        let mut layer = Layer::random(config, 6, 3, index as u64).carried(index as u64);
+        layer.lengths = padded.then(|| vec![6, 2, 4]);
+        agree(&DEVICES, &layer);
+    }
+}
+
+/// In chunks, in sections and in half precision it is the same.
+#[test]
+fn it_does_not_depend_on_how_steps_are_cut() {
+    let config = RnnConfig::new(Cell::Lstm, 3, 5).layers(2).learn_state(true).options(RESETS);
+    let layer = Layer::random(config, 29, 40, 8).carried(8);
+    for device in DEVICES.iter() {
+        let again = layer.clone().recompute(granule(device, BatchShape::new(29, 40)));
+        assert!(again.plan(device, Mode::Train).expect("a plan").chunks() > 1);
+        assert_same_bits(&again.describe(), &again.run(device), &layer.run(device));
+    }
+    let want = layer.run(&DEVICES[0]);
+    let near = |device: &Device, layer: &Layer, bound: f64| {
+        for (name, got) in layer.run(device) {
+            let error = relative_error(&got, &want[&name]);
+            assert!(error <= bound, "{name} of {} on {device:?}: {error:e}", layer.describe());
+        }
+    };
+    near(&small_bindings(16 << 10), &layer, 1e-4);
+    for device in &half_devices() {
+        let half = layer.clone().half(true);
+        near(device, &half, 1e-2);
+        let again = half.clone().recompute(granule(device, BatchShape::new(29, 40)));
+        assert_same_bits(&again.describe(), &again.run(device), &half.run(device));
+    }
+}
+
+/// As recurrent reinforcement learning trains: windows of one long run, the state carried from one to the next, and episodes that
+/// begin within windows and where one begins. With the state's gradient handed back it is the whole run.
+#[test]
+fn windows_with_episodes_in_them() {
+    let (steps, batch, cut) = (7, 3, 4);
+    for device in &*DEVICES {
+        for (cell, learns) in [(Cell::Lstm, true), (Cell::Gru, false)] {
+            let config = RnnConfig::new(cell, 2, 5).layers(2).learn_state(learns).options(RESETS);
+            // A run that begins with a state that was carried over, as that of an earlier window would.
+            let mut whole = Layer::random(config, steps, batch, 6).carried(6);
+            // Sequence 1 begins anew with the second window; that its first reset is elsewhere is to be seen.
+            whole.resets = (0..steps * batch).map(|row| [1, 5, 6, cut * batch + 1, 17].contains(&row)).collect();
+            let want = whole.run(device);
+            let window = |times: std::ops::Range<usize>| {
+                let mut part = whole.clone();
+                part.shape = BatchShape::new(times.len(), batch);
+                part.resets = whole.resets[times.start * batch..times.end * batch].to_vec();
+                for (name, width) in [("x", 2), ("dy", 5)] {
+                    let row = batch * width;
+                    let values = whole.given[name][times.start * row..times.end * row].to_vec();
+                    part.given.insert(name.to_string(), values);
+                }
+                part.bind(device, Mode::Train).expect("a window")
+            };
+            let (one, two) = (window(0..cut), window(cut..steps));
+            // One set of parameters, which sum their gradients; the first window's final state is the second's initial one.
+            let params = one.params.accumulating();
+            let state =
+                |like: &Option<Buffer>| like.as_ref().map(|like| device.alloc("between", like.len()).expect("room"));
+            let [h, c, dh, dc] = [&one.io.hn, &one.io.cn, &one.io.hn, &one.io.cn].map(state);
+            let bind = |running: &common::Running, io: Io, gradients: Gradients| {
+                let rnn = running.bound.rnn();
+                let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
+                let bound = rnn.bind(&params, "", &io, &gradients, &reserve, &workspace).expect("a window");
+                bound.set_resets(&running.layer.resets).expect("resets");
+                bound
+            };
+            let first = bind(
+                &one,
+                Io { hn: h.clone(), cn: c.clone(), ..one.io.clone() },
+                Gradients { dhn: dh.clone(), dcn: dc.clone(), ..one.gradients.clone() },
+            );
+            let second = bind(
+                &two,
+                Io { h0: h, c0: c, ..two.io.clone() },
+                Gradients { dh0: dh, dc0: dc, ..two.gradients.clone() },
+            );
+            device
+                .run(|recorder| {
+                    params.zero_gradients()?.record(recorder)?;
+                    first.forward.record(recorder)?;
+                    second.forward.record(recorder)?;
+                    second.backward.record(recorder)?;
+                    first.backward.record(recorder)
+                })
+                .expect("both windows");
+            let near = |what: &str, got: &[f64], want: &[f64]| {
+                let error = relative_error(got, want);
+                assert!(error <= 1e-6, "{what} of {cell} on {device:?}: {error:e}");
+            };
+            let read = |buffer: &Buffer| device.read_f64(buffer).expect("a read");
+            for (name, _) in tensors(&config, "") {
+                let gradient = params.gradient(&name).expect("a gradient");
+                near(&name, &read(&gradient), &want[&format!("grad.{name}")]);
+            }
+            let both = |name: &str| [read(one.buffer(name)), read(two.buffer(name))].concat();
+            near("y", &both("y"), &want["y"]);
+            near("dx", &both("dx"), &want["dx"]);
+            near("dh0", &read(one.buffer("dh0")), &want["dh0"]);
+        }
+    }
+}
+
+/// Where nothing learnt is begun with, its gradient is zero, and what is there when gradients add up.
+#[test]
+fn what_is_not_begun_with_has_no_gradient() {
+    let config = RnnConfig::new(Cell::Lstm, 3, 5).learn_state(true).bidirectional(true);
+    let layer = Layer::random(config, 4, 2, 9).carried(9);
+    for device in DEVICES.iter() {
+        let got = layer.run(device);
+        for name in ["h0_l0", "c0_l0", "h0_l0_reverse", "c0_l0_reverse"] {
+            assert_eq!(got[&format!("grad.{name}")], [0.0; 5], "{name} on {device:?}");
+        }
+        assert!(got["dh0"].iter().all(|value| *value != 0.0));
+    }
+}
+
+#[test]
+fn states_that_are_missing_are_an_error() {
+    let device = Device::cpu().expect("the CPU");
+    let layer = Layer::random(RnnConfig::new(Cell::Lstm, 3, 5).options(RESETS), 4, 2, 9);
+    for missing in ["h0", "c0"] {
+        let layer = Layer { carried: true, ..layer.clone() }.without(&[missing]);
+        let error = layer.bind(&device, Mode::Train).err().expect("an error").to_string();
+        assert_eq!(error, "the states that are carried over must be all given, got not all given");
+    }
+    let learns = RnnConfig::new(Cell::Lstm, 3, 5).learn_state(true);
+    let error = Layer { carried: false, ..Layer::random(learns, 4, 2, 9).carried(9) }.bind(&device, Mode::Train);
+    let error = error.err().expect("an error").to_string();
+    assert_eq!(error, "`h0` must be none, as the layer learns its initial states, got given");
+}
