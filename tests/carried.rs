@@ -37,7 +37,7 @@ fn every_executor_agrees() {
     }
 }
 
-/// In chunks, in sections and in half precision it is the same.
+/// In chunks, in sections and in half precision it is the same, and where the final state replaces the one carried.
 #[test]
 fn it_does_not_depend_on_how_steps_are_cut() {
     let config = RnnConfig::new(Cell::Lstm, 3, 5).layers(2).learn_state(true).options(RESETS);
@@ -46,6 +46,28 @@ fn it_does_not_depend_on_how_steps_are_cut() {
         let again = layer.clone().recompute(granule(device, BatchShape::new(29, 40)));
         assert!(again.plan(device, Mode::Train).expect("a plan").chunks() > 1);
         assert_same_bits(&again.describe(), &again.run(device), &layer.run(device));
+    }
+    for device in DEVICES.iter() {
+        for recompute in [None, Some(granule(device, BatchShape::new(29, 40)))] {
+            let running = Layer { recompute, ..layer.clone() }.bind(device, Mode::Train).expect("a layer");
+            let (rnn, io) = (running.bound.rnn(), &running.io);
+            let io = Io { hn: io.h0.clone(), cn: io.c0.clone(), ..io.clone() };
+            let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
+            let bound = rnn.bind(&running.params, "", &io, &running.gradients, &reserve, &workspace);
+            let bound = bound.expect("one buffer for both");
+            bound.set_resets(&layer.resets).expect("resets");
+            device
+                .run(|recorder| {
+                    bound.forward.record(recorder)?;
+                    bound.backward.record(recorder)
+                })
+                .expect("a run");
+            let mut got = running.read().expect("a read");
+            for (last, first) in [("hn", "h0"), ("cn", "c0")] {
+                got.insert(last.to_string(), device.read_f64(running.buffer(first)).expect("a state"));
+            }
+            assert_same_bits(&layer.describe(), &got, &layer.run(device));
+        }
     }
     let want = layer.run(&DEVICES[0]);
     let near = |device: &Device, layer: &Layer, bound: f64| {
@@ -136,17 +158,32 @@ fn windows_with_episodes_in_them() {
     }
 }
 
-/// Where nothing learnt is begun with, its gradient is zero, and what is there when gradients add up.
+/// Where nothing learnt is begun with, its gradient becomes zero, or stays what it is when gradients add up.
 #[test]
 fn what_is_not_begun_with_has_no_gradient() {
     let config = RnnConfig::new(Cell::Lstm, 3, 5).learn_state(true).bidirectional(true);
     let layer = Layer::random(config, 4, 2, 9).carried(9);
     for device in DEVICES.iter() {
-        let got = layer.run(device);
-        for name in ["h0_l0", "c0_l0", "h0_l0_reverse", "c0_l0_reverse"] {
-            assert_eq!(got[&format!("grad.{name}")], [0.0; 5], "{name} on {device:?}");
+        let running = layer.bind(device, Mode::Train).expect("a layer");
+        let (rnn, adds) = (running.bound.rnn(), running.params.accumulating());
+        let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
+        let adding = rnn.bind(&adds, "", &running.io, &running.gradients, &reserve, &workspace).expect("a layer");
+        for (bound, want) in [(&running.bound, 0.0), (&adding, 7.0)] {
+            let all = running.params.gradients();
+            device.write_f64(all, &vec![7.0; all.len()]).expect("gradients");
+            device
+                .run(|recorder| {
+                    bound.forward.record(recorder)?;
+                    bound.backward.record(recorder)
+                })
+                .expect("a run");
+            for name in ["h0_l0", "c0_l0", "h0_l0_reverse", "c0_l0_reverse"] {
+                let gradient = running.params.gradient(name).expect("a gradient");
+                assert_eq!(device.read_f64(&gradient).expect("a read"), [want; 5], "{name} on {device:?}");
+            }
+            let dh0 = device.read_f64(running.buffer("dh0")).expect("a read");
+            assert!(dh0.iter().all(|value| *value != 0.0));
         }
-        assert!(got["dh0"].iter().all(|value| *value != 0.0));
     }
 }
 

@@ -4,10 +4,10 @@ mod common;
 
 use std::sync::LazyLock;
 
-use common::{Layer, Running, Tensors, devices, half_devices, planned, relative_error, tiled};
+use common::{Layer, Running, Tensors, devices, half_devices, planned, relative_error, small_bindings, tiled};
 use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::nn::Parameters;
-use wgpu_rnn::nn::rnn::{DeviceStream, Options, Stream, tensors};
+use wgpu_rnn::nn::rnn::{DeviceStream, Gradients, Options, Rnn, Stream, tensors};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{BatchShape, Buffer, Cell, Device, Recipe, Recorder, RnnConfig, StepOptions};
 
@@ -70,20 +70,12 @@ fn whole(layer: &Layer, device: &Device) -> Tensors {
     running.read().expect("outputs")
 }
 
-/// Every recipe that can be streamed.
-fn recipes() -> impl Iterator<Item = Recipe> {
-    let of = |recipe: Recipe| {
-        let options = StepOptions { resets: false, ..recipe.options() };
-        RnnConfig::new(recipe.cell(), 4, 5).options(options).recipe()
-    };
-    Recipe::texts().map(of)
-}
-
 #[test]
 fn calls_are_the_whole_sequence_to_the_bit() {
-    for (index, recipe) in recipes().enumerate() {
+    for (index, recipe) in Recipe::texts().enumerate() {
         let config = RnnConfig::new(recipe.cell(), 4, 5).options(recipe.options()).layers(1 + index % 3);
-        let layer = Layer::random(config.learn_state(index % 4 == 0), 6, 1 + index % 3, index as u64);
+        let mut layer = Layer::random(config.learn_state(index % 4 == 0), 6, 1 + index % 3, index as u64);
+        layer.resets.fill(false);
         for (place, device) in DEVICES.iter().enumerate() {
             let steps = 1 + (index + place) % 3;
             let got = streaming(&layer, device, steps, planned(device)).all(&layer);
@@ -192,11 +184,24 @@ fn sequences_begin_anew_or_are_replaced() {
 /// A mask within a call does what `reset` does between two.
 #[test]
 fn sequences_begin_anew_within_a_call() {
-    let config = RnnConfig::new(Cell::Lstm, 4, 5).layers(2).learn_state(true);
+    for (device, half) in DEVICES
+        .iter()
+        .cloned()
+        .map(|device| (device, false))
+        .chain(half_devices().into_iter().map(|device| (device, true)))
+    {
+        begin_anew_within_a_call(&device, half, true);
+        begin_anew_within_a_call(&device, half, false);
+    }
+}
+
+fn begin_anew_within_a_call(device: &Device, half: bool, learns: bool) {
+    let config = RnnConfig::new(Cell::Lstm, 4, 5).layers(2).learn_state(learns);
     let layer = Layer::random(config, 6, 2, 8);
+    let layer = if half { layer.half(false) } else { layer };
     let resets = config.options(StepOptions { resets: true, ..StepOptions::NONE });
     let masked = Layer { config: resets, ..layer.clone() };
-    for device in DEVICES.iter() {
+    {
         let (calls, between) =
             (streaming(&masked, device, 3, planned(device)), streaming(&layer, device, 1, planned(device)));
         let steps: Vec<&[f64]> = layer.given["x"].chunks_exact(2 * 4).collect();
@@ -209,7 +214,8 @@ fn sequences_begin_anew_within_a_call() {
                 between.stream.reset(&anew).expect("sequences");
                 let want = between.call(steps[call * 3 + step]);
                 let apart = relative_error(&got[step * 10..][..10], &want);
-                assert!(apart < 1e-6, "call {call}, step {step} on {device:?}: {apart:e}");
+                let bound = if half { 1e-3 } else { 1e-6 };
+                assert!(apart < bound, "call {call}, step {step} on {device:?}: {apart:e}");
             }
         }
     }
@@ -240,7 +246,7 @@ fn other_weights_are_seen_once_they_are_loaded() {
             }
         }
         if device.gpu().is_some() {
-            // The packed weights are the old ones, and so are biases that were packed behind them.
+            // What was packed are the old ones.
             common::assert_same_bits(&format!("{device:?}"), &of.all(&one), &first);
         }
         for (name, shape) in tensors(&config, "") {
@@ -248,6 +254,45 @@ fn other_weights_are_seen_once_they_are_loaded() {
         }
         of.stream.load().expect("parameters");
         common::assert_same_bits(&format!("{device:?}"), &of.all(&other), &whole(&other, device));
+    }
+}
+
+/// Weights that are packed once give the bits of those that each forward packs, whatever the plan is, and no other plan that has
+/// the same workspace touches them.
+#[test]
+fn packed_once_is_packed_each_time() {
+    let config = RnnConfig::new(Cell::Lstm, 4, 5).layers(2);
+    let peepholes = StepOptions { peephole: true, ..StepOptions::NONE };
+    let plain = Layer::random(config.bidirectional(true), 29, 40, 9);
+    let varied = Layer::random(config.options(peepholes), 29, 40, 9).lengths(&[29, 7].repeat(20));
+    let all = [plain.clone(), varied.clone().recompute(8), Layer { batch_first: true, ..plain.clone() }];
+    let small = small_bindings(16 << 10);
+    let devices = DEVICES.iter().cloned().map(|device| (device, false)).chain([(small, false)]);
+    for (device, half) in devices.chain(half_devices().into_iter().map(|device| (device, true))) {
+        for layer in &all {
+            let layer = if half { layer.clone().half(true) } else { layer.clone() };
+            let running = layer.bind(&device, Mode::Infer).expect("a layer");
+            let options = Options { pack_once: true, ..layer.options(&device) };
+            let rnn = Rnn::new(&device, layer.config, layer.shape, Mode::Infer, options).expect("a plan");
+            let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
+            let bind = || {
+                let bound = rnn.bind(&running.params, "", &running.io, &Gradients::default(), &reserve, &workspace);
+                let bound = bound.expect("a layer");
+                layer.lengths.iter().for_each(|lengths| bound.set_lengths(lengths).expect("lengths"));
+                bound
+            };
+            let (bound, other) = (bind(), bind());
+            assert_eq!(bound.memory(), rnn.memory());
+            assert_eq!(bound.pack.dispatches() > 0, device.gpu().is_some());
+            running.device.run(|recorder| running.bound.forward.record(recorder)).expect("a run");
+            let want = running.read().expect("a read");
+            for run in 0..2 {
+                device.run(|recorder| other.forward.record(recorder)).expect("a run");
+                device.run(|recorder| bound.forward.record(recorder)).expect("a run");
+                let got = running.read().expect("a read");
+                common::assert_same_bits(&format!("{} on {device:?}, run {run}", layer.describe()), &got, &want);
+            }
+        }
     }
 }
 
@@ -301,7 +346,7 @@ fn what_cannot_be_streamed_or_packed_once_is_refused() {
         "how weights are packed must be either packed once or as they are needed, got both"
     );
     let train = Options { pack_once: true, ..none };
-    let error = wgpu_rnn::nn::rnn::Rnn::new(&device, config, BatchShape::new(1, 2), Mode::Train, train).err();
+    let error = Rnn::new(&device, config, BatchShape::new(1, 2), Mode::Train, train).err();
     assert_eq!(
         error.expect("an error").to_string(),
         "weights that are packed once must be asked for to infer, got asked for to train"

@@ -57,7 +57,14 @@ fn a_case_names_all_that_a_layer_can_be() {
     let reverse = RnnConfig::new(Cell::Lstm, 3, 5).direction(Direction::Reverse).learn_state(true);
     let all = biases.chain([reverse, dropped]).chain(varied);
     for (index, config) in all.enumerate() {
-        let layer = Layer { batch_first: index % 2 == 1, ..Layer::random(config, 4, 2, 1) };
+        let mut layer = Layer { batch_first: index % 2 == 1, ..Layer::random(config, 4, 2, 1) };
+        if config.learns_state || (index % 3 == 0 && config.options.resets) {
+            layer = layer.carried(2);
+        }
+        if index % 4 == 0 {
+            layer.last = true;
+            layer.given.insert("dlast".to_string(), layer.given["dy"][..2 * config.outputs()].to_vec());
+        }
         let [first, second] = if layer.batch_first { [2, 4] } else { [4, 2] };
         let mut all: Vec<(String, Vec<f64>)> = layer.given.clone().into_iter().chain(layer.run(&oracle)).collect();
         if !layer.resets.is_empty() {
@@ -70,6 +77,7 @@ fn a_case_names_all_that_a_layer_can_be() {
             None if name.ends_with('x') => vec![first, second, 3],
             None if name.ends_with('y') => vec![first, second, 5],
             None if name == "resets" => vec![4, 2],
+            None if name.ends_with("last") => vec![2, 5],
             None => vec![1, 2, 5],
         };
         let bytes: Vec<(&String, Vec<u8>)> = all
@@ -86,7 +94,7 @@ fn a_case_names_all_that_a_layer_can_be() {
         let about = format!(
             r#"{{"cell": "{}", "input_size": 3, "hidden_size": 5, "num_layers": 1, "bidirectional": false,
                 "direction": "{}", "learn_state": {}, "bias": "{}", "options": "{}", "steps": 4, "batch": 2, "lengths": null,
-                "input_dropout": {}, "weight_dropout": {}, "seed": {}, "batch_first": {}}}"#,
+                "input_dropout": {}, "weight_dropout": {}, "seed": {}, "batch_first": {}, "last": {}, "carried": {}}}"#,
             config.cell,
             config.direction.name(),
             config.learns_state,
@@ -96,6 +104,8 @@ fn a_case_names_all_that_a_layer_can_be() {
             config.weight_dropout.get(),
             common::SEED,
             layer.batch_first,
+            layer.last,
+            layer.carried,
         );
         let metadata = std::collections::HashMap::from([("config".to_string(), about.clone())]);
         let path = folder.path().join(index.to_string());
@@ -104,7 +114,7 @@ fn a_case_names_all_that_a_layer_can_be() {
             let case = Case::open(&path).expect("a case");
             let checks = pollster::block_on(case.run(&device, None)).expect("a run");
             let states = case.config.recipe().states();
-            let given = if config.learns_state { 0 } else { states };
+            let given = if config.learns_state && !layer.carried { 0 } else { states };
             assert_eq!(checks.len(), 2 + states + given + weights.len());
             let failed: Vec<_> = checks.iter().filter(|check| !check.passes()).collect();
             assert!(failed.is_empty(), "{about} on {device:?}: {failed:?}");

@@ -122,10 +122,6 @@ fn resets_that_do_not_fit_are_refused() {
     assert_eq!(message, "resets must be an option of the layer's step, got not among them");
     let message = bound(options).set_resets(&[false; 11]).expect_err("too few").to_string();
     assert_eq!(message, "`resets` must have shape [4, 3], got [11]");
-    let params = Parameters::new(&device, tensors(&RnnConfig::new(Cell::Gru, 2, 3), "")).expect("parameters");
-    let config = RnnConfig::new(Cell::Gru, 2, 3).options(options);
-    let message = Stream::new(&params, "", config, 1).expect_err("a stream").to_string();
-    assert_eq!(message, "a mask of resets is not available for a stream, whose `reset` begins sequences anew");
 }
 
 /// Each sequence's last output alone is its final state in the last layer, and its gradient that state's: to the bit, in

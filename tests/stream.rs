@@ -98,6 +98,44 @@ fn steps_are(layer: &Layer) {
     }
 }
 
+/// Several steps a call, more at once than are run at once too, leave what single steps leave.
+#[test]
+fn several_steps_a_call_are_so_many_steps() {
+    for &cell in Cell::ALL {
+        for (config, batch) in configs(cell) {
+            let layer = Layer::random(config, 240, batch, 6);
+            let running = layer.bind(&Device::cpu().expect("the CPU"), Mode::Infer).expect("a layer");
+            let open = || Stream::new(&running.params, "", config, batch).expect("a stream");
+            let (mut one, mut several) = (open(), open());
+            let want = stepped(&mut one, &layer);
+            let single = |name: &str| -> Option<Vec<f32>> {
+                layer.given.get(name).map(|values| values.iter().map(|&value| value as f32).collect())
+            };
+            several.set_state(single("h0").as_deref(), single("c0").as_deref()).expect("states");
+            let (inputs, outputs) = (batch * config.input, batch * config.hidden);
+            let (x, mut y) = (single("x").expect("x"), vec![0.0; 240 * outputs]);
+            let mut first = 0;
+            for steps in [1, 2, 7, 95, 97, 38] {
+                let (end, before) = (first + steps, ALLOCATIONS.with(Counter::get));
+                let to = &mut y[first * outputs..end * outputs];
+                several.step(&x[first * inputs..end * inputs], to).expect("steps");
+                assert_eq!(ALLOCATIONS.with(Counter::get), before);
+                first = end;
+            }
+            assert_eq!(first, 240);
+            assert_eq!(y, want, "{}", layer.describe());
+            for index in 0..config.layers {
+                assert_eq!((one.h(index), one.c(index)), (several.h(index), several.c(index)));
+            }
+            let why = several.step(&x[..2 * inputs], &mut y[..outputs]).expect_err("a y of fewer steps").to_string();
+            let shape = [2, batch, config.hidden];
+            assert_eq!(why, format!("`y` must have shape {shape:?}, got [{outputs}]"));
+            let why = several.step(&[], &mut []).expect_err("no step").to_string();
+            assert_eq!(why, format!("`x` must have shape [1, {batch}, {}], got [0]", config.input));
+        }
+    }
+}
+
 #[test]
 fn a_step_allocates_nothing() {
     for &cell in Cell::ALL {

@@ -45,6 +45,12 @@ struct CaseConfig {
     /// Whether x, y and their gradients are `[B, T, ..]`.
     #[serde(default)]
     batch_first: bool,
+    /// Whether the output is each sequence's last alone, `last` with its gradient `dlast`.
+    #[serde(default)]
+    last: bool,
+    /// Whether the initial states were carried over from a run before.
+    #[serde(default)]
+    carried: bool,
     #[serde(default)]
     proj_size: usize,
     steps: usize,
@@ -84,6 +90,10 @@ pub struct Case {
     pub seed: u64,
     /// Whether x, y and their gradients are `[B, T, ..]`.
     pub batch_first: bool,
+    /// Whether the output is each sequence's last alone.
+    pub last: bool,
+    /// Whether the initial states were carried over from a run before: see [`Io::carried`].
+    pub carried: bool,
 }
 
 /// How far one tensor is off.
@@ -148,6 +158,8 @@ impl Case {
             gradients: config.gradients,
             seed: config.seed,
             batch_first: config.batch_first,
+            last: config.last,
+            carried: config.carried,
         };
         case.check_tensors()?;
         Ok(case)
@@ -156,11 +168,11 @@ impl Case {
     /// An error unless the file holds every tensor in its shape: before anything is allocated for one.
     fn check_tensors(&self) -> Result<()> {
         let [x, y, state] = self.shapes();
+        let [of_y, of_dy] = self.output();
         let with_c = |names: [&'static str; 2]| names.into_iter().take(if self.config.cell.has_c() { 2 } else { 1 });
-        // Learnt initial states are among the weights.
-        let given = with_c(["h0", "c0"]).filter(|_| !self.config.learns_state);
+        let given = with_c(["h0", "c0"]).filter(|_| self.has_initial());
         let states = given.chain(with_c(["hn", "cn"])).map(|name| (name, &state));
-        for (name, shape) in [("x", &x), ("y", &y)].into_iter().chain(states) {
+        for (name, shape) in [("x", &x), (of_y, &y)].into_iter().chain(states) {
             self.file.tensor(name, shape)?;
         }
         for (name, shape) in tensors(&self.config, "") {
@@ -172,9 +184,9 @@ impl Case {
         if !self.gradients {
             return Ok(());
         }
-        let of_given = with_c(["dh0", "dc0"]).filter(|_| !self.config.learns_state);
+        let of_given = with_c(["dh0", "dc0"]).filter(|_| self.has_initial());
         let states = with_c(["dhn", "dcn"]).chain(of_given).map(|name| (name, &state));
-        for (name, shape) in [("dx", &x), ("dy", &y)].into_iter().chain(states) {
+        for (name, shape) in [("dx", &x), (of_dy, &y)].into_iter().chain(states) {
             self.file.tensor(name, shape)?;
         }
         for (name, shape) in tensors(&self.config, "") {
@@ -183,13 +195,23 @@ impl Case {
         Ok(())
     }
 
-    /// Shape of x, y and of a state.
+    /// Whether it has initial states as inputs: learnt ones are among the weights.
+    fn has_initial(&self) -> bool {
+        !self.config.learns_state || self.carried
+    }
+
+    /// Names of its output and of that one's gradient.
+    fn output(&self) -> [&'static str; 2] {
+        if self.last { ["last", "dlast"] } else { ["y", "dy"] }
+    }
+
+    /// Shape of x, of the output and of a state.
     fn shapes(&self) -> [Vec<usize>; 3] {
         let (steps, batch, config) = (self.shape.steps, self.shape.batch, &self.config);
         let [first, second] = if self.batch_first { [batch, steps] } else { [steps, batch] };
         [
             vec![first, second, config.input],
-            vec![first, second, config.outputs()],
+            if self.last { vec![batch, config.outputs()] } else { vec![first, second, config.outputs()] },
             vec![config.layers * config.directions(), batch, config.hidden],
         ]
     }
@@ -199,7 +221,7 @@ impl Case {
         let [x, y, state] = self.shapes();
         let shape = match name {
             "x" => x,
-            "dy" => y,
+            "dy" | "dlast" => y,
             _ => state,
         };
         Ok(&self.file.tensor(name, &shape)?.values)
@@ -228,31 +250,32 @@ impl Case {
         let rnn = Rnn::new(device, self.config, self.shape, mode, options)?;
         let params = self.parameters(device)?;
         let given = |name: &str| device.upload(name, self.input(name)?);
-        let (has_c, learns) = (self.config.cell.has_c(), self.config.learns_state);
+        let (has_c, begins) = (self.config.cell.has_c(), self.has_initial());
+        let ([of_y, of_dy], last) = (self.output(), self.last);
         let cell_only = |name: &str| if has_c { given(name).map(Some) } else { Ok(None) };
         let [x, y, state] = self.shapes();
         let empty = |name: &str, shape: &[usize]| device.alloc(name, shape.iter().product());
         let cell_empty = |name: &str| if has_c { empty(name, &state).map(Some) } else { Ok(None) };
         let io = Io {
             x: given("x")?,
-            y: Some(empty("y", &y)?),
-            last: None,
-            h0: if learns { None } else { Some(given("h0")?) },
-            c0: if learns { None } else { cell_only("c0")? },
+            y: if last { None } else { Some(empty(of_y, &y)?) },
+            last: if last { Some(empty(of_y, &y)?) } else { None },
+            h0: if begins { Some(given("h0")?) } else { None },
+            c0: if begins { cell_only("c0")? } else { None },
             hn: Some(empty("hn", &state)?),
             cn: cell_empty("cn")?,
-            carried: false,
+            carried: self.carried,
         };
         let gradients = match mode {
             Mode::Infer => Gradients::default(),
             Mode::Train => Gradients {
-                dy: Some(given("dy")?),
-                dlast: None,
+                dy: if last { None } else { Some(given(of_dy)?) },
+                dlast: if last { Some(given(of_dy)?) } else { None },
                 dhn: Some(given("dhn")?),
                 dcn: cell_only("dcn")?,
                 dx: Some(empty("dx", &x)?),
-                dh0: if learns { None } else { Some(empty("dh0", &state)?) },
-                dc0: if learns { None } else { cell_empty("dc0")? },
+                dh0: if begins { Some(empty("dh0", &state)?) } else { None },
+                dc0: if begins { cell_empty("dc0")? } else { None },
             },
         };
         let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
@@ -273,7 +296,7 @@ impl Case {
         let states = [("hn", io.hn), ("cn", io.cn)];
         let state_gradients = [("dh0", gradients.dh0), ("dc0", gradients.dc0)];
         let mut all: Vec<(String, Vec<usize>, Buffer, f64)> = Vec::new();
-        all.extend(io.y.map(|buffer| ("y".to_string(), y, buffer, OUTPUT_BOUND)));
+        all.extend(io.y.or(io.last).map(|buffer| (of_y.to_string(), y, buffer, OUTPUT_BOUND)));
         all.extend(
             states
                 .into_iter()

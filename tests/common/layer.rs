@@ -170,9 +170,9 @@ impl Layer {
         }
     }
 
-    /// Plans it.
-    pub fn plan(&self, device: &Device, mode: Mode) -> Result<Rnn> {
-        let options = Options {
+    /// What it is planned with.
+    pub fn options(&self, device: &Device) -> Options<'static> {
+        Options {
             lengths: self.lengths.is_some(),
             recompute: self.recompute,
             repack: self.repack,
@@ -180,8 +180,12 @@ impl Layer {
             precision: self.precision,
             batch_first: self.batch_first,
             ..planned(device)
-        };
-        Rnn::new(device, self.config, self.shape, mode, options)
+        }
+    }
+
+    /// Plans it.
+    pub fn plan(&self, device: &Device, mode: Mode) -> Result<Rnn> {
+        Rnn::new(device, self.config, self.shape, mode, self.options(device))
     }
 
     /// Plans, allocates, uploads and binds it.

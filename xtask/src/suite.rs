@@ -55,12 +55,16 @@ const OF_SOFTWARE_DRIVER: [(&str, &str); 2] = [("LP_NATIVE_VECTOR_WIDTH", "128")
 /// Cargo, whose programs get [`OF_SOFTWARE_DRIVER`], and a folder of their own for what that driver keeps of compiled shaders.
 fn cargo_of_tests() -> Command {
     let mut cargo = cargo();
-    let folder = shell::target_folder().join("shaders").into_os_string();
-    let settings = OF_SOFTWARE_DRIVER.map(|(name, value)| (name, OsString::from(value)));
-    for (name, value) in settings.into_iter().chain([("MESA_SHADER_CACHE_DIR", folder)]) {
-        if env::var_os(name).is_none() {
-            cargo.env(name, value);
-        }
+    let mut folder = OsString::from("shaders");
+    for (name, value) in OF_SOFTWARE_DRIVER {
+        let value = env::var_os(name).unwrap_or_else(|| value.into());
+        // Code that was made otherwise is elsewhere.
+        folder.push("-");
+        folder.push(&value);
+        cargo.env(name, value);
+    }
+    if env::var_os("MESA_SHADER_CACHE_DIR").is_none() {
+        cargo.env("MESA_SHADER_CACHE_DIR", shell::target_folder().join(folder));
     }
     cargo
 }

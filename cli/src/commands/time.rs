@@ -63,8 +63,11 @@ pub struct Args {
     /// x, y and their gradients have the batch as their first axis.
     #[arg(long)]
     batch_first: bool,
+    /// The output is each sequence's last alone.
+    #[arg(long)]
+    last: bool,
     /// forward: outputs only. train: forward and backward, all gradients. step: so many calls of one time step each, as in
-    /// real-time use, on the CPU.
+    /// real-time use: on the calling thread, or on a GPU that is asked for.
     #[arg(long, value_enum)]
     mode: TimedMode,
     #[command(flatten)]
@@ -146,6 +149,7 @@ struct Report {
     #[serde(flatten)]
     dropouts: Dropouts,
     batch_first: bool,
+    last: bool,
     mode: TimedMode,
     precision: &'static str,
     /// Steps between kept states, as rounded.
@@ -176,10 +180,11 @@ impl Report {
         let direction = if self.direction == Direction::Reverse.name() { " reverse" } else { "" };
         let dropout = self.dropouts.words(" ");
         let turned = if self.batch_first { " batch first" } else { "" };
+        let last = if self.last { " last output" } else { "" };
         let learnt = if self.learn_state { " learnt state" } else { "" };
         let options = if self.options.is_empty() { String::new() } else { format!(" {}", self.options) };
         format!(
-            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options}{learnt}{dropout}{turned} {}",
+            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options}{learnt}{dropout}{turned}{last} {}",
             self.cell,
             self.steps,
             self.batch,
@@ -218,11 +223,26 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         TimedMode::Forward => Mode::Infer,
         TimedMode::Train => Mode::Train,
         TimedMode::Step => {
+            let without = [
+                (args.profile, "--profile"),
+                (args.last, "--last"),
+                (args.batch_first, "--batch-first"),
+                (args.recompute.is_some(), "--recompute"),
+            ];
+            if let Some((_, flag)) = without.iter().find(|(given, _)| *given) {
+                anyhow::bail!("--mode step has no {flag}");
+            }
+            let gpu = if args.device.wants_gpu() { Some(args.device.open()?) } else { None };
+            let options = Options {
+                strategy: args.strategy.as_deref().filter(|_| gpu.is_some()),
+                precision: args.precision,
+                ..Options::default()
+            };
             anyhow::ensure!(
-                !args.device.wants_gpu() && !args.profile,
-                "--mode step runs on the CPU alone, and has nothing to profile"
+                gpu.is_some() || (args.strategy.is_none() && args.precision == Precision::Full),
+                "--mode step on the CPU has no --strategy and no --precision"
             );
-            return step(config, args.steps, args.batch, args.json);
+            return step(gpu.as_deref(), config, args.steps, args.batch, options, args.json);
         }
     };
     let page = args.profile.then(|| args.out.clone().unwrap_or_else(|| PathBuf::from("profile.html")));
@@ -239,7 +259,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         batch_first: args.batch_first,
         ..Options::default()
     };
-    let subject = Subject::new(&device, config, shape, mode, options)?;
+    let subject = Subject::new(&device, config, shape, mode, options, args.last)?;
     let Subject { bound, parameters } = &subject;
     let rnn = bound.rnn();
     for _ in 0..WARM_UP {
@@ -275,6 +295,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         // To infer nothing is dropped.
         dropouts: Dropouts::of(&if mode == Mode::Train { config } else { config.without_dropout() }),
         batch_first: args.batch_first,
+        last: args.last,
         mode: args.mode,
         precision: match args.precision {
             Precision::Full => "full",

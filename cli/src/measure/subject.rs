@@ -19,6 +19,7 @@ impl Subject {
         shape: BatchShape,
         mode: Mode,
         options: Options<'_>,
+        last: bool,
     ) -> anyhow::Result<Self> {
         let rnn = Rnn::new(device, config, shape, mode, options)?;
         // Each buffer alone might still be granted where all together end the process.
@@ -30,13 +31,21 @@ impl Subject {
         Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
         let room = |name: &str, len: usize| device.alloc_as(options.precision, name, len);
         let values = |name: &str, len: usize| waves(device, room(name, len)?);
-        let outputs = shape.rows() * config.outputs();
+        let outputs = if last { shape.batch } else { shape.rows() } * config.outputs();
         let x = values("x", shape.rows() * config.input)?;
-        let io = Io::new(&x, &room("y", outputs)?);
+        let io =
+            if last { Io::of_last(&x, &device.alloc("last", outputs)?) } else { Io::new(&x, &room("y", outputs)?) };
         let gradients = match mode {
             Mode::Infer => Gradients::default(),
             Mode::Train => {
-                Gradients { dy: Some(values("dy", outputs)?), dx: Some(room("dx", x.len())?), ..Gradients::default() }
+                let dx = Some(room("dx", x.len())?);
+                match last {
+                    true => {
+                        let dlast = Some(waves(device, device.alloc("dlast", outputs)?)?);
+                        Gradients { dlast, dx, ..Gradients::default() }
+                    }
+                    false => Gradients { dy: Some(values("dy", outputs)?), dx, ..Gradients::default() },
+                }
             }
         };
         let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;

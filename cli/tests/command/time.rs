@@ -175,6 +175,32 @@ fn more_steps_than_a_submit_takes_are_several_submits() {
     steps("25000", "train").succeeded();
 }
 
+/// A layer whose output is each sequence's last alone, which is said.
+#[test]
+fn the_last_output_alone_is_timed() {
+    for device in ["cpu", gpu()] {
+        let arguments = format!(
+            "--cell lstm --steps 6 --batch 3 --input 4 --hidden 5 --mode train --last --runs 2 --device {device} --json"
+        );
+        let report: Value = serde_json::from_str(&time(&arguments).succeeded()).expect("JSON");
+        assert_eq!((report["last"].as_bool(), report["runs"].as_u64()), (Some(true), Some(2)));
+    }
+}
+
+/// On a GPU a step a call takes the upload and the read-back too.
+#[test]
+fn steps_on_a_gpu_are_timed_one_by_one() {
+    let arguments = format!(
+        "--cell lstm --steps 5 --batch 2 --input 3 --hidden 4 --layers 2 --mode step --device {} --json",
+        gpu()
+    );
+    let report: Value = serde_json::from_str(&time(&arguments).succeeded()).expect("JSON");
+    assert_eq!((report["mode"].as_str(), report["steps"].as_u64()), (Some("step"), Some(5)));
+    assert!(["sequence", "stepwise"].contains(&report["strategy"].as_str().expect("a strategy")), "{report}");
+    assert_eq!(report["precision"], "full");
+    assert!(report["median_us"].as_f64().expect("a time") > 0.0);
+}
+
 /// A step a call: quantiles in order, and the same layer in text and JSON.
 #[test]
 fn steps_are_timed_one_by_one() {
@@ -186,8 +212,10 @@ fn steps_are_timed_one_by_one() {
     assert!(times[0] > 0.0 && times.is_sorted(), "{times:?}");
     assert_eq!((report["mode"].as_str(), report["steps"].as_u64()), (Some("step"), Some(2000)));
     let refused = |more: &str| time(&format!("{arguments} {more}")).failed(1);
-    assert!(refused("--profile").contains("nothing to profile"));
-    assert!(refused("--device software").contains("runs on the CPU alone"));
+    for flag in ["--profile", "--last", "--batch-first", "--recompute 2"] {
+        assert_eq!(refused(flag), format!("--mode step has no {}", flag.split(' ').next().expect("a flag")));
+    }
+    assert_eq!(refused("--strategy sequence"), "--mode step on the CPU has no --strategy and no --precision");
     assert!(refused("--bidirectional").contains("a step at a time is not available"));
     let many = time("--cell gru --steps 999999999 --batch 1 --input 8 --hidden 16 --mode step").failed(1);
     assert_eq!(many, "at most 100000000 steps can be timed one by one, got 999999999");

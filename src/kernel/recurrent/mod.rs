@@ -155,8 +155,8 @@ pub struct Weights {
     pub b_hh: Option<Matrix>,
     /// Peepholes `[P·H]` of each direction.
     pub w_ch: Option<Matrix>,
-    /// GPU: `[D]` of [`packed_recurrent`], packed anew before each forward, or what is packed as it is needed. CPU: weights packed anew
-    /// by each pass, in training.
+    /// GPU: `[D]` of [`packed_recurrent`], packed before each forward or, for several, once, or what is packed as it is needed. CPU: weights
+    /// packed anew by each pass, in training.
     pub workspace: Buffer,
     /// CPU: where weights stay packed from call to call; none where they are packed anew, in the workspace.
     pub packed: Option<native::Packed>,

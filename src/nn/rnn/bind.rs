@@ -4,6 +4,7 @@ use super::batch_first::Turned;
 use super::{Rnn, backward, forward};
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
+use crate::gpu::Gpu;
 use crate::kernel::Program;
 use crate::kernel::gemm::Matrix;
 use crate::kernel::recurrent::{Draws, RANDOM_WORDS, reset_words};
@@ -35,9 +36,10 @@ pub struct Io {
     pub hn: Option<Buffer>,
     /// Where the final c goes, `[L·D, B, H]`, for LSTM.
     pub cn: Option<Buffer>,
-    /// Whether h0 and c0, all of which must then be given, were carried over from a run before. Sequences that
-    /// [begin anew](Bound::set_resets) return to the learnt states or to zero, and not to these; of the first steps only those
-    /// begin anew that the mask says, and none of a reversed direction. A layer that learns its initial states takes them.
+    /// Whether h0 and c0 were carried over from a run before; then all of them must be given. Without it each sequence's first
+    /// step begins anew, and [resets](Bound::set_resets) return to h0 and c0. With it they return to the learnt states, or to
+    /// zero, and a first step begins anew only where the mask has time 0; that of a reversed direction never does. The gradient of
+    /// h0 is then what reaches the first step, and that of learnt states what reaches resets; without resets it is zero.
     pub carried: bool,
 }
 
@@ -68,7 +70,7 @@ pub struct Gradients {
     pub dcn: Option<Buffer>,
     /// Where the gradient of x goes, `[T, B, I]`, zero in padding.
     pub dx: Option<Buffer>,
-    /// Where the gradient of the initial h goes, `[L·D, B, H]`.
+    /// Where the gradient of the initial h goes, `[L·D, B, H]`; with resets that to it where a sequence returned to it too.
     pub dh0: Option<Buffer>,
     /// Where the gradient of the initial c goes, `[L·D, B, H]`.
     pub dc0: Option<Buffer>,
@@ -78,7 +80,10 @@ pub struct Gradients {
 pub struct Bound {
     /// x to y and final states.
     pub forward: Program,
-    /// Packs the weights for forward, where [`Options::pack_once`](super::Options::pack_once) leaves that to it; else empty.
+    /// Packs the weights for forward, where [`Options::pack_once`](super::Options::pack_once) leaves that to it; else, and on the
+    /// CPU, which sees by itself that parameters were written, empty. Binding has run it once. To be recorded after parameters
+    /// were written, before forward: of `bias_ih` and learnt initial states forward reads what is there, of all else what was
+    /// packed.
     pub pack: Program,
     /// Gradients of everything; empty unless the plan is for training. It consumes what forward kept: one forward before
     /// each, with x and the parameters unchanged in between.
@@ -171,6 +176,9 @@ impl Rnn {
             draws: draws.as_ref(),
         };
         let pack = forward::pack(&with)?;
+        if pack.dispatches() > 0 && !self.device.gpu().is_some_and(Gpu::plans_only) {
+            self.device.run(|recorder| pack.record(recorder))?;
+        }
         let mut forward = forward::build(&with)?;
         let mut backward = match self.mode {
             Mode::Train => backward::build(&with)?,
@@ -303,7 +311,7 @@ impl Bound {
         self.memory
     }
 
-    /// Sets each sequence's length. A length of 0 or above T is an error that names the sequence. The plan must have
+    /// Sets each sequence's length, until it is set again. A length of 0 or above T is an error that names the sequence. The plan must have
     /// been made with [`Options::lengths`](super::Options::lengths). Uploads: never between recording and submitting.
     pub fn set_lengths(&self, lengths: &[usize]) -> Result<()> {
         self.rnn.shape.check_lengths(lengths)?;
@@ -319,7 +327,7 @@ impl Bound {
     }
 
     /// Sets before which steps the state of which sequence returns to its initial value, `[T, B]` in time order, as a new
-    /// episode begins in recurrent reinforcement learning; at first there are none. The output of the step before stays, and
+    /// episode begins in recurrent reinforcement learning; at first there are none. The mask stays until it is set again. The output of the step before stays, and
     /// no gradient passes from the step to it: it flows into the initial state. In a reversed direction what lies between two
     /// resets is a sequence of its own as well. Padding is not looked at. The initial state is that of this run, `h0` or the
     /// learnt one or zero; where `h0` was [carried over](Io::carried), the learnt one or zero. Errors: another number of entries; a
@@ -358,6 +366,13 @@ impl Bound {
     pub fn set_seed_after(&self, seed: u64, runs: u32) -> Result<()> {
         let Some(random) = &self.random else { return Ok(()) };
         self.rnn.device.write_u32(random, &[seed as u32, (seed >> 32) as u32, runs, 0])
+    }
+
+    /// The bits of [`set_resets`](Self::set_resets), for an app that writes them on the device: u32, `[T + 1, ⌈B/32⌉]`, bit b % 32
+    /// of word b / 32 for sequence b. Row 0 is the first step of a reversed direction, row 1 + t the step at time t. Without
+    /// [`Io::carried`] all bits of the first two rows are set. None without resets.
+    pub fn resets(&self) -> Option<&Buffer> {
+        Some(&self.resets).filter(|resets| !resets.is_empty())
     }
 
     /// Lengths, `[B]`, u32.

@@ -15,12 +15,17 @@ use crate::recipe::Tensor;
 /// A recurrent layer that takes one or a few time steps a call on a device, and keeps its states there in between: for an app
 /// whose frames are on its GPU.
 ///
-/// Weights are packed when it is made. A call records programs into the app's encoder, or into one of [`Device::run`]; it
-/// allocates and uploads nothing. It gives what the whole sequence gives: to the bit where the strategy is the same one
-/// ([`Options::strategy`]), since strategies differ in the last places. Sequences that step together may take fewer steps in a call
-/// than others, with [`Options::lengths`], and begin anew within a call, with [`StepOptions::resets`](crate::StepOptions::resets):
-/// [`bound`](Self::bound) takes both. For slices of the CPU's memory, on the calling thread, there is
-/// [`Stream`](super::Stream).
+/// A GPU's weights are packed when it is made, and by [`load`](Self::load); the CPU packs in the first call after they were
+/// written. A call records a program into the app's encoder, or into one of [`Device::run`]. On a GPU it allocates and uploads
+/// nothing, nor does it on a CPU device of one thread. It gives what the whole sequence gives: to the bit where the strategy is
+/// the same one ([`Options::strategy`]), since strategies differ in the last places.
+///
+/// With [`Options::lengths`] sequences may take fewer steps of a call than others, one at least, and with
+/// [`StepOptions::resets`](crate::StepOptions::resets) begin anew within a call. [`bound`](Self::bound) takes lengths and masks,
+/// which stay for all calls until they are set again.
+///
+/// It holds the parameters; those that are never trained are best [frozen](Parameters::frozen). One stream of many sequences has
+/// one copy of the packed weights. For slices of the CPU's memory, on the calling thread, there is [`Stream`](super::Stream).
 ///
 /// ```
 /// use wgpu_rnn::nn::rnn::{DeviceStream, Options, tensors};
@@ -56,8 +61,8 @@ pub struct DeviceStream {
 
 impl DeviceStream {
     /// Plans `shape.steps` steps a call of `shape.batch` sequences on the device of `params`, whose tensors are named after
-    /// `prefix`; `x [S, B, I]` and `y [S, B, H]` are the app's buffers for a call. Packs the weights, and states are zero, or those
-    /// that the layer has learnt to begin with: it submits both. Errors: a layer that does not go forward alone, and whatever
+    /// `prefix`; `x [S, B, I]` and `y [S, B, H]` are the app's buffers for a call. States are zero, or those that the layer has
+    /// learnt to begin with. Errors: a layer that does not go forward alone, and whatever
     /// [`Rnn::new`] and [`Rnn::bind`] refuse.
     pub fn new(
         params: &Parameters,
@@ -84,13 +89,13 @@ impl DeviceStream {
             h,
             c,
         };
-        stream.load()?;
         stream.set_state(None, None)?;
         Ok(stream)
     }
 
-    /// Packs the parameters as they are now: once after they were written. States stay. Submits;
-    /// [`bound`](Self::bound)`.pack` is the program for an app's encoder.
+    /// Packs the parameters as they are now: after they were written and before the next call, since a call reads `bias_ih` as it
+    /// is and everything else as it was packed. States stay. Submits; [`bound`](Self::bound)`.pack` is the program for an app's
+    /// encoder.
     pub fn load(&self) -> Result<()> {
         self.device().run(|recorder| self.bound.pack.record(recorder))
     }
@@ -116,25 +121,20 @@ impl DeviceStream {
     pub fn set_state(&self, h: Option<&[f32]>, c: Option<&[f32]>) -> Result<()> {
         let shape = self.bound.rnn().shape();
         expect_states(self.bound.rnn().config(), shape.batch, h, c)?;
-        let mut program = Program::default();
-        for ((state, given), learnt) in self.states().zip([h, c]).zip(Tensor::INITIAL) {
-            match given {
-                Some(given) => self.device().write(state, given)?,
-                None => self.begin(state, learnt, &(0..shape.batch).collect::<Vec<_>>(), &mut program)?,
-            }
+        let all: Vec<usize> = (0..shape.batch).collect();
+        self.begin(&all, [h.is_none(), c.is_none()])?;
+        for (state, given) in self.states().zip([h, c]) {
+            given.map_or(Ok(()), |given| self.device().write(state, given))?;
         }
-        self.device().run(|recorder| program.record(recorder))
+        Ok(())
     }
 
     /// Begins these sequences anew, at their learnt initial states or at zero; the others go on. An error, and nothing done, for a
-    /// sequence that there is not. Submits: never between recording and submitting.
+    /// sequence that there is not. It makes an op for each run of neighbours in each layer, and submits: never between recording
+    /// and submitting. Where sequences begin anew in most calls, a [mask](Bound::set_resets) costs less.
     pub fn reset(&self, sequences: &[usize]) -> Result<()> {
         expect_sequences("a sequence to begin anew", self.bound.rnn().shape().batch, sequences)?;
-        let mut program = Program::default();
-        for (state, learnt) in self.states().zip(Tensor::INITIAL) {
-            self.begin(state, learnt, sequences, &mut program)?;
-        }
-        self.device().run(|recorder| program.record(recorder))
+        self.begin(sequences, [true; 2])
     }
 
     /// Replaces one sequence: its states are `h` and, for cells that have it, `c`, `[L, H]` each; the others go on. An error, and
@@ -172,24 +172,29 @@ impl DeviceStream {
         std::iter::once(&self.h).chain(&self.c)
     }
 
-    /// Appends what brings the learnt initial state, or zero, to these sequences of each layer.
-    fn begin(&self, state: &Buffer, learnt: Tensor, sequences: &[usize], program: &mut Program) -> Result<()> {
+    /// Brings the learnt initial states, or zero, to these sequences of each layer: of h and of c where `which` says so.
+    fn begin(&self, sequences: &[usize], which: [bool; 2]) -> Result<()> {
         let rnn = self.bound.rnn();
         let config = rnn.config();
+        let mut program = Program::default();
         for layer in 0..config.layers {
-            let from = match config.recipe().has(learnt) {
-                true => Some(rnn.tensor(&self.params, &self.prefix, learnt, layer, false)?),
-                false => None,
-            };
-            let to = rnn.caller_state(layer, state);
             // Neighbours go together, each with the one row.
             for some in sequences.chunk_by(|one, next| one + 1 == *next) {
-                let offset = to.offset + some.first().map_or(0, |first| first * config.hidden);
-                let from = from.clone().map(|row| Matrix { row: 0, ..row });
-                let each = Move { from, to: Matrix { offset, ..to.clone() } };
-                move_states(self.device(), [1, some.len(), config.hidden], &[each], program)?;
+                let before = some.first().map_or(0, |first| first * config.hidden);
+                let mut moves = Vec::new();
+                for ((state, learnt), _) in self.states().zip(Tensor::INITIAL).zip(which).filter(|(_, wanted)| *wanted)
+                {
+                    let from = match config.recipe().has(learnt) {
+                        true => Some(rnn.tensor(&self.params, &self.prefix, learnt, layer, false)?),
+                        false => None,
+                    };
+                    let to = rnn.caller_state(layer, state);
+                    let from = from.map(|row| Matrix { row: 0, ..row });
+                    moves.push(Move { from, to: Matrix { offset: to.offset + before, ..to } });
+                }
+                move_states(self.device(), [1, some.len(), config.hidden], &moves, &mut program)?;
             }
         }
-        Ok(())
+        self.device().run(|recorder| program.record(recorder))
     }
 }

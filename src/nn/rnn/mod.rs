@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A sequence too long for one plan is trained in windows (truncated back-propagation through time): with one buffer as `hn`
-//! and as the next run's `h0` the state goes on from window to window, and no gradient does. For the whole gradient the windows
+//! and as the next run's `h0` the state goes on from window to window, and no gradient does. Where sequences begin anew
+//! within windows, or the layer learns its initial states, that is [`Io::carried`]. For the whole gradient the windows
 //! have bindings with a reserve each, all run forward before the first runs backward, the last window first, and each hands its
 //! `dh0` to the window before as `dhn`; parameters that [accumulate](crate::nn::Parameters::accumulating) hold the sum.
 //!
@@ -68,8 +69,8 @@ pub struct Options<'a> {
     /// batches so large that it takes little time.
     pub repack: Option<bool>,
     /// Whether, to infer, forward leaves packing weights to [`Bound::pack`], which is recorded once after parameters were
-    /// written: each layer has packed copies of its own, and forward the fewer dispatches. Beside `repack` an error. The CPU
-    /// packs once either way, by itself. Default: a GPU's forward packs weights each time, a layer after the other in the same
+    /// written: each layer has packed copies of its own in each binding, and forward the fewer dispatches. Beside `repack` an
+    /// error. The CPU packs once either way, by itself. Default: a GPU's forward packs weights each time, a layer after the other in the same
     /// room.
     pub pack_once: bool,
     /// Whether backward leaves the norms of the gradients of each step's states, [`Bound::norms`], for training: how
@@ -269,7 +270,8 @@ impl Rnn {
         self.cuts.shared.filter(|_| self.mode == Mode::Train)
     }
 
-    /// Bytes that [`reserve`](Self::reserve) and [`workspace`](Self::workspace) will allocate.
+    /// Bytes that [`reserve`](Self::reserve) and [`workspace`](Self::workspace) will allocate, and what each binding has of its own:
+    /// weights that stay packed, lengths, norms.
     pub fn memory(&self) -> Memory {
         self.layout.memory(self.device.float_bytes())
     }

@@ -64,14 +64,14 @@ impl<'a> Stage<'a> {
         let Self { with, layer, .. } = *self;
         let rnn = with.rnn;
         let Some(first) = self.chunks.first() else { return Ok(()) };
-        let returns_elsewhere = with.io.carried && rnn.config.recipe().resets();
-        if first.starts && rnn.layout.repacked.is_none() && !rnn.packs_once && !returns_elsewhere {
+        if first.starts && rnn.layout.repacked.is_none() && !rnn.packs_once {
             let initial = with.initial(layer)?;
             let (inputs, w_ih) = (rnn.config.layer_input(layer), with.tensor(Tensor::WeightIh, layer, false)?);
             let at_once = Prepare { inputs, w_ih, packed_input: with.packed(layer)[0], initial };
             if let Some(op) = first.chunk.prepare(&rnn.device, &self.weights, &at_once)? {
                 program.push(op);
-                return Ok(());
+                // It has put the initial states there.
+                return if with.io.carried { self.keep_initial(program) } else { Ok(()) };
             }
         }
         if !rnn.packs_once {
@@ -81,10 +81,7 @@ impl<'a> Stage<'a> {
         let initial = with.initial(layer)?;
         let moves = Move::each(initial.clone(), first.kept.iter().cloned());
         move_states(&rnn.device, rnn.state_shape(), &moves, program)?;
-        for one in Move::each(initial, first.before_in_full()) {
-            move_states(&rnn.device, rnn.state_shape(), &[one], program)?;
-        }
-        Ok(())
+        move_states(&rnn.device, rnn.state_shape(), &Move::each(initial, first.before_in_full()), program)
     }
 
     /// With resets, keeps the states that sequences return to.
@@ -376,7 +373,7 @@ impl BindContext<'_> {
             b_hh: self.optional(Tensor::BiasHh, layer)?,
             w_ch,
             workspace: self.packed(layer)[1].clone(),
-            packed: self.packed.get(layer).map(|[_, rest]| Packed::new(rest.clone())),
+            packed: self.packed.get(layer).filter(|_| !self.rnn.packs_once).map(|[_, rest]| Packed::new(rest.clone())),
             repacked: self.rnn.layout.repacked.is_some(),
         })
     }

@@ -6,6 +6,7 @@ use crate::config::RnnConfig;
 use crate::cpu::recurrent::{LayerWeights, Stack};
 use crate::error::{Error, Result};
 use crate::nn::params::Parameters;
+use crate::recipe::StepOptions;
 use crate::recipe::Tensor;
 
 /// A recurrent layer that takes one or a few time steps a call, and keeps its state in between: audio, control, games.
@@ -49,11 +50,15 @@ impl Stream {
     pub fn new(params: &Parameters, prefix: &str, config: RnnConfig, batch: usize) -> Result<Self> {
         config.check()?;
         expect_forward(&config)?;
-        if config.options.resets {
-            let option = "a mask of resets".to_string();
-            return Err(Error::Unsupported { option, place: "a stream, whose `reset` begins sequences anew".into() });
-        }
-        let stack = Stack::new(config.without_dropout().recipe(), config.layers, config.input, config.hidden, batch)?;
+        // What a mask does in a batch, `reset` does between two calls.
+        let options = StepOptions { resets: false, ..config.options };
+        let stack = Stack::new(
+            config.without_dropout().options(options).recipe(),
+            config.layers,
+            config.input,
+            config.hidden,
+            batch,
+        )?;
         let mut stream = Self { config, batch, stack, initial: Vec::new() };
         stream.load(params, prefix)?;
         stream.set_state(None, None)?;
