@@ -49,24 +49,8 @@ fn it_does_not_depend_on_how_steps_are_cut() {
     }
     for device in DEVICES.iter() {
         for recompute in [None, Some(granule(device, BatchShape::new(29, 40)))] {
-            let running = Layer { recompute, ..layer.clone() }.bind(device, Mode::Train).expect("a layer");
-            let (rnn, io) = (running.bound.rnn(), &running.io);
-            let io = Io { hn: io.h0.clone(), cn: io.c0.clone(), ..io.clone() };
-            let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
-            let bound = rnn.bind(&running.params, "", &io, &running.gradients, &reserve, &workspace);
-            let bound = bound.expect("one buffer for both");
-            bound.set_resets(&layer.resets).expect("resets");
-            device
-                .run(|recorder| {
-                    bound.forward.record(recorder)?;
-                    bound.backward.record(recorder)
-                })
-                .expect("a run");
-            let mut got = running.read().expect("a read");
-            for (last, first) in [("hn", "h0"), ("cn", "c0")] {
-                got.insert(last.to_string(), device.read_f64(running.buffer(first)).expect("a state"));
-            }
-            assert_same_bits(&layer.describe(), &got, &layer.run(device));
+            let in_place = Layer { recompute, ..layer.clone() }.run_in_place(device);
+            assert_same_bits(&layer.describe(), &in_place, &layer.run(device));
         }
     }
     let want = layer.run(&DEVICES[0]);

@@ -396,28 +396,7 @@ fn resets_with_one_buffer_for_both_states() {
             }
             for recompute in [None, Some(granule(&device, layer.shape))] {
                 let layer = Layer { recompute, ..layer.clone() };
-                let want = layer.run(&device);
-                let running = layer.bind(&device, Mode::Train).expect("a layer");
-                let (rnn, io) = (running.bound.rnn(), &running.io);
-                let io = Io { hn: io.h0.clone(), cn: io.c0.clone(), ..io.clone() };
-                let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
-                let bound = rnn.bind(&running.params, "", &io, &running.gradients, &reserve, &workspace);
-                let bound = bound.expect("one buffer for both");
-                bound.set_resets(&layer.resets).expect("resets");
-                device
-                    .run(|recorder| {
-                        bound.forward.record(recorder)?;
-                        bound.backward.record(recorder)
-                    })
-                    .expect("a run");
-                let mut got = running.read().expect("a read");
-                for (last, first) in [("hn", "h0"), ("cn", "c0")] {
-                    if got.contains_key(last) {
-                        let values = device.read_f64(running.buffer(first)).expect("a state");
-                        got.insert(last.to_string(), values);
-                    }
-                }
-                assert_same_bits(&layer.describe(), &got, &want);
+                assert_same_bits(&layer.describe(), &layer.run_in_place(&device), &layer.run(&device));
             }
         }
     }

@@ -274,6 +274,30 @@ impl Layer {
         running.read()
     }
 
+    /// The same with the final states in the buffers of the initial ones.
+    #[track_caller]
+    pub fn run_in_place(&self, device: &Device) -> Tensors {
+        let running = self.bind(device, Mode::Train).expect("a layer");
+        let (rnn, io) = (running.bound.rnn(), &running.io);
+        let io = Io { hn: io.h0.clone(), cn: io.c0.clone(), ..io.clone() };
+        let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
+        let bound = rnn.bind(&running.params, "", &io, &running.gradients, &reserve, &workspace);
+        let bound = bound.expect("one buffer for both");
+        bound.set_resets(&self.resets).expect("resets");
+        let record = |recorder: &mut Recorder<'_>| {
+            bound.forward.record(recorder)?;
+            bound.backward.record(recorder)
+        };
+        device.run(record).expect("a run");
+        let mut got = running.read().expect("a read");
+        for (last, first) in [("hn", "h0"), ("cn", "c0")] {
+            if got.contains_key(last) {
+                got.insert(last.to_string(), device.read_f64(running.buffer(first)).expect("a state"));
+            }
+        }
+        got
+    }
+
     /// Runs it forward and backward: outputs, final states and every gradient.
     #[track_caller]
     pub fn run(&self, device: &Device) -> Tensors {

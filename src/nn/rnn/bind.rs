@@ -311,8 +311,8 @@ impl Bound {
         self.memory
     }
 
-    /// Sets each sequence's length, until it is set again. A length of 0 or above T is an error that names the sequence. The plan must have
-    /// been made with [`Options::lengths`](super::Options::lengths). Uploads: never between recording and submitting.
+    /// Sets each sequence's length, until it is set again. A length of 0 or above T is an error that names the sequence. The plan
+    /// must have been made with [`Options::lengths`](super::Options::lengths). Uploads: never between recording and submitting.
     pub fn set_lengths(&self, lengths: &[usize]) -> Result<()> {
         self.rnn.shape.check_lengths(lengths)?;
         if !self.rnn.lengths && lengths.iter().any(|&length| length != self.rnn.shape.steps) {
@@ -327,11 +327,12 @@ impl Bound {
     }
 
     /// Sets before which steps the state of which sequence returns to its initial value, `[T, B]` in time order, as a new
-    /// episode begins in recurrent reinforcement learning; at first there are none. The mask stays until it is set again. The output of the step before stays, and
-    /// no gradient passes from the step to it: it flows into the initial state. In a reversed direction what lies between two
-    /// resets is a sequence of its own as well. Padding is not looked at. The initial state is that of this run, `h0` or the
-    /// learnt one or zero; where `h0` was [carried over](Io::carried), the learnt one or zero. Errors: another number of entries; a
-    /// layer without [`StepOptions::resets`](crate::StepOptions::resets). Uploads: never between recording and submitting.
+    /// episode begins in recurrent reinforcement learning; at first there are none. The mask stays until it is set again. The
+    /// output of the step before stays, and no gradient passes from the step to it: it flows into the initial state. In a
+    /// reversed direction what lies between two resets is a sequence of its own as well. Padding is not looked at. The initial
+    /// state is that of this run, `h0` or the learnt one or zero; where `h0` was [carried over](Io::carried), the learnt one or
+    /// zero. Errors: another number of entries; a layer without [`StepOptions::resets`](crate::StepOptions::resets). Uploads:
+    /// never between recording and submitting.
     pub fn set_resets(&self, resets: &[bool]) -> Result<()> {
         let (shape, config) = (self.rnn.shape, self.rnn.config);
         if !config.recipe().resets() {
