@@ -13,6 +13,7 @@
 pub mod activation;
 pub mod cell;
 pub mod gemm;
+pub(crate) mod lines;
 pub(crate) mod panel;
 pub(crate) mod random;
 pub mod recurrent;

@@ -6,17 +6,14 @@
 //! inner dimension, so its bits depend neither on the number of rows nor on how they are dealt out to threads. Private
 //! to this floor, which checks the sizes once for all steps.
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
 use crate::cpu::threads::Threads;
-use crate::error::{Error, Result};
 
 /// Columns of a panel: two 256-bit or one 512-bit vector of `f32`.
 pub const WIDTH: usize = 16;
@@ -62,50 +59,6 @@ fn each_panel<S: Scalar>(threads: Threads, packed: &mut [S], depth: usize, work:
     }
 }
 
-/// Zeros, or an error when there is no memory for so many.
-pub fn zeros<E: Zeroable + Clone>(what: &str, len: usize) -> Result<Vec<E>> {
-    let mut data = Vec::new();
-    data.try_reserve_exact(len).map_err(|_| Error::Limit {
-        what: what.to_string(),
-        needed: format!("{} bytes", len.saturating_mul(size_of::<E>())),
-        limit: "no more memory".to_string(),
-        device: "the CPU".to_string(),
-    })?;
-    data.resize(len, E::zeroed());
-    Ok(data)
-}
-
-/// A cache line.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-struct Line([u8; 64]);
-
-/// Panels in memory of their own, which begins on a cache line.
-#[derive(Clone, Debug)]
-pub struct Packed<S> {
-    lines: Vec<Line>,
-    len: usize,
-    of: PhantomData<S>,
-}
-
-impl<S: Scalar> Packed<S> {
-    /// Panels of `len` elements in all, zero. An error when there is no memory for them.
-    pub fn new(len: usize) -> Result<Self> {
-        let lines = len.div_ceil(size_of::<Line>() / size_of::<S>());
-        Ok(Self { lines: zeros("the packed weights", lines)?, len, of: PhantomData })
-    }
-
-    /// The panels.
-    pub fn panels(&self) -> &[S] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
-    }
-
-    /// The panels, to pack them.
-    pub fn panels_mut(&mut self) -> &mut [S] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
-    }
-}
-
 /// Where the rows of a product go.
 pub trait Rows<S> {
     /// Sets `rows` to the product's columns of as many rows, from `first` on.
@@ -146,14 +99,6 @@ pub struct Product<'a, S, A, C> {
     pub c: C,
 }
 
-impl<'a, S, A> Product<'a, S, A, ()> {
-    /// With somewhere to put the result.
-    pub fn to<C>(self, c: C) -> Product<'a, S, A, C> {
-        let Self { packed, depth, bias, runs, a, rows, columns, adds, backwards, c: () } = self;
-        Product { packed, depth, bias, runs, a, rows, columns, adds, backwards, c }
-    }
-}
-
 impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R, C> {
     /// Computes it.
     pub fn run(self) {
@@ -162,7 +107,7 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
 
     /// The same, where `run` chooses the vectors.
     #[inline]
-    fn run_with(mut self, run: impl Fn(Known<'_, '_, S>)) {
+    fn run_with(mut self, run: impl Fn(&mut Known<'_, '_, S>)) {
         // Little is looked up where there is little: the room for it is cleared.
         match self.rows {
             0..=1 => self.look_up::<1>(run),
@@ -173,7 +118,7 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
 
     /// Looks up N rows at a time and has them computed.
     #[inline]
-    fn look_up<const N: usize>(&mut self, run: impl Fn(Known<'_, '_, S>)) {
+    fn look_up<const N: usize>(&mut self, run: impl Fn(&mut Known<'_, '_, S>)) {
         debug_assert!((1..=MOST_RUNS).contains(&self.runs), "{} runs", self.runs);
         for first in (0..self.rows).step_by(N) {
             let rows = N.min(self.rows - first);
@@ -186,7 +131,7 @@ impl<'r, S: Scalar, R: Fn(usize, usize) -> &'r [S], C: Rows<S>> Product<'_, S, R
             let mut c: [&mut [S]; N] = std::array::from_fn(|_| Default::default());
             self.c.rows(first, &mut c[..rows]);
             debug_assert!(c[..rows].iter().all(|row| row.len() == self.columns), "rows of {} columns", self.columns);
-            run(Known {
+            run(&mut Known {
                 packed: self.packed,
                 depth: self.depth,
                 bias: self.bias,
@@ -217,11 +162,11 @@ struct Known<'b, 'c, S> {
     c: &'b mut [&'c mut [S]],
 }
 
-impl<S: Scalar> WithSimd for Known<'_, '_, S> {
+impl<S: Scalar> WithSimd for &mut Known<'_, '_, S> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<A: Simd>(mut self, arch: A) {
+    fn with_simd<A: Simd>(self, arch: A) {
         // A constant, so that the compiler makes only what is for this width of vectors.
         match const { WIDTH * size_of::<S>() / size_of::<S::Vector<A>>() } {
             1 => self.all::<A, 1>(arch),

@@ -8,6 +8,7 @@ use parking_lot::{MappedRwLockReadGuard, MappedRwLockWriteGuard, RwLock, RwLockR
 
 use super::open::{Device, Executor, NativeFloat};
 use crate::config::Precision;
+use crate::cpu::lines::Lines;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Lease};
 
@@ -52,7 +53,7 @@ pub(crate) enum Storage {
 
 /// Memory of the CPU executor.
 pub(crate) struct Native<E> {
-    values: RwLock<Vec<E>>,
+    values: RwLock<Lines<E>>,
     /// How often it has been taken to be written.
     writes: AtomicU64,
 }
@@ -123,9 +124,9 @@ impl Buffer {
         }
         match &self.storage {
             Storage::Gpu(lease) => lease.end() - lease.begin(),
-            Storage::F32(native) => (native.values.read_recursive().capacity() * 4) as u64,
-            Storage::F64(native) => (native.values.read_recursive().capacity() * 8) as u64,
-            Storage::U32(native) => (native.values.read_recursive().capacity() * 4) as u64,
+            Storage::F32(native) => native.values.read_recursive().bytes() as u64,
+            Storage::F64(native) => native.values.read_recursive().bytes() as u64,
+            Storage::U32(native) => native.values.read_recursive().bytes() as u64,
         }
     }
 
@@ -372,15 +373,8 @@ impl Device {
 
     fn alloc_cpu<E: Element>(&self, label: &str, elements: usize) -> Result<Arc<Native<E>>> {
         self.check_memory(label, (elements as u64).saturating_mul(size_of::<E>() as u64))?;
-        let mut values = Vec::new();
-        values.try_reserve_exact(elements).map_err(|_| Error::Limit {
-            what: label.to_string(),
-            needed: format!("{} bytes", elements.saturating_mul(size_of::<E>())),
-            limit: "no more memory".to_string(),
-            device: self.name(),
-        })?;
-        values.resize(elements, E::zeroed());
-        Ok(Arc::new(Native { values: RwLock::new(values), writes: AtomicU64::new(0) }))
+        let values = RwLock::new(Lines::zeroed(label, elements)?);
+        Ok(Arc::new(Native { values, writes: AtomicU64::new(0) }))
     }
 }
 

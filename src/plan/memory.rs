@@ -141,9 +141,9 @@ impl Layout {
             batch: BatchShape::new(shape.steps, shape.batch),
         };
         let chunk = BatchShape::new(longest, shape.batch);
-        let packed = |inputs| native::room(layer.forward_packed_len() + layer.input_packed_len(inputs));
+        let packed = |inputs| layer.forward_packed_len() + layer.input_packed_len(inputs);
         let scratch = match train {
-            true => packed(widest).max(native::room(layer.backward_packed_len())),
+            true => packed(widest).max(layer.backward_packed_len()),
             false => 0,
         };
         let repacked = repacks.then_some(gates.min(REPACKED));

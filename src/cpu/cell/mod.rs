@@ -67,6 +67,24 @@ pub struct BackwardRow<'a, S> {
     pub dc_all: &'a mut [S],
 }
 
+impl<S> ForwardRow<'_, S> {
+    /// The same row, borrowed again.
+    #[inline(always)]
+    fn again(&mut self) -> ForwardRow<'_, S> {
+        let Self { saved, h_prev, c_prev, w_ch, h, c } = self;
+        ForwardRow { saved, h_prev, c_prev, w_ch, h, c }
+    }
+}
+
+impl<S> BackwardRow<'_, S> {
+    /// The same row, borrowed again.
+    #[inline(always)]
+    fn again(&mut self) -> BackwardRow<'_, S> {
+        let Self { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all } = self;
+        BackwardRow { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all }
+    }
+}
+
 /// The first N slots of a row of slots of H elements.
 fn slots<S, const N: usize>(row: &mut [S], hidden: usize) -> [&mut [S]; N] {
     let mut slots = row.chunks_exact_mut(hidden.max(1));
@@ -88,6 +106,7 @@ macro_rules! declare {
             #[inline(always)]
             fn with_simd<A: Simd>(self, arch: A) {
                 let Self { recipe, row } = self;
+                let row = row.again();
                 match recipe.cell() {
                     $(Cell::$id if recipe.is_plain() => $file::forward(arch, Plain(usual!($id)), row),
                     Cell::$id if recipe.has_usual_functions() => {
@@ -104,6 +123,7 @@ macro_rules! declare {
             #[inline(always)]
             fn with_simd<A: Simd>(self, arch: A) {
                 let Self { recipe, row } = self;
+                let row = row.again();
                 match recipe.cell() {
                     $(Cell::$id if recipe.is_plain() => $file::backward(arch, Plain(usual!($id)), row),
                     Cell::$id if recipe.has_usual_functions() => {
@@ -122,24 +142,31 @@ const fn is_rectified(cell: Cell) -> bool {
     matches!(Recipe::of(cell).activations().candidate.function(), Function::Relu)
 }
 
-/// A row and the recipe that it is worked on by.
+/// A row and the recipe that it is worked on by. Two pointers: a row that is passed on by value is copied at every call, by
+/// vectors whose halves have just been stored apart, and waits for that.
 struct Step<'r, Row> {
     recipe: &'r Recipe,
-    row: Row,
+    row: &'r mut Row,
 }
 
 /// One forward step of one sequence. Where lengths disagree, the shortest counts.
-pub fn forward<S: Scalar>(recipe: &Recipe, row: ForwardRow<'_, S>) {
+pub fn forward<S: Scalar>(recipe: &Recipe, row: &mut ForwardRow<'_, S>) {
     vectorised(Step { recipe, row });
 }
 
 /// One backward step of one sequence. Where lengths disagree, the shortest counts.
-pub fn backward<S: Scalar>(recipe: &Recipe, row: BackwardRow<'_, S>) {
+pub fn backward<S: Scalar>(recipe: &Recipe, row: &mut BackwardRow<'_, S>) {
     vectorised(Step { recipe, row });
 }
 
 /// One forward step of one sequence, whose first unit is at `place` in step order, and what stays of the states before it.
-pub fn step_forward<S: Scalar>(recipe: &Recipe, zoneout: Option<&Zoneout<S>>, place: usize, row: ForwardRow<'_, S>) {
+#[inline]
+pub fn step_forward<S: Scalar>(
+    recipe: &Recipe,
+    zoneout: Option<&Zoneout<S>>,
+    place: usize,
+    row: &mut ForwardRow<'_, S>,
+) {
     match zoneout {
         None => forward(recipe, row),
         Some(zoneout) => zoneout.forward(place, row),
@@ -147,11 +174,12 @@ pub fn step_forward<S: Scalar>(recipe: &Recipe, zoneout: Option<&Zoneout<S>>, pl
 }
 
 /// The same backward.
+#[inline]
 pub fn step_backward<S: Scalar>(
     recipe: &Recipe,
     zoneout: Option<&mut Zoneout<S>>,
     place: usize,
-    row: BackwardRow<'_, S>,
+    row: &mut BackwardRow<'_, S>,
 ) {
     match zoneout {
         None => backward(recipe, row),

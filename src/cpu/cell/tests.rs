@@ -48,8 +48,8 @@ impl Case {
         }
         let (mut h, mut c) = (vec![0.0; H], vec![0.0; self.c_prev.len()]);
         let (h_prev, c_prev) = (&self.h_prev[..], &self.c_prev[..]);
-        let row = ForwardRow { saved: &mut saved, h_prev, c_prev, w_ch: &[], h: &mut h, c: &mut c };
-        forward(&cell.into(), row);
+        let mut row = ForwardRow { saved: &mut saved, h_prev, c_prev, w_ch: &[], h: &mut h, c: &mut c };
+        forward(&cell.into(), &mut row);
         Outcome { saved, h, c }
     }
 
@@ -80,7 +80,7 @@ fn backward_is_the_derivative_of_forward() {
         let (mut dh, mut dc) = (case.dh.clone(), case.dc.clone());
         let (h_prev, c_prev) = (&case.h_prev[..], &case.c_prev[..]);
         let mut dc_all = vec![0.0; c.len()];
-        let row = BackwardRow {
+        let mut row = BackwardRow {
             saved: &mut saved,
             h_prev,
             c_prev,
@@ -90,7 +90,7 @@ fn backward_is_the_derivative_of_forward() {
             dc: &mut dc,
             dc_all: &mut dc_all,
         };
-        backward(&cell.into(), row);
+        backward(&cell.into(), &mut row);
         let close = |got: f64, want: f64, what: &str| {
             assert!((got - want).abs() < 1e-8, "{cell}: {what} is {got}, the slope is {want}");
         };
@@ -122,9 +122,9 @@ fn large_pre_activations_stay_finite() {
             let mut saved = vec![size; cell.saved() * 3];
             let (mut h, mut c) = ([0.0; 3], vec![0.0; c_len]);
             let c_prev = vec![0.5; c_len];
-            let row =
+            let mut row =
                 ForwardRow { saved: &mut saved, h_prev: &[0.5; 3], c_prev: &c_prev, w_ch: &[], h: &mut h, c: &mut c };
-            forward(&cell.into(), row);
+            forward(&cell.into(), &mut row);
             assert!(h.iter().chain(&c).chain(&saved).all(|x| x.is_finite()), "{cell}: {h:?}");
         }
     }
@@ -135,10 +135,10 @@ fn short_rows_do_not_panic() {
     for &cell in Cell::ALL {
         let (mut h, mut dh) = ([0.0f32; 2], [0.0f32; 2]);
         let empty = || &mut [][..];
-        let row = ForwardRow { saved: empty(), h_prev: &[], c_prev: &[], w_ch: &[], h: &mut h, c: empty() };
-        forward(&cell.into(), row);
+        let mut row = ForwardRow { saved: empty(), h_prev: &[], c_prev: &[], w_ch: &[], h: &mut h, c: empty() };
+        forward(&cell.into(), &mut row);
         let dh = &mut dh;
-        let row = BackwardRow {
+        let mut row = BackwardRow {
             saved: empty(),
             h_prev: &[],
             c_prev: &[],
@@ -148,6 +148,6 @@ fn short_rows_do_not_panic() {
             dc: empty(),
             dc_all: empty(),
         };
-        backward(&cell.into(), row);
+        backward(&cell.into(), &mut row);
     }
 }

@@ -35,10 +35,11 @@ impl<S: Scalar> Zoneout<S> {
     }
 
     /// One forward step of one sequence, whose first unit is at `place`.
-    pub fn forward(&self, place: usize, row: ForwardRow<'_, S>) {
-        let ForwardRow { saved, h_prev, c_prev, w_ch, h, c } = row;
+    #[inline(never)]
+    pub fn forward(&self, place: usize, row: &mut ForwardRow<'_, S>) {
+        let ForwardRow { saved, h_prev, c_prev, w_ch, h, c } = row.again();
         let (saved, made) = saved.split_at_mut(self.recipe.cell_saved() * h.len());
-        super::forward(&self.recipe, ForwardRow { saved, h_prev, c_prev, w_ch, h, c });
+        super::forward(&self.recipe, &mut ForwardRow { saved, h_prev, c_prev, w_ch, h: &mut *h, c: &mut *c });
         made.copy_from_slice(c.get(..made.len()).unwrap_or_default());
         let between = |share: S, before: S, after: S| share * before + (S::ONE - share) * after;
         for (unit, (h, h_prev)) in h.iter_mut().zip(h_prev).enumerate() {
@@ -51,10 +52,11 @@ impl<S: Scalar> Zoneout<S> {
     }
 
     /// The same backward.
-    pub fn backward(&mut self, place: usize, row: BackwardRow<'_, S>) {
+    #[inline(never)]
+    pub fn backward(&mut self, place: usize, row: &mut BackwardRow<'_, S>) {
         let mut kept = std::mem::take(&mut self.kept);
         kept.clear();
-        let BackwardRow { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all } = row;
+        let BackwardRow { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all } = row.again();
         let (saved, made) = saved.split_at_mut(self.recipe.cell_saved() * dh.len());
         // What h saw, and the state that is left, of which it has seen nothing.
         let (c, dc_all) = match made.is_empty() {
@@ -75,8 +77,8 @@ impl<S: Scalar> Zoneout<S> {
                 *gradient = (S::ONE - of_c) * *gradient;
             }
         }
-        let row = BackwardRow { saved, h_prev, c_prev, c, w_ch, dh: &mut *dh, dc: &mut *dc, dc_all };
-        super::backward(&self.recipe, row);
+        let mut row = BackwardRow { saved, h_prev, c_prev, c, w_ch, dh: &mut *dh, dc: &mut *dc, dc_all };
+        super::backward(&self.recipe, &mut row);
         dh.iter_mut().chain(dc).zip(&kept).for_each(|(gradient, kept)| *gradient += *kept);
         self.kept = kept;
     }

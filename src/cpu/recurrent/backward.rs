@@ -147,7 +147,7 @@ pub fn backward<S: Scalar>(
             first_step,
             anew: Anew { layer, direction, lengths, first_step, resets, initial },
             zoneout: Zoneout::new(&layer.recipe, masks),
-            left: LeftRows::new(left, layer, direction, task.rows()),
+            left: left.map(|left| LeftRows::new(left, layer, direction, task.rows())),
             initial_dh,
             initial_dc,
         };
@@ -181,7 +181,7 @@ struct Worker<'a, S> {
     first_step: usize,
     anew: Anew<'a, S>,
     zoneout: Option<Zoneout<S>>,
-    left: LeftRows<S>,
+    left: Option<LeftRows<S>>,
     initial_dh: Part<'a, S>,
     initial_dc: Part<'a, S>,
 }
@@ -258,50 +258,50 @@ impl<'a, S: Scalar> Worker<'a, S> {
             let (saved, dc) = (self.saved.row_mut(step, row), self.dc.row_mut(0, row));
             let (recipe, norms) = (&self.layer.recipe, self.norms.row_mut(step, row));
             let place = self.layer.place(self.direction, done, row);
-            let states = BackwardRow { saved, h_prev, c_prev, c, w_ch: self.w_ch, dh, dc, dc_all: &mut [] };
+            let mut states = BackwardRow { saved, h_prev, c_prev, c, w_ch: self.w_ch, dh, dc, dc_all: &mut [] };
             match norms.is_empty() {
-                true => cell::step_backward(recipe, self.zoneout.as_mut(), place, states),
-                false => follow(recipe, (self.zoneout.as_mut(), place), states, dy, self.direct.row_mut(0, row), norms),
+                true => cell::step_backward(recipe, self.zoneout.as_mut(), place, &mut states),
+                false => {
+                    follow(recipe, (self.zoneout.as_mut(), place), &mut states, dy, self.direct.row_mut(0, row), norms)
+                }
             }
         }
     }
 
     /// Adds to `dh` what comes through the weights: `da·W_hh`.
     fn state(&mut self, step: usize) {
-        let hidden = self.layer.hidden;
-        let running = running(self.lengths, self.rows.clone(), self.first_step + step);
-        let (own, panels) = shared(self.member, self.layer.gate_width(), hidden);
+        let Self { member, layer, packed, ref saved, ref mut dh, ref mut left, .. } = *self;
+        let (hidden, rows) = (layer.hidden, running(self.lengths, self.rows.clone(), self.first_step + step));
+        let (own, panels) = shared(member, layer.gate_width(), hidden);
         // The gradients on the recurrent side, gate after gate.
-        let slots = self.layer.recipe.hidden_slots();
-        let saved = &self.saved;
+        let slots = layer.recipe.hidden_slots();
         let product = Product {
-            packed: &self.packed[panels],
-            depth: self.layer.gate_width(),
+            packed: &packed[panels],
+            depth: layer.gate_width(),
             bias: &[],
             runs: slots.len(),
-            a: |row, run: usize| &saved.row(step, running.start + row)[slots[run] * hidden..][..hidden],
-            rows: running.len(),
+            a: |row, run: usize| &saved.row(step, rows.start + row)[slots[run] * hidden..][..hidden],
+            rows: rows.len(),
             columns: own.len(),
             // A sequence that does not run at this step has nothing but zeros to add.
-            adds: !self.left.drops(),
+            adds: true,
             backwards: step % 2 == 1,
-            c: (),
+            c: Slots { part: &mut *dh, place: |row| (0, rows.start + row), columns: own.clone() },
         };
-        if !self.left.drops() {
-            product.to(Slots { part: &mut self.dh, place: |row| (0, running.start + row), columns: own }).run();
-            return;
-        }
+        let Some(left) = left else { return product.run() };
         // Columns of its own in rows of the room, then what dropout leaves of them.
-        let first = running.start - self.rows.start;
-        let data = &mut self.left.room()[first * hidden..];
-        product.to(Strided { data, stride: hidden, columns: own.clone() }).run();
-        for row in running {
+        let first = rows.start - self.rows.start;
+        let data = &mut left.room()[first * hidden..];
+        let Product { packed, depth, bias, runs, a, backwards, .. } = product;
+        let c = Strided { data, stride: hidden, columns: own.clone() };
+        Product { packed, depth, bias, runs, a, rows: rows.len(), columns: own.len(), adds: false, backwards, c }.run();
+        for row in rows.clone() {
             // Its own columns alone: others of the team have theirs.
             let mut columns = [&mut [][..]];
-            self.dh.rows_mut(|_| (0, row), own.clone(), &mut columns);
+            dh.rows_mut(|_| (0, row), own.clone(), &mut columns);
             let [dh] = columns;
             let at = row - self.rows.start;
-            let left = self.left.row(at)[own.clone()].iter().zip(&self.left.factors(at)[own.clone()]);
+            let left = left.row(at)[own.clone()].iter().zip(&left.factors(at)[own.clone()]);
             dh.iter_mut().zip(left).for_each(|(dh, (sum, factor))| *dh += *sum * *factor);
         }
     }

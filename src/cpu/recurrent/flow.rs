@@ -21,7 +21,7 @@ pub const fn follow_width(recipe: Recipe) -> usize {
 pub(super) fn follow<S: Scalar>(
     recipe: &Recipe,
     (mut zoneout, place): (Option<&mut Zoneout<S>>, usize),
-    row: BackwardRow<'_, S>,
+    row: &mut BackwardRow<'_, S>,
     dy: &[S],
     direct: &mut [S],
     norms: &mut [S],
@@ -34,11 +34,13 @@ pub(super) fn follow<S: Scalar>(
     saved.copy_from_slice(row.saved);
     dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += *dy);
     let (of_h, directly_of_h) = (norm(row.dh), norm(dh));
-    let BackwardRow { h_prev, c_prev, c, w_ch, .. } = row;
-    let directly = BackwardRow { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all: &mut *all };
-    cell::step_backward(recipe, zoneout.as_deref_mut(), place, directly);
+    let BackwardRow { h_prev, c_prev, c, w_ch, .. } = *row;
+    let mut directly = BackwardRow { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all: &mut *all };
+    cell::step_backward(recipe, zoneout.as_deref_mut(), place, &mut directly);
     let directly = if recipe.has_c() { norm(all) } else { directly_of_h };
-    cell::step_backward(recipe, zoneout, place, BackwardRow { dc_all: &mut *all, ..row });
+    let (saved, dh, dc) = (&mut *row.saved, &mut *row.dh, &mut *row.dc);
+    let mut whole = BackwardRow { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all: &mut *all };
+    cell::step_backward(recipe, zoneout, place, &mut whole);
     let of_c = recipe.has_c().then(|| norm(all));
     for (to, value) in norms.iter_mut().zip([of_h].into_iter().chain(of_c).chain([directly])) {
         *to = value;

@@ -145,7 +145,7 @@ pub fn forward<S: Scalar>(
             first_step,
             anew: Anew { layer, direction, lengths, first_step, resets, initial },
             zoneout: Zoneout::new(&layer.recipe, masks),
-            left: LeftRows::new(left, layer, direction, task.rows()),
+            left: left.map(|left| LeftRows::new(left, layer, direction, task.rows())),
         };
         worker.run();
     };
@@ -174,7 +174,7 @@ struct Worker<'a, S> {
     first_step: usize,
     anew: Anew<'a, S>,
     zoneout: Option<Zoneout<S>>,
-    left: LeftRows<S>,
+    left: Option<LeftRows<S>>,
 }
 
 impl<S: Scalar> Worker<'_, S> {
@@ -209,39 +209,14 @@ impl<S: Scalar> Worker<'_, S> {
 
     /// The recurrent parts of a step, of which block `at` of `saved` has the projections.
     fn product(&mut self, step: usize, at: usize) {
-        let hidden = self.layer.hidden;
-        let running = running(self.lengths, self.rows.clone(), self.first_step + step);
-        let mut packed = self.packed;
-        if self.left.drops() {
-            for row in running.clone() {
-                let h = self.anew.at(step, row).map_or_else(|| self.h.row(step, row), |[initial, _]| initial);
-                self.left.read(row - self.rows.start, h);
-            }
-        }
-        let first = running.start - self.rows.start;
-        for group in self.layer.groups() {
-            let (own, panels) = shared(self.member, hidden, group.columns.len());
-            let of = |all: Range<usize>| all.start + own.start..all.start + own.end;
-            let (h, anew, left) = (&self.h, self.anew, &self.left);
-            Product {
-                packed: &packed[panels],
-                depth: hidden,
-                bias: self.bias.get(of(group.columns.clone())).unwrap_or_default(),
-                runs: 1,
-                a: |row, _| match anew.at(step, running.start + row) {
-                    _ if left.drops() => left.row(first + row),
-                    Some([initial, _]) => initial,
-                    None => h.row(step, running.start + row),
-                },
-                rows: running.len(),
-                columns: own.len(),
-                adds: group.adds,
-                backwards: step % 2 == 1,
-                c: Slots { part: &mut self.saved, place: |row| (at, running.start + row), columns: of(group.slots) },
-            }
-            .run();
-            packed = &packed[panel::packed_len(hidden, group.columns.len())..];
-        }
+        let Self { member, layer, packed, bias, anew, ref h, ref mut saved, ref mut left, .. } = *self;
+        let rows = running(self.lengths, self.rows.clone(), self.first_step + step);
+        let products = Products { member, layer, packed, bias, rows: rows.clone(), at, backwards: step % 2 == 1 };
+        let before = |row| anew.at(step, row).map_or_else(|| h.row(step, row), |[initial, _]| initial);
+        let Some(left) = left else { return products.run(saved, before) };
+        let first = self.rows.start;
+        rows.for_each(|row| left.read(row - first, before(row)));
+        products.run(saved, |row| left.row(row - first));
     }
 
     /// A member's share of the sequences.
@@ -267,11 +242,54 @@ impl<S: Scalar> Worker<'_, S> {
             }
             let [h_prev, c_prev] = self.anew.at(step, row).unwrap_or([h_prev, c_prev]);
             let place = self.layer.place(self.direction, now, row);
-            let states = ForwardRow { saved, h_prev, c_prev, w_ch: self.w_ch, h: &mut *h, c };
-            cell::step_forward(&self.layer.recipe, self.zoneout.as_ref(), place, states);
+            let mut states = ForwardRow { saved, h_prev, c_prev, w_ch: self.w_ch, h: &mut *h, c };
+            cell::step_forward(&self.layer.recipe, self.zoneout.as_ref(), place, &mut states);
             let time = self.layer.other_side(self.direction, now, length);
             let y = self.y.row_mut(time, row);
             y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);
+        }
+    }
+}
+
+/// The recurrent parts of the gates of one step.
+struct Products<'a, S> {
+    member: Member<'a>,
+    layer: &'a LayerShape,
+    packed: &'a [S],
+    bias: &'a [S],
+    /// The sequences that run.
+    rows: Range<usize>,
+    /// The block of `saved`.
+    at: usize,
+    /// See [`Product::backwards`].
+    backwards: bool,
+}
+
+impl<S: Scalar> Products<'_, S> {
+    /// Computes them from what `h` gives of each sequence.
+    fn run<'h>(self, saved: &mut Part<'_, S>, h: impl Fn(usize) -> &'h [S])
+    where
+        S: 'h,
+    {
+        let Self { member, layer, mut packed, bias, rows, at, backwards } = self;
+        let hidden = layer.hidden;
+        for group in layer.groups() {
+            let (own, panels) = shared(member, hidden, group.columns.len());
+            let of = |all: Range<usize>| all.start + own.start..all.start + own.end;
+            Product {
+                packed: &packed[panels],
+                depth: hidden,
+                bias: bias.get(of(group.columns.clone())).unwrap_or_default(),
+                runs: 1,
+                a: |row, _| h(rows.start + row),
+                rows: rows.len(),
+                columns: own.len(),
+                adds: group.adds,
+                backwards,
+                c: Slots { part: &mut *saved, place: |row| (at, rows.start + row), columns: of(group.slots) },
+            }
+            .run();
+            packed = &packed[panel::packed_len(hidden, group.columns.len())..];
         }
     }
 }

@@ -25,7 +25,7 @@ impl Left<'_> {
 
 /// The factors of a task's sequences, and room for rows that they are applied to.
 pub(super) struct LeftRows<S> {
-    /// `[rows, H]`; empty without dropout.
+    /// `[rows, H]`.
     factors: Vec<S>,
     room: Vec<S>,
     hidden: usize,
@@ -33,17 +33,11 @@ pub(super) struct LeftRows<S> {
 
 impl<S: Scalar> LeftRows<S> {
     /// Of some sequences in one direction of a layer.
-    pub(super) fn new(left: Option<Left<'_>>, layer: &LayerShape, direction: usize, rows: Range<usize>) -> Self {
+    pub(super) fn new(left: Left<'_>, layer: &LayerShape, direction: usize, rows: Range<usize>) -> Self {
         let hidden = layer.hidden;
-        let Some(left) = left else { return Self { factors: Vec::new(), room: Vec::new(), hidden } };
         let row = |row| (0..hidden).map(move |unit| left.factor(layer.place(direction, 0, row) + unit));
         let room = vec![S::ZERO; rows.len() * hidden];
         Self { factors: rows.flat_map(row).collect(), room, hidden }
-    }
-
-    /// Whether something is dropped.
-    pub(super) const fn drops(&self) -> bool {
-        !self.factors.is_empty()
     }
 
     /// The factors of row `row` of the task.

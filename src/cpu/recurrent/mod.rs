@@ -43,7 +43,6 @@ pub use stream::{LayerWeights, Stack};
 
 use crate::config::BatchShape;
 use crate::cpu::panel::{self, Rows, WIDTH};
-use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Part};
 use crate::error::{Error, Result, at_least_one};
 use crate::recipe::Recipe;
@@ -270,36 +269,6 @@ fn expect(name: &str, len: usize, shape: &[usize]) -> Result<()> {
     }
     Err(Error::shape(name, shape, &[len]))
 }
-
-/// An error when a workspace is too short.
-fn expect_space(len: usize, needed: usize) -> Result<()> {
-    if len < needed {
-        return Err(Error::invalid("the workspace", format!("at least {needed} elements"), len));
-    }
-    Ok(())
-}
-
-/// Elements in which [`aligned`] finds `len`.
-pub const fn room(len: usize) -> usize {
-    len.saturating_add(WIDTH)
-}
-
-/// `len` elements of `workspace` from a cache-line boundary on; an error when it is not [`room`] for them.
-pub fn aligned<S: Scalar>(workspace: &mut [S], len: usize) -> Result<&mut [S]> {
-    expect_space(workspace.len(), room(len))?;
-    let start = workspace.as_ptr().align_offset(LINE).min(WIDTH);
-    Ok(&mut workspace[start..start + len])
-}
-
-/// The `len` elements of `workspace` that [`aligned`] gave, to read.
-pub fn aligned_ref<S: Scalar>(workspace: &[S], len: usize) -> Result<&[S]> {
-    expect_space(workspace.len(), room(len))?;
-    let start = workspace.as_ptr().align_offset(LINE).min(WIDTH);
-    Ok(&workspace[start..start + len])
-}
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// A member's share of a product with `columns` columns: which of them, and where their panels lie.
 fn shared(member: Member<'_>, depth: usize, columns: usize) -> (Range<usize>, Range<usize>) {

@@ -4,7 +4,8 @@ use super::{
     Forward, Initial, Input, Projection, Recurrent, Resets, Tensors, expect, forward, pack_forward, pack_input,
 };
 use crate::config::BatchShape;
-use crate::cpu::panel::{Packed, ROWS, zeros};
+use crate::cpu::lines::Lines;
+use crate::cpu::panel::ROWS;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Partition, Threads};
 use crate::error::{Error, Result, at_least_one};
@@ -35,24 +36,24 @@ pub struct Stack<S> {
     at_once: usize,
     partition: Partition,
     /// All alike: no sequence ends.
-    lengths: Vec<u32>,
+    lengths: Lines<u32>,
     layers: Vec<StackLayer<S>>,
     /// `[at_once, B, saved·H]` of the layer at work.
-    saved: Vec<S>,
+    saved: Lines<S>,
 }
 
 #[derive(Clone, Debug)]
 struct StackLayer<S> {
     inputs: usize,
-    w_ih: Packed<S>,
-    w_hh: Packed<S>,
+    w_ih: Lines<S>,
+    w_hh: Lines<S>,
     b_ih: Vec<S>,
     b_hh: Vec<S>,
-    w_ch: Vec<S>,
+    w_ch: Lines<S>,
     /// `[at_once + 1, B, H]`, of which the first block is the state between calls.
-    h: Vec<S>,
+    h: Lines<S>,
     /// The same, or empty.
-    c: Vec<S>,
+    c: Lines<S>,
 }
 
 impl<S: Scalar> Stack<S> {
@@ -70,13 +71,13 @@ impl<S: Scalar> Stack<S> {
             let inputs = if index == 0 { inputs } else { hidden };
             Ok(StackLayer {
                 inputs,
-                w_ih: Packed::new(one.input_packed_len(inputs))?,
-                w_hh: Packed::new(one.forward_packed_len())?,
+                w_ih: Lines::zeroed("the packed weights", one.input_packed_len(inputs))?,
+                w_hh: Lines::zeroed("the packed weights", one.forward_packed_len())?,
                 b_ih: Vec::with_capacity(gates),
                 b_hh: Vec::with_capacity(gates),
-                w_ch: zeros("peepholes", recipe.peepholes() * hidden)?,
-                h: zeros("states", one.h_len())?,
-                c: zeros("states", one.c_len())?,
+                w_ch: Lines::zeroed("peepholes", recipe.peepholes() * hidden)?,
+                h: Lines::zeroed("states", one.h_len())?,
+                c: Lines::zeroed("states", one.c_len())?,
             })
         };
         Ok(Self {
@@ -85,9 +86,9 @@ impl<S: Scalar> Stack<S> {
             batch,
             at_once,
             partition: Partition::new(Threads::ONE, batch, 1),
-            lengths: zeros("lengths", batch)?,
+            lengths: Lines::zeroed("lengths", batch)?,
             layers: (0..layers).map(layer).collect::<Result<_>>()?,
-            saved: zeros("the gates", one.saved_len())?,
+            saved: Lines::zeroed("the gates", one.saved_len())?,
         })
     }
 
@@ -105,8 +106,8 @@ impl<S: Scalar> Stack<S> {
         let (w_ih, w_hh) = (tensor("weight_ih", weights.w_ih)?, tensor("weight_hh", weights.w_hh)?);
         one.check_tensors("weight_ih", &w_ih, layer.inputs)?;
         one.check_tensors("weight_hh", &w_hh, self.hidden)?;
-        pack_input(Threads::ONE, &one, &w_ih, layer.inputs, layer.w_ih.panels_mut())?;
-        pack_forward(Threads::ONE, &one, &w_hh, layer.w_hh.panels_mut())?;
+        pack_input(Threads::ONE, &one, &w_ih, layer.inputs, &mut layer.w_ih)?;
+        pack_forward(Threads::ONE, &one, &w_hh, &mut layer.w_hh)?;
         layer.w_ch.copy_from_slice(weights.w_ch);
         for (held, given) in [(&mut layer.b_ih, weights.b_ih), (&mut layer.b_hh, weights.b_hh)] {
             held.clear();
@@ -158,7 +159,7 @@ impl<S: Scalar> Stack<S> {
             };
             let (h, c) = (&mut h[..layer.h_len()], &mut c[..layer.c_len()]);
             let buffers = Forward {
-                projection: Some(Projection { packed: w_ih.panels(), b_ih: given(b_ih)?, input }),
+                projection: Some(Projection { packed: w_ih, b_ih: given(b_ih)?, input }),
                 saved: &mut saved[..layer.saved_len()],
                 keeps: false,
                 h: &mut *h,
@@ -171,12 +172,7 @@ impl<S: Scalar> Stack<S> {
                 masks: None,
                 left: None,
             };
-            forward(
-                partition,
-                &layer,
-                Recurrent { packed: w_hh.panels(), b_hh: given(b_hh)?, w_ch: given(w_ch)? },
-                buffers,
-            )?;
+            forward(partition, &layer, Recurrent { packed: w_hh, b_hh: given(b_hh)?, w_ch: given(w_ch)? }, buffers)?;
             below = Some(h);
         }
         // Only now: the layer above reads all of them.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cell::Cell;
+use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Partition, Pool, Threads};
 
 /// Of a batch without resets.

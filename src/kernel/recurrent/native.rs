@@ -11,7 +11,7 @@ use crate::cpu::recurrent::{self as cpu, Initial, LayerShape, Left, Recurrent, R
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Partition, Pool, Threads};
 use crate::device::{Buffer, Element};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::gemm::Matrix;
 
 /// Packed weights, and which values they are of.
@@ -23,7 +23,7 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// In `buffer`, of [`cpu::room`] for what [`Chunk::forward`] packs.
+    /// In `buffer`, which holds what [`Chunk::forward`] packs.
     pub fn new(buffer: Buffer) -> Self {
         Self { buffer, of: Arc::default() }
     }
@@ -189,7 +189,8 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     };
     let Some(kept) = &weights.packed else {
         let mut workspace = weights.workspace.write::<S>()?;
-        let packed = cpu::aligned(&mut workspace, len)?;
+        expect_space(workspace.len(), len)?;
+        let packed = &mut workspace[..len];
         return crew.run(true, |threads| {
             pack(threads, packed)?;
             steps(packed)
@@ -197,14 +198,15 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     };
     let other = input.map_or(Ok(0), |input| input.w_ih.buffer.writes::<S>())?;
     let now = weights.w_hh.buffer.writes::<S>()?.wrapping_add(other).wrapping_add(1);
+    expect_space(kept.buffer.len(), len)?;
     if kept.of.load(Ordering::Relaxed) != now {
-        let mut room = kept.buffer.write::<S>()?;
-        let packed = cpu::aligned(&mut room, len)?;
+        let mut packed = kept.buffer.write::<S>()?;
+        let packed = &mut packed[..len];
         crew.pack(|threads| pack(threads, packed))?;
         kept.of.store(now, Ordering::Relaxed);
     }
-    let room = kept.buffer.read::<S>()?;
-    let packed = cpu::aligned_ref(&room, len)?;
+    let packed = kept.buffer.read::<S>()?;
+    let packed = &packed[..len];
     crew.run(false, |_| steps(packed))
 }
 
@@ -258,9 +260,19 @@ pub(super) fn backward<S: Scalar + Element>(
         initial_dc,
     };
     let w_hh = tensors("weight_hh", &w_hh, &weights.w_hh, chunk.directions, layer.gate_width() * layer.hidden)?;
-    let packed = cpu::aligned(&mut workspace, layer.backward_packed_len())?;
+    let len = layer.backward_packed_len();
+    expect_space(workspace.len(), len)?;
+    let packed = &mut workspace[..len];
     crew.run(true, |threads| {
         cpu::pack_backward(threads, &layer, &w_hh, packed)?;
         cpu::backward(&crew.partition, &layer, Recurrent { packed, b_hh: None, w_ch }, buffers)
     })
+}
+
+/// An error where there are fewer elements than weights take when packed.
+fn expect_space(there: usize, needed: usize) -> Result<()> {
+    if there < needed {
+        return Err(Error::invalid("the packed weights", format!("at least {needed} elements"), there));
+    }
+    Ok(())
 }
