@@ -7,7 +7,7 @@ use wgpu_rnn::Device;
 use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::kernel::optimizer::slot;
 use wgpu_rnn::nn::Parameters;
-use wgpu_rnn::train::{Optimizer, OptimizerConfig, Schedule};
+use wgpu_rnn::train::{LossScale, Optimizer, OptimizerConfig, Schedule};
 
 fn bound(device: &Device, f32_bound: f64) -> f64 {
     if device.float_bytes() == 8 { 1e-11 } else { f32_bound }
@@ -197,12 +197,18 @@ fn bias_corrections_do_not_drift() {
 }
 
 fn many_steps(device: &Device, config: OptimizerConfig, size: usize) -> (Vec<f64>, f64) {
+    steps_by(device, config, size, 1.0)
+}
+
+/// Three steps by gradients that come multiplied: the parameters then, and the last norm.
+fn steps_by(device: &Device, config: OptimizerConfig, size: usize, multiplied: f64) -> (Vec<f64>, f64) {
     let params = Parameters::new(device, [("p".to_string(), vec![size])]).unwrap();
     let optimizer = Optimizer::new(&params, config).unwrap();
     let mut random = Random::new(size as u64);
     params.set_f64("p", &[size], &random.values(size, 1.0)).unwrap();
     for _ in 0..3 {
-        device.write_f64(&params.gradient("p").unwrap(), &random.values(size, 0.5)).unwrap();
+        let gradients: Vec<f64> = random.values(size, 0.5).into_iter().map(|g| g * multiplied).collect();
+        device.write_f64(&params.gradient("p").unwrap(), &gradients).unwrap();
         device.run(|recorder| optimizer.record(recorder)).unwrap();
     }
     let norm = optimizer.read_state().unwrap().gradient_norm;
@@ -239,6 +245,30 @@ fn every_device_and_size_agrees_with_the_oracle() {
     }
 }
 
+/// Sums over batches make the steps of their means, beside a loss scale too: the same bits where a batch's share is a power
+/// of two.
+#[test]
+fn sums_over_batches_make_the_steps_of_means() {
+    for device in devices() {
+        for config in [
+            OptimizerConfig::sgd(0.1).momentum(0.9).clip_norm(Some(0.05)),
+            OptimizerConfig::adam(0.01).weight_decay(0.1).clip_norm(Some(1.0)),
+            OptimizerConfig::adamw(0.01),
+        ] {
+            let (want, norm) = many_steps(&device, config, 200);
+            for scale in [1.0, 1024.0] {
+                let scaled = if scale == 1.0 { config } else { config.loss_scale(LossScale::Fixed(scale)) };
+                let got = steps_by(&device, scaled.batches(4), 200, 4.0 * scale);
+                assert_eq!(got, (want.clone(), norm), "{config:?}, {scale} on {device:?}");
+                let (got, norm_of_three) = steps_by(&device, scaled.batches(3), 200, 3.0 * scale);
+                let (error, bound) = (relative_error(&got, &want), bound(&device, 2e-6));
+                assert!(error <= bound, "{config:?}, {scale} on {device:?}: off by {error:e}");
+                assert!((norm_of_three / norm - 1.0).abs() < 1e-6, "{norm_of_three}, expected {norm}");
+            }
+        }
+    }
+}
+
 #[test]
 fn strange_configurations_are_errors() {
     let params = Parameters::new(&Device::cpu().unwrap(), [("p".to_string(), vec![2])]).unwrap();
@@ -254,6 +284,7 @@ fn strange_configurations_are_errors() {
         (adam.betas(0.9, 1.0), "beta 2 must be at least 0 and below 1, got 1"),
         (adam.eps(0.0), "epsilon must be an f32 above 0, got 0"),
         (adam.weight_decay(-1.0), "the weight decay must be a finite number of at least 0, got -1"),
+        (adam.batches(0), "the batches of a step must be at least 1, got 0"),
         (adam.clip_norm(Some(0.0)), "the norm to clip to must be a finite number above 0, got 0"),
         (
             adam.schedule(Schedule::Exponential { factor: 0.0 }),

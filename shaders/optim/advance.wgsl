@@ -1,5 +1,5 @@
 // One step of what an optimiser keeps beside its moments: learning rate of the step, what gradients are multiplied by
-// (the clip scale over the loss scale), the next loss scale, and 1 − β₁ᵗ and 1 − β₂ᵗ by c ← β·c + (1 − β), which loses
+// (their share of a mean and the clip scale, over the loss scale), the next loss scale, and 1 − β₁ᵗ and 1 − β₂ᵗ by c ← β·c + (1 − β), which loses
 // nothing where 1 − βᵗ would cancel. A norm that is not finite holds everything but the loss scale where it is and is
 // counted. One invocation; slots of `state` come from the host.
 
@@ -8,6 +8,7 @@ struct Advance {
     beta1: f32, rest1: f32, beta2: f32, rest2: f32, // rest: 1 − β
     factor: f32, // DECAY 1, 2: log2 of the factor; 3: the floor
     growth: f32, backoff: f32, interval: u32, // of the loss scale
+    share: f32, // of each batch in the mean of those that were added up
 }
 
 @group(0) @binding(0) var<uniform> u: Advance;
@@ -73,7 +74,7 @@ fn main() {
             rescale(u.growth);
         }
     }
-    state[CLIP] = clip;
+    state[CLIP] = clip * u.share;
     state[CORRECTION_1] = fma(u.beta1, state[CORRECTION_1], u.rest1);
     state[CORRECTION_2] = fma(u.beta2, state[CORRECTION_2], u.rest2);
 }

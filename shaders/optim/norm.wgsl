@@ -1,7 +1,7 @@
-// Of each workgroup the sum of squares of the gradients. SCALED 1: they come multiplied by scale[0], which is taken off
-// before they are squared, so that only what is too large itself overflows.
+// Of each workgroup the sum of squares of the gradients, times `share`. SCALED 1: they come multiplied by scale[0]. Both are
+// taken off before they are squared, so that only what is too large itself overflows.
 
-struct Norm { count: u32, first_part: u32 }
+struct Norm { count: u32, first_part: u32, share: f32 }
 
 @group(0) @binding(0) var<uniform> u: Norm;
 @group(0) @binding(1) var<storage, read> gradients: array<f32>;
@@ -14,9 +14,9 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    var unscale = 1.0;
+    var unscale = u.share;
     if SCALED == 1u {
-        unscale = inverse_of(scale[0]);
+        unscale *= inverse_of(scale[0]);
     }
     var sum = 0.0;
     for (var i = group.x * LANES + lane; i < u.count; i += groups.x * LANES) {

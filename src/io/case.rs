@@ -10,7 +10,7 @@ use super::tensors::TensorFile;
 use crate::cell::Cell;
 use crate::config::{BatchShape, Direction, RnnConfig};
 use crate::device::{Buffer, Device};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, at_least_one};
 use crate::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use crate::nn::{GRADIENT_BOUND, OUTPUT_BOUND, Parameters, relative_error};
 use crate::plan::Mode;
@@ -51,6 +51,9 @@ struct CaseConfig {
     /// Whether the initial states were carried over from a run before.
     #[serde(default)]
     carried: bool,
+    /// Backwards that the gradients of weights are the sum of.
+    #[serde(default = "once")]
+    accumulate: usize,
     #[serde(default)]
     proj_size: usize,
     steps: usize,
@@ -63,6 +66,10 @@ struct CaseConfig {
 
 fn there() -> bool {
     true
+}
+
+fn once() -> usize {
+    1
 }
 
 /// Which biases there are: PyTorch's word for it, or ours.
@@ -94,6 +101,8 @@ pub struct Case {
     pub last: bool,
     /// Whether the initial states were carried over from a run before: see [`Io::carried`].
     pub carried: bool,
+    /// How often it is run, weights' gradients added up ([`Parameters::accumulating`]).
+    pub accumulate: usize,
 }
 
 /// How far one tensor is off.
@@ -160,6 +169,7 @@ impl Case {
             batch_first: config.batch_first,
             last: config.last,
             carried: config.carried,
+            accumulate: at_least_one("the backwards to add up", config.accumulate)?,
         };
         case.check_tensors()?;
         Ok(case)
@@ -249,6 +259,7 @@ impl Case {
         let mode = if self.gradients { Mode::Train } else { Mode::Infer };
         let rnn = Rnn::new(device, self.config, self.shape, mode, options)?;
         let params = self.parameters(device)?;
+        let params = if self.accumulate > 1 { params.accumulating() } else { params };
         let given = |name: &str| device.upload(name, self.input(name)?);
         let (has_c, begins) = (self.config.cell.has_c(), self.has_initial());
         let ([of_y, of_dy], last) = (self.output(), self.last);
@@ -279,7 +290,6 @@ impl Case {
             },
         };
         let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
-        bound.set_seed(self.seed)?;
         if let Some(lengths) = &self.lengths {
             bound.set_lengths(lengths)?;
         }
@@ -287,10 +297,15 @@ impl Case {
             let resets = self.file.tensor("resets", &[self.shape.steps, self.shape.batch])?;
             bound.set_resets(&resets.values.iter().map(|value| *value != 0.0).collect::<Vec<_>>())?;
         }
-        device.run(|recorder| {
-            bound.forward.record(recorder)?;
-            bound.backward.record(recorder)
-        })?;
+        let zero = params.zero_gradients()?;
+        device.run(|recorder| zero.record(recorder))?;
+        for _ in 0..self.accumulate {
+            bound.set_seed(self.seed)?;
+            device.run(|recorder| {
+                bound.forward.record(recorder)?;
+                bound.backward.record(recorder)
+            })?;
+        }
 
         let mut checks = Vec::new();
         let states = [("hn", io.hn), ("cn", io.cn)];

@@ -1,6 +1,7 @@
 //! The Euclidean norm of a flat buffer, `√Σ g²`: the global norm of all gradients, as `torch.nn.utils.get_total_norm`.
 //! On a GPU squares are summed in f32, so that a norm beyond 1.8e19 is infinite; NaN and infinity in the input come
-//! through. Of gradients that are multiplied by a loss scale it is the norm without it: `√Σ (g / scale)²`.
+//! through. Of gradients that are sums over batches it is the norm of their mean, of those that are multiplied by a loss scale
+//! the norm without it: `√Σ (g · share / scale)²`.
 //!
 //! | buffer | shape | role |
 //! |---|---|---|
@@ -37,15 +38,17 @@ uniform! {
     struct Uniform {
         count: u32,
         first_part: u32,
+        share: f32,
     }
 }
 
-/// Appends `to[at] = √Σ (gradients / scale)²` to `program`. The scale may lie in the same allocation as `to`, which is
+/// Appends `to[at] = √Σ (gradients · share / scale)²` to `program`. The scale may lie in the same allocation as `to`, which is
 /// written after it is read.
 pub fn norm(
     device: &Device,
     gradients: &Buffer,
     scale: Option<&Buffer>,
+    share: f64,
     to: &Buffer,
     at: usize,
     program: &mut Program,
@@ -60,7 +63,7 @@ pub fn norm(
         Target::Gpu(gpu) => gpu,
         Target::Cpu(pool, precision) => {
             let (gradients, scale, to) = (gradients.clone(), scale.cloned(), to.clone());
-            program.push(cpu_op!(precision, "norm", on_cpu(pool, gradients, scale, to, at)));
+            program.push(cpu_op!(precision, "norm", on_cpu(pool, gradients, scale, share, to, at)));
             return Ok(());
         }
     };
@@ -73,7 +76,7 @@ pub fn norm(
     let mut first_part = 0;
     for piece in pieces {
         let groups = groups(piece.len());
-        let uniform = Uniform { count: index(piece.len())?, first_part: index(first_part)? };
+        let uniform = Uniform { count: index(piece.len())?, first_part: index(first_part)?, share: share as f32 };
         let work = Work { groups: groups as f64, ..Work::moved(piece.len(), 4.0, lanes) };
         program.push(Op::gpu(
             gpu,
@@ -101,10 +104,11 @@ fn on_cpu<S: Scalar + Element>(
     pool: &Pool,
     gradients: &Buffer,
     scale: &Option<Buffer>,
+    share: &f64,
     to: &Buffer,
     at: &usize,
 ) -> Result<()> {
-    let unscale = 1.0 / scale.as_ref().map_or(Ok(1.0), scale::read::<S>)?;
+    let unscale = share / scale.as_ref().map_or(Ok(1.0), scale::read::<S>)?;
     let gradients = gradients.read::<S>()?;
     let mut sums = vec![0.0; gradients.len().div_ceil(BLOCK)];
     let blocks = sums.iter_mut().zip(gradients.chunks(BLOCK)).collect();

@@ -1,6 +1,6 @@
 //! Optimisers whose whole state is on the device: nothing is uploaded and nothing is read back from step to step.
 //!
-//! With g the gradient times the clip scale `min(1, max_norm / (norm + 1e-6))` (`torch.nn.utils.clip_grad_norm_`) and
+//! With g the gradient, or the mean of several batches', times the clip scale `min(1, max_norm / (norm + 1e-6))` (`torch.nn.utils.clip_grad_norm_`) and
 //! divided by the loss scale, λ the weight decay, η the learning rate of the step, and θ the parameters, as in
 //! `torch.optim`:
 //!
@@ -116,6 +116,8 @@ pub struct Rules {
     pub max_norm: Option<f64>,
     /// How the loss scale moves, if gradients are multiplied by one.
     pub scaling: Option<Scaling>,
+    /// What gradients are multiplied by to be a mean: one over the batches that they are sums of.
+    pub share: f64,
     /// The learning rate.
     pub schedule: ScheduleParams,
 }
@@ -134,6 +136,7 @@ uniform! {
         growth: f32,
         backoff: f32,
         interval: u32,
+        share: f32,
     }
 }
 
@@ -195,6 +198,7 @@ impl Rules {
             growth: scaling.growth as f32,
             backoff: scaling.backoff as f32,
             interval: scaling.interval,
+            share: self.share as f32,
         };
         let mut consts = all_slots();
         let switches = [("CLIPS", self.max_norm.is_some()), ("SCALED", self.scaling.is_some())];
@@ -333,7 +337,7 @@ fn advance_on_cpu<S: Scalar + Element>(rules: &Rules, state: &Buffer, counters: 
     }
     state[slot::RATE] = S::from_f64(rules.schedule.learning_rate(counters[slot::STEP]));
     let clip = rules.max_norm.map_or(1.0, |max_norm| (max_norm / (norm + 1e-6)).min(1.0));
-    state[slot::CLIP] = S::from_f64(clip / scale);
+    state[slot::CLIP] = S::from_f64(clip * rules.share / scale);
     let [beta1, rest1, beta2, rest2] = rules.betas();
     for (at, beta, rest) in [(slot::CORRECTION_1, beta1, rest1), (slot::CORRECTION_2, beta2, rest2)] {
         state[at] = S::from_f64(beta * state[at].to_f64() + rest);

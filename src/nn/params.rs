@@ -98,6 +98,8 @@ impl Parameters {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// [`OptimizerConfig::batches`](crate::train::OptimizerConfig::batches) makes a step of their mean.
     pub fn accumulating(&self) -> Self {
         Self { accumulates: true, ..self.clone() }
     }

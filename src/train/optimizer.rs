@@ -45,6 +45,7 @@ pub struct OptimizerConfig {
     schedule: Schedule,
     warmup: u32,
     loss_scale: LossScale,
+    batches: u32,
 }
 
 impl OptimizerConfig {
@@ -61,6 +62,7 @@ impl OptimizerConfig {
             schedule: Schedule::Constant,
             warmup: 0,
             loss_scale: LossScale::None,
+            batches: 1,
         }
     }
 
@@ -135,6 +137,13 @@ impl OptimizerConfig {
         self
     }
 
+    /// Batches whose gradients are added up before each step, by parameters that
+    /// [accumulate](Parameters::accumulating). The step, the norm and clipping are those of their mean. Default 1.
+    pub const fn batches(mut self, count: u32) -> Self {
+        self.batches = count;
+        self
+    }
+
     /// The learning rate of a step; 0 is the first.
     pub fn learning_rate(&self, step: u32) -> f64 {
         self.schedule.params(self.rate, self.warmup).learning_rate(step)
@@ -185,6 +194,7 @@ impl OptimizerConfig {
         if self.nesterov && self.momentum == 0.0 {
             return Err(Error::invalid("the momentum of Nesterov's method", "above 0", self.momentum));
         }
+        at_least_one("the batches of a step", self.batches as usize)?;
         self.schedule.check()?;
         self.loss_scale.check()
     }
@@ -202,6 +212,7 @@ impl OptimizerConfig {
             weight_decay: self.weight_decay,
             max_norm: self.clip_norm,
             scaling: self.loss_scale.scaling(),
+            share: 1.0 / f64::from(self.batches),
             schedule: self.schedule.params(self.rate, self.warmup),
         }
     }
@@ -216,7 +227,8 @@ pub struct OptimizerState {
     pub skipped: u64,
     /// Learning rate of the last step made; 0 before the first.
     pub learning_rate: f64,
-    /// Norm of all gradients before clipping and without the loss scale, when the optimiser last ran.
+    /// Norm of all gradients, or of the mean of [several batches'](OptimizerConfig::batches), before clipping and without the
+    /// loss scale, when the optimiser last ran.
     pub gradient_norm: f64,
     /// The loss scale of the next step; 1 without one.
     pub loss_scale: f64,
@@ -265,7 +277,7 @@ impl Optimizer {
         let [first, second] = rules.moments().map(moment);
         let moments = [first?, second?];
         let mut program = Program::default();
-        norm::norm(&device, gradients, scale.as_ref(), &state, slot::NORM, &mut program)?;
+        norm::norm(&device, gradients, scale.as_ref(), rules.share, &state, slot::NORM, &mut program)?;
         program.push(rules.advance(&device, &state, &counters)?);
         let of_moments = [moments[0].as_ref(), moments[1].as_ref()];
         rules.update(&device, &state, [gradients, values], of_moments, &mut program)?;

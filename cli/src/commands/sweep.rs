@@ -12,7 +12,7 @@ use crate::base::device::Choice;
 use crate::base::files::Claim;
 use crate::base::stats::{median, sorted};
 use crate::base::{say, size, stop};
-use crate::measure::Subject;
+use crate::measure::{Extras, Subject};
 use crate::report::Origin;
 use crate::report::sweep::{self, Curve, Page, Point, Quantity};
 
@@ -80,7 +80,7 @@ fn measure(device: &Device, args: &Args, shape: [usize; 4]) -> anyhow::Result<Ve
     let options = Options { strategy: args.strategy.as_deref(), precision: args.precision, ..Options::default() };
     let of = |cell, mode| {
         let (config, shape) = (RnnConfig::new(cell, input, hidden), BatchShape::new(steps, batch));
-        Subject::new(device, config, shape, mode, options, false)
+        Subject::new(device, config, shape, mode, options, Extras::default())
     };
     let pair = |&cell: &Cell| Ok([of(cell, Mode::Infer)?, of(cell, Mode::Train)?]);
     let subjects: Vec<[Subject; 2]> = CELLS.iter().map(pair).collect::<anyhow::Result<_>>()?;

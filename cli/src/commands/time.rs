@@ -16,7 +16,7 @@ use crate::base::files::check_writable;
 use crate::base::numbers::number;
 use crate::base::stats::{median, sorted};
 use crate::base::{say, size};
-use crate::measure::{Kernel, Profiling, Subject, distinct, profile, step};
+use crate::measure::{Extras, Kernel, Profiling, Subject, distinct, profile, step};
 
 use crate::report::{self, Origin, Profiled, Table};
 
@@ -66,6 +66,9 @@ pub struct Args {
     /// The output is each sequence's last alone.
     #[arg(long)]
     last: bool,
+    /// The gradients of weights are added to what is there, as for batches before one training step.
+    #[arg(long)]
+    accumulate: bool,
     /// forward: outputs only. train: forward and backward, all gradients. step: so many calls of one time step each, as in
     /// real-time use: on the calling thread, or on a GPU that is asked for.
     #[arg(long, value_enum)]
@@ -150,6 +153,7 @@ struct Report {
     dropouts: Dropouts,
     batch_first: bool,
     last: bool,
+    accumulate: bool,
     mode: TimedMode,
     precision: &'static str,
     /// Steps between kept states, as rounded.
@@ -181,10 +185,11 @@ impl Report {
         let dropout = self.dropouts.words(" ");
         let turned = if self.batch_first { " batch first" } else { "" };
         let last = if self.last { " last output" } else { "" };
+        let adds = if self.accumulate { " accumulate" } else { "" };
         let learnt = if self.learn_state { " learnt state" } else { "" };
         let options = if self.options.is_empty() { String::new() } else { format!(" {}", self.options) };
         format!(
-            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options}{learnt}{dropout}{turned}{last} {}",
+            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options}{learnt}{dropout}{turned}{last}{adds} {}",
             self.cell,
             self.steps,
             self.batch,
@@ -226,6 +231,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let without = [
                 (args.profile, "--profile"),
                 (args.last, "--last"),
+                (args.accumulate, "--accumulate"),
                 (args.batch_first, "--batch-first"),
                 (args.recompute.is_some(), "--recompute"),
             ];
@@ -245,6 +251,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             return step(gpu.as_deref(), config, args.steps, args.batch, options, args.json);
         }
     };
+    if args.accumulate && mode == Mode::Infer {
+        anyhow::bail!("--accumulate: expected --mode train, which has gradients, got --mode {}", args.mode.name());
+    }
+    let extras = Extras { last: args.last, accumulates: args.accumulate };
     let page = args.profile.then(|| args.out.clone().unwrap_or_else(|| PathBuf::from("profile.html")));
     page.as_deref().map_or(Ok(()), check)?;
     let device = args.device.open()?;
@@ -259,7 +269,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         batch_first: args.batch_first,
         ..Options::default()
     };
-    let subject = Subject::new(&device, config, shape, mode, options, args.last)?;
+    let subject = Subject::new(&device, config, shape, mode, options, extras)?;
     let Subject { bound, parameters } = &subject;
     let rnn = bound.rnn();
     for _ in 0..WARM_UP {
@@ -296,6 +306,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         dropouts: Dropouts::of(&if mode == Mode::Train { config } else { config.without_dropout() }),
         batch_first: args.batch_first,
         last: args.last,
+        accumulate: args.accumulate,
         mode: args.mode,
         precision: match args.precision {
             Precision::Full => "full",

@@ -190,8 +190,10 @@ impl Training<'_> {
             if asked {
                 return self.interrupted();
             }
-            self.task.feed(&mut self.model, &mut self.rng)?;
-            self.model.step()?;
+            for _ in 0..self.about.rule.accumulate {
+                self.task.feed(&mut self.model, &mut self.rng)?;
+                self.model.step()?;
+            }
             self.about.state.step += 1;
             self.bar.step();
         }
@@ -239,7 +241,7 @@ impl Training<'_> {
         let pace = Pace {
             made: step - self.first.unwrap_or(0),
             left: self.about.rule.updates - step,
-            batch: self.task.shape().batch,
+            batch: self.sequences(),
             took: self.began.elapsed(),
         };
         let (unit, speed) = (self.task.score().unit, pace.speed());
@@ -267,11 +269,16 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// Sequences that a training step is made by.
+    fn sequences(&self) -> usize {
+        self.task.shape().batch * self.about.rule.accumulate as usize
+    }
+
     /// How training went since the point before; none before the first step.
     fn pulse(&mut self) -> Result<Option<Pulse>> {
         let ((since, at), step) = (self.since, self.about.state.step);
         if step > since {
-            let sequences = ((step - since) * self.task.shape().batch) as f64;
+            let sequences = ((step - since) * self.sequences()) as f64;
             self.speeds.push((step, sequences / at.elapsed().as_secs_f64()));
         }
         let made = self.model.progress_made()?;

@@ -9,7 +9,7 @@ use wgpu_rnn::{BatchShape, Cell, Device, Result, RnnConfig};
 
 use super::findings::{Check, Findings, Verdict};
 use super::training::Model;
-use crate::measure::Subject;
+use crate::measure::{Extras, Subject};
 
 /// Adds the checks and what they measured.
 pub fn examine(device: &Device, quick: bool, found: &mut Findings) {
@@ -66,7 +66,8 @@ fn longest(device: &Device, quick: bool, found: &mut Findings) -> Result<Verdict
     for hidden in sizes {
         for cell in [Cell::Lstm, Cell::Gru] {
             let (config, shape) = (RnnConfig::new(cell, *hidden, *hidden), BatchShape::new(steps, batch));
-            let subject = match Subject::new(device, config, shape, Mode::Train, Options::default(), false) {
+            let subject = match Subject::new(device, config, shape, Mode::Train, Options::default(), Extras::default())
+            {
                 Ok(subject) => subject,
                 Err(error) => return Ok(Verdict::Fail(format!("{error:#}"))),
             };

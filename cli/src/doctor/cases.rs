@@ -6,7 +6,7 @@ use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::nn::rnn::Options;
 use wgpu_rnn::nn::{GRADIENT_BOUND, HALF_BOUND, OUTPUT_BOUND, relative_error};
 use wgpu_rnn::plan::{Mode, STRATEGIES, Strategy};
-use wgpu_rnn::{Cell, Device, Precision, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Device, Direction, Precision, RnnConfig};
 
 use super::findings::{Check, Off, Verdict};
 use super::layer::{Layer, Tensor};
@@ -75,6 +75,14 @@ fn options(device: &Device, strategy: &str, plain: Layer) -> Vec<(&'static str, 
         ("two layers, two directions, inference", Layer { config: deep, ..infers.clone() }),
         ("norms of gradients, lengths", padded(plain.config, Options { flow: true, ..lengths })),
     ];
+    let one = plain.config.bias(Bias::Recurrent).direction(Direction::Reverse).learn_state(true);
+    all.push((
+        "one bias, from the end alone, learnt initial states, added gradients",
+        Layer { states: false, accumulates: true, ..padded(one, lengths) },
+    ));
+    let dropped = plain.config.layers(2).dropout(0.2).input_dropout(0.2).weight_dropout(0.2);
+    all.push(("three dropouts", Layer { config: dropped, ..plain.clone() }));
+    all.push(("two layers, a step a call", Layer { config: plain.config.layers(2), streams: true, ..infers.clone() }));
     // Chunks that any class of device rounds to less than all steps.
     let long = Layer::new(RnnConfig::new(plain.config.cell, 4, 8).layers(2), 24, 32);
     let recomputed = Options { recompute: Some(8), ..Options::default() };

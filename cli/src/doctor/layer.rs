@@ -2,8 +2,9 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use wgpu_rnn::kernel::Program;
 use wgpu_rnn::nn::Parameters;
-use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
+use wgpu_rnn::nn::rnn::{DeviceStream, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::{Memory, Mode};
 use wgpu_rnn::probe::Flow;
 use wgpu_rnn::{BatchShape, Buffer, Device, Precision, Result, RnnConfig};
@@ -21,6 +22,10 @@ pub struct Layer {
     pub half_sequences: bool,
     /// Whether there are initial states, and gradients of the final ones.
     pub states: bool,
+    /// Whether the gradients of weights are added up over two runs.
+    pub accumulates: bool,
+    /// Whether it takes a step a call.
+    pub streams: bool,
 }
 
 /// A result by name.
@@ -50,6 +55,8 @@ impl Layer {
             lengths: None,
             half_sequences: false,
             states: true,
+            accumulates: false,
+            streams: false,
         }
     }
 
@@ -57,7 +64,7 @@ impl Layer {
     pub fn reference(&self) -> Self {
         let Options { lengths, flow, .. } = self.options;
         let options = Options { lengths, flow, ..Options::default() };
-        Self { options, half_sequences: false, ..self.clone() }
+        Self { options, half_sequences: false, streams: false, ..self.clone() }
     }
 
     fn room(&self, device: &Device, name: &str, len: usize) -> Result<Buffer> {
@@ -65,18 +72,27 @@ impl Layer {
         device.alloc_as(precision, name, len)
     }
 
-    /// Runs it twice on the same buffers.
-    pub fn run(&self, device: &Device) -> Result<Ran> {
-        let (config, shape) = (self.config, self.shape);
-        let table = tensors(&config, "");
+    /// Its weights on a device.
+    fn parameters(&self, device: &Device) -> Result<Parameters> {
+        let table = tensors(&self.config, "");
         let params = match self.mode {
             Mode::Infer => Parameters::frozen(device, table.clone())?,
             Mode::Train => Parameters::new(device, table.clone())?,
         };
-        let bound = 1.0 / (config.hidden as f64).sqrt();
+        let bound = 1.0 / (self.config.hidden as f64).sqrt();
         for (seed, (name, shape)) in table.iter().enumerate() {
             params.set_f64(name, shape, &values(seed as u64 + 100, shape.iter().product(), bound))?;
         }
+        Ok(if self.accumulates { params.accumulating() } else { params })
+    }
+
+    /// Runs it twice on the same buffers.
+    pub fn run(&self, device: &Device) -> Result<Ran> {
+        if self.streams {
+            return self.run_stream(device);
+        }
+        let (config, shape) = (self.config, self.shape);
+        let (table, params) = (tensors(&config, ""), self.parameters(device)?);
         let [x, y] = [config.input, config.outputs()].map(|width| shape.rows() * width);
         let state = config.layers * shape.batch * config.outputs();
         let given = |seed: u64, name: &str, len: usize, is: bool| -> Result<Option<Buffer>> {
@@ -114,11 +130,17 @@ impl Layer {
         if let Some(lengths) = &self.lengths {
             bound.set_lengths(lengths)?;
         }
+        let zero = if self.accumulates { params.zero_gradients()? } else { Program::default() };
         let read = || -> Result<Vec<Tensor>> {
-            device.run(|recorder| {
-                bound.forward.record(recorder)?;
-                bound.backward.record(recorder)
-            })?;
+            device.run(|recorder| zero.record(recorder))?;
+            for _ in 0..if self.accumulates { 2 } else { 1 } {
+                // The same draw.
+                bound.set_seed(0)?;
+                device.run(|recorder| {
+                    bound.forward.record(recorder)?;
+                    bound.backward.record(recorder)
+                })?;
+            }
             let outputs = [("y", io.y.as_ref()), ("hn", io.hn.as_ref()), ("cn", io.cn.as_ref())];
             let Gradients { dx, dh0, dc0, .. } = &gradients;
             let inputs = [("dx", dx.as_ref()), ("dh0", dh0.as_ref()), ("dc0", dc0.as_ref())];
@@ -140,6 +162,33 @@ impl Layer {
             Ok(results)
         };
         Ok(Ran { first: read()?, second: read()?, predicted, allocated: bound.memory() })
+    }
+
+    /// A step a call, from the whole's initial states.
+    fn run_stream(&self, device: &Device) -> Result<Ran> {
+        let (config, BatchShape { steps, batch, .. }) = (self.config, self.shape);
+        let [x, y] = [config.input, config.hidden].map(|width| batch * width);
+        let (all_x, states) = (values(1, steps * x, 1.0), config.layers * batch * config.hidden);
+        let (from, to) = (device.alloc("x", x)?, device.alloc("y", y)?);
+        let (params, shape) = (self.parameters(device)?, BatchShape::new(1, batch));
+        let stream = DeviceStream::new(&params, "", config, shape, &from, &to, self.options)?;
+        let initial = |seed| values(seed, states, 1.0).into_iter().map(|value| value as f32).collect::<Vec<_>>();
+        let (h, c) = (initial(2), config.cell.has_c().then(|| initial(3)));
+        let read = || -> Result<Vec<Tensor>> {
+            stream.set_state(Some(&h), c.as_deref())?;
+            let mut y = Vec::new();
+            for x in all_x.chunks_exact(x) {
+                device.write_f64(&from, x)?;
+                device.run(|recorder| stream.record(recorder))?;
+                y.extend(device.read_f64(&to)?);
+            }
+            let mut results = vec![("y", y), ("hn", device.read_f64(stream.h())?)];
+            results.extend(stream.c().map(|c| device.read_f64(c)).transpose()?.map(|c| ("cn", c)));
+            let tensor = |(name, values): (&str, _)| Tensor { name: name.to_string(), values, gradient: false };
+            Ok(results.into_iter().map(tensor).collect())
+        };
+        let bound = stream.bound();
+        Ok(Ran { first: read()?, second: read()?, predicted: bound.rnn().memory(), allocated: bound.memory() })
     }
 
     /// Norms of the gradients of every state of every sequence.

@@ -62,6 +62,10 @@ pub struct New {
     /// Steps of a sequence [default: 72 of a series, 64 of a text; utterances are as long as they are]
     #[arg(long, value_parser = size)]
     steps: Option<usize>,
+    /// Batches whose gradients are added up before each training step, which is made by their mean: as large a batch, in the
+    /// memory of a small one [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    accumulate: Option<u32>,
     /// Training steps, over which the learning rate falls [default: 2000]
     #[arg(long, value_parser = size)]
     updates: Option<usize>,
@@ -193,6 +197,7 @@ impl New {
             ("--learn-state", mine(self.learn_state), has(net.learn_state)),
             ("--steps", self.steps.map(|steps| text(&steps)), text(&data.steps)),
             ("--batch", self.windowing.batch.map(|batch| text(&batch)), text(&data.batch)),
+            ("--accumulate", self.accumulate.map(|batches| text(&batches)), text(&rule.accumulate)),
             ("--learning-rate", self.learning_rate.map(|rate| text(&rate)), text(&rule.learning_rate)),
             ("--save-every", self.save_every.map(|steps| text(&steps)), text(&rule.save_every)),
             ("--look-every", self.look_every.map(|steps| text(&steps)), text(&rule.look_every)),
@@ -250,6 +255,7 @@ impl New {
             patience: self.patience.unwrap_or(10),
             seed: self.seed(),
             half: self.precision == Some(Precision::Half),
+            accumulate: self.accumulate.unwrap_or(1),
         };
         About::new(task, config, data, rule)
     }

@@ -62,6 +62,10 @@ fn both() -> String {
     Bias::Both.name().to_string()
 }
 
+const fn one() -> u32 {
+    1
+}
+
 /// What it was trained on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Data {
@@ -83,6 +87,9 @@ pub struct Rule {
     pub patience: usize,
     pub seed: u64,
     pub half: bool,
+    /// Batches of an update.
+    #[serde(default = "one")]
+    pub accumulate: u32,
 }
 
 /// How far training has come.
@@ -186,9 +193,9 @@ impl About {
 
     /// How the model was begun.
     pub fn setup(&self) -> Setup {
-        let Rule { learning_rate: rate, updates, seed, half, .. } = self.rule;
+        let Rule { learning_rate: rate, updates, seed, half, accumulate: batches, .. } = self.rule;
         let precision = if half { Precision::Half } else { Precision::Full };
-        Setup { precision, updates, ..Setup::new(seed, rate) }
+        Setup { precision, updates, batches, ..Setup::new(seed, rate) }
     }
 }
 

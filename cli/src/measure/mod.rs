@@ -8,4 +8,4 @@ mod subject;
 pub use kernels::{Kernel, distinct};
 pub use profile::{Profiling, profile};
 pub use step::step;
-pub use subject::Subject;
+pub use subject::{Extras, Subject};

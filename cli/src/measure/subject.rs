@@ -12,6 +12,15 @@ pub struct Subject {
     pub parameters: usize,
 }
 
+/// What else of a layer is timed.
+#[derive(Clone, Copy, Default)]
+pub struct Extras {
+    /// The output is each sequence's last alone.
+    pub last: bool,
+    /// The gradients of weights are added to what is there.
+    pub accumulates: bool,
+}
+
 impl Subject {
     pub fn new(
         device: &Device,
@@ -19,13 +28,14 @@ impl Subject {
         shape: BatchShape,
         mode: Mode,
         options: Options<'_>,
-        last: bool,
+        Extras { last, accumulates }: Extras,
     ) -> anyhow::Result<Self> {
         let rnn = Rnn::new(device, config, shape, mode, options)?;
         // Each buffer alone might still be granted where all together end the process.
         device.check_memory("the layer with its inputs, outputs and gradients", bytes(&rnn))?;
         let params = match mode {
             Mode::Infer => Parameters::frozen(device, tensors(&config, ""))?,
+            Mode::Train if accumulates => Parameters::new(device, tensors(&config, ""))?.accumulating(),
             Mode::Train => Parameters::new(device, tensors(&config, ""))?,
         };
         Init::new(0).apply(&params, "", Layer::Rnn(&config))?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use wgpu_rnn::io::Checkpoint;
+use wgpu_rnn::kernel::Program;
 use wgpu_rnn::nn::rnn::tensors;
 use wgpu_rnn::nn::{Init, Layer, Parameters, Recurrent};
 use wgpu_rnn::plan::{Memory, Mode};
@@ -29,6 +30,8 @@ pub struct Setup {
     /// The learning rate, which falls over so many training steps.
     pub rate: f64,
     pub updates: usize,
+    /// Batches whose gradients an update is made of the mean of.
+    pub batches: u32,
     /// Steps that gates are to keep from the beginning, by chrono initialisation; without, the forget gate's bias is 1.
     pub memory: Option<usize>,
 }
@@ -36,7 +39,7 @@ pub struct Setup {
 impl Setup {
     /// In f32, to be trained for one step or none.
     pub fn new(seed: u64, rate: f64) -> Self {
-        Self { precision: Precision::Full, flow: false, seed, rate, updates: 1, memory: None }
+        Self { precision: Precision::Full, flow: false, seed, rate, updates: 1, batches: 1, memory: None }
     }
 }
 
@@ -46,6 +49,11 @@ pub struct Model {
     training: Pass,
     prediction: Pass,
     optimizer: Optimizer,
+    /// What makes gradients zero before the first of several batches; nothing for one, whose gradients overwrite.
+    zero: Program,
+    /// Batches of an update, and how many of them have been added up.
+    batches: u32,
+    added: u32,
     /// The batch that was fed.
     fed: Option<Batch>,
     /// Of masks.
@@ -75,13 +83,16 @@ impl Model {
             Precision::Full => LossScale::None,
             Precision::Half => LossScale::dynamic(),
         };
-        let rule = OptimizerConfig::adam(setup.rate).clip_norm(Some(CLIP)).schedule(schedule);
+        let rule = OptimizerConfig::adam(setup.rate).clip_norm(Some(CLIP)).schedule(schedule).batches(setup.batches);
         let optimizer = Optimizer::new(&params, rule.loss_scale(scale))?;
         let net = Net::new(device, config, form, setup.precision, params, optimizer.scale().cloned())?;
-        let training = net.pass(Mode::Train, setup.flow)?;
-        let prediction = net.pass(Mode::Infer, false)?;
+        let several = setup.batches > 1;
+        let training = net.pass(Mode::Train, setup.flow, several)?;
+        let prediction = net.pass(Mode::Infer, false, false)?;
+        let zero = if several { net.params.zero_gradients()? } else { Program::default() };
         training.layer.set_seed(setup.seed)?;
-        Ok(Self { net, training, prediction, optimizer, fed: None, seed: setup.seed })
+        let (batches, seed) = (setup.batches, setup.seed);
+        Ok(Self { net, training, prediction, optimizer, zero, batches, added: 0, fed: None, seed })
     }
 
     /// A second training pass over the same parameters, to be looked into now and then; training itself stays as fast as it
@@ -92,7 +103,7 @@ impl Model {
         let form = Form { loss_at: LossAt::Last, ..self.net.form.clone() };
         let scale = self.optimizer.scale().cloned();
         let net = Net::new(device, *config, form, *precision, params.clone(), scale)?;
-        let pass = net.pass(Mode::Train, true)?;
+        let pass = net.pass(Mode::Train, true, false)?;
         let gates = Gates::new(&pass.layer, &pass.reserve)?;
         Ok(Inside { net, pass, gates })
     }
@@ -111,9 +122,9 @@ impl Model {
         Checkpoint::save(path, &self.net.params, [&self.optimizer.moments(), &self.progress()], [about])
     }
 
-    /// Goes on where a checkpoint was saved after so many steps.
-    pub fn resume(&self, checkpoint: &Checkpoint, steps: usize) -> Result<()> {
-        let drawn = u32::try_from(steps).unwrap_or(u32::MAX);
+    /// Goes on where a checkpoint was saved after so many updates.
+    pub fn resume(&self, checkpoint: &Checkpoint, updates: usize) -> Result<()> {
+        let drawn = u32::try_from(updates).unwrap_or(u32::MAX).saturating_mul(self.batches);
         self.training.layer.set_seed_after(self.seed, drawn)?;
         checkpoint.restore(&self.net.params, [&self.optimizer.moments(), &self.progress()])
     }
@@ -151,14 +162,19 @@ impl Model {
         Ok(())
     }
 
-    /// One training step on the batch that was fed: forward, loss, backward, clip, update. Nothing is read back.
+    /// Trains on the batch that was fed: forward, loss, backward, and, with the last batch of an update, clip and update.
+    /// Nothing is read back.
     pub fn step(&mut self) -> Result<()> {
-        self.net.device.run(|recorder| self.record_step(recorder))
-    }
-
-    fn record_step(&self, recorder: &mut Recorder<'_>) -> Result<()> {
-        self.record_gradients(recorder)?;
-        self.optimizer.record(recorder)
+        let (first, last) = (self.added == 0, self.added + 1 >= self.batches);
+        self.net.device.run(|recorder| {
+            if first {
+                self.zero.record(recorder)?;
+            }
+            self.record_gradients(recorder)?;
+            if last { self.optimizer.record(recorder) } else { Ok(()) }
+        })?;
+        self.added = if last { 0 } else { self.added + 1 };
+        Ok(())
     }
 
     fn record_gradients(&self, recorder: &mut Recorder<'_>) -> Result<()> {
@@ -239,7 +255,10 @@ impl Model {
 
     /// Milliseconds of a training step.
     pub fn time_step(&self) -> Result<f64> {
-        let timing = self.net.device.time(|recorder| self.record_step(recorder))?;
+        let timing = self.net.device.time(|recorder| {
+            self.record_gradients(recorder)?;
+            self.optimizer.record(recorder)
+        })?;
         Ok(timing.gpu_ms.unwrap_or(timing.wall_ms))
     }
 }

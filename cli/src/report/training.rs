@@ -140,6 +140,7 @@ impl Page<'_> {
         let options = if net.options.is_empty() { String::new() } else { format!(", {}", net.options) };
         let dropped = net.dropouts.words(", ");
         let learnt = if net.learn_state { ", learnt initial states" } else { "" };
+        let of_batches = if rule.accumulate > 1 { format!("{} ", rule.accumulate) } else { String::new() };
         let page = page::Page {
             command: "train",
             title: format!("{name} on {}", self.about.data.name),
@@ -159,7 +160,7 @@ impl Page<'_> {
                 (
                     "Training",
                     format!(
-                        "batches of {} sequences of {} steps, learning rate {}, seed {}{half}",
+                        "{of_batches}batches of {} sequences of {} steps, learning rate {}, seed {}{half}",
                         self.about.data.batch,
                         self.about.data.steps,
                         number(rule.learning_rate),

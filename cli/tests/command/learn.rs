@@ -162,13 +162,44 @@ fn resumes_to_the_bit(place: &Place, device: &str, task: &[&str], updates: u64) 
     said
 }
 
-/// Whatever is drawn: what is dropped, and what stays of states.
+/// Small batches added up train as a large one does, but for rounding.
+#[test]
+fn batches_are_added_up() {
+    let place = Place::new();
+    let updates = ["--updates", "60", "--patience", "1000"];
+    let trained = |out: &str, batch: &str, accumulate: &str| {
+        let sizes = ["--batch", batch, "--accumulate", accumulate];
+        place.train(out, &[&updates[..], &sizes].concat()).succeeded();
+        content(&place.at(out).join("last.safetensors")).0
+    };
+    let [large, small, other] = [("large", "8", "1"), ("small", "2", "4"), ("other", "2", "1")]
+        .map(|(out, batch, count)| trained(out, batch, count));
+    let floats = |tensors: &HashMap<String, Vec<u8>>, name: &str| -> Vec<f32> {
+        tensors[name].chunks_exact(4).map(|x| f32::from_le_bytes(x.try_into().unwrap())).collect()
+    };
+    let apart = |one: &HashMap<String, Vec<u8>>, name: &str| {
+        let both = floats(one, name).into_iter().zip(floats(&large, name));
+        both.map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max)
+    };
+    let name = "rnn.weight_hh_l0";
+    assert!(apart(&small, name) < 1e-3, "{}", apart(&small, name));
+    assert!(apart(&other, name) > 1e-2, "{}", apart(&other, name));
+    let page = std::fs::read_to_string(place.at("small/index.html")).unwrap();
+    assert!(page.contains("4 batches of 2 sequences of 8 steps"));
+    let small = place.at("small");
+    let said = run(&["train", "--resume", "--accumulate", "2", "--out", path(&small)]).failed(1);
+    assert!(said.contains("--accumulate: expected 4, with which the training began, got 2"), "{said}");
+    let said = place.train("none", &["--accumulate", "0"]).failed(2);
+    assert!(said.contains("--accumulate"), "{said}");
+}
+
+/// Whatever is drawn: what is dropped, and what stays of states. In two batches for each training step.
 #[test]
 fn a_training_with_dropout_resumes_to_the_bit() {
     let place = Place::new();
     let drawn = ["--dropout", "0.2", "--input-dropout", "0.1", "--weight-dropout", "0.1"];
     let options = ["--options", "zoneout=0.1,recurrent_dropout=0.1", "--layers", "2", "--patience", "1000"];
-    let task = [&["--task", "speech", "--hidden", "6"], &drawn[..], &options].concat();
+    let task = [&["--task", "speech", "--hidden", "6", "--accumulate", "2"], &drawn[..], &options].concat();
     let said = resumes_to_the_bit(&place, "cpu", &task, 200);
     assert!(said.contains("model: 2 layers of LSTM H=6"), "{said}");
     let page = std::fs::read_to_string(place.at("whole/index.html")).unwrap();

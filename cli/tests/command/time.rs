@@ -175,15 +175,20 @@ fn more_steps_than_a_submit_takes_are_several_submits() {
     steps("25000", "train").succeeded();
 }
 
-/// A layer whose output is each sequence's last alone, which is said.
+/// A layer whose output is each sequence's last alone, and one that adds to its gradients, which is said.
 #[test]
-fn the_last_output_alone_is_timed() {
+fn the_last_output_alone_and_added_gradients_are_timed() {
     for device in ["cpu", gpu()] {
-        let arguments = format!(
-            "--cell lstm --steps 6 --batch 3 --input 4 --hidden 5 --mode train --last --runs 2 --device {device} --json"
-        );
+        let sizes = "--cell lstm --steps 6 --batch 3 --input 4 --hidden 5 --runs 2";
+        let arguments = format!("{sizes} --mode train --last --accumulate --device {device} --json");
         let report: Value = serde_json::from_str(&time(&arguments).succeeded()).expect("JSON");
         assert_eq!((report["last"].as_bool(), report["runs"].as_u64()), (Some(true), Some(2)));
+        assert_eq!(report["accumulate"].as_bool(), Some(true));
+        let said = time(&format!("{sizes} --mode forward --accumulate --device {device}")).failed(1);
+        assert!(
+            said.contains("--accumulate: expected --mode train, which has gradients, got --mode forward"),
+            "{said}"
+        );
     }
 }
 
@@ -212,7 +217,7 @@ fn steps_are_timed_one_by_one() {
     assert!(times[0] > 0.0 && times.is_sorted(), "{times:?}");
     assert_eq!((report["mode"].as_str(), report["steps"].as_u64()), (Some("step"), Some(2000)));
     let refused = |more: &str| time(&format!("{arguments} {more}")).failed(1);
-    for flag in ["--profile", "--last", "--batch-first", "--recompute 2"] {
+    for flag in ["--profile", "--last", "--accumulate", "--batch-first", "--recompute 2"] {
         assert_eq!(refused(flag), format!("--mode step has no {}", flag.split(' ').next().expect("a flag")));
     }
     assert_eq!(refused("--strategy sequence"), "--mode step on the CPU has no --strategy and no --precision");
