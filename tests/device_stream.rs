@@ -181,7 +181,7 @@ fn sequences_begin_anew_or_are_replaced() {
     }
 }
 
-/// A mask within a call does what `reset` does between two.
+/// A mask within a call does what `reset` does between two, for sequences that take other numbers of steps too.
 #[test]
 fn sequences_begin_anew_within_a_call() {
     for (device, half) in DEVICES
@@ -190,30 +190,48 @@ fn sequences_begin_anew_within_a_call() {
         .map(|device| (device, false))
         .chain(half_devices().into_iter().map(|device| (device, true)))
     {
-        begin_anew_within_a_call(&device, half, true);
-        begin_anew_within_a_call(&device, half, false);
+        begin_anew_within_a_call(&device, half, true, [3, 3]);
+        begin_anew_within_a_call(&device, half, false, [3, 2]);
     }
 }
 
-fn begin_anew_within_a_call(device: &Device, half: bool, learns: bool) {
+fn begin_anew_within_a_call(device: &Device, half: bool, learns: bool, lengths: [usize; 2]) {
     let config = RnnConfig::new(Cell::Lstm, 4, 5).layers(2).learn_state(learns);
     let layer = Layer::random(config, 6, 2, 8);
     let layer = if half { layer.half(false) } else { layer };
     let resets = config.options(StepOptions { resets: true, ..StepOptions::NONE });
     let masked = Layer { config: resets, ..layer.clone() };
-    {
-        let (calls, between) =
-            (streaming(&masked, device, 3, planned(device)), streaming(&layer, device, 1, planned(device)));
-        let steps: Vec<&[f64]> = layer.given["x"].chunks_exact(2 * 4).collect();
-        // Sequence 1 before step 2, and 0 where the second call begins.
-        for (call, mask) in [[0, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0]].into_iter().enumerate() {
-            calls.stream.bound().set_resets(&mask.map(|reset| reset == 1)).expect("resets");
-            let got = calls.call(&steps[call * 3..][..3].concat());
-            for step in 0..3 {
-                let anew: Vec<usize> = (0..2).filter(|b| mask[step * 2 + b] == 1).collect();
-                between.stream.reset(&anew).expect("sequences");
-                let want = between.call(steps[call * 3 + step]);
-                let apart = relative_error(&got[step * 10..][..10], &want);
+    let options = Options { lengths: true, ..planned(device) };
+    let (calls, between) = (streaming(&masked, device, 3, options), streaming(&layer, device, 1, planned(device)));
+    calls.stream.bound().set_lengths(&lengths).expect("lengths");
+    let steps: Vec<&[f64]> = layer.given["x"].chunks_exact(2 * 4).collect();
+    // Sequence 1 before step 2, which it may not come to, and 0 where the second call begins; then 1 there.
+    for (call, mask) in [[0, 0, 0, 0, 0, 1], [1, 1, 0, 0, 0, 0]].into_iter().enumerate() {
+        calls.stream.bound().set_resets(&mask.map(|reset| reset == 1)).expect("resets");
+        let got = calls.call(&steps[call * 3..][..3].concat());
+        for step in 0..3 {
+            let running: Vec<usize> = (0..2).filter(|b| step < lengths[*b]).collect();
+            let anew: Vec<usize> = running.iter().copied().filter(|b| mask[step * 2 + b] == 1).collect();
+            between.stream.reset(&anew).expect("sequences");
+            let states = || {
+                let of = |state: &Buffer| device.read(state).expect("a read");
+                [of(between.stream.h()), of(between.stream.c().expect("c"))]
+            };
+            let before = states();
+            let want = between.call(steps[call * 3 + step]);
+            for b in 0..2 {
+                let row = |all: &[f64]| all[b * 5..][..5].to_vec();
+                if !running.contains(&b) {
+                    // It has not taken this step, and gives nothing.
+                    assert_eq!(row(&got[step * 10..]), [0.0; 5], "call {call}, step {step} on {device:?}");
+                    let of_layers = |all: &Vec<f32>| -> Vec<f32> {
+                        all.chunks_exact(2 * 5).flat_map(|layer| layer[b * 5..][..5].to_vec()).collect()
+                    };
+                    let [h, c] = before.each_ref().map(of_layers);
+                    between.stream.replace(b, &h, &c).expect("states");
+                    continue;
+                }
+                let apart = relative_error(&row(&got[step * 10..]), &row(&want));
                 let bound = if half { 1e-3 } else { 1e-6 };
                 assert!(apart < bound, "call {call}, step {step} on {device:?}: {apart:e}");
             }
