@@ -13,18 +13,18 @@ macro_rules! for_each_cell {
     ($user:ident) => {
         $user! {
             /// Long short-term memory, gates i, f, g, o (PyTorch's `torch.nn.LSTM`).
-            Lstm { stem: lstm, file: lstm, name: "lstm", title: "LSTM", gates: 4, saved: 4, hidden_slots: [0, 1, 2, 3], states: 2,
-                values: [("i", Write), ("f", Keep), ("g", Squashed), ("o", Gate)] }
+            Lstm { stem: lstm, file: lstm, name: "lstm", title: "LSTM", gates: 4, saved: 4, hidden_slots: [0, 1, 2, 3],
+                states: ["h", "c"], values: [("i", Write), ("f", Keep), ("g", Squashed), ("o", Gate)] }
             /// Gated recurrent unit, gates r, z, n, reset after the product (PyTorch's `torch.nn.GRU`). The fourth
             /// saved value is the recurrent part of n, which backward needs apart.
-            Gru { stem: gru, file: gru, name: "gru", title: "GRU", gates: 3, saved: 4, hidden_slots: [0, 1, 3], states: 1,
-                values: [("r", Gate), ("z", Keep), ("n", Squashed), ("hn", Free)] }
+            Gru { stem: gru, file: gru, name: "gru", title: "GRU", gates: 3, saved: 4, hidden_slots: [0, 1, 3],
+                states: ["h"], values: [("r", Gate), ("z", Keep), ("n", Squashed), ("hn", Free)] }
             /// Elman network with tanh (PyTorch's `torch.nn.RNN`).
-            RnnTanh { stem: rnn_tanh, file: rnn, name: "rnn_tanh", title: "RNN", gates: 1, saved: 1, hidden_slots: [0], states: 1,
-                values: [("h", Squashed)] }
+            RnnTanh { stem: rnn_tanh, file: rnn, name: "rnn_tanh", title: "RNN", gates: 1, saved: 1, hidden_slots: [0],
+                states: ["h"], values: [("h", Squashed)] }
             /// Elman network with the rectifier (`torch.nn.RNN(nonlinearity="relu")`).
             RnnRelu { stem: rnn_relu, file: rnn, name: "rnn_relu", title: "RNN (relu)", gates: 1, saved: 1, hidden_slots: [0],
-                states: 1, values: [("h", Free)] }
+                states: ["h"], values: [("h", Free)] }
         }
     };
 }
@@ -39,7 +39,7 @@ macro_rules! equations {
 
 macro_rules! declare {
     ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, file: $file:ident, name: $name:literal, title: $title:literal, gates: $gates:literal,
-        saved: $saved:literal, hidden_slots: $slots:expr, states: $states:literal, values: $values:expr })*) => {
+        saved: $saved:literal, hidden_slots: $slots:expr, states: $states:expr, values: $values:expr })*) => {
         /// A recurrent cell. Each variant's documentation has its equations, forward and backward.
         ///
         #[doc = equations!(notation)]
@@ -63,8 +63,9 @@ macro_rules! declare {
                     $(Cell::$id => {
                         use ValueKind::*;
                         const VALUES: [(&str, ValueKind); $saved] = $values;
+                        const STATES: &[&str] = &$states;
                         const ROW: CellRow = CellRow { name: $name, title: $title, gates: $gates, saved: $saved,
-                            hidden_slots: &$slots, states: $states, values: &VALUES };
+                            hidden_slots: &$slots, states: STATES.len(), state_names: STATES, values: &VALUES };
                         &ROW
                     })*
                 }
@@ -73,6 +74,9 @@ macro_rules! declare {
     };
 }
 for_each_cell!(declare);
+
+/// The most states that a cell has.
+pub const MOST_STATES: usize = 2;
 
 /// What the rest of the engine needs to know of a cell.
 #[derive(Debug)]
@@ -90,6 +94,8 @@ pub struct CellRow {
     pub hidden_slots: &'static [usize],
     /// State vectors carried from step to step: 1 (h) or 2 (h and c).
     pub states: usize,
+    /// Their names: first `h`, which is what a step gives and what the product with `weight_hh` reads.
+    pub state_names: &'static [&'static str],
     /// Name and kind of the saved value in each slot, between forward and backward.
     pub values: &'static [(&'static str, ValueKind)],
 }
@@ -124,12 +130,20 @@ impl Cell {
 
     /// Whether there is a cell state c beside h.
     pub const fn has_c(self) -> bool {
-        self.row().states == 2
+        match self.row().state_names {
+            [_, second, ..] => matches!(second.as_bytes(), b"c"),
+            _ => false,
+        }
     }
 
     /// State vectors: 1 (h) or 2 (h and c).
     pub const fn states(self) -> usize {
         self.row().states
+    }
+
+    /// Names of the states, in the order in which every list of states has them: `h` first.
+    pub const fn state_names(self) -> &'static [&'static str] {
+        self.row().state_names
     }
 
     /// Floats kept per unit and step between forward and backward, saved values and states: LSTM 6, GRU 5, RNN 2.
@@ -170,5 +184,20 @@ impl FromStr for Cell {
 impl std::fmt::Display for Cell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_states_have_room_for_every_cell() {
+        let most = Cell::ALL.iter().map(|cell| cell.state_names().len()).max();
+        assert_eq!(most, Some(MOST_STATES));
+        for cell in Cell::ALL {
+            assert_eq!((cell.states(), cell.state_names().first()), (cell.state_names().len(), Some(&"h")), "{cell}");
+            assert_eq!(cell.has_c(), cell.state_names().contains(&"c"), "{cell}");
+        }
     }
 }

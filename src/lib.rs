@@ -229,7 +229,7 @@ pub mod shader;
 pub mod train;
 
 pub use activation::{Activation, Function, Number};
-pub use cell::{Cell, CellRow, ValueKind};
+pub use cell::{Cell, CellRow, MOST_STATES, ValueKind};
 pub use config::{BatchShape, Direction, Precision, RnnConfig};
 pub use device::{Buffer, DType, Device, DeviceKind, Recorder, Timing};
 pub use device::{Clock, KernelTime, Profile, Profiler, Span};

@@ -282,6 +282,12 @@ impl Recipe {
         self.cell.states()
     }
 
+    /// Names of the states, in the order in which every list of states has them. First h, which is what a step gives and what
+    /// the product with `weight_hh` reads; then c, where there is one.
+    pub const fn state_names(self) -> &'static [&'static str] {
+        self.cell.state_names()
+    }
+
     /// Whether there is a cell state c beside h.
     pub const fn has_c(self) -> bool {
         self.cell.has_c()
