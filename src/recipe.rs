@@ -277,15 +277,20 @@ impl Recipe {
         all.split_at(self.gates()).0
     }
 
-    /// State vectors: 1 (h) or 2 (h and c).
+    /// State vectors: 1 (h) or 2 (h and c), [`MOST_STATES`](crate::MOST_STATES) at most.
     pub const fn states(self) -> usize {
         self.cell.states()
     }
 
-    /// Names of the states, in the order in which every list of states has them. First h, which is what a step gives and what
-    /// the product with `weight_hh` reads; then c, where there is one.
+    /// Names of the states, in the order in which every list of states has them. First h, which is what a step gives and
+    /// what the product with `weight_hh` reads; then c, where there is one.
     pub const fn state_names(self) -> &'static [&'static str] {
         self.cell.state_names()
+    }
+
+    /// Which of the states has this name.
+    pub(crate) fn state(self, name: &str) -> Option<usize> {
+        self.state_names().iter().position(|of| *of == name)
     }
 
     /// Whether there is a cell state c beside h.

@@ -294,38 +294,38 @@ impl Partition {
         self.threads != Threads::ONE && self.tasks.len() * self.team > 1
     }
 
-    /// Calls `work` once with every task and its [`Part`] of each of `buffers`, `[N, B, D·W]` with its W, on threads of
-    /// the current pool if it [is parallel](Self::is_parallel), and returns when all are done. A buffer whose size is not a
-    /// multiple of `B·D·W` has its end ignored. Where threads work [together](Self::together), and the current pool has
-    /// them, `work` is called by every member of a task's team; [`Pool::run_together`] sees to it that these are all there.
+    /// Calls `work` once with every task and its [`Part`] of each of `buffers`, `[N, B, D·W]` with its W, and of those in
+    /// `lists`, on threads of the current pool if it [is parallel](Self::is_parallel), and returns when all are done. A
+    /// buffer whose size is not a multiple of `B·D·W` has its end ignored. Where threads work [together](Self::together),
+    /// and the current pool has them, `work` is called by every member of a task's team; [`Pool::run_together`] sees to it
+    /// that these are all there.
     ///
     /// # Safety
     ///
     /// Members of a team have the same parts. Of an element that one of them writes between two meetings, no other may
     /// have a reference between these.
-    pub unsafe fn run<'a, S: Send + Sync, const N: usize>(
+    pub unsafe fn run<'a, S: Send + Sync, const N: usize, const M: usize, const LISTS: usize>(
         &self,
         buffers: [(&'a mut [S], usize); N],
-        work: impl Fn(&Task, Member<'_>, [Part<'a, S>; N]) + Send + Sync,
+        lists: [[(&'a mut [S], usize); M]; LISTS],
+        work: impl Fn(&Task, Member<'_>, [Part<'a, S>; N], [[Part<'a, S>; M]; LISTS]) + Send + Sync,
     ) {
-        let shared = buffers.map(|(buffer, width)| {
+        let share = |(buffer, width): (&'a mut [S], usize)| {
             let block = self.batch.saturating_mul(self.directions).saturating_mul(width);
             let blocks = buffer.len().checked_div(block).unwrap_or(0);
             Shared { data: buffer.as_mut_ptr(), blocks, width, owned: PhantomData }
-        });
+        };
+        let (buffers, lists) = (buffers.map(share), lists.map(|list| list.map(share)));
         // A task's parts are made once for each of its team: no two tasks' parts have a row in common.
         let (batch, directions) = (self.batch, self.directions);
-        let part = |&Shared { data, blocks, width, owned }: &Shared<'a, S>, task: &Task| Part {
-            data,
-            blocks,
-            batch,
-            directions,
-            width,
-            task: task.clone(),
-            owned,
+        let one = |task: &Task, member: Member<'_>| {
+            let part = |shared: &Shared<'a, S>| {
+                let Shared { data, blocks, width, owned } = *shared;
+                Part { data, blocks, batch, directions, width, task: task.clone(), owned }
+            };
+            let lists = lists.each_ref().map(|list| list.each_ref().map(part));
+            work(task, member, buffers.each_ref().map(part), lists);
         };
-        let one =
-            |task: &Task, member: Member<'_>| work(task, member, shared.each_ref().map(|shared| part(shared, task)));
         let alone = |task: &Task| one(task, Member { team: &Team::new(1), index: 0 });
         // Where there is no pool, asking for its size would start rayon's own.
         let there = || rayon::current_num_threads() >= self.tasks.len() * self.team;

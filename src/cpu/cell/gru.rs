@@ -14,8 +14,8 @@ use crate::cpu::scalar::Scalar;
 
 #[inline(always)]
 pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: ForwardRow<'_, S>) {
-    let hidden = row.h.len();
-    let [r, z, n, q, flags] = slots(row.saved, hidden);
+    let ForwardRow { saved, before: [h_prev, ..], after: [h, ..], .. } = row;
+    let [r, z, n, q, flags] = slots(saved, h.len());
     flags.fill(S::ZERO);
     for (bit, gate) in [&mut *r, &mut *z].into_iter().enumerate() {
         note(flags, gate.iter().copied(), bit, hooks.inputs());
@@ -26,7 +26,7 @@ pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: Forwa
     for ((n, r), q) in n.iter_mut().zip(r).zip(q) {
         *n = hooks.candidate::<A>(*n + *r * *q);
     }
-    for (((h, h_prev), z), n) in row.h.iter_mut().zip(row.h_prev).zip(z).zip(n) {
+    for (((h, h_prev), z), n) in h.iter_mut().zip(h_prev).zip(z).zip(n) {
         *h = (S::ONE - *z) * *n + *z * *h_prev;
     }
 }
@@ -37,8 +37,9 @@ pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: Forwa
 /// ```
 #[inline(always)]
 pub(super) fn backward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: BackwardRow<'_, S>) {
-    let [r, z, n, q, flags] = slots(row.saved, row.dh.len());
-    for (((dh, h_prev), z), n) in row.dh.iter_mut().zip(row.h_prev).zip(&mut *z).zip(&mut *n) {
+    let BackwardRow { saved, before: [h_prev, ..], gradients: [dh, ..], .. } = row;
+    let [r, z, n, q, flags] = slots(saved, dh.len());
+    for (((dh, h_prev), z), n) in dh.iter_mut().zip(h_prev).zip(&mut *z).zip(&mut *n) {
         let (dz, dn) = (*dh * (*h_prev - *n), *dh * (S::ONE - *z));
         *n = dn * hooks.candidate_slope(*n);
         *dh *= *z;

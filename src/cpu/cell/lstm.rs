@@ -34,13 +34,13 @@ fn peepholes<S: Scalar>(hooks: impl Hooks<S>, weights: &[S], hidden: usize) -> [
 
 #[inline(always)]
 pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: ForwardRow<'_, S>) {
-    let hidden = row.h.len();
-    let [i, f, g, o, flags] = gates(hooks, row.saved, hidden);
-    let [p_i, p_f, p_o] = peepholes(hooks, row.w_ch, hidden);
+    let ForwardRow { saved, before: [_, c_prev, ..], w_ch, after: [h, c, ..] } = row;
+    let [i, f, g, o, flags] = gates(hooks, saved, h.len());
+    let [p_i, p_f, p_o] = peepholes(hooks, w_ch, h.len());
     let own = usize::from(!hooks.coupled());
     flags.fill(S::ZERO);
-    peep(hooks, i, p_i, row.c_prev);
-    peep(hooks, f, p_f, row.c_prev);
+    peep(hooks, i, p_i, c_prev);
+    peep(hooks, f, p_f, c_prev);
     for (bit, gate) in [(0, &mut *i), (own, &mut *f)] {
         note(flags, gate.iter().copied(), bit, hooks.inputs());
         gate.iter_mut().for_each(|x| *x = hooks.gate::<A>(*x));
@@ -48,20 +48,20 @@ pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: Forwa
     note(flags, g.iter().copied(), own + 1, hooks.inputs());
     g.iter_mut().for_each(|x| *x = hooks.candidate::<A>(*x));
     if hooks.coupled() {
-        for (((c, c_prev), f), g) in row.c.iter_mut().zip(row.c_prev).zip(f).zip(g) {
+        for (((c, c_prev), f), g) in c.iter_mut().zip(c_prev).zip(f).zip(g) {
             *c = *f * hooks.as_read().of(*c_prev) + (S::ONE - *f) * *g;
         }
     } else {
-        for ((((c, c_prev), i), f), g) in row.c.iter_mut().zip(row.c_prev).zip(i).zip(f).zip(g) {
+        for ((((c, c_prev), i), f), g) in c.iter_mut().zip(c_prev).zip(i).zip(f).zip(g) {
             *c = *f * hooks.as_read().of(*c_prev) + *i * *g;
         }
     }
-    note(flags, row.c.iter().copied(), own + 3, hooks.cell());
-    row.c.iter_mut().for_each(|c| *c = hooks.cell().of(*c));
-    peep(hooks, o, p_o, row.c);
+    note(flags, c.iter().copied(), own + 3, hooks.cell());
+    c.iter_mut().for_each(|c| *c = hooks.cell().of(*c));
+    peep(hooks, o, p_o, c);
     note(flags, o.iter().copied(), own + 2, hooks.inputs());
     o.iter_mut().for_each(|x| *x = hooks.gate::<A>(*x));
-    for ((h, c), o) in row.h.iter_mut().zip(row.c).zip(o) {
+    for ((h, c), o) in h.iter_mut().zip(c).zip(o) {
         *h = *o * hooks.output::<A>(*c);
     }
 }
@@ -73,34 +73,36 @@ pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: Forwa
 /// ```
 #[inline(always)]
 pub(super) fn backward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: BackwardRow<'_, S>) {
-    let hidden = row.dh.len();
-    let [i, f, g, o, flags] = gates(hooks, row.saved, hidden);
-    let [p_i, p_f, p_o] = peepholes(hooks, row.w_ch, hidden);
+    let BackwardRow { saved, before: [_, c_prev, ..], after: [_, c, ..], w_ch, gradients, whole: [_, whole_dc, ..] } =
+        row;
+    let [dh, dc, ..] = gradients;
+    let [i, f, g, o, flags] = gates(hooks, saved, dh.len());
+    let [p_i, p_f, p_o] = peepholes(hooks, w_ch, dh.len());
     let own = usize::from(!hooks.coupled());
-    for (((dh, dc), c), o) in row.dh.iter_mut().zip(&mut *row.dc).zip(row.c).zip(&mut *o) {
+    for (((dh, dc), c), o) in dh.iter_mut().zip(&mut *dc).zip(c).zip(&mut *o) {
         let t = hooks.output::<A>(*c);
         *dc += *dh * *o * hooks.output_slope(*c, t);
         *o = *dh * t * hooks.gate_slope(*o);
         *dh = S::ZERO;
     }
     unless_clipped(flags, o, own + 2);
-    through_peepholes(hooks, o, p_o, row.c, row.dc);
-    row.dc_all.iter_mut().zip(&*row.dc).for_each(|(all, dc)| *all = *dc);
-    unless_clipped(flags, row.dc, own + 3);
+    through_peepholes(hooks, o, p_o, c, dc);
+    whole_dc.iter_mut().zip(&*dc).for_each(|(whole, dc)| *whole = *dc);
+    unless_clipped(flags, dc, own + 3);
     if hooks.coupled() {
-        for (((dc, c_prev), f), g) in row.dc.iter_mut().zip(row.c_prev).zip(&mut *f).zip(&mut *g) {
+        for (((dc, c_prev), f), g) in dc.iter_mut().zip(c_prev).zip(&mut *f).zip(&mut *g) {
             let (df, dg, dc_prev) = (*dc * (hooks.as_read().of(*c_prev) - *g), *dc * (S::ONE - *f), *dc * *f);
             *g = dg * hooks.candidate_slope(*g);
             *f = df * hooks.gate_slope(*f);
             *dc = dc_prev;
         }
     } else {
-        for ((dc, i), g) in row.dc.iter().zip(&mut *i).zip(&mut *g) {
+        for ((dc, i), g) in dc.iter().zip(&mut *i).zip(&mut *g) {
             let (di, dg) = (*dc * *g, *dc * *i);
             *i = di * hooks.gate_slope(*i);
             *g = dg * hooks.candidate_slope(*g);
         }
-        for ((dc, c_prev), f) in row.dc.iter_mut().zip(row.c_prev).zip(&mut *f) {
+        for ((dc, c_prev), f) in dc.iter_mut().zip(c_prev).zip(&mut *f) {
             let (df, dc_prev) = (*dc * hooks.as_read().of(*c_prev), *dc * *f);
             *f = df * hooks.gate_slope(*f);
             *dc = dc_prev;
@@ -109,8 +111,8 @@ pub(super) fn backward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: Back
     for (gate, bit) in [(&mut *i, 0), (&mut *f, own), (g, own + 1)] {
         unless_clipped(flags, gate, bit);
     }
-    row.dc.iter_mut().zip(row.c_prev).for_each(|(dc, c_prev)| *dc = hooks.through_read(*c_prev, *dc));
-    through_peepholes(hooks, i, p_i, row.c_prev, row.dc);
-    through_peepholes(hooks, f, p_f, row.c_prev, row.dc);
+    dc.iter_mut().zip(c_prev).for_each(|(dc, c_prev)| *dc = hooks.through_read(*c_prev, *dc));
+    through_peepholes(hooks, i, p_i, c_prev, dc);
+    through_peepholes(hooks, f, p_f, c_prev, dc);
     flags.fill(S::ZERO);
 }

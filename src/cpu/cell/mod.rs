@@ -19,69 +19,70 @@ use functions::{Named, Usual};
 use hooks::{Chosen, Plain};
 
 use crate::activation::Function;
-use crate::cell::{Cell, for_each_cell};
+use crate::cell::{Cell, MOST_STATES, for_each_cell};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
 use crate::recipe::Recipe;
 
-/// What one forward step of one sequence reads and writes.
+/// What one forward step of one sequence reads and writes. States are in the order of [`Recipe::state_names`], and empty
+/// where the recipe has fewer.
 #[derive(Debug)]
 pub struct ForwardRow<'a, S> {
     /// `saved·H`, slot after slot. In: slots `0..G` hold the input parts `W_ih·x + b_ih`, and the row's `hidden_slots`
     /// name the slot with the recurrent part `W_hh·h_prev + b_hh` of each gate; where that is the gate's own, it holds the
     /// sum. Out: the saved values.
     pub saved: &'a mut [S],
-    /// `H`: the state before the step.
-    pub h_prev: &'a [S],
-    /// `H`: the cell state before the step; empty for a cell without one.
-    pub c_prev: &'a [S],
+    /// `H` each: the states before the step.
+    pub before: [&'a [S]; MOST_STATES],
     /// `P·H`: peepholes; empty without.
     pub w_ch: &'a [S],
-    /// `H`, out: the state after the step.
-    pub h: &'a mut [S],
-    /// `H`, out: the cell state after the step; empty for a cell without one.
-    pub c: &'a mut [S],
+    /// `H` each, out: the states after the step.
+    pub after: [&'a mut [S]; MOST_STATES],
 }
 
-/// What one backward step of one sequence reads and writes. Gradients are those of the loss.
+/// What one backward step of one sequence reads and writes: states as forward's. Gradients are those of the loss.
 #[derive(Debug)]
 pub struct BackwardRow<'a, S> {
     /// `saved·H`. In: the saved values. Out: slots `0..G` the gradients of the gates' pre-activations on the input
     /// side; the row's `hidden_slots` name the slots with those on the recurrent side.
     pub saved: &'a mut [S],
-    /// `H`: the state before the step.
-    pub h_prev: &'a [S],
-    /// `H`: the cell state before the step; empty for a cell without one.
-    pub c_prev: &'a [S],
-    /// `H`: the cell state after the step; empty for a cell without one.
-    pub c: &'a [S],
+    /// `H` each: the states before the step.
+    pub before: [&'a [S]; MOST_STATES],
+    /// `H` each: the states after the step.
+    pub after: [&'a [S]; MOST_STATES],
     /// `P·H`: peepholes; empty without.
     pub w_ch: &'a [S],
-    /// `H`. In: the whole gradient of the state after the step. Out: the part of the gradient of `h_prev` that does
-    /// not come through the weights.
-    pub dh: &'a mut [S],
-    /// `H`; empty for a cell without a cell state. In: the gradient of the cell state after the step, as far as it
-    /// comes from later steps. Out: the gradient of `c_prev`.
-    pub dc: &'a mut [S],
-    /// `H`, out: the whole gradient of the cell state after the step; empty where it is not wanted, or there is none.
-    pub dc_all: &'a mut [S],
+    /// `H` each. In: of h the whole gradient after the step, of others as far as it comes from later steps. Out: the
+    /// gradients of the states before the step; of h the part that does not come through the weights.
+    pub gradients: [&'a mut [S]; MOST_STATES],
+    /// `H` each, out: the whole gradients of the states after the step but h; empty where they are not wanted.
+    pub whole: [&'a mut [S]; MOST_STATES],
+}
+
+/// The same slices, borrowed again.
+#[inline(always)]
+pub(super) fn again<'s, S>(slices: &'s mut [&mut [S]; MOST_STATES]) -> [&'s mut [S]; MOST_STATES] {
+    // One by one: with `map` a step of one sequence takes some percent longer.
+    let [first, second] = slices;
+    [first, second]
 }
 
 impl<S> ForwardRow<'_, S> {
     /// The same row, borrowed again.
     #[inline(always)]
     fn again(&mut self) -> ForwardRow<'_, S> {
-        let Self { saved, h_prev, c_prev, w_ch, h, c } = self;
-        ForwardRow { saved, h_prev, c_prev, w_ch, h, c }
+        let Self { saved, before, w_ch, after } = self;
+        ForwardRow { saved, before: *before, w_ch, after: again(after) }
     }
 }
 
 impl<S> BackwardRow<'_, S> {
     /// The same row, borrowed again.
     #[inline(always)]
-    fn again(&mut self) -> BackwardRow<'_, S> {
-        let Self { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all } = self;
-        BackwardRow { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all }
+    pub(super) fn again(&mut self) -> BackwardRow<'_, S> {
+        let Self { saved, before, after, w_ch, gradients, whole } = self;
+        let (gradients, whole) = (again(gradients), again(whole));
+        BackwardRow { saved, before: *before, after: *after, w_ch, gradients, whole }
     }
 }
 

@@ -12,10 +12,11 @@ use crate::cpu::scalar::Scalar;
 
 #[inline(always)]
 pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: ForwardRow<'_, S>) {
-    let [a, flags] = slots(row.saved, row.h.len());
+    let ForwardRow { saved, after: [h, ..], .. } = row;
+    let [a, flags] = slots(saved, h.len());
     flags.fill(S::ZERO);
     note(flags, a.iter().copied(), 0, hooks.inputs());
-    for (a, h) in a.iter_mut().zip(row.h) {
+    for (a, h) in a.iter_mut().zip(h) {
         *a = hooks.candidate::<A>(*a);
         *h = *a;
     }
@@ -24,8 +25,9 @@ pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: Forwa
 /// `da = dh⊙φ'`, for tanh `φ' = 1 - h²`.
 #[inline(always)]
 pub(super) fn backward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: BackwardRow<'_, S>) {
-    let [a, flags] = slots(row.saved, row.dh.len());
-    for (a, dh) in a.iter_mut().zip(row.dh) {
+    let BackwardRow { saved, gradients: [dh, ..], .. } = row;
+    let [a, flags] = slots(saved, dh.len());
+    for (a, dh) in a.iter_mut().zip(dh) {
         *a = *dh * hooks.candidate_slope(*a);
         *dh = S::ZERO;
     }

@@ -47,8 +47,8 @@ impl Case {
             slot.iter_mut().zip(recurrent).for_each(|(sum, x)| *sum += x);
         }
         let (mut h, mut c) = (vec![0.0; H], vec![0.0; self.c_prev.len()]);
-        let (h_prev, c_prev) = (&self.h_prev[..], &self.c_prev[..]);
-        let mut row = ForwardRow { saved: &mut saved, h_prev, c_prev, w_ch: &[], h: &mut h, c: &mut c };
+        let before = [&self.h_prev[..], &self.c_prev[..]];
+        let mut row = ForwardRow { saved: &mut saved, before, w_ch: &[], after: [&mut h, &mut c] };
         forward(&cell.into(), &mut row);
         Outcome { saved, h, c }
     }
@@ -76,19 +76,16 @@ impl Case {
 fn backward_is_the_derivative_of_forward() {
     for &cell in Cell::ALL {
         let case = Case::new(cell);
-        let Outcome { mut saved, c, .. } = case.run(cell);
+        let Outcome { mut saved, h, c } = case.run(cell);
         let (mut dh, mut dc) = (case.dh.clone(), case.dc.clone());
-        let (h_prev, c_prev) = (&case.h_prev[..], &case.c_prev[..]);
         let mut dc_all = vec![0.0; c.len()];
         let mut row = BackwardRow {
             saved: &mut saved,
-            h_prev,
-            c_prev,
-            c: &c,
+            before: [&case.h_prev, &case.c_prev],
+            after: [&h, &c],
             w_ch: &[],
-            dh: &mut dh,
-            dc: &mut dc,
-            dc_all: &mut dc_all,
+            gradients: [&mut dh, &mut dc],
+            whole: [&mut [], &mut dc_all],
         };
         backward(&cell.into(), &mut row);
         let close = |got: f64, want: f64, what: &str| {
@@ -122,8 +119,8 @@ fn large_pre_activations_stay_finite() {
             let mut saved = vec![size; cell.saved() * 3];
             let (mut h, mut c) = ([0.0; 3], vec![0.0; c_len]);
             let c_prev = vec![0.5; c_len];
-            let mut row =
-                ForwardRow { saved: &mut saved, h_prev: &[0.5; 3], c_prev: &c_prev, w_ch: &[], h: &mut h, c: &mut c };
+            let before = [&[0.5; 3][..], &c_prev];
+            let mut row = ForwardRow { saved: &mut saved, before, w_ch: &[], after: [&mut h, &mut c] };
             forward(&cell.into(), &mut row);
             assert!(h.iter().chain(&c).chain(&saved).all(|x| x.is_finite()), "{cell}: {h:?}");
         }
@@ -135,18 +132,15 @@ fn short_rows_do_not_panic() {
     for &cell in Cell::ALL {
         let (mut h, mut dh) = ([0.0f32; 2], [0.0f32; 2]);
         let empty = || &mut [][..];
-        let mut row = ForwardRow { saved: empty(), h_prev: &[], c_prev: &[], w_ch: &[], h: &mut h, c: empty() };
+        let mut row = ForwardRow { saved: empty(), before: [&[]; 2], w_ch: &[], after: [&mut h, empty()] };
         forward(&cell.into(), &mut row);
-        let dh = &mut dh;
         let mut row = BackwardRow {
             saved: empty(),
-            h_prev: &[],
-            c_prev: &[],
-            c: &[],
+            before: [&[]; 2],
+            after: [&[]; 2],
             w_ch: &[],
-            dh,
-            dc: empty(),
-            dc_all: empty(),
+            gradients: [&mut dh, empty()],
+            whole: [empty(), empty()],
         };
         backward(&cell.into(), &mut row);
     }

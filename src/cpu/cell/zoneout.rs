@@ -1,6 +1,6 @@
 //! What stays of the states before a step. Twin of `shaders/hook/zoneout.wgsl`.
 
-use super::{BackwardRow, ForwardRow};
+use super::{BackwardRow, ForwardRow, again};
 use crate::activation::Number;
 use crate::cpu::random::{Masks, words_of};
 use crate::cpu::scalar::Scalar;
@@ -11,10 +11,10 @@ use crate::recipe::Recipe;
 pub struct Zoneout<S> {
     recipe: Recipe,
     masks: Option<Masks>,
-    /// Probabilities, of h and of c.
+    /// Probabilities of states, in the order of [`Recipe::state_names`].
     shares: [S; 2],
     below: [u32; 2],
-    /// The gradients that stay, of h and then of c, of one row.
+    /// The gradients that stay, of one state after the other, of one row.
     kept: Vec<S>,
 }
 
@@ -26,7 +26,7 @@ impl<S: Scalar> Zoneout<S> {
         recipe.zones().then(|| Self { recipe: *recipe, masks, shares, below, kept: Vec::new() })
     }
 
-    /// The shares of h and c before a step in those after it, for the unit at `place` in step order.
+    /// The shares of the states before a step in those after it, for the unit at `place` in step order.
     #[inline(always)]
     fn staying(&self, place: usize) -> [S; 2] {
         let Some(masks) = &self.masks else { return self.shares };
@@ -37,16 +37,17 @@ impl<S: Scalar> Zoneout<S> {
     /// One forward step of one sequence, whose first unit is at `place`.
     #[inline(never)]
     pub fn forward(&self, place: usize, row: &mut ForwardRow<'_, S>) {
-        let ForwardRow { saved, h_prev, c_prev, w_ch, h, c } = row.again();
-        let (saved, made) = saved.split_at_mut(self.recipe.cell_saved() * h.len());
-        super::forward(&self.recipe, &mut ForwardRow { saved, h_prev, c_prev, w_ch, h: &mut *h, c: &mut *c });
+        let ForwardRow { saved, before, w_ch, mut after } = row.again();
+        let hidden = after[0].len();
+        let (saved, made) = saved.split_at_mut(self.recipe.cell_saved() * hidden);
+        super::forward(&self.recipe, &mut ForwardRow { saved, before, w_ch, after: again(&mut after) });
+        let [_, c, ..] = &after;
         made.copy_from_slice(c.get(..made.len()).unwrap_or_default());
-        let between = |share: S, before: S, after: S| share * before + (S::ONE - share) * after;
-        for (unit, (h, h_prev)) in h.iter_mut().zip(h_prev).enumerate() {
-            let [of_h, of_c] = self.staying(place + unit);
-            *h = between(of_h, *h_prev, *h);
-            if let (Some(c), Some(c_prev)) = (c.get_mut(unit), c_prev.get(unit)) {
-                *c = between(of_c, *c_prev, *c);
+        for unit in 0..hidden {
+            for ((after, before), share) in after.iter_mut().zip(before).zip(self.staying(place + unit)) {
+                if let (Some(after), Some(before)) = (after.get_mut(unit), before.get(unit)) {
+                    *after = share * *before + (S::ONE - share) * *after;
+                }
             }
         }
     }
@@ -56,30 +57,28 @@ impl<S: Scalar> Zoneout<S> {
     pub fn backward(&mut self, place: usize, row: &mut BackwardRow<'_, S>) {
         let mut kept = std::mem::take(&mut self.kept);
         kept.clear();
-        let BackwardRow { saved, h_prev, c_prev, c, w_ch, dh, dc, dc_all } = row.again();
-        let (saved, made) = saved.split_at_mut(self.recipe.cell_saved() * dh.len());
-        // What h saw, and the state that is left, of which it has seen nothing.
-        let (c, dc_all) = match made.is_empty() {
-            true => (c, dc_all),
-            false => {
-                dc_all.iter_mut().zip(&*dc).for_each(|(all, dc)| *all = *dc);
-                (&*made, &mut [][..])
-            }
-        };
-        kept.resize(dh.len() + dc.len(), S::ZERO);
-        let (kept_h, kept_c) = kept.split_at_mut(dh.len());
-        for (unit, (gradient, kept)) in dh.iter_mut().zip(kept_h).enumerate() {
-            let [of_h, of_c] = self.staying(place + unit);
-            *kept = of_h * *gradient;
-            *gradient = (S::ONE - of_h) * *gradient;
-            if let (Some(gradient), Some(kept)) = (dc.get_mut(unit), kept_c.get_mut(unit)) {
-                *kept = of_c * *gradient;
-                *gradient = (S::ONE - of_c) * *gradient;
+        let BackwardRow { saved, before, mut after, w_ch, mut gradients, mut whole } = row.again();
+        let hidden = gradients[0].len();
+        let (saved, made) = saved.split_at_mut(self.recipe.cell_saved() * hidden);
+        if !made.is_empty() {
+            // What h saw, and the state that is left, of which it has seen nothing.
+            let ([_, c, ..], [_, dc, ..], [_, whole_dc, ..]) = (&mut after, &gradients, &mut whole);
+            whole_dc.iter_mut().zip(&**dc).for_each(|(whole, dc)| *whole = *dc);
+            (*c, *whole_dc) = (made, &mut []);
+        }
+        kept.resize(gradients.iter().map(|gradients| gradients.len()).sum(), S::ZERO);
+        for unit in 0..hidden {
+            for (state, (gradients, share)) in gradients.iter_mut().zip(self.staying(place + unit)).enumerate() {
+                let kept = kept.get_mut(state * hidden + unit);
+                if let (Some(gradient), Some(kept)) = (gradients.get_mut(unit), kept) {
+                    *kept = share * *gradient;
+                    *gradient = (S::ONE - share) * *gradient;
+                }
             }
         }
-        let mut row = BackwardRow { saved, h_prev, c_prev, c, w_ch, dh: &mut *dh, dc: &mut *dc, dc_all };
+        let mut row = BackwardRow { saved, before, after, w_ch, gradients: again(&mut gradients), whole };
         super::backward(&self.recipe, &mut row);
-        dh.iter_mut().chain(dc).zip(&kept).for_each(|(gradient, kept)| *gradient += *kept);
+        gradients.into_iter().flatten().zip(&kept).for_each(|(gradient, kept)| *gradient += *kept);
         self.kept = kept;
     }
 }

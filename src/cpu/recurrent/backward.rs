@@ -6,7 +6,7 @@ use super::flow::{flows, follow, follow_width};
 use super::left::LeftRows;
 use super::resets::Anew;
 use super::{Initial, LayerShape, Left, Recurrent, Resets, Slots, Tensors, expect, running, shared};
-use crate::cell::Cell;
+use crate::cell::{Cell, MOST_STATES};
 use crate::cpu::cell::{self, BackwardRow, Limit, Zoneout};
 use crate::cpu::panel::{self, MOST_RUNS, Product, Rows};
 use crate::cpu::random::Masks;
@@ -30,16 +30,12 @@ pub struct Backward<'a, S> {
     /// the input side, the cell's `hidden_slots` on the recurrent side.
     pub saved: &'a mut [S],
     /// The states of forward.
-    pub h: &'a [S],
-    /// The cell states of forward; empty for a cell without one.
-    pub c: &'a [S],
+    pub states: [&'a [S]; MOST_STATES],
     /// Gradient of the layer's whole output in time order, if anything depends on it. Padded times are not read.
     pub dy: Option<&'a [S]>,
-    /// In: gradient of the final state. Out: gradient of the initial state.
-    pub dh: &'a mut [S],
-    /// As `dh`, for the cell state; empty for a cell without one.
-    pub dc: &'a mut [S],
-    /// In: of each row's first `states·H` elements, what of `dh` and `dc` comes directly. Out: the same before these steps.
+    /// In: gradients of the final states. Out: gradients of the initial states.
+    pub gradients: [&'a mut [S]; MOST_STATES],
+    /// In: of each row's first `states·H` elements, what of the gradients comes directly. Out: the same before these steps.
     /// Empty unless norms are wanted.
     pub direct: &'a mut [S],
     /// Out: norms of the gradients of each step's states, as [`flows`] lists them, zero at padded steps. Empty where they
@@ -57,10 +53,8 @@ pub struct Backward<'a, S> {
     pub masks: Option<Masks>,
     /// What dropout left of h where products read it.
     pub left: Option<Left<'a>>,
-    /// In and out: the sum of the gradients of h that steps began anew with; empty without resets.
-    pub initial_dh: &'a mut [S],
-    /// As `initial_dh`, for the cell state.
-    pub initial_dc: &'a mut [S],
+    /// In and out: the sums of the gradients of the states that steps began anew with; empty without resets.
+    pub initial_gradients: [&'a mut [S]; MOST_STATES],
 }
 
 /// Packs `weight_hh` of each direction, that of forward, into `packed`, of [`LayerShape::backward_packed_len`] elements.
@@ -93,13 +87,11 @@ pub fn backward<S: Scalar>(
     layer.check_peepholes(w_ch.as_ref())?;
     let times = buffers.dy.map_or(usize::MAX, |dy| dy.len() / layer.state_len());
     layer.check_lengths(buffers.lengths, times)?;
-    let (steps, batch, hidden, has_c) = (layer.batch.steps, layer.batch.batch, layer.hidden, layer.recipe.has_c());
+    let (steps, batch, hidden) = (layer.batch.steps, layer.batch.batch, layer.hidden);
     expect("the packed weights", packed.len(), &[layer.backward_packed_len()])?;
     expect("saved", buffers.saved.len(), &layer.shape(steps, layer.saved_width(), true))?;
-    expect("h", buffers.h.len(), &layer.shape(steps + 1, hidden, true))?;
-    expect("c", buffers.c.len(), &layer.shape(steps + 1, hidden, has_c))?;
-    expect("dh", buffers.dh.len(), &layer.shape(1, hidden, true))?;
-    expect("dc", buffers.dc.len(), &layer.shape(1, hidden, has_c))?;
+    layer.check_states("", steps + 1, buffers.states.map(<[S]>::len))?;
+    layer.check_states("d", 1, buffers.gradients.each_ref().map(|gradients| gradients.len()))?;
     let (direct_width, flows) = (follow_width(layer.recipe) * hidden, flows(layer.recipe));
     let follows = !buffers.norms.is_empty();
     expect("direct", buffers.direct.len(), &layer.shape(1, direct_width, follows))?;
@@ -108,24 +100,16 @@ pub fn backward<S: Scalar>(
 
     let needed = buffers.lengths.iter().map(|&length| length as usize).max().unwrap_or(0);
     layer.check_resets(&buffers.resets, &buffers.initial, needed)?;
-    expect("the gradient of the initial h", buffers.initial_dh.len(), &[buffers.initial.h.len()])?;
-    expect("the gradient of the initial c", buffers.initial_dc.len(), &[buffers.initial.c.len()])?;
+    let begun = buffers.initial_gradients.each_ref().map(|gradients| gradients.len());
+    layer.check_states("the gradient of the initial ", usize::from(layer.recipe.resets()), begun)?;
     partition.check(batch, layer.directions)?;
-    let Backward { saved, h, c, dy, dh, dc, direct, norms, lengths, first_step, resets, initial, masks, left, .. } =
-        buffers;
-    let (initial_dh, initial_dc) = (buffers.initial_dh, buffers.initial_dc);
+    let Backward { saved, states, dy, gradients, direct, norms, lengths, first_step, .. } = buffers;
+    let Backward { resets, initial, masks, left, initial_gradients, .. } = buffers;
     let each = packed.len() / layer.directions;
-    let parts = [
-        (saved, layer.saved_width()),
-        (dh, hidden),
-        (dc, hidden),
-        (direct, direct_width),
-        (norms, flows),
-        (initial_dh, hidden),
-        (initial_dc, hidden),
-    ];
-    let work = |task: &Task, member: Member<'_>, parts: [Part<'_, S>; 7]| {
-        let [saved, dh, dc, direct, norms, initial_dh, initial_dc] = parts;
+    let parts = [(saved, layer.saved_width()), (direct, direct_width), (norms, flows)];
+    let lists = [gradients, initial_gradients].map(|list| list.map(|gradients| (gradients, hidden)));
+    let work = |task: &Task, member: Member<'_>, parts: [Part<'_, S>; 3], lists: [[Part<'_, S>; MOST_STATES]; 2]| {
+        let ([saved, direct, norms], [gradients, initial_gradients]) = (parts, lists);
         let direction = task.direction();
         let worker = Worker {
             member,
@@ -136,11 +120,9 @@ pub fn backward<S: Scalar>(
             w_ch: w_ch.map_or(&[], |w_ch| w_ch.of(direction)),
             clip: layer.recipe.options().clip.gradient.map(|limit| Limit::new(Some(limit))),
             saved,
-            h,
-            c,
+            states,
             dy,
-            dh,
-            dc,
+            gradients,
             direct,
             norms,
             lengths,
@@ -148,14 +130,13 @@ pub fn backward<S: Scalar>(
             anew: Anew { layer, direction, lengths, first_step, resets, initial },
             zoneout: Zoneout::new(&layer.recipe, masks),
             left: left.map(|left| LeftRows::new(left, layer, direction, task.rows())),
-            initial_dh,
-            initial_dc,
+            initial_gradients,
         };
         worker.run();
     };
-    // SAFETY: between two meetings members write columns of `dh` of their own and read `saved`, or run the cells of
+    // SAFETY: between two meetings members write columns of h's gradient of their own and read `saved`, or run the cells of
     // sequences of their own.
-    unsafe { partition.run(parts, work) };
+    unsafe { partition.run(parts, lists, work) };
     Ok(())
 }
 
@@ -170,11 +151,9 @@ struct Worker<'a, S> {
     /// Of the gradient of h before each cell.
     clip: Option<Limit<S>>,
     saved: Part<'a, S>,
-    h: &'a [S],
-    c: &'a [S],
+    states: [&'a [S]; MOST_STATES],
     dy: Option<&'a [S]>,
-    dh: Part<'a, S>,
-    dc: Part<'a, S>,
+    gradients: [Part<'a, S>; MOST_STATES],
     direct: Part<'a, S>,
     norms: Part<'a, S>,
     lengths: &'a [u32],
@@ -182,8 +161,7 @@ struct Worker<'a, S> {
     anew: Anew<'a, S>,
     zoneout: Option<Zoneout<S>>,
     left: Option<LeftRows<S>>,
-    initial_dh: Part<'a, S>,
-    initial_dc: Part<'a, S>,
+    initial_gradients: [Part<'a, S>; MOST_STATES],
 }
 
 impl<'a, S: Scalar> Worker<'a, S> {
@@ -211,9 +189,8 @@ impl<'a, S: Scalar> Worker<'a, S> {
         if self.anew.at(step, row).is_none() {
             return;
         }
-        let of_h = (self.dh.row_mut(0, row), self.initial_dh.row_mut(0, row));
-        let of_c = (self.dc.row_mut(0, row), self.initial_dc.row_mut(0, row));
-        for (gradient, sum) in [of_h, of_c] {
+        for (gradient, sum) in self.gradients.iter_mut().zip(&mut self.initial_gradients) {
+            let (gradient, sum) = (gradient.row_mut(0, row), sum.row_mut(0, row));
             sum.iter_mut().zip(&*gradient).for_each(|(sum, gradient)| *sum += *gradient);
             gradient.fill(S::ZERO);
         }
@@ -247,18 +224,21 @@ impl<'a, S: Scalar> Worker<'a, S> {
             let done = self.first_step + step;
             let time = self.layer.other_side(self.direction, done, self.lengths[row] as usize);
             let dy = self.dy.map_or(&[][..], |dy| self.state_row(dy, time, row));
-            let (h_prev, c_prev) = (self.state_row(self.h, step, row), self.state_row(self.c, step, row));
-            let [h_prev, c_prev] = self.anew.at(step, row).unwrap_or([h_prev, c_prev]);
-            let c = self.state_row(self.c, step + 1, row);
-            let dh = self.dh.row_mut(0, row);
+            let at = |step: usize| self.states.map(|states| self.state_row(states, step, row));
+            let (before, after) = (at(step), at(step + 1));
+            let mut gradients = self.gradients.each_mut().map(|gradients| gradients.row_mut(0, row));
+            let [dh, ..] = &mut gradients;
             dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += *dy);
             if let Some(clip) = self.clip {
                 dh.iter_mut().for_each(|dh| *dh = clip.of(*dh));
             }
-            let (saved, dc) = (self.saved.row_mut(step, row), self.dc.row_mut(0, row));
-            let (recipe, norms) = (&self.layer.recipe, self.norms.row_mut(step, row));
+            let (recipe, w_ch) = (&self.layer.recipe, self.w_ch);
+            let (saved, norms) = (self.saved.row_mut(step, row), self.norms.row_mut(step, row));
             let place = self.layer.place(self.direction, done, row);
-            let mut states = BackwardRow { saved, h_prev, c_prev, c, w_ch: self.w_ch, dh, dc, dc_all: &mut [] };
+            let mut states = BackwardRow { saved, before, after, w_ch, gradients, whole: Default::default() };
+            if let Some(initial) = self.anew.at(step, row) {
+                states.before = initial;
+            }
             match norms.is_empty() {
                 true => cell::step_backward(recipe, self.zoneout.as_mut(), place, &mut states),
                 false => {
@@ -268,9 +248,10 @@ impl<'a, S: Scalar> Worker<'a, S> {
         }
     }
 
-    /// Adds to `dh` what comes through the weights: `da·W_hh`.
+    /// Adds to the gradient of h what comes through the weights: `da·W_hh`.
     fn state(&mut self, step: usize) {
-        let Self { member, layer, packed, ref saved, ref mut dh, ref mut left, .. } = *self;
+        let Self { member, layer, packed, ref saved, ref mut gradients, ref mut left, .. } = *self;
+        let [dh, ..] = gradients;
         let (hidden, rows) = (layer.hidden, running(self.lengths, self.rows.clone(), self.first_step + step));
         let (own, panels) = shared(member, layer.gate_width(), hidden);
         // The gradients on the recurrent side, gate after gate.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::left::LeftRows;
 use super::resets::Anew;
 use super::{Initial, LayerShape, Left, Projection, Resets, Slots, Tensors, expect, running, shared};
+use crate::cell::MOST_STATES;
 use crate::cpu::cell::{self, ForwardRow, Zoneout};
 use crate::cpu::panel::{self, Product, ROWS};
 use crate::cpu::random::Masks;
@@ -22,10 +23,8 @@ pub struct Forward<'a, S> {
     /// Whether these are wanted; without, and with a projection, a part of `saved` is used again and again, and what it
     /// holds afterwards does not matter.
     pub keeps: bool,
-    /// In: block 0, the initial states. Out: the states after each step; at padded steps the sequence's last.
-    pub h: &'a mut [S],
-    /// As `h`, for the cell state; empty for a cell without one.
-    pub c: &'a mut [S],
+    /// In: block 0 of each, the initial states. Out: the states after each step; at padded steps the sequence's last.
+    pub states: [&'a mut [S]; MOST_STATES],
     /// Out: the whole output, zero at padded times; empty where it is not wanted.
     pub y: &'a mut [S],
     /// Length of each whole sequence, at least 1.
@@ -109,14 +108,13 @@ pub fn forward<S: Scalar>(
     }
     layer.check_peepholes(w_ch.as_ref())?;
     layer.check_lengths(buffers.lengths, usize::MAX)?;
-    let Forward { projection, saved, keeps, h, c, y, lengths, first_step, resets, initial, masks, left } = buffers;
+    let Forward { projection, saved, keeps, states, y, lengths, first_step, resets, initial, masks, left } = buffers;
     let (steps, batch, hidden) = (layer.batch.steps, layer.batch.batch, layer.hidden);
     let end = first_step + steps;
     let needed = lengths.iter().map(|&length| length as usize).max().unwrap_or(0).max(end);
     expect("the packed weights", packed.len(), &[layer.forward_packed_len()])?;
     expect("saved", saved.len(), &layer.shape(steps, layer.saved_width(), true))?;
-    expect("h", h.len(), &layer.shape(steps + 1, hidden, true))?;
-    expect("c", c.len(), &layer.shape(steps + 1, hidden, layer.recipe.has_c()))?;
+    layer.check_states("", steps + 1, states.each_ref().map(|states| states.len()))?;
     let times = (y.len() / layer.state_len()).max(needed);
     expect("y", y.len(), &layer.shape(times, hidden, !y.is_empty()))?;
     layer.check_resets(&resets, &initial, needed)?;
@@ -124,8 +122,9 @@ pub fn forward<S: Scalar>(
     partition.check(batch, layer.directions)?;
 
     let each = packed.len() / layer.directions;
-    let parts = [(saved, layer.saved_width()), (h, hidden), (c, hidden), (y, hidden)];
-    let work = |task: &Task, member: Member<'_>, [saved, h, c, y]: [Part<'_, S>; 4]| {
+    let (parts, lists) = ([(saved, layer.saved_width()), (y, hidden)], [states.map(|states| (states, hidden))]);
+    let work = |task: &Task, member: Member<'_>, parts: [Part<'_, S>; 2], lists: [[Part<'_, S>; MOST_STATES]; 1]| {
+        let ([saved, y], [states]) = (parts, lists);
         let direction = task.direction();
         let worker = Worker {
             member,
@@ -138,8 +137,7 @@ pub fn forward<S: Scalar>(
             bias: b_hh.map_or(&[], |bias| bias.of(direction)),
             w_ch: w_ch.map_or(&[], |w_ch| w_ch.of(direction)),
             saved,
-            h,
-            c,
+            states,
             y,
             lengths,
             first_step,
@@ -151,7 +149,7 @@ pub fn forward<S: Scalar>(
     };
     // SAFETY: between two meetings members write columns of `saved` of their own and read x and h, or run the cells of
     // sequences of their own.
-    unsafe { partition.run(parts, work) };
+    unsafe { partition.run(parts, lists, work) };
     Ok(())
 }
 
@@ -167,8 +165,7 @@ struct Worker<'a, S> {
     bias: &'a [S],
     w_ch: &'a [S],
     saved: Part<'a, S>,
-    h: Part<'a, S>,
-    c: Part<'a, S>,
+    states: [Part<'a, S>; MOST_STATES],
     y: Part<'a, S>,
     lengths: &'a [u32],
     first_step: usize,
@@ -209,10 +206,11 @@ impl<S: Scalar> Worker<'_, S> {
 
     /// The recurrent parts of a step, of which block `at` of `saved` has the projections.
     fn product(&mut self, step: usize, at: usize) {
-        let Self { member, layer, packed, bias, anew, ref h, ref mut saved, ref mut left, .. } = *self;
+        let Self { member, layer, packed, bias, anew, ref states, ref mut saved, ref mut left, .. } = *self;
+        let [h, ..] = states;
         let rows = running(self.lengths, self.rows.clone(), self.first_step + step);
         let products = Products { member, layer, packed, bias, rows: rows.clone(), at, backwards: step % 2 == 1 };
-        let before = |row| anew.at(step, row).map_or_else(|| h.row(step, row), |[initial, _]| initial);
+        let before = |row| anew.at(step, row).map_or_else(|| h.row(step, row), |[initial, ..]| initial);
         let Some(left) = left else { return products.run(saved, before) };
         let first = self.rows.start;
         rows.for_each(|row| left.read(row - first, before(row)));
@@ -229,24 +227,30 @@ impl<S: Scalar> Worker<'_, S> {
     fn cells(&mut self, step: usize, at: usize) {
         let now = self.first_step + step;
         for row in self.own_rows() {
-            let (h_prev, h) = self.h.step(step, row);
-            let (c_prev, c) = self.c.step(step, row);
             let saved = self.saved.row_mut(at, row);
+            // States go where cells read them, one by one: an array that is made elsewhere and copied here has halves that
+            // were stored apart, and waits for that.
+            let mut states =
+                ForwardRow { saved, before: Default::default(), w_ch: self.w_ch, after: Default::default() };
+            for ((before, after), states) in states.before.iter_mut().zip(&mut states.after).zip(&mut self.states) {
+                (*before, *after) = states.step(step, row);
+            }
             let length = self.lengths[row] as usize;
             if length <= now {
-                h.copy_from_slice(h_prev);
-                c.copy_from_slice(c_prev);
+                let ForwardRow { saved, before, after, .. } = states;
+                after.into_iter().zip(before).for_each(|(after, before)| after.copy_from_slice(before));
                 saved.fill(S::ZERO);
                 self.y.row_mut(now, row).fill(S::ZERO);
                 continue;
             }
-            let [h_prev, c_prev] = self.anew.at(step, row).unwrap_or([h_prev, c_prev]);
             let place = self.layer.place(self.direction, now, row);
-            let mut states = ForwardRow { saved, h_prev, c_prev, w_ch: self.w_ch, h: &mut *h, c };
+            if let Some(initial) = self.anew.at(step, row) {
+                states.before = initial;
+            }
             cell::step_forward(&self.layer.recipe, self.zoneout.as_ref(), place, &mut states);
             let time = self.layer.other_side(self.direction, now, length);
-            let y = self.y.row_mut(time, row);
-            y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);
+            let ([h, ..], y) = (&states.after, self.y.row_mut(time, row));
+            y.iter_mut().zip(&**h).for_each(|(y, h)| *y = *h);
         }
     }
 }

@@ -7,12 +7,14 @@
 //! |---|---|---|
 //! | `x` | `[times, B, I]` | the input in *time* order; of an inner layer the states of the layer below |
 //! | `saved` | `[T, B, D, saved·H]` | input projections, then saved values, then gradients of pre-activations |
-//! | `h`, `c` | `[T+1, B, D·H]` | states; block 0 the initial ones, block T the final ones. `c` is empty without one |
-//! | `dh`, `dc` | `[B, D·H]` | gradient of the final state, then of the initial one |
+//! | `states` | `[T+1, B, D·H]` each | states; block 0 the initial ones, block T the final ones |
+//! | `gradients` | `[B, D·H]` each | gradients of the final states, then of the initial ones |
 //! | `direct` | `[B, D, follow_width·H]` | gradients that come directly, and room; empty unless norms are wanted |
 //! | `norms` | `[T, B, D, flows]` | norms of the gradients of each step's states, or empty |
-//! | `initial` | `[B, D·H]` each | h and c that sequences return to, and the sums of their gradients; empty without resets |
+//! | `initial` | `[B, D·H]` each | states that sequences return to, and the sums of their gradients; empty without resets |
 //! | `y`, `dy` | `[times, B, D·H]` | output of the whole sequence in *time* order, and its gradient |
+//!
+//! States are in the order of [`Recipe::state_names`], h first; what the recipe does not have is empty.
 //!
 //! T is the number of steps of the call, which may be a part of the sequence: then it has done `first_step` steps before,
 //! or backward, has these left to do.
@@ -41,6 +43,7 @@ pub use left::Left;
 pub use resets::{Initial, Resets, reset_words};
 pub use stream::{LayerWeights, Stack};
 
+use crate::cell::MOST_STATES;
 use crate::config::BatchShape;
 use crate::cpu::panel::{self, Rows, WIDTH};
 use crate::cpu::threads::{Member, Part};
@@ -119,24 +122,26 @@ impl LayerShape {
         self.batch.rows() * self.directions * self.saved_width()
     }
 
-    /// Elements of `h`.
-    pub const fn h_len(&self) -> usize {
+    /// Elements of a state of all steps.
+    pub const fn states_len(&self) -> usize {
         (self.batch.steps + 1) * self.state_len()
     }
 
-    /// Elements of `c`: as many as `h`, or none.
-    pub const fn c_len(&self) -> usize {
-        if self.recipe.has_c() { self.h_len() } else { 0 }
-    }
-
-    /// Elements of one step's state, and of `dh`: `B·D·H`.
+    /// Elements of a state of one step, and of its gradient: `B·D·H`.
     pub const fn state_len(&self) -> usize {
         self.batch.batch * self.directions * self.hidden
     }
 
-    /// Elements of `dc`: as many as `dh`, or none.
-    pub const fn dc_len(&self) -> usize {
-        if self.recipe.has_c() { self.state_len() } else { 0 }
+    /// The states of `[states, B, D·H]`; empty where the recipe has fewer, or `all` does.
+    pub fn each_state<'a, S>(&self, all: &'a [S]) -> [&'a [S]; MOST_STATES] {
+        let mut states = all.chunks_exact(self.state_len().max(1)).take(self.recipe.states());
+        std::array::from_fn(|_| states.next().unwrap_or_default())
+    }
+
+    /// The same, to write.
+    pub fn each_state_mut<'a, S>(&self, all: &'a mut [S]) -> [&'a mut [S]; MOST_STATES] {
+        let mut states = all.chunks_exact_mut(self.state_len().max(1)).take(self.recipe.states());
+        std::array::from_fn(|_| states.next().unwrap_or_default())
     }
 
     /// Elements of the weights packed by [`pack_forward`].
@@ -209,8 +214,25 @@ impl LayerShape {
             let got = format!("{} words", resets.bits.len());
             return Err(Error::invalid("the bits of resets", format!("at least {words} words"), got));
         }
-        expect("the initial h", initial.h.len(), &[if there { self.state_len() } else { 0 }])?;
-        expect("the initial c", initial.c.len(), &[if there { self.dc_len() } else { 0 }])
+        self.check_states("the initial ", usize::from(there), initial.states.map(<[S]>::len))
+    }
+
+    /// An error unless each state that the recipe has, and no other, has the elements of so many blocks; `what` they are of
+    /// states comes before their names.
+    fn check_states(&self, what: &str, blocks: usize, lens: [usize; MOST_STATES]) -> Result<()> {
+        let (names, each) = (self.recipe.state_names(), blocks * self.state_len());
+        let mut all = lens.into_iter().enumerate();
+        match all.find(|&(state, len)| len != if state < names.len() { each } else { 0 }) {
+            None => Ok(()),
+            Some((state, len)) => {
+                let name = names.get(state).copied().unwrap_or("state that the cell does not have");
+                Err(Error::shape(
+                    format!("{what}{name}"),
+                    &self.shape(blocks, self.hidden, state < names.len()),
+                    &[len],
+                ))
+            }
+        }
     }
 
     /// An error unless there are peepholes where the recipe has them, and only there.

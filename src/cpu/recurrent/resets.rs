@@ -1,6 +1,7 @@
 //! Steps before which a sequence's state returns to its initial value. Twin of `shaders/lib/resets.wgsl`.
 
 use super::LayerShape;
+use crate::cell::MOST_STATES;
 
 /// The resets of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -35,20 +36,23 @@ impl Resets<'_> {
     }
 }
 
-/// The states that sequences return to, `[B, D·H]` each; empty without resets, c also for a cell without one.
+/// The states that sequences return to, `[B, D·H]` each; empty without resets, and where the recipe has fewer.
 #[derive(Clone, Copy, Debug)]
 pub struct Initial<'a, S> {
-    /// h.
-    pub h: &'a [S],
-    /// c.
-    pub c: &'a [S],
+    /// Each state.
+    pub states: [&'a [S]; MOST_STATES],
 }
 
 impl<'a, S> Initial<'a, S> {
-    /// The H elements of h and of c from element `at` on; nothing of what is not there.
+    /// Without resets.
+    pub const fn none() -> Self {
+        Self { states: [&[]; MOST_STATES] }
+    }
+
+    /// The H elements of each state from element `at` on; nothing of what is not there.
     #[inline(always)]
-    pub(super) fn rows(&self, at: usize, hidden: usize) -> [&'a [S]; 2] {
-        [self.h, self.c].map(|all| all.get(at..at + hidden).unwrap_or_default())
+    pub(super) fn rows(&self, at: usize, hidden: usize) -> [&'a [S]; MOST_STATES] {
+        self.states.map(|all| all.get(at..at + hidden).unwrap_or_default())
     }
 }
 
@@ -65,9 +69,9 @@ pub(super) struct Anew<'a, S> {
 }
 
 impl<'a, S> Anew<'a, S> {
-    /// h and c that a sequence begins anew with at a step of the call, if it does.
+    /// The states that a sequence begins anew with at a step of the call, if it does.
     #[inline(always)]
-    pub(super) fn at(&self, step: usize, row: usize) -> Option<[&'a [S]; 2]> {
+    pub(super) fn at(&self, step: usize, row: usize) -> Option<[&'a [S]; MOST_STATES]> {
         let Self { layer, direction, .. } = *self;
         if self.resets.bits.is_empty() {
             return None;

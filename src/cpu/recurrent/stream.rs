@@ -3,6 +3,7 @@
 use super::{
     Forward, Initial, Input, Projection, Recurrent, Resets, Tensors, expect, forward, pack_forward, pack_input,
 };
+use crate::cell::MOST_STATES;
 use crate::config::BatchShape;
 use crate::cpu::lines::Lines;
 use crate::cpu::panel::ROWS;
@@ -50,10 +51,8 @@ struct StackLayer<S> {
     b_ih: Vec<S>,
     b_hh: Vec<S>,
     w_ch: Lines<S>,
-    /// `[at_once + 1, B, H]`, of which the first block is the state between calls.
-    h: Lines<S>,
-    /// The same, or empty.
-    c: Lines<S>,
+    /// Of each state `[at_once + 1, B, H]`, of which the first block is the state between calls.
+    states: Vec<Lines<S>>,
 }
 
 impl<S: Scalar> Stack<S> {
@@ -76,8 +75,11 @@ impl<S: Scalar> Stack<S> {
                 b_ih: Vec::with_capacity(gates),
                 b_hh: Vec::with_capacity(gates),
                 w_ch: Lines::zeroed("peepholes", recipe.peepholes() * hidden)?,
-                h: Lines::zeroed("states", one.h_len())?,
-                c: Lines::zeroed("states", one.c_len())?,
+                states: recipe
+                    .state_names()
+                    .iter()
+                    .map(|_| Lines::zeroed("states", one.states_len()))
+                    .collect::<Result<_>>()?,
             })
         };
         Ok(Self {
@@ -116,17 +118,16 @@ impl<S: Scalar> Stack<S> {
         Ok(())
     }
 
-    /// The states of a layer, `[B, H]` each: h, and c, which is empty for a cell without one.
-    pub fn state(&self, layer: usize) -> Option<[&[S]; 2]> {
+    /// The states of a layer, `[B, H]` each, in the order of [`Recipe::state_names`].
+    pub fn states(&self, layer: usize) -> Option<impl Iterator<Item = &[S]>> {
         let state = self.batch * self.hidden;
-        self.layers.get(layer).map(|StackLayer { h, c, .. }| [&h[..state], c.get(..state).unwrap_or_default()])
+        self.layers.get(layer).map(|layer| layer.states.iter().map(move |states| &states[..state]))
     }
 
     /// The states of a layer, to write.
-    pub fn state_mut(&mut self, layer: usize) -> Result<[&mut [S]; 2]> {
+    pub fn states_mut(&mut self, layer: usize) -> Result<impl Iterator<Item = &mut [S]>> {
         let state = self.batch * self.hidden;
-        let StackLayer { h, c, .. } = Self::find(&mut self.layers, layer)?;
-        Ok([&mut h[..state], c.get_mut(..state).unwrap_or_default()])
+        Ok(Self::find(&mut self.layers, layer)?.states.iter_mut().map(move |states| &mut states[..state]))
     }
 
     /// Some steps: `x [S, B, I]` in, the last layer's h `[S, B, H]` out; the states are then those after them. An error, and no
@@ -152,34 +153,34 @@ impl<S: Scalar> Stack<S> {
         let mut below: Option<&[S]> = None;
         let mut y = Some(y);
         for (index, one) in layers.iter_mut().enumerate() {
-            let StackLayer { inputs, w_ih, w_hh, b_ih, b_hh, w_ch, h, c } = one;
+            let StackLayer { inputs, w_ih, w_hh, b_ih, b_hh, w_ch, states } = one;
             let input = match below {
                 None => Input::Sequence { x, width: *inputs },
                 Some(h) => Input::Below { h, hidden },
             };
-            let (h, c) = (&mut h[..layer.h_len()], &mut c[..layer.c_len()]);
+            let mut each: [&mut [S]; MOST_STATES] = Default::default();
+            for (each, states) in each.iter_mut().zip(states.iter_mut()) {
+                *each = &mut states[..layer.states_len()];
+            }
             let buffers = Forward {
                 projection: Some(Projection { packed: w_ih, b_ih: given(b_ih)?, input }),
                 saved: &mut saved[..layer.saved_len()],
                 keeps: false,
-                h: &mut *h,
-                c: &mut *c,
+                states: each,
                 y: if index == above { y.take().unwrap_or_default() } else { &mut [] },
                 lengths,
                 first_step: 0,
                 resets: Resets { bits: &[], batch },
-                initial: Initial { h: &[], c: &[] },
+                initial: Initial::none(),
                 masks: None,
                 left: None,
             };
             forward(partition, &layer, Recurrent { packed: w_hh, b_hh: given(b_hh)?, w_ch: given(w_ch)? }, buffers)?;
-            below = Some(h);
+            below = states.first().map(|h| &h[..layer.states_len()]);
         }
         // Only now: the layer above reads all of them.
-        for StackLayer { h, c, .. } in layers {
-            for states in [h, c].into_iter().filter(|states| !states.is_empty()) {
-                states.copy_within(steps * state..(steps + 1) * state, 0);
-            }
+        for states in layers.iter_mut().flat_map(|layer| &mut layer.states) {
+            states.copy_within(steps * state..(steps + 1) * state, 0);
         }
         Ok(())
     }

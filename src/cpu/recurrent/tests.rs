@@ -66,6 +66,7 @@ impl Case {
             batch: BatchShape::new(steps, lengths.len()),
         };
         let (gates, scale) = (layer.gate_width(), 1.0 / (hidden as f64).sqrt());
+        let of_c = if cell.has_c() { layer.state_len() } else { 0 };
         Self {
             layer,
             lengths: lengths.to_vec(),
@@ -73,10 +74,10 @@ impl Case {
             w_hh: values(directions * gates * hidden, 0.2, scale),
             b_hh: values(directions * gates, 0.3, 0.5),
             h0: values(layer.state_len(), 0.4, 0.8),
-            c0: values(layer.dc_len(), 0.5, 0.8),
+            c0: values(of_c, 0.5, 0.8),
             dy: values(layer.batch.rows() * directions * hidden, 0.6, 1.0),
             dh: values(layer.state_len(), 0.7, 1.0),
-            dc: values(layer.dc_len(), 0.8, 1.0),
+            dc: values(of_c, 0.8, 1.0),
         }
     }
 
@@ -98,26 +99,24 @@ impl Case {
             row[..input.len()].copy_from_slice(&convert(input));
         }
         let (mut h, mut c) = (convert(&self.h0), convert(&self.c0));
-        h.resize(layer.h_len(), S::ZERO);
-        c.resize(layer.c_len(), S::ZERO);
+        h.resize(layer.states_len(), S::ZERO);
+        c.resize(if layer.recipe.has_c() { layer.states_len() } else { 0 }, S::ZERO);
         let (w, b) = (convert::<S>(&self.w_hh), convert::<S>(&self.b_hh));
         let b = each("bias_hh", &b, layer.directions);
         let nan = S::from_f64(f64::NAN);
         let mut packed = vec![nan; layer.forward_packed_len()];
         pack_forward(Threads::ONE, layer, &each("weight_hh", &w, layer.directions), &mut packed).unwrap();
         let (lengths, y) = (&self.lengths[..], &mut []);
-        let (saved_all, h_all, c_all) = (&mut saved[..], &mut h[..], &mut c[..]);
         let buffers = Forward {
             projection: None,
-            saved: saved_all,
+            saved: &mut saved,
             keeps: true,
-            h: h_all,
-            c: c_all,
+            states: [&mut h, &mut c],
             y,
             lengths,
             first_step: 0,
             resets: never(lengths.len()),
-            initial: Initial { h: &[], c: &[] },
+            initial: Initial::none(),
             masks: None,
             left: None,
         };
@@ -135,21 +134,18 @@ impl Case {
         let lengths = &self.lengths;
         let buffers = Backward {
             saved: &mut saved,
-            h: &h,
-            c: &c,
+            states: [&h, &c],
             dy: Some(&dy),
-            dh: &mut dh,
-            dc: &mut dc,
+            gradients: [&mut dh, &mut dc],
             direct: &mut [],
             norms: &mut [],
             lengths,
             first_step: 0,
             resets: never(lengths.len()),
-            initial: Initial { h: &[], c: &[] },
+            initial: Initial::none(),
             masks: None,
             left: None,
-            initial_dh: &mut [],
-            initial_dc: &mut [],
+            initial_gradients: [&mut [], &mut []],
         };
         self.on(threads, teams, |partition| backward(partition, layer, weights(&packed, None), buffers)).unwrap();
         Buffers { saved, h, c, dh, dc }
@@ -345,19 +341,18 @@ fn projections_are_of_the_rows_that_steps_are_at() {
         };
         let projection = Some(Projection { packed: &packed, b_ih: Some(each("bias_ih", &b_ih, directions)), input });
         let (mut saved, mut h) = (vec![f64::NAN; layer.saved_len()], case.h0.clone());
-        h.resize(layer.h_len(), 0.0);
+        h.resize(layer.states_len(), 0.0);
         let mut y = vec![f64::NAN; STEPS * layer.state_len()];
         let buffers = Forward {
             projection,
             saved: &mut saved,
             keeps,
-            h: &mut h,
-            c: &mut [],
+            states: [&mut h, &mut []],
             y: &mut y,
             lengths: &case.lengths,
             first_step: 0,
             resets: never(case.lengths.len()),
-            initial: Initial { h: &[], c: &[] },
+            initial: Initial::none(),
             masks: None,
             left: None,
         };
@@ -382,25 +377,24 @@ fn bad_input_is_an_error() {
     let layer = &case.layer;
     let attempt = |saved: usize, h: usize, c: usize, lengths: &[u32], packed: usize| {
         let (mut saved, mut h, mut c) = (vec![0.0; saved], vec![0.0; h], vec![0.0; c]);
-        let (saved, h, c, y) = (&mut saved[..], &mut h[..], &mut c[..], &mut []);
+        let (saved, states, y) = (&mut saved[..], [&mut h[..], &mut c[..]], &mut []);
         let buffers = Forward {
             projection: None,
             saved,
             keeps: true,
-            h,
-            c,
+            states,
             y,
             lengths,
             first_step: 0,
             resets: never(2),
-            initial: Initial { h: &[], c: &[] },
+            initial: Initial::none(),
             masks: None,
             left: None,
         };
         let packed = vec![0f32; packed];
         case.on(1, false, |partition| forward(partition, layer, weights(&packed, None), buffers))
     };
-    let (saved, h, c) = (layer.saved_len(), layer.h_len(), layer.c_len());
+    let (saved, h, c) = (layer.saved_len(), layer.states_len(), layer.states_len());
     let packed = layer.forward_packed_len();
     assert!(attempt(saved, h, c, &[3, 2], packed).is_ok());
     assert!(attempt(saved - 1, h, c, &[3, 2], packed).is_err());

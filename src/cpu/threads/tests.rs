@@ -13,7 +13,7 @@ fn partitions_cover_everything_once() {
                 let all = [(&mut buffer[..], 2)];
                 // SAFETY: every task has one thread.
                 pool.run(|| unsafe {
-                    partition.run(all, |task, _, [mut part]| {
+                    partition.run(all, [[]; 0], |task, _, [mut part], _| {
                         let rows = task.rows();
                         for (block, row) in (0..3).flat_map(|n| rows.clone().map(move |b| (n, b))) {
                             part.row_mut(block, row).iter_mut().for_each(|x| *x += 1);
@@ -31,7 +31,7 @@ fn a_part_has_no_rows_but_its_own() {
     let partition = Partition::new(Threads(2), 4, 1);
     let mut buffer: Vec<u32> = (0..2 * 4 * 3).collect();
     assert_eq!(partition.tasks().len(), 2);
-    let check = |task: &Task, _: Member<'_>, [mut part]: [Part<'_, u32>; 1]| match task.rows().start {
+    let check = |task: &Task, _: Member<'_>, [mut part]: [Part<'_, u32>; 1], _: [[_; 0]; 0]| match task.rows().start {
         0 => assert_eq!(part.row(1, 1), [15, 16, 17]),
         _ => {
             assert_eq!(part.row(0, 1), [0u32; 0]);
@@ -53,7 +53,7 @@ fn a_part_has_no_rows_but_its_own() {
         }
     };
     // SAFETY: every task has one thread.
-    unsafe { partition.run([(&mut buffer, 3)], check) };
+    unsafe { partition.run([(&mut buffer, 3)], [[]; 0], check) };
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_team_meets_and_shares() {
         let sums: Vec<AtomicUsize> = partition.tasks().iter().map(|_| AtomicUsize::new(0)).collect();
         // SAFETY: there are no parts.
         pool.run_together(|| unsafe {
-            partition.run::<u32, 0>([], |task, member, []| {
+            partition.run::<u32, 0, 0, 0>([], [], |task, member, [], []| {
                 let at = partition.tasks().iter().position(|one| one == task).unwrap();
                 for meeting in 1..=200 {
                     sums[at].fetch_add(member.share(17).len(), Ordering::Relaxed);
@@ -113,7 +113,7 @@ fn nobody_waits_for_a_member_that_panicked() {
     let (pool, partition) = together(3, 3, 1);
     // SAFETY: there are no parts.
     let run = || unsafe {
-        partition.run::<u32, 0>([], |_, member, []| {
+        partition.run::<u32, 0, 0, 0>([], [], |_, member, [], []| {
             assert!(member.index != 1, "on purpose");
             member.meet();
         });
@@ -128,7 +128,7 @@ fn a_team_that_is_not_there_is_not_waited_for() {
     let calls = AtomicUsize::new(0);
     // SAFETY: there are no parts.
     let work = || unsafe {
-        partition.run::<u32, 0>([], |_, member, []| {
+        partition.run::<u32, 0, 0, 0>([], [], |_, member, [], []| {
             member.meet();
             calls.fetch_add(member.share(8).len(), Ordering::Relaxed);
         });

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::flow::direct_from;
+use super::flow::{direct_from, initial_from};
 use super::{Chunk, ChunkGradients, Weights};
+use crate::cell::MOST_STATES;
 use crate::config::BatchShape;
 use crate::cpu::random::{Masked, Masks, RANDOM_WORDS};
 use crate::cpu::recurrent::{self as cpu, Initial, LayerShape, Left, Recurrent, Resets, Tensors};
@@ -134,10 +135,8 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let lengths = chunk.lengths.read::<u32>()?;
     let Words { lengths, resets, masks, left } = chunk.words(&lengths)?;
     let initial = chunk.initial.as_ref().map(|initial| initial.buffer.read::<S>()).transpose()?;
-    let initial = initial.as_deref().map_or((&[][..], &[][..]), |values| {
-        let all = values.get(chunk.initial_offset()..).unwrap_or_default();
-        all.split_at(layer.state_len().min(all.len()))
-    });
+    let initial = initial.as_deref().and_then(|values| values.get(chunk.initial_offset()..)).unwrap_or_default();
+    let initial = Initial { states: layer.each_state(initial) };
     let w_hh = weights.w_hh.buffer.read::<S>()?;
     let b_hh = weights.b_hh.as_ref().map(|bias| bias.buffer.read::<S>()).transpose()?;
     let w_ch = weights.w_ch.as_ref().map(|w_ch| w_ch.buffer.read::<S>()).transpose()?;
@@ -146,8 +145,12 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let bias_of_input = input.and_then(|input| input.b_ih.as_ref());
     let b_ih = bias_of_input.map(|bias| bias.buffer.read::<S>()).transpose()?;
     let source = input.map(|input| input.source.read::<S>()).transpose()?;
-    let (mut saved, mut h) = (chunk.saved.write::<S>()?, chunk.h.write::<S>()?);
-    let mut c = chunk.c.as_ref().map(|c| c.write::<S>()).transpose()?;
+    let mut saved = chunk.saved.write::<S>()?;
+    // Without an allocation.
+    let mut states: [Option<_>; MOST_STATES] = std::array::from_fn(|_| None);
+    for (held, states) in states.iter_mut().zip(std::iter::once(&chunk.h).chain(&chunk.c)) {
+        *held = Some(states.write::<S>()?);
+    }
     let mut y = chunk.output.as_ref().map(|y| y.write::<S>()).transpose()?;
 
     let [recurrent_len, input_len] = chunk.forward_packed();
@@ -166,8 +169,8 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let b_hh = b_hh.as_deref().zip(weights.b_hh.as_ref()).map(bias).transpose()?;
     let b_ih = b_ih.as_deref().zip(bias_of_input).map(bias).transpose()?;
     let w_ch = peepholes(chunk, weights, w_ch.as_deref())?;
-    let (saved, h, c, y) =
-        (&mut saved[..], &mut h[..], c.as_deref_mut().unwrap_or_default(), y.as_deref_mut().unwrap_or_default());
+    let (saved, y) = (&mut saved[..], y.as_deref_mut().unwrap_or_default());
+    let mut states = states.each_mut().map(|states| states.as_deref_mut().unwrap_or_default());
     let (source, first_step) = (source.as_deref(), chunk.first_step);
     let mut steps = |packed: &[S]| {
         let (packed, of_input) = packed.split_at(recurrent_len);
@@ -179,12 +182,10 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
                 true => cpu::Input::Below { h: source, hidden: input.width / directions },
             },
         });
-        let (saved, h, c, y) = (&mut *saved, &mut *h, &mut *c, &mut *y);
-        let keeps = chunk.keeps;
-        let (initial_h, initial_c) = initial;
-        let initial = Initial { h: initial_h, c: initial_c };
+        let (saved, y, keeps) = (&mut *saved, &mut *y, chunk.keeps);
+        let states = states.each_mut().map(|states| &mut **states);
         let buffers =
-            cpu::Forward { projection, saved, keeps, h, c, y, lengths, first_step, resets, initial, masks, left };
+            cpu::Forward { projection, saved, keeps, states, y, lengths, first_step, resets, initial, masks, left };
         cpu::forward(&crew.partition, &layer, Recurrent { packed, b_hh, w_ch }, buffers)
     };
     let Some(kept) = &weights.packed else {
@@ -223,18 +224,17 @@ pub(super) fn backward<S: Scalar + Element>(
     let w_hh = weights.w_hh.buffer.read::<S>()?;
     let w_ch = weights.w_ch.as_ref().map(|w_ch| w_ch.buffer.read::<S>()).transpose()?;
     let w_ch = peepholes(chunk, weights, w_ch.as_deref())?;
-    let (mut saved, h) = (chunk.saved.write::<S>()?, chunk.h.read::<S>()?);
-    let c = chunk.c.as_ref().map(|c| c.read::<S>()).transpose()?;
+    let mut saved = chunk.saved.write::<S>()?;
+    let mut states: [Option<_>; MOST_STATES] = std::array::from_fn(|_| None);
+    for (held, states) in states.iter_mut().zip(std::iter::once(&chunk.h).chain(&chunk.c)) {
+        *held = Some(states.read::<S>()?);
+    }
     let dy = gradients.dy.as_ref().map(|dy| dy.read::<S>()).transpose()?;
     let mut carry = gradients.carry.write::<S>()?;
     let (carried, direct) = carry.split_at_mut(direct_from(&layer));
-    let (gradients_of_last, for_resets) = carried.split_at_mut(layer.state_len() + layer.dc_len());
-    let (dh, dc) = gradients_of_last.split_at_mut(layer.state_len());
+    let (gradients_of_last, for_resets) = carried.split_at_mut(initial_from(&layer));
     // As many initial states as gradients of them.
-    let (values, initial_gradients) = for_resets.split_at_mut(for_resets.len() / 2);
-    let state = if values.is_empty() { 0 } else { layer.state_len() };
-    let (initial_h, initial_c) = values.split_at(state);
-    let (initial_dh, initial_dc) = initial_gradients.split_at_mut(state);
+    let (initial, initial_gradients) = for_resets.split_at_mut(for_resets.len() / 2);
     let mut norms = gradients.norms.as_ref().map(|norms| norms.buffer.write::<S>()).transpose()?;
     let norms = match (&mut norms, &gradients.norms) {
         (Some(values), Some(at)) => &mut values[at.offset..][..layer.norms_len()],
@@ -243,21 +243,18 @@ pub(super) fn backward<S: Scalar + Element>(
     let mut workspace = weights.workspace.write::<S>()?;
     let buffers = cpu::Backward {
         saved: &mut saved,
-        h: &h,
-        c: c.as_deref().unwrap_or_default(),
+        states: states.each_ref().map(|states| states.as_deref().unwrap_or_default()),
         dy: dy.as_deref(),
-        dh,
-        dc,
+        gradients: layer.each_state_mut(gradients_of_last),
         direct,
         norms,
         lengths,
         first_step: chunk.first_step,
         resets,
-        initial: Initial { h: initial_h, c: initial_c },
+        initial: Initial { states: layer.each_state(initial) },
         masks,
         left,
-        initial_dh,
-        initial_dc,
+        initial_gradients: layer.each_state_mut(initial_gradients),
     };
     let w_hh = tensors("weight_hh", &w_hh, &weights.w_hh, chunk.directions, layer.gate_width() * layer.hidden)?;
     let len = layer.backward_packed_len();

@@ -39,8 +39,8 @@ pub struct Stream {
     config: RnnConfig,
     batch: usize,
     stack: Stack<f32>,
-    /// Learnt initial h and c of each layer, `[H]`; empty where none are.
-    initial: Vec<[Vec<f32>; 2]>,
+    /// Learnt initial states of each layer, `[H]` each; empty where none are.
+    initial: Vec<Vec<Vec<f32>>>,
 }
 
 impl Stream {
@@ -82,7 +82,7 @@ impl Stream {
             let [b_ih, b_hh] = [read(Tensor::BiasIh, layer)?, read(Tensor::BiasHh, layer)?];
             Ok([w_ih, w_hh, b_ih, b_hh, read(Tensor::WeightCh, layer)?])
         });
-        let initial = |layer| Ok([read(Tensor::H0, layer)?, read(Tensor::C0, layer)?]);
+        let initial = |layer| Tensor::INITIAL.into_iter().map(|tensor| read(tensor, layer)).collect();
         let initial = (0..self.config.layers).map(initial).collect::<Result<Vec<_>>>()?;
         for (layer, [w_ih, w_hh, b_ih, b_hh, w_ch]) in all.collect::<Result<Vec<_>>>()?.iter().enumerate() {
             self.stack.set_weights(layer, LayerWeights { w_ih, w_hh, b_ih, b_hh, w_ch })?;
@@ -99,12 +99,12 @@ impl Stream {
 
     /// The hidden state of a layer, `[B, H]`; none where there is no such layer.
     pub fn h(&self, layer: usize) -> Option<&[f32]> {
-        self.stack.state(layer).map(|[h, _]| h)
+        self.stack.states(layer)?.next()
     }
 
     /// The cell state of a layer, `[B, H]`; none where there is no such layer, or its cell has none.
     pub fn c(&self, layer: usize) -> Option<&[f32]> {
-        self.stack.state(layer).map(|[_, c]| c).filter(|_| self.config.recipe().has_c())
+        self.stack.states(layer)?.nth(self.config.recipe().state("c")?)
     }
 
     /// Sets the states, `[L, B, H]`: h and, for cells that have it, c; where none is given the learnt initial one, or zero. An
@@ -114,8 +114,8 @@ impl Stream {
         let one = self.batch * self.config.hidden;
         for layer in 0..self.config.layers {
             let own = layer * one..(layer + 1) * one;
-            let learnt = self.initial.get(layer).map_or([&[][..]; 2], |[h, c]| [h, c]);
-            for ((held, given), learnt) in self.stack.state_mut(layer)?.into_iter().zip([h, c]).zip(learnt) {
+            let learnt = self.initial.get(layer).into_iter().flatten();
+            for ((held, given), learnt) in self.stack.states_mut(layer)?.zip([h, c]).zip(learnt) {
                 match given {
                     Some(given) => held.copy_from_slice(&given[own.clone()]),
                     None => begin(held, learnt),
@@ -130,8 +130,8 @@ impl Stream {
     pub fn reset(&mut self, sequences: &[usize]) -> Result<()> {
         expect_sequences("a sequence to begin anew", self.batch, sequences)?;
         for layer in 0..self.config.layers {
-            let learnt = self.initial.get(layer).map_or([&[][..]; 2], |[h, c]| [h, c]);
-            for (held, learnt) in self.stack.state_mut(layer)?.into_iter().zip(learnt) {
+            let learnt = self.initial.get(layer).into_iter().flatten();
+            for (held, learnt) in self.stack.states_mut(layer)?.zip(learnt) {
                 for &sequence in sequences {
                     let own = sequence * self.config.hidden..(sequence + 1) * self.config.hidden;
                     let row = held.get_mut(own).unwrap_or_default();
@@ -149,7 +149,7 @@ impl Stream {
         expect_one_state(&self.config, h, c)?;
         let hidden = self.config.hidden;
         for layer in 0..self.config.layers {
-            for (held, given) in self.stack.state_mut(layer)?.into_iter().zip([h, c]) {
+            for (held, given) in self.stack.states_mut(layer)?.zip([h, c]) {
                 let row = held.chunks_exact_mut(hidden).nth(sequence).unwrap_or_default();
                 row.iter_mut().zip(given.iter().skip(layer * hidden)).for_each(|(held, given)| *held = *given);
             }
