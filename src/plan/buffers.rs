@@ -3,7 +3,7 @@
 use crate::config::Precision;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
-use crate::plan::memory::{Layout, Memory};
+use crate::plan::memory::{ChunkLens, Layout, Memory};
 use crate::plan::purpose::Mode;
 
 /// Buffers of one layer's section, or of the chunk that all share.
@@ -12,32 +12,32 @@ pub struct ChunkBuffers {
     /// `[steps, B, D, saved, H]`; empty in a section whose chunks share their buffers, and in layers that use the first
     /// one's.
     pub saved: Buffer,
-    /// `[steps + 1, B, D, H]`; of the last layer's section whose chunks share their buffers, `[chunks, B, D, H]`, or one
-    /// state without backward.
-    pub h: Buffer,
-    /// The same, for cells that have it; the fewer states in every section whose chunks share their buffers.
-    pub c: Option<Buffer>,
-    /// `[chunks, states, B, D, H]`, f32: the states before each chunk, where `h` and `c` are f16 and chunks are
+    /// `[steps + 1, B, D, H]` of each state, in the order of [`Recipe::state_names`](crate::Recipe::state_names). In a
+    /// section whose chunks share their buffers `[chunks, B, D, H]`, or one state without backward; but there too all of h,
+    /// if a layer above reads it. Of h alone in layers that use the first one's others.
+    pub states: Vec<Buffer>,
+    /// `[chunks, states, B, D, H]`, f32: the states before each chunk, where `states` are f16 and chunks are
     /// recomputed; else empty.
     pub kept: Buffer,
 }
 
 impl ChunkBuffers {
-    fn new(device: &Device, precision: Precision, [saved, h, c, kept]: [usize; 4]) -> Result<Self> {
+    fn new(device: &Device, precision: Precision, lens: &ChunkLens) -> Result<Self> {
+        let states = lens.there().map(|len| device.alloc_as(precision, "states", len));
         Ok(Self {
-            saved: device.alloc_as(precision, "saved gates", saved)?,
-            h: device.alloc_as(precision, "hidden states", h)?,
-            c: if c > 0 { Some(device.alloc_as(precision, "cell states", c)?) } else { None },
-            kept: device.alloc("kept states", kept)?,
+            saved: device.alloc_as(precision, "saved gates", lens.saved)?,
+            states: states.collect::<Result<_>>()?,
+            kept: device.alloc("kept states", lens.kept)?,
         })
     }
 
     fn all(&self) -> impl Iterator<Item = &Buffer> {
-        [&self.saved, &self.h, &self.kept].into_iter().chain(&self.c)
+        [&self.saved, &self.kept].into_iter().chain(&self.states)
     }
 
-    fn len(&self) -> [usize; 4] {
-        [self.saved.len(), self.h.len(), self.c.as_ref().map_or(0, Buffer::len), self.kept.len()]
+    fn lens(&self) -> ChunkLens {
+        let len = |state| self.states.get(state).map_or(0, Buffer::len);
+        ChunkLens { saved: self.saved.len(), states: std::array::from_fn(len), kept: self.kept.len() }
     }
 
     fn bytes(&self) -> u64 {
@@ -90,30 +90,32 @@ impl Reserve {
     pub fn new(device: &Device, layout: &Layout) -> Result<Self> {
         let memory = layout.memory(device.float_bytes());
         device.check_memory("the reserve and workspace", memory.reserve + memory.workspace)?;
-        let section = |&lengths: &[usize; 4]| ChunkBuffers::new(device, layout.precision, lengths);
-        let layer = |sections: &Vec<[usize; 4]>| sections.iter().map(section).collect::<Result<Vec<_>>>();
+        let section = |lens: &ChunkLens| ChunkBuffers::new(device, layout.precision, lens);
+        let layer = |sections: &Vec<ChunkLens>| sections.iter().map(section).collect::<Result<Vec<_>>>();
         Ok(Self { layers: layout.sections.iter().map(layer).collect::<Result<_>>()?, mode: layout.mode })
     }
 
     /// An error unless these are the buffers that `layout` lists, on `device`.
     pub(crate) fn check(&self, device: &Device, layout: &Layout) -> Result<()> {
         let held: Vec<Vec<_>> =
-            self.layers.iter().map(|sections| sections.iter().map(ChunkBuffers::len).collect()).collect();
+            self.layers.iter().map(|sections| sections.iter().map(ChunkBuffers::lens).collect()).collect();
         if self.mode != layout.mode || held != layout.sections {
             let got = "that of a plan of another shape or mode";
             return Err(Error::invalid("the reserve", "what this plan's `reserve` gave", got));
         }
-        let mut all = self.layers.iter().flatten();
-        all.try_for_each(|section| section.h.check("the reserve", device, &[section.h.len()], layout.stored()))
+        let mut all = self.layers.iter().flatten().flat_map(|section| &section.states);
+        all.try_for_each(|states| states.check("the reserve", device, &[states.len()], layout.stored()))
     }
 
     /// Buffers of a layer's sections.
     pub fn layer(&self, layer: usize) -> Vec<ChunkBuffers> {
         let sections = &self.layers[layer % self.layers.len()];
-        // Without backward the saved values and c of the first layer serve for all.
+        // Without backward the saved values of the first layer serve for all, and its states but h.
         let whole = |(own, first): (&ChunkBuffers, &ChunkBuffers)| match self.mode {
             Mode::Infer if own.saved.is_empty() && !first.saved.is_empty() => {
-                ChunkBuffers { h: own.h.clone(), ..first.clone() }
+                let others = first.states.iter().skip(own.states.len());
+                let states = own.states.iter().chain(others).cloned().collect();
+                ChunkBuffers { states, ..first.clone() }
             }
             _ => own.clone(),
         };
@@ -147,7 +149,7 @@ impl Workspace {
             carry: device.alloc("carried gradients", layout.carry)?,
             sums: device.alloc("partial bias gradients", layout.sums)?,
             products: device.alloc("sums or rows of products", layout.products)?,
-            chunk: ChunkBuffers::new(device, layout.precision, layout.chunk)?,
+            chunk: ChunkBuffers::new(device, layout.precision, &layout.chunk)?,
             inner: [inner(layout.inner[0])?, inner(layout.inner[1])?],
             upstream: stored("output gradient of a chunk", layout.upstream)?,
             dropped: layout.dropped.iter().map(|&len| stored("states after dropout", len)).collect::<Result<_>>()?,
@@ -176,16 +178,18 @@ impl Workspace {
             part.check("the workspace", device, &[len], dtype)?;
             Ok(part)
         };
-        let ([one, two], [saved, h, c, kept]) = (&self.inner, layout.chunk);
+        let ([one, two], lens) = (&self.inner, &layout.chunk);
+        let states = lens.there().enumerate().map(|(state, len)| match self.chunk.states.get(state) {
+            Some(states) => fit(states, len, stored),
+            None => {
+                let (needed, held) = (lens.there().count(), self.chunk.states.len());
+                Err(Error::invalid("the states in the workspace", format!("at least {needed}"), held))
+            }
+        });
         let chunk = ChunkBuffers {
-            saved: fit(&self.chunk.saved, saved, stored)?,
-            h: fit(&self.chunk.h, h, stored)?,
-            kept: fit(&self.chunk.kept, kept, DType::Float)?,
-            c: match &self.chunk.c {
-                Some(buffer) if c > 0 => Some(fit(buffer, c, stored)?),
-                _ if c > 0 => return Err(Error::invalid("the workspace", "one with cell states", "one without")),
-                _ => None,
-            },
+            saved: fit(&self.chunk.saved, lens.saved, stored)?,
+            states: states.collect::<Result<_>>()?,
+            kept: fit(&self.chunk.kept, lens.kept, DType::Float)?,
         };
         Ok(Self {
             chunk,

@@ -4,6 +4,7 @@
 //! (LSTM 6, GRU 5 floats). The *workspace* is scratch between two recordings. When nothing is trained the reserve is
 //! empty: all layers share the saved values, every other the states, and where chunks are worth it all chunks too.
 
+use crate::cell::MOST_STATES;
 use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::cpu::recurrent as native;
 use crate::device::{DType, Device};
@@ -28,31 +29,48 @@ pub struct Memory {
     pub workspace: u64,
 }
 
+/// Elements of a section's buffers, or of those of the chunk that all share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChunkLens {
+    /// Saved values.
+    pub saved: usize,
+    /// Each state, in the order of [`Recipe::state_names`](crate::Recipe::state_names); zero where it has no buffer.
+    pub states: [usize; MOST_STATES],
+    /// f32: states kept for recomputation where states are stored as f16.
+    pub kept: usize,
+}
+
+impl ChunkLens {
+    /// Those of the states that have a buffer, which are the first.
+    pub(super) fn there(&self) -> impl Iterator<Item = usize> {
+        self.states.into_iter().take_while(|len| *len > 0)
+    }
+}
+
 /// Sizes of everything a plan allocates, in elements.
 ///
 /// With recomputation every k steps, in n chunks, the reserve is the states before each chunk, and in layers below the
 /// last all of h, which is the input of the layer above. In units of a state `[B, D, H]`, where no binding is too small:
 ///
 /// ```text
-/// last layer       n          and for cells with c    n
-/// other layers     T + 1      and for cells with c    n
+/// last layer       n          and for each state but h    n
+/// other layers     T + 1      and for each state but h    n
 /// ```
 ///
-/// The saved values and states of one chunk, k·saved + (k + 1)·(1 or 2), are scratch that all chunks and layers share.
+/// The saved values and states of one chunk, k·saved + (k + 1)·states, are scratch that all chunks and layers share.
 ///
 /// Without backward, in chunks, one state serves for n.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// How floats are stored that are not said to be f32.
     pub precision: Precision,
-    /// For each layer and section that has buffers of its own: saved, h, c, and f32 states kept for recomputation where
-    /// h and c are stored as f16.
-    pub sections: Vec<Vec<[usize; 4]>>,
+    /// For each layer and section that has buffers of its own.
+    pub sections: Vec<Vec<ChunkLens>>,
     /// Whether the sections' buffers outlive forward.
     pub mode: Mode,
-    /// The one chunk that all share, where they do: saved, h, c.
-    pub chunk: [usize; 4],
-    /// f32: the state that steps carry where h and c are stored as f16, and then with resets the initial states of a layer.
+    /// The one chunk that all share, where they do.
+    pub chunk: ChunkLens,
+    /// f32: the states that steps carry where they are stored as f16, and then with resets the initial states of a layer.
     pub state: usize,
     /// Gates whose input weights are packed at a time, where weights are packed as they are needed; none where those of a
     /// layer stay packed while it runs.
@@ -67,8 +85,8 @@ pub struct Layout {
     /// when nothing is trained, on GPUs where that is asked for. GPU: what is said at `packed_input` and then what is said at
     /// `recurrent`, which list nothing in that case. CPU: nothing, and all.
     pub packed: Vec<[usize; 2]>,
-    /// f32: gradients of h and c that backward carries from step to step, and what is behind them where norms of gradients
-    /// are wanted ([`recurrent::carry_len`]).
+    /// f32: gradients of the states that backward carries from step to step, and what is behind them where norms of
+    /// gradients are wanted ([`recurrent::carry_len`]).
     pub carry: usize,
     /// f32: partial sums of gradients of biases and peepholes.
     pub sums: usize,
@@ -109,22 +127,32 @@ impl Layout {
         let (recipe, hidden, directions) = (config.recipe(), config.hidden, config.directions());
         let (train, gpu) = (mode == Mode::Train, device.gpu().is_some());
         let state = shape.batch * directions * hidden;
-        let states = |h: usize, c: usize| [h * state, if recipe.has_c() { c * state } else { 0 }];
+        // So many slots of h, and so many of the other states.
+        let states = |of_h: usize, of_others: usize| {
+            std::array::from_fn(|index| match index {
+                0 => of_h * state,
+                _ if index < recipe.states() => of_others * state,
+                _ => 0,
+            })
+        };
         let run = |steps: usize| {
-            let [h, c] = states(steps + 1, steps + 1);
-            [steps * state * recipe.saved(), h, c, 0]
+            let saved = steps * state * recipe.saved();
+            ChunkLens { saved, states: states(steps + 1, steps + 1), kept: 0 }
         };
         let half = precision == Precision::Half;
         // Without backward two layers' states suffice: one layer's input and its output.
         let stacked = if train { config.layers } else { config.layers.min(2) };
         let section = |layer: usize, section: usize, steps: usize| {
             if cuts.shared.is_none() {
-                let [saved, h, c, kept] = run(steps);
-                return if train || layer == 0 { [saved, h, c, kept] } else { [0, h, 0, 0] };
+                let of_h_alone = ChunkLens { states: states(steps + 1, 0), ..ChunkLens::default() };
+                return if train || layer == 0 { run(steps) } else { of_h_alone };
             }
             let kept = if train { cuts.chunks_of(section) } else { 1 };
-            let [h, c] = states(if layer + 1 == config.layers { kept } else { steps + 1 }, kept);
-            [0, h, c, if train && half { kept * recipe.states() * state } else { 0 }]
+            ChunkLens {
+                saved: 0,
+                states: states(if layer + 1 == config.layers { kept } else { steps + 1 }, kept),
+                kept: if train && half { kept * recipe.states() * state } else { 0 },
+            }
         };
         let sections = |layer: usize| {
             let lengths = cuts.sections.iter().map(ExactSizeIterator::len).enumerate();
@@ -176,7 +204,7 @@ impl Layout {
             precision,
             sections: (0..stacked).map(sections).collect(),
             mode,
-            chunk: if cuts.shared.is_some() { run(longest) } else { [0; 4] },
+            chunk: if cuts.shared.is_some() { run(longest) } else { ChunkLens::default() },
             state: (usize::from(half) + usize::from(recipe.resets())) * recipe.states() * state,
             repacked,
             packed_input: each_forward[0],
@@ -245,7 +273,9 @@ impl Layout {
             // Buffers are whole words.
             Precision::Half => (elements as u64 * 2).next_multiple_of(4),
         };
-        let chunk = |[saved, h, c, kept]: &[usize; 4]| stored(*saved) + stored(*h) + stored(*c) + full(*kept);
+        let chunk = |lens: &ChunkLens| {
+            stored(lens.saved) + lens.states.iter().copied().map(stored).sum::<u64>() + full(lens.kept)
+        };
         let kept: u64 = self.sections.iter().flatten().map(chunk).sum();
         let inner = |elements: usize| if self.inner_is_full { full(elements) } else { stored(elements) };
         let scratch = chunk(&self.chunk)

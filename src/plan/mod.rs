@@ -8,7 +8,7 @@ mod split;
 mod strategy;
 
 pub use buffers::{ChunkBuffers, Reserve, Workspace};
-pub use memory::{Layout, Memory};
+pub use memory::{ChunkLens, Layout, Memory};
 pub use purpose::{Mode, Purpose};
 pub use split::{Cuts, PlannedChunk, bindable, granule, overlap, reversed, windows};
 pub(crate) use strategy::repacks;

@@ -83,8 +83,8 @@ impl Chunk {
         gradients: &'b ChunkGradients,
         Nothing { read, .. }: &'b Nothing,
     ) -> [&'b Buffer; 7] {
-        let [c, dy] = [&self.c, &gradients.dy].map(|buffer| buffer.as_ref().unwrap_or(read));
-        [w, &self.lengths, &self.h, c, dy, &self.saved, &gradients.carry]
+        let [c, dy] = [self.c(), gradients.dy.as_ref()].map(|buffer| buffer.unwrap_or(read));
+        [w, &self.lengths, self.h(), c, dy, &self.saved, &gradients.carry]
     }
 
     fn backward_gpu(&self, gpu: &Gpu, weights: &Weights, gradients: &ChunkGradients) -> Result<Op> {

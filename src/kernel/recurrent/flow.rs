@@ -35,8 +35,8 @@ uniform! {
     }
 }
 
-/// Elements of the carried gradients: those of h and c themselves, `[states, B, D, H]`; with resets the initial states and
-/// then their gradients, `[states, B, D, H]` each; and where norms are wanted, on a
+/// Elements of the carried gradients: those of the states themselves, `[states, B, D, H]`; with resets the initial states
+/// and then their gradients, `[states, B, D, H]` each; and where norms are wanted, on a
 /// GPU those that come directly, `[states, B, D, H]`, and what the norms are of, `[steps, B, D, flows, H]`; on the CPU for
 /// each row those that come directly, and room to work.
 pub fn carry_len(device: &Device, layer: &LayerShape, norms: bool) -> usize {

@@ -88,9 +88,8 @@ impl Chunk {
     pub fn forward(&self, device: &Device, weights: &Weights) -> Result<Op> {
         self.check(device)?;
         weights.check(self)?;
-        let written = [&self.saved, &self.h, &weights.workspace].into_iter();
-        let carry = self.carried();
-        let written: Vec<&Buffer> = written.chain(&self.c).chain(carry).chain(&self.output).collect();
+        let written = [&self.saved, &weights.workspace].into_iter().chain(&self.states);
+        let written: Vec<&Buffer> = written.chain(self.carried()).chain(&self.output).collect();
         let read = [&weights.w_hh.buffer].into_iter().chain(self.input.as_ref().map(|input| &input.source));
         distinct("recurrent_forward", &written, &read.collect::<Vec<_>>())?;
         match device.target() {
@@ -110,9 +109,9 @@ impl Chunk {
         w: &'b Buffer,
         Nothing { written: [no_c, no_carry, _], .. }: &'b Nothing,
     ) -> [&'b Buffer; 6] {
-        let c = self.c.as_ref().unwrap_or(no_c);
+        let c = self.c().unwrap_or(no_c);
         let carry = self.carried().unwrap_or(no_carry);
-        [w, &self.lengths, &self.saved, &self.h, c, carry]
+        [w, &self.lengths, &self.saved, self.h(), c, carry]
     }
 
     fn forward_gpu(&self, gpu: &Gpu, weights: &Weights) -> Result<Op> {

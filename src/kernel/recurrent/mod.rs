@@ -5,7 +5,7 @@
 //! | `w` | forward `[D]` of [`packed_recurrent`]: `W_hhᵀ`, `b_hh`, peepholes; backward, and forward repacked, `[D][G·H, H]`: `W_hh`, and peepholes behind it | read |
 //! | `lengths` | `[B]`, then reset bits, the random state, bits of what dropout leaves of h | read |
 //! | `saved` | `[steps, B, D, saved, H]` | in place: input projection → saved values → pre-activation gradients |
-//! | `h`, `c` | `[steps + 1, B, D, H]`, slot 0 the states before the chunk | forward writes, backward reads |
+//! | states: `h`, `c` | `[steps + 1, B, D, H]` each, slot 0 those before the chunk | forward writes, backward reads |
 //! | `dy` | `[T, B, D·H]` in time order | read by backward, optional |
 //! | `carry` | `[states, B, D, H]` | backward, in place: gradients of the states after the chunk → before it; then [what resets and probes need](carry_len) |
 //!
@@ -89,11 +89,9 @@ pub struct Chunk {
     pub saved: Buffer,
     /// Whether saved values are kept for backward; without, what forward leaves there is of no concern.
     pub keeps: bool,
-    /// `[steps + 1, B, D, H]`.
-    pub h: Buffer,
-    /// The same, for cells that have it.
-    pub c: Option<Buffer>,
-    /// `[states, B, D, H]`: the state in f32 while steps run, where `saved`, `h` and `c` are stored as f16; none
+    /// `[steps + 1, B, D, H]` of each state, in the order of [`Recipe::state_names`].
+    pub states: Vec<Buffer>,
+    /// `[states, B, D, H]`: the states in f32 while steps run, where `saved` and `states` are stored as f16; none
     /// otherwise.
     pub carry: Option<Buffer>,
     /// Where the initial states are kept that sequences return to; none without resets.
@@ -173,14 +171,24 @@ pub struct ChunkGradients {
     pub in_step_order: bool,
     /// Which rows of `dy` are bound.
     pub rows: RowMap,
-    /// Gradients of the final h and c in, of the first ones out: `[states, B, D, H]`, the first of [`carry_len`] elements.
+    /// Gradients of the final states in, of the first ones out: `[states, B, D, H]`, the first of [`carry_len`] elements.
     pub carry: Buffer,
-    /// Where norms of the gradients of each step's states go, `[steps, B, D, flows]` without gaps, if they are wanted: of h,
-    /// of c where there is one, and of what of the last of them came directly.
+    /// Where norms of the gradients of each step's states go, `[steps, B, D, flows]` without gaps, if they are wanted: of
+    /// each state, and of what of the last of them came directly.
     pub norms: Option<Matrix>,
 }
 
 impl Chunk {
+    /// h: there where the chunk has been [checked](Self::check).
+    pub(crate) fn h(&self) -> &Buffer {
+        &self.states[0]
+    }
+
+    /// c, for cells that have it.
+    pub(crate) fn c(&self) -> Option<&Buffer> {
+        self.states.get(self.recipe.state("c")?)
+    }
+
     /// What forward's kernels bind as `carry`, if there is anything: what is carried lies before the initial states.
     fn carried(&self) -> Option<&Buffer> {
         self.initial.as_ref().map(|initial| &initial.buffer).or(self.carry.as_ref())
@@ -234,16 +242,17 @@ impl Chunk {
             return Err(Error::invalid("the initial states", "there", "none"));
         }
         self.saved.check_floats("the saved gates", device, &saved)?;
-        self.h.check_floats("the hidden states", device, &states)?;
         if let Some(carry) = &self.carry {
             let state = [self.recipe.states(), self.batch, self.directions, self.hidden];
             carry.check("the carried state", device, &state, DType::Float)?;
         }
-        match &self.c {
-            Some(c) => c.check_floats("the cell states", device, &states),
-            None if self.recipe.has_c() => Err(Error::invalid("the cell states", "there", "none")),
-            None => Ok(()),
+        let names = self.recipe.state_names();
+        if self.states.len() != names.len() {
+            let got = format!("{} of them", self.states.len());
+            return Err(Error::invalid("the states", format!("a buffer for each of {}", names.join(", ")), got));
         }
+        let mut all = names.iter().zip(&self.states);
+        all.try_for_each(|(name, of_all)| of_all.check_floats(&format!("the states {name}"), device, &states))
     }
 }
 
@@ -266,13 +275,13 @@ impl ChunkGradients {
         }
         let carried = carry_len(device, &chunk.layer(), self.norms.is_some());
         self.carry.check("the carried gradients", device, &[carried], DType::Float)?;
-        let mut read = vec![&chunk.h, &weights.w_hh.buffer, &weights.workspace, &chunk.lengths];
+        let mut read = vec![&weights.w_hh.buffer, &weights.workspace, &chunk.lengths];
         if let Some(dy) = &self.dy {
             let rows = if self.in_step_order { chunk.steps * chunk.batch } else { self.rows.window_rows };
             dy.check_floats("dy", device, &[rows, chunk.directions * chunk.hidden])?;
             read.push(dy);
         }
-        read.extend(&chunk.c);
+        read.extend(&chunk.states);
         let norms = self.norms.iter().map(|norms| &norms.buffer);
         let written: Vec<&Buffer> = [&chunk.saved, &self.carry].into_iter().chain(norms).collect();
         distinct(kernel, &written, &read)

@@ -148,7 +148,7 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let mut saved = chunk.saved.write::<S>()?;
     // Without an allocation.
     let mut states: [Option<_>; MOST_STATES] = std::array::from_fn(|_| None);
-    for (held, states) in states.iter_mut().zip(std::iter::once(&chunk.h).chain(&chunk.c)) {
+    for (held, states) in states.iter_mut().zip(&chunk.states) {
         *held = Some(states.write::<S>()?);
     }
     let mut y = chunk.output.as_ref().map(|y| y.write::<S>()).transpose()?;
@@ -226,7 +226,7 @@ pub(super) fn backward<S: Scalar + Element>(
     let w_ch = peepholes(chunk, weights, w_ch.as_deref())?;
     let mut saved = chunk.saved.write::<S>()?;
     let mut states: [Option<_>; MOST_STATES] = std::array::from_fn(|_| None);
-    for (held, states) in states.iter_mut().zip(std::iter::once(&chunk.h).chain(&chunk.c)) {
+    for (held, states) in states.iter_mut().zip(&chunk.states) {
         *held = Some(states.read::<S>()?);
     }
     let dy = gradients.dy.as_ref().map(|dy| dy.read::<S>()).transpose()?;

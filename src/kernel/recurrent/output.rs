@@ -42,12 +42,12 @@ impl Chunk {
     pub fn output(&self, device: &Device, y: &Buffer, first_time: usize, times: usize) -> Result<Op> {
         self.check(device)?;
         y.check_floats("y", device, &[times, self.batch, self.directions * self.hidden])?;
-        distinct("recurrent_output", &[y], &[&self.h, &self.lengths])?;
+        distinct("recurrent_output", &[y], &[self.h(), &self.lengths])?;
         match device.target() {
             Target::Gpu(gpu) => {
                 let lanes = element_lanes(gpu.capabilities());
                 let elements = times * self.batch * self.directions * self.hidden;
-                let bytes = (self.h.element_bytes() + y.element_bytes()) as f64;
+                let bytes = (self.h().element_bytes() + y.element_bytes()) as f64;
                 let work = |elements: usize| Work::moved(elements, bytes, lanes);
                 Op::in_pieces(runs(gpu, elements, 1, work).into_iter().map(|elements| {
                     let uniform = OutputUniform {
@@ -68,7 +68,7 @@ impl Chunk {
                             recipe: None,
                             consts: vec![("LANES", lanes)],
                             uniform: &uniform.bytes(),
-                            buffers: &[&self.h, &self.lengths, y],
+                            buffers: &[self.h(), &self.lengths, y],
                             groups: [linear_groups(gpu, elements.len(), lanes), 1, 1],
                             steps: None,
                             work: work(elements.len()),
@@ -86,7 +86,7 @@ impl Chunk {
 
 /// Twin of `recurrent/output.wgsl`.
 fn output_cpu<S: Scalar + Element>(chunk: &Chunk, y: &Buffer, first_time: &usize) -> Result<()> {
-    let (h, lengths, mut y) = (chunk.h.read::<S>()?, chunk.lengths.read::<u32>()?, y.write::<S>()?);
+    let (h, lengths, mut y) = (chunk.h().read::<S>()?, chunk.lengths.read::<u32>()?, y.write::<S>()?);
     for (row, y) in y.chunks_exact_mut(chunk.directions * chunk.hidden).enumerate() {
         let (time, sequence) = (first_time + row / chunk.batch, row % chunk.batch);
         let length = lengths[sequence] as usize;

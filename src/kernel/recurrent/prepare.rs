@@ -65,8 +65,8 @@ pub struct Prepare<'a> {
     pub w_ih: Matrix,
     /// Where `W_ihᵀ [D][I, G·H]` goes.
     pub packed_input: &'a Buffer,
-    /// Initial h and c, `[D, B, H]` from their offsets on, or one row for all sequences; zero where there is none.
-    pub initial: [Option<Matrix>; 2],
+    /// Each initial state, `[D, B, H]` from its offset on, or one row for all sequences; zero where there is none.
+    pub initial: Vec<Option<Matrix>>,
 }
 
 impl Chunk {
@@ -107,7 +107,7 @@ impl Chunk {
             state.check("an initial state", self.batch, self.hidden, self.directions)?;
         }
         let carry = self.carried();
-        let written: Vec<&Buffer> = [&packed, &self.h].into_iter().chain(&self.c).chain(carry).collect();
+        let written: Vec<&Buffer> = [&packed].into_iter().chain(&self.states).chain(carry).collect();
         let read: Vec<&Buffer> = with.initial.iter().flatten().map(|state| &state.buffer).chain([&values]).collect();
         distinct(KERNEL.name, &written, &read)?;
         let mut firsts = firsts.into_iter();
@@ -120,8 +120,9 @@ impl Chunk {
         let [recurrent_offset, recurrent_direction] = place(w_hh)?;
         let [bias_offset, bias_direction] = place(b_hh)?;
         let [peepholes_offset, peepholes_direction] = place(w_ch)?;
-        let [h0, c0] = &with.initial;
-        let place_of = |state: &Option<Matrix>| match state {
+        let initial = |name: &str| self.recipe.state(name).and_then(|state| with.initial.get(state)?.as_ref());
+        let [h0, c0] = ["h", "c"].map(initial);
+        let place_of = |state: Option<&Matrix>| match state {
             Some(state) => Ok::<_, Error>([index(state.offset)?, index(state.row)?, index(state.direction)?]),
             None => Ok([0; 3]),
         };
@@ -147,7 +148,7 @@ impl Chunk {
             c0_row,
             c0_direction,
             given: u32::from(h0.is_some()) | u32::from(c0.is_some()) << 1,
-            has_c: u32::from(self.c.is_some()),
+            has_c: u32::from(self.c().is_some()),
             packed_recurrent: index(recurrent_first)?,
             packed_direction: index(packed_direction)?,
             // NOWHERE in the shader.
@@ -157,9 +158,9 @@ impl Chunk {
             peepholes_direction,
         };
         let Nothing { read: nothing, written: [no_c, no_carry, _] } = Nothing::of(gpu)?;
-        let bound = |state: &Option<Matrix>| state.as_ref().map_or(nothing.clone(), |state| state.buffer.clone());
+        let bound = |state: Option<&Matrix>| state.map_or(nothing.clone(), |state| state.buffer.clone());
         let state = self.batch * self.directions * self.hidden;
-        let c = self.c.as_ref().map(|c| c.slice(0..state)).transpose()?;
+        let c = self.c().map(|c| c.slice(0..state)).transpose()?;
         let made = Op::gpu(
             gpu,
             &Launch {
@@ -172,7 +173,7 @@ impl Chunk {
                     &bound(h0),
                     &bound(c0),
                     &packed,
-                    &self.h.slice(0..state)?,
+                    &self.h().slice(0..state)?,
                     c.as_ref().unwrap_or(&no_c),
                     carry.unwrap_or(&no_carry),
                 ],

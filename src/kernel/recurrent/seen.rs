@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `lengths` | `[B]`, then reset bits, the random state, bits of what dropout leaves of h | read |
 //! | `carry` | initial states `[states, B, D, H]` in it; none without resets | read |
-//! | `h`, `c` | `[steps + 1, B, D, H]` | what steps did not see as it is there, written |
+//! | states: `h`, `c` | `[steps + 1, B, D, H]` each | what steps did not see as it is there, written |
 
 use super::native::Words;
 use super::{Chunk, Initial};
@@ -53,7 +53,7 @@ impl Chunk {
     /// resets `initial` says where the initial states are.
     pub fn seen(&self, device: &Device, initial: Option<&Initial>) -> Result<Op> {
         self.check(device)?;
-        let written: Vec<_> = std::iter::once(&self.h).chain(&self.c).collect();
+        let written: Vec<_> = self.states.iter().collect();
         let read: Vec<_> = [&self.lengths].into_iter().chain(initial.map(|initial| &initial.buffer)).collect();
         distinct(KERNEL.name, &written, &read)?;
         let (kept, scale) = self.dropped_of_h();
@@ -61,7 +61,7 @@ impl Chunk {
             Target::Gpu(gpu) => {
                 let (lanes, nothing) = (element_lanes(gpu.capabilities()), Nothing::of(gpu)?);
                 let elements = self.steps * self.batch * self.directions * self.hidden;
-                let bytes = self.h.element_bytes() as f64;
+                let bytes = self.h().element_bytes() as f64;
                 let work = |elements: usize| Work::moved(elements, bytes, lanes);
                 Op::in_pieces(runs(gpu, elements, 1, work).into_iter().map(|elements| {
                     let uniform = Uniform {
@@ -73,20 +73,20 @@ impl Chunk {
                         end: index(elements.end)?,
                         first_reversed: index(self.first_reversed)?,
                         initial: index(initial.map_or(0, |initial| initial.offset))?,
-                        has_c: u32::from(self.c.is_some()),
+                        has_c: u32::from(self.c().is_some()),
                         resets: u32::from(initial.is_some()),
                         drops: u32::from(kept.is_some()),
                         kept: index(kept.unwrap_or(0))?,
                         scale,
                     };
                     let carry = initial.map_or(&nothing.read, |initial| &initial.buffer);
-                    let c = self.c.as_ref().unwrap_or(&nothing.written[0]);
+                    let c = self.c().unwrap_or(&nothing.written[0]);
                     let launch = Launch {
                         kernel: &KERNEL,
                         recipe: None,
                         consts: vec![("LANES", lanes)],
                         uniform: &uniform.bytes(),
-                        buffers: &[&self.lengths, carry, &self.h, c],
+                        buffers: &[&self.lengths, carry, self.h(), c],
                         groups: [linear_groups(gpu, elements.len(), lanes), 1, 1],
                         steps: None,
                         work: work(elements.len()),
@@ -109,7 +109,7 @@ fn on_cpu<S: Scalar + Element>(chunk: &Chunk, initial: &Option<Initial>) -> Resu
     let values = initial.as_ref().map(|initial| initial.buffer.read::<S>()).transpose()?;
     let layer = chunk.layer();
     let states = layer.state_len();
-    for (state, buffer) in std::iter::once(&chunk.h).chain(&chunk.c).enumerate() {
+    for (state, buffer) in chunk.states.iter().enumerate() {
         let initial = values.as_deref().zip(initial.as_ref());
         let from = initial.map_or(&[][..], |(values, at)| &values[at.offset + state * states..][..states]);
         let left = left.filter(|_| state == 0);

@@ -60,8 +60,7 @@ impl Chunk {
             let rows = y.len() / (self.batch * width).max(1);
             y.check_floats("y", device, &[rows.max(self.first_step + self.steps), self.batch, width])?;
         }
-        let carry = self.carried();
-        let written = [&self.saved, &self.h].into_iter().chain(&self.c).chain(carry).chain(&self.output);
+        let written = [&self.saved].into_iter().chain(&self.states).chain(self.carried()).chain(&self.output);
         let written: Vec<&Buffer> = written.collect();
         distinct("sequence_forward", &written, &[&weights.w_hh.buffer, &weights.workspace, &self.lengths])?;
         let cut = self.sequence(device, Pass::Forward)?;

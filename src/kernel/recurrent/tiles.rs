@@ -132,7 +132,7 @@ impl Tile {
         let (units_done, rows_done) = (units * self.units, rows * self.rows);
         let terms = (chunk.recipe.gates() * chunk.hidden) as f64;
         let cells = (units_done * rows_done * chunk.directions) as f64;
-        let size = chunk.h.element_bytes() as f64;
+        let size = chunk.h().element_bytes() as f64;
         // Weights are read for each group of sequences, what they are multiplied with for each group of units.
         let read = terms * (units_done * rows + rows_done * units) as f64 * chunk.directions as f64;
         Work {

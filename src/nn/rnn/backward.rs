@@ -9,7 +9,7 @@ use crate::kernel::Program;
 use crate::kernel::column_sum::{self, ColumnSum};
 use crate::kernel::copy::no_sums;
 use crate::kernel::gemm::{self, Accumulate, Gemm, Mapped, Matrix};
-use crate::kernel::recurrent::{self, Chunk};
+use crate::kernel::recurrent::{self, Chunk, Move, move_states};
 use crate::kernel::rows::RowMap;
 use crate::plan::{bindable, granule, overlap, windows};
 use crate::recipe::{GateRun, Tensor};
@@ -34,17 +34,18 @@ pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
         let [initial, of_initial] = [recurrent::initial_from(&native), recurrent::initial_gradients_from(&native)];
         if resets {
             stage.kept_initial_to(carry, initial, &mut program)?;
-            rnn.states_in(layer, [&None, &None], rnn.states_from(carry, of_initial), &mut program)?;
+            let zero = Move::each(std::iter::repeat(None), rnn.states_from(carry, of_initial));
+            move_states(&rnn.device, rnn.state_shape(), &zero, &mut program)?;
         }
         let last_layer = layer + 1 == rnn.config.layers;
         let carried = || (0..rnn.config.recipe().states()).map(|state| rnn.slot(carry, state));
-        rnn.states_in(layer, [&gradients.dhn, &gradients.dcn], carried(), &mut program)?;
+        rnn.states_in(layer, gradients.final_states(), carried(), &mut program)?;
         let dlast = gradients.dlast.as_ref().filter(|_| last_layer);
         dlast.map_or(Ok(()), |dlast| add_last(rnn, dlast, &rnn.slot(carry, 0), &mut program))?;
         if with.norms.is_some() {
             let direct_to_h = direct(rnn, carry, 0);
             let direct = (0..rnn.config.recipe().states()).map(|state| direct(rnn, carry, state));
-            rnn.states_in(layer, [&gradients.dhn, &gradients.dcn], direct, &mut program)?;
+            rnn.states_in(layer, gradients.final_states(), direct, &mut program)?;
             dlast.map_or(Ok(()), |dlast| add_last(rnn, dlast, &direct_to_h, &mut program))?;
         }
         let dy = if last_layer { gradients.dy.as_ref() } else { Some(with.inner(layer)) };
@@ -94,7 +95,7 @@ pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
         };
         learnt_gradients(with, layer, of_learnt, &mut program)?;
         with.drop_gradient_of_weights(layer, &mut program)?;
-        rnn.states_out(layer, first(), [&gradients.dh0, &gradients.dc0], &mut program)?;
+        rnn.states_out(layer, first(), gradients.initial_states(), &mut program)?;
     }
     with.drop_gradient_of_x(&mut program)?;
     Ok(program)
@@ -158,7 +159,7 @@ fn add_last(rnn: &Rnn, dlast: &Buffer, h: &Matrix, program: &mut Program) -> Res
     Ok(())
 }
 
-/// Where what comes directly of the gradient of a state, 0 h and 1 c, is carried.
+/// Where what comes directly of the gradient of a state, 0 h, is carried.
 fn direct(rnn: &Rnn, carry: &Buffer, state: usize) -> Matrix {
     let (recipe, hidden, directions) = (rnn.config.recipe(), rnn.config.hidden, rnn.config.directions());
     let begin = recurrent::direct_from(&rnn.native_layer());
@@ -277,7 +278,7 @@ fn weight_gradients(
         let mut go_on = dw_hh.goes_on;
         for steps in rnn.spans(chunk, native).into_iter().rev() {
             let left = rnn.saved(chunk, &steps, slot).transposed();
-            let before = rnn.slot(&chunk.h, steps.start - chunk.first_step);
+            let before = rnn.slot(chunk.h(), steps.start - chunk.first_step);
             let rows = steps.len() * batch;
             let product = Gemm::plain(gates.len() * hidden, hidden, rows, left, before, to.clone());
             let (slices, granule) = (slices(hidden, gates.len()), batch);
@@ -343,7 +344,7 @@ fn peephole_gradients(
 ) -> Result<()> {
     let rnn = with.rnn;
     let (recipe, hidden, directions) = (rnn.config.recipe(), rnn.config.hidden, rnn.config.directions());
-    let Some(c) = chunk.c.as_ref().filter(|_| recipe.peepholes() > 0) else { return Ok(()) };
+    let Some(c) = chunk.c().filter(|_| recipe.peepholes() > 0) else { return Ok(()) };
     let (to, limit) = (with.tensor(Tensor::WeightCh, layer, true)?, recipe.options().clip.cell_as_read);
     let (rows, run) = (chunk.steps * chunk.batch, granule(&rnn.device, rnn.shape) * chunk.batch);
     // Each peephole, the slot of its gate, and that of the state.

@@ -2,6 +2,7 @@
 
 use super::batch_first::Turned;
 use super::{Rnn, backward, forward};
+use crate::cell::MOST_STATES;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
@@ -43,6 +44,10 @@ pub struct Io {
     pub carried: bool,
 }
 
+/// The caller's buffers of each state, or of each state's gradient, in the order of
+/// [`Recipe::state_names`](crate::Recipe::state_names), with the names of their fields.
+pub(super) type StateBuffers<'a> = [(&'static str, Option<&'a Buffer>); MOST_STATES];
+
 impl Io {
     /// Input and the output of all steps.
     pub fn new(x: &Buffer, y: &Buffer) -> Self {
@@ -53,6 +58,23 @@ impl Io {
     pub fn of_last(x: &Buffer, last: &Buffer) -> Self {
         let last = Some(last.clone());
         Self { x: x.clone(), y: None, last, h0: None, c0: None, hn: None, cn: None, carried: false }
+    }
+
+    /// Input and output of runs that carry these states, one from the other.
+    pub(super) fn streaming(x: &Buffer, y: &Buffer, states: &[Buffer]) -> Self {
+        let mut states = states.iter().cloned();
+        let (h, c) = (states.next(), states.next());
+        Self { h0: h.clone(), hn: h, c0: c.clone(), cn: c, carried: true, ..Self::new(x, y) }
+    }
+
+    /// Initial states.
+    pub(super) fn initial_states(&self) -> StateBuffers<'_> {
+        [("h0", self.h0.as_ref()), ("c0", self.c0.as_ref())]
+    }
+
+    /// Final states.
+    pub(super) fn final_states(&self) -> StateBuffers<'_> {
+        [("hn", self.hn.as_ref()), ("cn", self.cn.as_ref())]
     }
 }
 
@@ -74,6 +96,18 @@ pub struct Gradients {
     pub dh0: Option<Buffer>,
     /// Where the gradient of the initial c goes, `[L·D, B, H]`.
     pub dc0: Option<Buffer>,
+}
+
+impl Gradients {
+    /// Gradients of the final states.
+    pub(super) fn final_states(&self) -> StateBuffers<'_> {
+        [("dhn", self.dhn.as_ref()), ("dcn", self.dcn.as_ref())]
+    }
+
+    /// Gradients of the initial states.
+    pub(super) fn initial_states(&self) -> StateBuffers<'_> {
+        [("dh0", self.dh0.as_ref()), ("dc0", self.dc0.as_ref())]
+    }
 }
 
 /// A layer bound to its buffers: programs to record as often as one likes. Recording allocates and uploads nothing.
@@ -239,26 +273,26 @@ impl Rnn {
         for (name, buffer) in [("last", &io.last), ("dlast", &gradients.dlast)] {
             check(name, buffer.as_ref(), &[batch, self.config.outputs()])?;
         }
-        let given = [("h0", &io.h0), ("c0", &io.c0), ("dh0", &gradients.dh0), ("dc0", &gradients.dc0)];
+        let (initial, of_initial) = (io.initial_states(), gradients.initial_states());
         let learns = self.config.learns_state && !io.carried;
-        if let Some((name, _)) = given.iter().find(|(_, buffer)| learns && buffer.is_some()) {
+        if let Some((name, _)) = initial.iter().chain(&of_initial).find(|(_, buffer)| learns && buffer.is_some()) {
             return Err(Error::invalid(format!("`{name}`"), "none, as the layer learns its initial states", "given"));
         }
-        let all = io.h0.is_some() && (io.c0.is_some() || !self.config.recipe().has_c());
+        let states = self.config.recipe().states();
+        let all = initial.iter().take(states).all(|(_, buffer)| buffer.is_some());
         if io.carried && !all {
             return Err(Error::invalid("the states that are carried over", "all given", "not all given"));
         }
         if gradients.dy.is_some() && io.y.is_none() {
             return Err(Error::invalid("the output whose gradient is given", "there", "none"));
         }
-        for (name, buffer) in [("h0", &io.h0), ("hn", &io.hn), ("dhn", &gradients.dhn), ("dh0", &gradients.dh0)] {
-            check(name, buffer.as_ref(), &state)?;
-        }
-        for (name, buffer) in [("c0", &io.c0), ("cn", &io.cn), ("dcn", &gradients.dcn), ("dc0", &gradients.dc0)] {
-            if buffer.is_some() && !self.config.recipe().has_c() {
+        let lists = [initial, io.final_states(), gradients.final_states(), of_initial];
+        for (index, list) in (0..MOST_STATES).flat_map(|index| lists.iter().map(move |list| (index, list))) {
+            let (name, buffer) = list[index];
+            if buffer.is_some() && index >= states {
                 return Err(Error::unsupported(format!("a cell state (`{name}`)"), self.config.cell));
             }
-            check(name, buffer.as_ref(), &state)?;
+            check(name, buffer, &state)?;
         }
         check_overlaps(io, gradients)
     }
@@ -267,28 +301,21 @@ impl Rnn {
 /// An error when a buffer that is written overlaps another. A final state may take the initial one's place, and the
 /// gradient of an initial state that of the final one: each layer's is read before it is written. y may be its own
 /// gradient, as it is for half its square.
-fn check_overlaps(io: &Io, gradients: &Gradients) -> Result<()> {
-    let read = [
-        ("x", Some(&io.x)),
-        ("h0", io.h0.as_ref()),
-        ("c0", io.c0.as_ref()),
-        ("dy", gradients.dy.as_ref()),
-        ("dlast", gradients.dlast.as_ref()),
-        ("dhn", gradients.dhn.as_ref()),
-        ("dcn", gradients.dcn.as_ref()),
-    ];
-    let written = [
-        ("y", io.y.as_ref(), "dy"),
-        ("last", io.last.as_ref(), "dlast"),
-        ("hn", io.hn.as_ref(), "h0"),
-        ("cn", io.cn.as_ref(), "c0"),
-        ("dx", gradients.dx.as_ref(), ""),
-        ("dh0", gradients.dh0.as_ref(), "dhn"),
-        ("dc0", gradients.dc0.as_ref(), "dcn"),
-    ];
+fn check_overlaps<'a>(io: &'a Io, gradients: &'a Gradients) -> Result<()> {
+    let in_place = |written: StateBuffers<'a>, read: StateBuffers<'a>| {
+        let both = written.into_iter().zip(read);
+        both.map(|((name, buffer), (may, _))| (name, buffer, may))
+    };
+    let dlast = ("dlast", gradients.dlast.as_ref());
+    let (initial, of_final) = (io.initial_states(), gradients.final_states());
+    let read = [("x", Some(&io.x))].into_iter().chain(initial);
+    let read: Vec<_> = read.chain([("dy", gradients.dy.as_ref()), dlast]).chain(of_final).collect();
+    let written = [("y", io.y.as_ref(), "dy"), ("last", io.last.as_ref(), "dlast")].into_iter();
+    let written = written.chain(in_place(io.final_states(), initial)).chain([("dx", gradients.dx.as_ref(), "")]);
+    let written: Vec<_> = written.chain(in_place(gradients.initial_states(), of_final)).collect();
     for (index, (name, buffer, may)) in written.iter().enumerate() {
         let others = written[index + 1..].iter().map(|(name, buffer, _)| (*name, *buffer));
-        for (other, with) in others.chain(read) {
+        for (other, with) in others.chain(read.iter().copied()) {
             if let (Some(one), Some(two)) = (buffer, with)
                 && other != *may
                 && one.overlaps(two)

@@ -2,6 +2,7 @@
 
 use super::streamed::{expect_forward, expect_one_state, expect_sequences, expect_states};
 use super::{Bound, Gradients, Io, Options, Rnn};
+use crate::cell::MOST_STATES;
 use crate::config::{BatchShape, RnnConfig};
 use crate::device::{Buffer, Device, Recorder};
 use crate::error::Result;
@@ -55,8 +56,8 @@ pub struct DeviceStream {
     bound: Bound,
     params: Parameters,
     prefix: String,
-    h: Buffer,
-    c: Option<Buffer>,
+    /// `[L, B, H]` each.
+    states: Vec<Buffer>,
 }
 
 impl DeviceStream {
@@ -77,17 +78,15 @@ impl DeviceStream {
         expect_forward(&config)?;
         let device = params.device();
         let rnn = Rnn::new(device, config, shape, Mode::Infer, Options { pack_once: true, ..options })?;
-        let states = config.layers * shape.batch * config.hidden;
-        let h = device.alloc("h of a stream", states)?;
-        let c = config.recipe().has_c().then(|| device.alloc("c of a stream", states)).transpose()?;
-        let (at_h, at_c) = (Some(h.clone()), c.clone());
-        let io = Io { h0: at_h.clone(), hn: at_h, c0: at_c.clone(), cn: at_c, carried: true, ..Io::new(x, y) };
+        let elements = config.layers * shape.batch * config.hidden;
+        let state = |name: &&str| device.alloc(&format!("{name} of a stream"), elements);
+        let states = config.recipe().state_names().iter().map(state).collect::<Result<Vec<_>>>()?;
+        let io = Io::streaming(x, y, &states);
         let stream = Self {
             bound: rnn.bind(params, prefix, &io, &Gradients::default(), &rnn.reserve()?, &rnn.workspace()?)?,
             params: params.clone(),
             prefix: prefix.to_string(),
-            h,
-            c,
+            states,
         };
         stream.set_state(None, None)?;
         Ok(stream)
@@ -107,12 +106,12 @@ impl DeviceStream {
 
     /// h of each layer and sequence, `[L, B, H]`.
     pub fn h(&self) -> &Buffer {
-        &self.h
+        &self.states[0]
     }
 
     /// c of each layer and sequence, `[L, B, H]`, for cells that have it.
     pub fn c(&self) -> Option<&Buffer> {
-        self.c.as_ref()
+        self.states.get(self.bound.rnn().config().recipe().state("c")?)
     }
 
     /// Sets the states, `[L, B, H]`: h and, for cells that have it, c; where none is given the learnt initial one, or zero. An
@@ -120,10 +119,10 @@ impl DeviceStream {
     /// and submitting.
     pub fn set_state(&self, h: Option<&[f32]>, c: Option<&[f32]>) -> Result<()> {
         let shape = self.bound.rnn().shape();
-        expect_states(self.bound.rnn().config(), shape.batch, h, c)?;
+        expect_states(self.bound.rnn().config(), shape.batch, [("h", h), ("c", c)])?;
         let all: Vec<usize> = (0..shape.batch).collect();
         self.begin(&all, [h.is_none(), c.is_none()])?;
-        for (state, given) in self.states().zip([h, c]) {
+        for (state, given) in self.states.iter().zip([h, c]) {
             given.map_or(Ok(()), |given| self.device().write(state, given))?;
         }
         Ok(())
@@ -134,7 +133,7 @@ impl DeviceStream {
     /// and submitting. Where sequences begin anew in most calls, a [mask](Bound::set_resets) costs less.
     pub fn reset(&self, sequences: &[usize]) -> Result<()> {
         expect_sequences("a sequence to begin anew", self.bound.rnn().shape().batch, sequences)?;
-        self.begin(sequences, [true; 2])
+        self.begin(sequences, [true; MOST_STATES])
     }
 
     /// Replaces one sequence: its states are `h` and, for cells that have it, `c`, `[L, H]` each; the others go on. An error, and
@@ -142,8 +141,8 @@ impl DeviceStream {
     pub fn replace(&self, sequence: usize, h: &[f32], c: &[f32]) -> Result<()> {
         let (shape, config) = (self.bound.rnn().shape(), *self.bound.rnn().config());
         expect_sequences("the sequence to replace", shape.batch, &[sequence])?;
-        expect_one_state(&config, h, c)?;
-        for (state, given) in self.states().zip([h, c]) {
+        expect_one_state(&config, [("h", h), ("c", c)])?;
+        for (state, given) in self.states.iter().zip([h, c]) {
             for (layer, row) in given.chunks_exact(config.hidden).enumerate() {
                 let first = (layer * shape.batch + sequence) * config.hidden;
                 self.device().write(&state.slice(first..first + config.hidden)?, row)?;
@@ -160,7 +159,7 @@ impl DeviceStream {
     /// Bytes as allocated, the states included.
     pub fn memory(&self) -> Memory {
         let Memory { reserve, workspace } = self.bound.memory();
-        let states: u64 = self.states().map(Buffer::allocated_bytes).sum();
+        let states: u64 = self.states.iter().map(Buffer::allocated_bytes).sum();
         Memory { reserve, workspace: workspace + states }
     }
 
@@ -168,12 +167,8 @@ impl DeviceStream {
         self.bound.device()
     }
 
-    fn states(&self) -> impl Iterator<Item = &Buffer> {
-        std::iter::once(&self.h).chain(&self.c)
-    }
-
-    /// Brings the learnt initial states, or zero, to these sequences of each layer: of h and of c where `which` says so.
-    fn begin(&self, sequences: &[usize], which: [bool; 2]) -> Result<()> {
+    /// Brings the learnt initial states, or zero, to these sequences of each layer: of the states that `which` says.
+    fn begin(&self, sequences: &[usize], which: [bool; MOST_STATES]) -> Result<()> {
         let rnn = self.bound.rnn();
         let config = rnn.config();
         let mut program = Program::default();
@@ -182,7 +177,8 @@ impl DeviceStream {
             for some in sequences.chunk_by(|one, next| one + 1 == *next) {
                 let before = some.first().map_or(0, |first| first * config.hidden);
                 let mut moves = Vec::new();
-                for ((state, learnt), _) in self.states().zip(Tensor::INITIAL).zip(which).filter(|(_, wanted)| *wanted)
+                for ((state, learnt), _) in
+                    self.states.iter().zip(Tensor::INITIAL).zip(which).filter(|(_, wanted)| *wanted)
                 {
                     let from = match config.recipe().has(learnt) {
                         true => Some(rnn.tensor(&self.params, &self.prefix, learnt, layer, false)?),

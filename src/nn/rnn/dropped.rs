@@ -100,8 +100,8 @@ impl BindContext<'_> {
             };
         };
         let state = rnn.shape.batch * rnn.config.outputs();
-        let sections = self.reserve.layer(below).into_iter().zip(&self.workspace.dropped);
-        for ((from, to), steps) in sections.zip(&rnn.cuts.sections) {
+        let sections = self.reserve.layer(below).into_iter().filter_map(|buffers| buffers.states.into_iter().next());
+        for ((h, to), steps) in sections.zip(&self.workspace.dropped).zip(&rnn.cuts.sections) {
             // Slot 0 is the state before the section.
             let rows = |from| DroppedRows {
                 first: steps.start,
@@ -112,10 +112,10 @@ impl BindContext<'_> {
             };
             if rnn.config.drops_outputs() {
                 let dropout = rnn.of_outputs(below, draws);
-                program.push(dropout.op(&rnn.device, &rows(Given::Steps(from.h.clone(), state)))?);
+                program.push(dropout.op(&rnn.device, &rows(Given::Steps(h.clone(), state)))?);
             }
             if rnn.config.drops_inputs() {
-                let from = if rnn.config.drops_outputs() { Given::There } else { Given::Rows(from.h, state) };
+                let from = if rnn.config.drops_outputs() { Given::There } else { Given::Rows(h, state) };
                 program.push(rnn.of_inputs(layer, draws).op(&rnn.device, &rows(from))?);
             }
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Rnn;
-use super::bind::BindContext;
+use super::bind::{BindContext, StateBuffers};
 use super::stage::Stage;
 use crate::device::Buffer;
 use crate::error::Result;
@@ -44,7 +44,7 @@ pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
         }
         // Without a reserve the states of this layer may be overwritten by the next but one, so they leave now.
         if let Some(last) = stage.chunks.last() {
-            let stored = last.states().map(|states| rnn.slot(states, last.chunk.steps));
+            let stored = last.chunk.states.iter().map(|states| rnn.slot(states, last.chunk.steps));
             let states: Vec<Matrix> = if last.chunk.carry.is_some() { last.carried() } else { stored.collect() };
             if let (Some(to), Some(h)) = (&io.last, states.first())
                 && layer + 1 == rnn.config.layers
@@ -52,7 +52,7 @@ pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
                 let moves = [Move { from: Some(h.clone()), to: rnn.slot(to, 0) }];
                 move_states(&rnn.device, rnn.state_shape(), &moves, &mut program)?;
             }
-            rnn.states_out(layer, states, [&io.hn, &io.cn], &mut program)?;
+            rnn.states_out(layer, states, io.final_states(), &mut program)?;
         }
     }
     Ok(program)
@@ -102,27 +102,27 @@ impl Rnn {
     }
 
     /// The caller's states `[L·D, B, H]` (or zero) into slots `[B, D, H]`.
-    pub(super) fn states_in<'a>(
+    pub(super) fn states_in(
         &self,
         layer: usize,
-        from: impl IntoIterator<Item = &'a Option<Buffer>>,
+        from: StateBuffers<'_>,
         to: impl IntoIterator<Item = Matrix>,
         program: &mut Program,
     ) -> Result<()> {
-        let from = from.into_iter().map(|from| from.as_ref().map(|buffer| self.caller_state(layer, buffer)));
+        let from = from.map(|(_, from)| from.map(|buffer| self.caller_state(layer, buffer)));
         let moves = Move::each(from, to);
         move_states(&self.device, self.state_shape(), &moves, program)
     }
 
     /// Slots into the caller's states that there are.
-    pub(super) fn states_out<'a>(
+    pub(super) fn states_out(
         &self,
         layer: usize,
         from: impl IntoIterator<Item = Matrix>,
-        to: impl IntoIterator<Item = &'a Option<Buffer>>,
+        to: StateBuffers<'_>,
         program: &mut Program,
     ) -> Result<()> {
-        let both = from.into_iter().zip(to).filter_map(|(from, to)| Some((from, to.as_ref()?)));
+        let both = from.into_iter().zip(to).filter_map(|(from, (_, to))| Some((from, to?)));
         let moves: Vec<Move> =
             both.map(|(from, to)| Move { from: Some(from), to: self.caller_state(layer, to) }).collect();
         move_states(&self.device, self.state_shape(), &moves, program)

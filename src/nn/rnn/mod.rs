@@ -298,7 +298,11 @@ impl Rnn {
             return Err(Error::invalid("the layer that is looked at", format!("below {}", self.config.layers), layer));
         }
         let sections = self.cuts.sections.iter().cloned().zip(reserve.layer(layer));
-        Ok(sections.map(|(steps, ChunkBuffers { saved, h, c, .. })| Kept { steps, saved, h, c }).collect())
+        let kept = |(steps, ChunkBuffers { saved, states, .. })| {
+            let mut states = states.into_iter();
+            Some(Kept { steps, saved, h: states.next()?, c: states.next() })
+        };
+        Ok(sections.filter_map(kept).collect())
     }
 
     /// A tensor of a layer, its directions at a stride.

@@ -59,7 +59,8 @@ impl BindContext<'_> {
             let pieces = windows(&rnn.device, rnn.shape.steps, row, x.element_bytes() as usize)?.into_iter().map(piece);
             return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width, below: false });
         }
-        let sections = self.reserve.layer(layer - 1).into_iter().map(|buffers| buffers.h);
+        let sections = self.reserve.layer(layer - 1);
+        let sections = sections.into_iter().filter_map(|buffers| buffers.states.into_iter().next());
         // What dropout leaves of them, where there is dropout.
         let read: Vec<Buffer> = match rnn.config.drops_outputs() || rnn.config.drops_inputs() {
             false => sections.collect(),

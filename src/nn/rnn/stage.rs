@@ -31,7 +31,7 @@ pub(super) struct Stage<'a> {
 pub(super) struct BoundChunk {
     pub(super) chunk: Chunk,
     section: usize,
-    /// The slots that keep the states before the chunk, h and then c: its own first ones, if `starts`.
+    /// The slots that keep the states before the chunk, in their order: its own first ones, if `starts`.
     pub(super) kept: Vec<Matrix>,
     /// Whether nothing has to be moved before it can run.
     starts: bool,
@@ -103,7 +103,7 @@ impl<'a> Stage<'a> {
         let Some(first) = self.chunks.first() else { return Ok(()) };
         let in_full = || first.kept_in_full.as_ref().map(|kept| first.each(&kept.buffer, kept.offset));
         let kept = match self.with.io.carried {
-            true => self.with.returned_to(self.layer)?.to_vec(),
+            true => self.with.returned_to(self.layer)?,
             false => in_full().unwrap_or_else(|| first.kept.clone()).into_iter().map(Some).collect(),
         };
         let moves = Move::each(kept, rnn.states_from(buffer, offset));
@@ -160,7 +160,8 @@ impl<'a> Stage<'a> {
     pub(super) fn forward(&self, bound: &BoundChunk, program: &mut Program) -> Result<()> {
         let rnn = self.with.rnn;
         if !bound.starts {
-            let (from, to) = (bound.kept.iter().cloned().map(Some), bound.states().map(|to| rnn.slot(to, 0)));
+            let (from, to) =
+                (bound.kept.iter().cloned().map(Some), bound.chunk.states.iter().map(|to| rnn.slot(to, 0)));
             rnn.move_whole(Move::each(from, to), program)?;
             if let (Some(kept), Some(carry)) = (&bound.kept_in_full, &bound.chunk.carry) {
                 program.push(copy(&rnn.device, 1, 1, kept.row, Some(kept), &Matrix::dense(carry, kept.row))?);
@@ -232,7 +233,7 @@ impl<'a> Stage<'a> {
         let (device, batch, width) = (&rnn.device, rnn.shape.batch, rnn.config.outputs());
         let steps = bound.chunk.steps;
         if let Some(above) = &bound.above {
-            program.push(copy(device, 1, steps * batch, width, Some(&rnn.slot(&bound.chunk.h, 1)), above)?);
+            program.push(copy(device, 1, steps * batch, width, Some(&rnn.slot(bound.chunk.h(), 1)), above)?);
         }
         let Some(next) = next else { return Ok(()) };
         if let (Some(kept), Some(carry)) = (&next.kept_in_full, &bound.chunk.carry) {
@@ -240,24 +241,18 @@ impl<'a> Stage<'a> {
         }
         // h for the layer above has the state before the next chunk in it, unless that is in a section of its own.
         let skipped = usize::from(bound.above.is_some() && bound.section == next.section);
-        let from = bound.states().map(|states| Some(rnn.slot(states, steps)));
+        let from = bound.chunk.states.iter().map(|states| Some(rnn.slot(states, steps)));
         rnn.move_whole(Move::each(from.skip(skipped), next.kept.iter().skip(skipped).cloned()), program)
     }
 }
 
 impl BoundChunk {
-    /// Buffers of the chunk's states: h, then c for cells that have it.
-    pub(super) fn states(&self) -> impl Iterator<Item = &Buffer> {
-        std::iter::once(&self.chunk.h).chain(&self.chunk.c)
-    }
-
-    /// The f32 states before the chunk, h and then c, where states are stored as f16: those that steps carry, or those
-    /// that are kept.
+    /// The f32 states before the chunk, where states are stored as f16: those that steps carry, or those that are kept.
     pub(super) fn before_in_full(&self) -> Vec<Matrix> {
         self.kept_in_full.as_ref().map_or_else(|| self.carried(), |kept| self.each(&kept.buffer, kept.offset))
     }
 
-    /// The f32 states that steps carry, h and then c, where states are stored as f16.
+    /// The f32 states that steps carry, where states are stored as f16.
     pub(super) fn carried(&self) -> Vec<Matrix> {
         self.chunk.carry.as_ref().map_or_else(Vec::new, |carry| self.each(carry, 0))
     }
@@ -281,14 +276,13 @@ impl BindContext<'_> {
         let PlannedChunk { steps, section: index, place } = planned;
         let state = rnn.shape.batch * rnn.config.outputs();
         let shares = rnn.cuts.shared.is_some();
-        let (saved, h, c) = match shares {
-            false => (section.saved.clone(), section.h.clone(), section.c.clone()),
+        let (saved, states) = match shares {
+            false => (section.saved.clone(), section.states.clone()),
             true => {
                 let shared = &self.workspace.chunk;
-                let states = 0..(steps.len() + 1) * state;
-                let c = shared.c.as_ref().map(|c| c.slice(states.clone())).transpose()?;
+                let states = shared.states.iter().map(|states| states.slice(0..(steps.len() + 1) * state));
                 let saved = shared.saved.slice(0..steps.len() * state * rnn.config.recipe().saved())?;
-                (saved, shared.h.slice(states)?, c)
+                (saved, states.collect::<Result<Vec<_>>>()?)
             }
         };
         let above = shares && layer + 1 < rnn.config.layers;
@@ -298,10 +292,10 @@ impl BindContext<'_> {
         // What a chunk leaves behind is only needed again by backward.
         let starts = !shares || (rnn.mode == Mode::Infer && steps.start == 0);
         let kept = match starts {
-            true => std::iter::once(&h).chain(&c).map(|states| rnn.slot(states, 0)).collect(),
+            true => states.iter().map(|states| rnn.slot(states, 0)).collect(),
             false => {
-                let h = rnn.slot(&section.h, slot_of_h);
-                std::iter::once(h).chain(section.c.as_ref().map(|c| rnn.slot(c, place))).collect()
+                let slots = std::iter::once(slot_of_h).chain(std::iter::repeat(place));
+                section.states.iter().zip(slots).map(|(states, slot)| rnn.slot(states, slot)).collect()
             }
         };
         let carried = rnn.config.recipe().states() * state;
@@ -317,8 +311,7 @@ impl BindContext<'_> {
             drawn: self.draws.map(|draws| Drawn { random: draws.random, layer }),
             saved,
             keeps: rnn.mode == Mode::Train,
-            h,
-            c,
+            states,
             carry: match rnn.precision {
                 Precision::Full => None,
                 Precision::Half => Some(self.workspace.state.slice(0..carried)?),
@@ -331,30 +324,28 @@ impl BindContext<'_> {
             span: rnn.span,
             input: None,
         };
-        let above = above.then(|| rnn.slot(&section.h, slot_of_h + 1));
+        let above = section.states.first().filter(|_| above).map(|h| rnn.slot(h, slot_of_h + 1));
         let all = rnn.config.recipe().states() * state;
         let kept_in_full =
             (!section.kept.is_empty()).then(|| Matrix { offset: place * all, ..Matrix::dense(&section.kept, all) });
         Ok(BoundChunk { chunk, section: *index, kept, starts, kept_in_full, above })
     }
 
-    /// Where a layer's initial states are, `[D, B, H]`: given, or one learnt row for all sequences. None: zero.
-    fn initial(&self, layer: usize) -> Result<[Option<Matrix>; 2]> {
-        let [h, c] = self.learnt(layer)?;
-        let given = |state: &Option<Buffer>| state.as_ref().map(|buffer| self.rnn.caller_state(layer, buffer));
-        Ok([given(&self.io.h0).or(h), given(&self.io.c0).or(c)])
+    /// Where each of a layer's initial states is, `[D, B, H]`: given, or one learnt row for all sequences. None: zero.
+    fn initial(&self, layer: usize) -> Result<Vec<Option<Matrix>>> {
+        let given = self.io.initial_states().map(|(_, state)| state.map(|buffer| self.rnn.caller_state(layer, buffer)));
+        Ok(self.learnt(layer)?.into_iter().zip(given).map(|(learnt, given)| given.or(learnt)).collect())
     }
 
     /// The same of the states that sequences return to when they begin anew.
-    fn returned_to(&self, layer: usize) -> Result<[Option<Matrix>; 2]> {
+    fn returned_to(&self, layer: usize) -> Result<Vec<Option<Matrix>>> {
         if self.io.carried { self.learnt(layer) } else { self.initial(layer) }
     }
 
     /// The learnt initial states of a layer, one row for all sequences. None: zero.
-    fn learnt(&self, layer: usize) -> Result<[Option<Matrix>; 2]> {
+    fn learnt(&self, layer: usize) -> Result<Vec<Option<Matrix>>> {
         let of = |tensor| Ok(self.optional(tensor, layer)?.map(|row| Matrix { row: 0, ..row }));
-        let [h0, c0] = Tensor::INITIAL;
-        Ok([of(h0)?, of(c0)?])
+        Tensor::INITIAL.into_iter().take(self.rnn.config.recipe().states()).map(of).collect()
     }
 
     /// Where a GPU's weights of a layer are packed: those of the input, and the rest.

@@ -110,7 +110,7 @@ impl Stream {
     /// Sets the states, `[L, B, H]`: h and, for cells that have it, c; where none is given the learnt initial one, or zero. An
     /// error, and nothing set, for other sizes or a c that the cell does not have.
     pub fn set_state(&mut self, h: Option<&[f32]>, c: Option<&[f32]>) -> Result<()> {
-        expect_states(&self.config, self.batch, h, c)?;
+        expect_states(&self.config, self.batch, [("h", h), ("c", c)])?;
         let one = self.batch * self.config.hidden;
         for layer in 0..self.config.layers {
             let own = layer * one..(layer + 1) * one;
@@ -146,7 +146,7 @@ impl Stream {
     /// and nothing set, for a sequence that there is not or other sizes.
     pub fn replace(&mut self, sequence: usize, h: &[f32], c: &[f32]) -> Result<()> {
         expect_sequences("the sequence to replace", self.batch, &[sequence])?;
-        expect_one_state(&self.config, h, c)?;
+        expect_one_state(&self.config, [("h", h), ("c", c)])?;
         let hidden = self.config.hidden;
         for layer in 0..self.config.layers {
             for (held, given) in self.stack.states_mut(layer)?.zip([h, c]) {

@@ -1,5 +1,6 @@
 //! What streams refuse, on any executor.
 
+use crate::cell::MOST_STATES;
 use crate::config::RnnConfig;
 use crate::error::{Error, Result};
 
@@ -14,13 +15,17 @@ pub(super) fn expect_forward(config: &RnnConfig) -> Result<()> {
     }
 }
 
-/// An error for states that are not `[L, B, H]`, or a c that the cell does not have.
-pub(super) fn expect_states(config: &RnnConfig, batch: usize, h: Option<&[f32]>, c: Option<&[f32]>) -> Result<()> {
-    if c.is_some() && !config.recipe().has_c() {
-        return Err(Error::unsupported("a cell state (`c`)", config.cell));
+/// A value for each state, in their order, with its name.
+type States<T> = [(&'static str, T); MOST_STATES];
+
+/// An error for states that are not `[L, B, H]`, or that the cell does not have.
+pub(super) fn expect_states(config: &RnnConfig, batch: usize, states: States<Option<&[f32]>>) -> Result<()> {
+    let mut others = states.iter().skip(config.recipe().states());
+    if let Some((name, _)) = others.find(|(_, state)| state.is_some()) {
+        return Err(Error::unsupported(format!("a cell state (`{name}`)"), config.cell));
     }
     let shape = [config.layers, batch, config.hidden];
-    [("h", h), ("c", c)].into_iter().try_for_each(|(name, state)| match state {
+    states.into_iter().try_for_each(|(name, state)| match state {
         Some(state) if state.len() != shape.iter().product::<usize>() => {
             Err(Error::shape(name, &shape, &[state.len()]))
         }
@@ -28,10 +33,10 @@ pub(super) fn expect_states(config: &RnnConfig, batch: usize, h: Option<&[f32]>,
     })
 }
 
-/// An error for states of one sequence that are not `[L, H]`; of a cell without c that is empty.
-pub(super) fn expect_one_state(config: &RnnConfig, h: &[f32], c: &[f32]) -> Result<()> {
-    let has_c = usize::from(config.recipe().has_c());
-    [("h", h, 1), ("c", c, has_c)].into_iter().try_for_each(|(name, state, there)| {
+/// An error for states of one sequence that are not `[L, H]`; those that the cell does not have are empty.
+pub(super) fn expect_one_state(config: &RnnConfig, states: States<&[f32]>) -> Result<()> {
+    states.into_iter().enumerate().try_for_each(|(index, (name, state))| {
+        let there = usize::from(index < config.recipe().states());
         let shape = [there * config.layers, config.hidden];
         match state.len() == shape.iter().product::<usize>() {
             true => Ok(()),
