@@ -30,7 +30,7 @@ struct Recipe {
     initial: u32, // where in `carry` the initial states begin, [B, D, H] of h, then of c
     clip_inputs: f32, clip_cell: f32, clip_cell_as_read: f32, clip_gradient: f32,
     random: u32, // where in `lengths` the seed and the draw are; all bits: there is no draw
-    kept: u32, kept_scale: f32, // where in `lengths` the bits are of what is left of h, and its factor
+    left: u32, left_scale: f32, // where in `lengths` the bits are of what is left of h, and its factor
     zoneout_masks: u32, // the masks of this layer
     zoneout: f32, zoneout_cell: f32, zoneout_below: u32, zoneout_cell_below: u32, // probabilities; states stay by words below
     gate_alpha: f32, gate_beta: f32, candidate_alpha: f32, candidate_beta: f32, output_alpha: f32, output_beta: f32,
@@ -78,7 +78,7 @@ fn state_count() -> u32 {
 // What of a product's gradient is left for h, added to a sum: `own` is the place of h in the states.
 fn plus_left_of_h(sum: f32, value: f32, own: u32) -> f32 {
     if RECURRENT_DROPOUT {
-        return plus_kept_of(sum, value, own, u.recipe.kept, u.recipe.kept_scale);
+        return plus_left_of(sum, value, own, u.recipe.left, u.recipe.left_scale);
     }
     return sum + value;
 }
@@ -86,7 +86,7 @@ fn plus_left_of_h(sum: f32, value: f32, own: u32) -> f32 {
 // What products of steps read of an h: `own` is its place in the states.
 fn left_of_h(value: f32, own: u32) -> f32 {
     if RECURRENT_DROPOUT {
-        return kept_of(value, own, u.recipe.kept, u.recipe.kept_scale);
+        return left_of(value, own, u.recipe.left, u.recipe.left_scale);
     }
     return value;
 }

@@ -1,4 +1,4 @@
-// Dropout of what one layer gives to the next (torch.nn.LSTM's `dropout`), of inputs and of weights: values are kept with a
+// Dropout of what one layer gives to the next (torch.nn.LSTM's `dropout`), of inputs and of weights: values are left with a
 // probability and divided by it, or become zero. A value's fate depends on the seed, the draw, the layer, what it is and its
 // place. That of outputs is their place in time order, so that states in step order and their gradients in time order have the
 // same mask; inputs have one mask at all steps.
@@ -6,9 +6,9 @@
 struct Dropout {
     batch: u32, width: u32, hidden: u32, first: u32, // element, of rows [.., B, D·H], of the first that is worked on
     end: u32, first_row: u32, from_offset: u32, to_offset: u32, // first_row: step or time of row 0
-    layer: u32, most: u32, // kept: words below it
+    layer: u32, most: u32, // left: words below it
     first_reversed: u32, random: u32, // random: where in `lengths` the seed's two words and the draw are
-    scale: f32, // 1 / probability, or 0 where nothing is kept
+    scale: f32, // 1 / probability, or 0 where nothing is left
     per_row: u32, adds: u32, // whether rows have masks of their own, and whether to add to what is there
 }
 

@@ -7,7 +7,7 @@ struct Seen {
     first_reversed: u32,
     initial: u32, // where in `carry` the initial states begin
     has_c: u32, resets: u32, drops: u32,
-    kept: u32, // where in `lengths` the bits are of what is left of h
+    left: u32, // where in `lengths` the bits are of what is left of h
     scale: f32, // what that is multiplied by
 }
 
@@ -37,7 +37,7 @@ fn main(
                 seen = carry[u.initial + own];
             }
             if u.drops != 0u {
-                seen = kept_of(seen, own, u.kept, u.scale);
+                seen = left_of(seen, own, u.left, u.scale);
             }
             h[i] = h_t(seen);
         }

@@ -67,7 +67,7 @@ impl Masks {
         }
     }
 
-    /// Dropout of `values`, or of `to` itself, the first at `place`: kept by words below `most`, and then multiplied by `scale`.
+    /// Dropout of `values`, or of `to` itself, the first at `place`: those with words below `most` are left, times `scale`.
     /// `to` is overwritten, or added to. Where lengths disagree, the shorter counts.
     pub fn drop<S: Scalar>(
         self,
@@ -104,17 +104,17 @@ impl<S: Scalar> WithSimd for Drop<'_, S> {
     #[inline(always)]
     fn with_simd<A: Simd>(self, _: A) {
         let Self { masks: Masks { key, draw }, place, most, scale, values, to, adds } = self;
-        let kept = |unit: usize, value: S| {
+        let left = |unit: usize, value: S| {
             let [word, _] = threefry(key, [(place + unit) as u32, draw]);
             if word < most { value * scale } else { S::ZERO }
         };
         match values {
-            None => to.iter_mut().enumerate().for_each(|(unit, to)| *to = kept(unit, *to)),
+            None => to.iter_mut().enumerate().for_each(|(unit, to)| *to = left(unit, *to)),
             Some(values) if adds => {
-                to.iter_mut().zip(values).enumerate().for_each(|(unit, (to, value))| *to += kept(unit, *value));
+                to.iter_mut().zip(values).enumerate().for_each(|(unit, (to, value))| *to += left(unit, *value));
             }
             Some(values) => {
-                to.iter_mut().zip(values).enumerate().for_each(|(unit, (to, value))| *to = kept(unit, *value));
+                to.iter_mut().zip(values).enumerate().for_each(|(unit, (to, value))| *to = left(unit, *value));
             }
         }
     }
@@ -125,15 +125,15 @@ pub fn words_of(probability: f64) -> u32 {
     (probability * 4_294_967_296.0).round().min(f64::from(u32::MAX)) as u32
 }
 
-/// Of dropout with a probability the words below which values are kept, and what those are multiplied by.
-pub fn kept(probability: f32) -> (u32, f32) {
-    let kept = 1.0 - f64::from(probability);
-    let most = words_of(kept);
-    (most, if most == 0 { 0.0 } else { (1.0 / kept) as f32 })
+/// Of dropout with a probability the words below which values are left, and what those are multiplied by.
+pub fn left(probability: f32) -> (u32, f32) {
+    let share = 1.0 - f64::from(probability);
+    let most = words_of(share);
+    (most, if most == 0 { 0.0 } else { (1.0 / share) as f32 })
 }
 
 /// Words of bits of so many states.
-pub const fn kept_words(states: usize) -> usize {
+pub const fn left_words(states: usize) -> usize {
     states.div_ceil(32)
 }
 

@@ -294,7 +294,7 @@ impl Partition {
         self.threads != Threads::ONE && self.tasks.len() * self.team > 1
     }
 
-    /// Calls `work` once with every task and its [`Part`] of each of `buffers`, `[N, B, D·W]` with its W, and of those in
+    /// Calls `work` once with every task and its [`TaskRows`] of each of `buffers`, `[N, B, D·W]` with its W, and of those in
     /// `lists`, on threads of the current pool if it [is parallel](Self::is_parallel), and returns when all are done. A
     /// buffer whose size is not a multiple of `B·D·W` has its end ignored. Where threads work [together](Self::together),
     /// and the current pool has them, `work` is called by every member of a task's team; [`Pool::run_together`] sees to it
@@ -308,7 +308,7 @@ impl Partition {
         &self,
         buffers: [(&'a mut [S], usize); N],
         lists: [[(&'a mut [S], usize); M]; LISTS],
-        work: impl Fn(&Task, Member<'_>, [Part<'a, S>; N], [[Part<'a, S>; M]; LISTS]) + Send + Sync,
+        work: impl Fn(&Task, Member<'_>, [TaskRows<'a, S>; N], [[TaskRows<'a, S>; M]; LISTS]) + Send + Sync,
     ) {
         let share = |(buffer, width): (&'a mut [S], usize)| {
             let block = self.batch.saturating_mul(self.directions).saturating_mul(width);
@@ -321,7 +321,7 @@ impl Partition {
         let one = |task: &Task, member: Member<'_>| {
             let part = |shared: &Shared<'a, S>| {
                 let Shared { data, blocks, width, owned } = *shared;
-                Part { data, blocks, batch, directions, width, task: task.clone(), owned }
+                TaskRows { data, blocks, batch, directions, width, task: task.clone(), owned }
             };
             let lists = lists.each_ref().map(|list| list.each_ref().map(part));
             work(task, member, buffers.each_ref().map(part), lists);
@@ -361,7 +361,7 @@ unsafe impl<S: Send + Sync> Sync for Shared<'_, S> {}
 /// What one task owns of a buffer `[N, B, D·W]`: in each of the N blocks the rows of its sequences, and of each row the
 /// W elements of its direction.
 #[derive(Debug)]
-pub struct Part<'a, S> {
+pub struct TaskRows<'a, S> {
     data: *mut S,
     blocks: usize,
     batch: usize,
@@ -374,9 +374,9 @@ pub struct Part<'a, S> {
 // SAFETY: a part refers to its own rows and no others: `Partition::run` makes one for each task of a partition, and no
 // two of its tasks share a (direction, sequence). Sending it is sending `&mut S` to those, or, to members of a team, who
 // share a task, also `&S`; that none of them writes what another refers to is what `run`'s caller promises.
-unsafe impl<S: Send + Sync> Send for Part<'_, S> {}
+unsafe impl<S: Send + Sync> Send for TaskRows<'_, S> {}
 
-impl<S> Part<'_, S> {
+impl<S> TaskRows<'_, S> {
     /// Where row `row` of block `block` starts, and how long it is; an empty row at 0 where there is none.
     fn place(&self, block: usize, row: usize) -> (usize, usize) {
         if block >= self.blocks || !self.task.rows.contains(&row) {
@@ -395,7 +395,7 @@ impl<S> Part<'_, S> {
         unsafe { std::slice::from_raw_parts(self.data.add(start), len) }
     }
 
-    /// [`Part::row`], to write.
+    /// [`TaskRows::row`], to write.
     #[inline]
     pub fn row_mut(&mut self, block: usize, row: usize) -> &mut [S] {
         let (start, len) = self.place(block, row);

@@ -74,7 +74,7 @@ const KERNELS: &[(&Kernel, Sizes)] = &[
     (&recurrent::BACKWARD, Sizes::Step(Pass::Backward, false)),
     (&recurrent::BACKWARD_SHARED, Sizes::Step(Pass::Backward, true)),
     (&recurrent::FLOW, Sizes::Reduction(usize::MAX)),
-    (&recurrent::KEPT, Sizes::Elements),
+    (&recurrent::LEFT, Sizes::Elements),
     (&recurrent::OUTPUT, Sizes::Elements),
     (&recurrent::PREPARE, Sizes::Elements),
     (&recurrent::SEEN, Sizes::Elements),

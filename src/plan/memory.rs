@@ -197,7 +197,7 @@ impl Layout {
         let inner = |needed: bool| if train && needed { shape.steps * state } else { 0 };
         let bits = if recipe.resets() { (shape.steps + 1) * recurrent::reset_words(shape.batch) } else { 0 };
         let between = config.drops_outputs() || (config.layers > 1 && config.drops_inputs());
-        let bits_of_h = if config.options.recurrent_dropout.is_some() { recurrent::kept_words(state) } else { 0 };
+        let bits_of_h = if config.options.recurrent_dropout.is_some() { recurrent::left_words(state) } else { 0 };
         let drawn = if train && config.draws() { recurrent::RANDOM_WORDS + bits_of_h } else { 0 };
         let sums = column_sum::parts(longest * shape.batch, granule(device, shape) * shape.batch);
         Ok(Self {

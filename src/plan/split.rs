@@ -52,7 +52,8 @@ impl Cuts {
         device: &Device,
         config: &RnnConfig,
         shape: BatchShape,
-        (mode, flow): (Mode, bool),
+        mode: Mode,
+        flow: bool,
         shared: Option<usize>,
         size: usize,
     ) -> Result<Self> {

@@ -178,7 +178,8 @@ pub fn repacks(
     device: &Device,
     config: &RnnConfig,
     shape: BatchShape,
-    (mode, precision): (Mode, Precision),
+    mode: Mode,
+    precision: Precision,
     strategy: &dyn Strategy,
     asked: Option<bool>,
 ) -> Result<bool> {

@@ -24,7 +24,7 @@ macro_rules! fragments {
             "lib/activation.wgsl",
             "lib/direction.wgsl",
             "lib/resets.wgsl",
-            "lib/kept.wgsl",
+            "lib/left.wgsl",
             "lib/cell.wgsl",
             $($name),*
         ]

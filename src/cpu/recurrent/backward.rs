@@ -11,7 +11,7 @@ use crate::cpu::cell::{self, BackwardRow, Limit, Zoneout};
 use crate::cpu::panel::{self, MOST_RUNS, Product, Rows};
 use crate::cpu::random::Masks;
 use crate::cpu::scalar::Scalar;
-use crate::cpu::threads::{Member, Part, Partition, Task, Threads};
+use crate::cpu::threads::{Member, Partition, Task, TaskRows, Threads};
 use crate::error::Result;
 
 // A step's product reads a gate's gradients as a run each.
@@ -108,32 +108,33 @@ pub fn backward<S: Scalar>(
     let each = packed.len() / layer.directions;
     let parts = [(saved, layer.saved_width()), (direct, direct_width), (norms, flows)];
     let lists = [gradients, initial_gradients].map(|list| list.map(|gradients| (gradients, hidden)));
-    let work = |task: &Task, member: Member<'_>, parts: [Part<'_, S>; 3], lists: [[Part<'_, S>; MOST_STATES]; 2]| {
-        let ([saved, direct, norms], [gradients, initial_gradients]) = (parts, lists);
-        let direction = task.direction();
-        let worker = Worker {
-            member,
-            layer,
-            rows: task.rows(),
-            direction,
-            packed: &packed[direction * each..][..each],
-            w_ch: w_ch.map_or(&[], |w_ch| w_ch.of(direction)),
-            clip: layer.recipe.options().clip.gradient.map(|limit| Limit::new(Some(limit))),
-            saved,
-            states,
-            dy,
-            gradients,
-            direct,
-            norms,
-            lengths,
-            first_step,
-            anew: Anew { layer, direction, lengths, first_step, resets, initial },
-            zoneout: Zoneout::new(&layer.recipe, masks),
-            left: left.map(|left| LeftRows::new(left, layer, direction, task.rows())),
-            initial_gradients,
+    let work =
+        |task: &Task, member: Member<'_>, parts: [TaskRows<'_, S>; 3], lists: [[TaskRows<'_, S>; MOST_STATES]; 2]| {
+            let ([saved, direct, norms], [gradients, initial_gradients]) = (parts, lists);
+            let direction = task.direction();
+            let worker = Worker {
+                member,
+                layer,
+                rows: task.rows(),
+                direction,
+                packed: &packed[direction * each..][..each],
+                w_ch: w_ch.map_or(&[], |w_ch| w_ch.of(direction)),
+                clip: layer.recipe.options().clip.gradient.map(|limit| Limit::new(Some(limit))),
+                saved,
+                states,
+                dy,
+                gradients,
+                direct,
+                norms,
+                lengths,
+                first_step,
+                anew: Anew { layer, direction, lengths, first_step, resets, initial },
+                zoneout: Zoneout::new(&layer.recipe, masks),
+                left: left.map(|left| LeftRows::new(left, layer, direction, task.rows())),
+                initial_gradients,
+            };
+            worker.run();
         };
-        worker.run();
-    };
     // SAFETY: between two meetings members write columns of h's gradient of their own and read `saved`, or run the cells of
     // sequences of their own.
     unsafe { partition.run(parts, lists, work) };
@@ -150,18 +151,18 @@ struct Worker<'a, S> {
     w_ch: &'a [S],
     /// Of the gradient of h before each cell.
     clip: Option<Limit<S>>,
-    saved: Part<'a, S>,
+    saved: TaskRows<'a, S>,
     states: [&'a [S]; MOST_STATES],
     dy: Option<&'a [S]>,
-    gradients: [Part<'a, S>; MOST_STATES],
-    direct: Part<'a, S>,
-    norms: Part<'a, S>,
+    gradients: [TaskRows<'a, S>; MOST_STATES],
+    direct: TaskRows<'a, S>,
+    norms: TaskRows<'a, S>,
     lengths: &'a [u32],
     first_step: usize,
     anew: Anew<'a, S>,
     zoneout: Option<Zoneout<S>>,
     left: Option<LeftRows<S>>,
-    initial_gradients: [Part<'a, S>; MOST_STATES],
+    initial_gradients: [TaskRows<'a, S>; MOST_STATES],
 }
 
 impl<'a, S: Scalar> Worker<'a, S> {

@@ -10,7 +10,7 @@ use crate::cpu::cell::{self, ForwardRow, Zoneout};
 use crate::cpu::panel::{self, Product, ROWS};
 use crate::cpu::random::Masks;
 use crate::cpu::scalar::Scalar;
-use crate::cpu::threads::{Member, Part, Partition, Task, Threads};
+use crate::cpu::threads::{Member, Partition, Task, TaskRows, Threads};
 use crate::error::Result;
 
 /// The buffers of [`forward`]; shapes and order are in the [module](super)'s table.
@@ -123,30 +123,31 @@ pub fn forward<S: Scalar>(
 
     let each = packed.len() / layer.directions;
     let (parts, lists) = ([(saved, layer.saved_width()), (y, hidden)], [states.map(|states| (states, hidden))]);
-    let work = |task: &Task, member: Member<'_>, parts: [Part<'_, S>; 2], lists: [[Part<'_, S>; MOST_STATES]; 1]| {
-        let ([saved, y], [states]) = (parts, lists);
-        let direction = task.direction();
-        let worker = Worker {
-            member,
-            layer,
-            rows: task.rows(),
-            direction,
-            projection,
-            keeps: keeps || projection.is_none(),
-            packed: &packed[direction * each..][..each],
-            bias: b_hh.map_or(&[], |bias| bias.of(direction)),
-            w_ch: w_ch.map_or(&[], |w_ch| w_ch.of(direction)),
-            saved,
-            states,
-            y,
-            lengths,
-            first_step,
-            anew: Anew { layer, direction, lengths, first_step, resets, initial },
-            zoneout: Zoneout::new(&layer.recipe, masks),
-            left: left.map(|left| LeftRows::new(left, layer, direction, task.rows())),
+    let work =
+        |task: &Task, member: Member<'_>, parts: [TaskRows<'_, S>; 2], lists: [[TaskRows<'_, S>; MOST_STATES]; 1]| {
+            let ([saved, y], [states]) = (parts, lists);
+            let direction = task.direction();
+            let worker = Worker {
+                member,
+                layer,
+                rows: task.rows(),
+                direction,
+                projection,
+                keeps: keeps || projection.is_none(),
+                packed: &packed[direction * each..][..each],
+                bias: b_hh.map_or(&[], |bias| bias.of(direction)),
+                w_ch: w_ch.map_or(&[], |w_ch| w_ch.of(direction)),
+                saved,
+                states,
+                y,
+                lengths,
+                first_step,
+                anew: Anew { layer, direction, lengths, first_step, resets, initial },
+                zoneout: Zoneout::new(&layer.recipe, masks),
+                left: left.map(|left| LeftRows::new(left, layer, direction, task.rows())),
+            };
+            worker.run();
         };
-        worker.run();
-    };
     // SAFETY: between two meetings members write columns of `saved` of their own and read x and h, or run the cells of
     // sequences of their own.
     unsafe { partition.run(parts, lists, work) };
@@ -164,9 +165,9 @@ struct Worker<'a, S> {
     packed: &'a [S],
     bias: &'a [S],
     w_ch: &'a [S],
-    saved: Part<'a, S>,
-    states: [Part<'a, S>; MOST_STATES],
-    y: Part<'a, S>,
+    saved: TaskRows<'a, S>,
+    states: [TaskRows<'a, S>; MOST_STATES],
+    y: TaskRows<'a, S>,
     lengths: &'a [u32],
     first_step: usize,
     anew: Anew<'a, S>,
@@ -271,7 +272,7 @@ struct Products<'a, S> {
 
 impl<S: Scalar> Products<'_, S> {
     /// Computes them from what `h` gives of each sequence.
-    fn run<'h>(self, saved: &mut Part<'_, S>, h: impl Fn(usize) -> &'h [S])
+    fn run<'h>(self, saved: &mut TaskRows<'_, S>, h: impl Fn(usize) -> &'h [S])
     where
         S: 'h,
     {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{LayerShape, Slots, Tensors, expect, shared};
 use crate::cpu::panel::{self, Product};
 use crate::cpu::scalar::Scalar;
-use crate::cpu::threads::{Member, Part};
+use crate::cpu::threads::{Member, TaskRows};
 use crate::error::Result;
 
 /// Where the rows of a layer's input are.
@@ -106,7 +106,7 @@ impl<'a, S: Scalar> Projection<'a, S> {
         steps: Range<usize>,
         rows: Range<usize>,
         member: Member<'_>,
-        saved: &mut Part<'_, S>,
+        saved: &mut TaskRows<'_, S>,
         to: usize,
     ) {
         let (width, columns, runs, each) = (self.width(layer), layer.gate_width(), self.runs(layer), rows.len());

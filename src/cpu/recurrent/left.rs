@@ -1,4 +1,4 @@
-//! What dropout leaves of h where products of steps read it. Twin of `shaders/lib/kept.wgsl`.
+//! What dropout leaves of h where products of steps read it. Twin of `shaders/lib/left.wgsl`.
 
 use std::ops::Range;
 

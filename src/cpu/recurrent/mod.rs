@@ -46,7 +46,7 @@ pub use stream::{LayerWeights, Stack};
 use crate::cell::MOST_STATES;
 use crate::config::BatchShape;
 use crate::cpu::panel::{self, Rows, WIDTH};
-use crate::cpu::threads::{Member, Part};
+use crate::cpu::threads::{Member, TaskRows};
 use crate::error::{Error, Result, at_least_one};
 use crate::recipe::Recipe;
 
@@ -271,7 +271,7 @@ fn groups(recipe: Recipe, hidden: usize) -> impl Iterator<Item = Group> {
 
 /// Some columns of a part's rows, for a product to write.
 struct Slots<'p, 'a, S, P> {
-    part: &'p mut Part<'a, S>,
+    part: &'p mut TaskRows<'a, S>,
     /// Block and row of a row of the product.
     place: P,
     columns: Range<usize>,

@@ -31,7 +31,8 @@ fn a_part_has_no_rows_but_its_own() {
     let partition = Partition::new(Threads(2), 4, 1);
     let mut buffer: Vec<u32> = (0..2 * 4 * 3).collect();
     assert_eq!(partition.tasks().len(), 2);
-    let check = |task: &Task, _: Member<'_>, [mut part]: [Part<'_, u32>; 1], _: [[_; 0]; 0]| match task.rows().start {
+    let check = |task: &Task, _: Member<'_>, [mut part]: [TaskRows<'_, u32>; 1], _: [[_; 0]; 0]| match task.rows().start
+    {
         0 => assert_eq!(part.row(1, 1), [15, 16, 17]),
         _ => {
             assert_eq!(part.row(0, 1), [0u32; 0]);

@@ -7,7 +7,7 @@
 //! | `to` | the same | written |
 
 use crate::activation::Number;
-use crate::cpu::random::{Masked, Masks, RANDOM_WORDS, kept};
+use crate::cpu::random::{Masked, Masks, RANDOM_WORDS, left};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
 use crate::device::{Buffer, Device, Element, Nothing};
@@ -187,7 +187,7 @@ impl Dropout {
         match device.target() {
             Target::Gpu(gpu) => {
                 let (lanes, nothing) = (element_lanes(gpu.capabilities()), Nothing::of(gpu)?);
-                let (most, scale) = kept(self.probability.get());
+                let (most, scale) = left(self.probability.get());
                 let bytes = 2.0 * to.element_bytes() as f64;
                 let work = |elements: usize| Work { functions: elements as f64, ..Work::moved(elements, bytes, lanes) };
                 let source = rows.from.source();
@@ -252,7 +252,7 @@ fn on_cpu<S: Scalar + Element>(dropout: &Dropout, rows: &DroppedRows, pool: &Poo
     let values = values.as_deref().zip(source).map(|(values, (_, offset))| &values[offset..]);
     let mut to = rows.to.0.write::<S>()?;
     let (batch, width) = (dropout.batch, dropout.directions * dropout.hidden);
-    let kept = kept(dropout.probability.get());
+    let left = left(dropout.probability.get());
     let to = &mut to[rows.to.1..][..rows.count * batch * width];
     let (hidden, elements) = (dropout.hidden, to.len());
     // Some elements, those of each direction's rows together.
@@ -271,7 +271,7 @@ fn on_cpu<S: Scalar + Element>(dropout: &Dropout, rows: &DroppedRows, pool: &Poo
             };
             let place = (row * batch + sequence) * width + direction * hidden + unit;
             let values = values.map(|values| &values[first..][..now.len()]);
-            masks.drop(place, kept, values, now, rows.adds);
+            masks.drop(place, left, values, now, rows.adds);
             first += now.len();
             rest = after;
         }

@@ -21,7 +21,7 @@ mod backward;
 mod dropout;
 mod flow;
 mod forward;
-mod kept;
+mod left;
 pub mod native;
 mod numbers;
 mod output;
@@ -35,13 +35,13 @@ mod states;
 mod tiles;
 mod upstream;
 
-pub use crate::cpu::random::{Masked, RANDOM_WORDS, kept_words};
+pub use crate::cpu::random::{Masked, RANDOM_WORDS, left_words};
 pub use crate::cpu::recurrent::{flows, follow_width, reset_words};
 pub use backward::{KERNEL as BACKWARD, SHARED as BACKWARD_SHARED};
 pub use dropout::{DRAW, Draws, Dropout, DroppedRows, Given, KERNEL as DROPOUT};
 pub use flow::{KERNEL as FLOW, carry_len, direct_from, initial_from, initial_gradients_from};
 pub use forward::{KERNEL as FORWARD, SHARED as FORWARD_SHARED};
-pub use kept::KERNEL as KEPT;
+pub use left::KERNEL as LEFT;
 pub use numbers::packed_recurrent;
 pub use output::KERNEL as OUTPUT;
 pub use prepare::{KERNEL as PREPARE, Prepare};
@@ -58,7 +58,7 @@ pub use upstream::KERNEL as UPSTREAM;
 use super::gemm::Matrix;
 use super::op::distinct;
 use super::rows::RowMap;
-use crate::cpu::random::kept;
+use crate::cpu::random::left;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
@@ -115,7 +115,7 @@ pub struct Drawn {
 
 impl Drawn {
     /// Words before the bits of what dropout leaves of h.
-    pub(super) const fn kept(self) -> usize {
+    pub(super) const fn left(self) -> usize {
         self.random + RANDOM_WORDS
     }
 }
@@ -202,7 +202,7 @@ impl Chunk {
     /// Where in `lengths` the bits are of what dropout leaves of h, if there is such dropout, and its factor.
     fn dropped_of_h(&self) -> (Option<usize>, f32) {
         match (self.recipe.options().recurrent_dropout, self.drawn) {
-            (Some(share), Some(drawn)) => (Some(drawn.kept()), kept(share.get()).1),
+            (Some(share), Some(drawn)) => (Some(drawn.left()), left(share.get()).1),
             _ => (None, 1.0),
         }
     }
@@ -221,7 +221,7 @@ impl Chunk {
         let end = self.drawn.map_or(self.lengths.len(), |drawn| drawn.random);
         let words = end.saturating_sub(self.batch);
         let bits = match self.dropped_of_h() {
-            (Some(_), _) => kept_words(self.batch * self.directions * self.hidden),
+            (Some(_), _) => left_words(self.batch * self.directions * self.hidden),
             (None, _) => 0,
         };
         if end < self.batch || self.drawn.is_some_and(|_| end + RANDOM_WORDS + bits > self.lengths.len()) {

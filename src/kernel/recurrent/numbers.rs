@@ -20,8 +20,8 @@ uniform! {
         clip_cell_as_read: f32,
         clip_gradient: f32,
         random: u32,
-        kept: u32,
-        kept_scale: f32,
+        left: u32,
+        left_scale: f32,
         zoneout_masks: u32,
         zoneout: f32,
         zoneout_cell: f32,
@@ -48,7 +48,7 @@ impl RecipeUniform {
         let [inputs, cell, cell_as_read, gradient] =
             recipe.options().clip.all().map(|(_, limit)| limit.map_or(0.0, Number::get));
         let [zoneout, zoneout_cell] = recipe.options().zoneout.all().map(|(_, share)| share.map_or(0.0, Number::get));
-        let (kept, kept_scale) = chunk.dropped_of_h();
+        let (left, left_scale) = chunk.dropped_of_h();
         Ok(Self {
             peepholes: index(first)?,
             peepholes_direction: index(apart)?,
@@ -59,8 +59,8 @@ impl RecipeUniform {
             clip_cell_as_read: cell_as_read,
             clip_gradient: gradient,
             random: chunk.drawn.map_or(Ok(NO_DRAWS), |drawn| index(drawn.random))?,
-            kept: index(kept.unwrap_or(0))?,
-            kept_scale,
+            left: index(left.unwrap_or(0))?,
+            left_scale,
             zoneout_masks: Masked::States.of_layer(chunk.drawn.map_or(0, |drawn| drawn.layer)),
             zoneout,
             zoneout_cell,

@@ -19,7 +19,7 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
     name: "recurrent_seen",
-    fragments: fragments!["lib/direction.wgsl", "lib/resets.wgsl", "lib/kept.wgsl", "recurrent/seen.wgsl"],
+    fragments: fragments!["lib/direction.wgsl", "lib/resets.wgsl", "lib/left.wgsl", "recurrent/seen.wgsl"],
     bindings: &[
         Binding::uniform("u"),
         Binding::read("lengths"),
@@ -43,7 +43,7 @@ uniform! {
         has_c: u32,
         resets: u32,
         drops: u32,
-        kept: u32,
+        left: u32,
         scale: f32,
     }
 }
@@ -56,7 +56,7 @@ impl Chunk {
         let written: Vec<_> = self.states.iter().collect();
         let read: Vec<_> = [&self.lengths].into_iter().chain(initial.map(|initial| &initial.buffer)).collect();
         distinct(KERNEL.name, &written, &read)?;
-        let (kept, scale) = self.dropped_of_h();
+        let (left, scale) = self.dropped_of_h();
         match device.target() {
             Target::Gpu(gpu) => {
                 let (lanes, nothing) = (element_lanes(gpu.capabilities()), Nothing::of(gpu)?);
@@ -75,8 +75,8 @@ impl Chunk {
                         initial: index(initial.map_or(0, |initial| initial.offset))?,
                         has_c: u32::from(self.c().is_some()),
                         resets: u32::from(initial.is_some()),
-                        drops: u32::from(kept.is_some()),
-                        kept: index(kept.unwrap_or(0))?,
+                        drops: u32::from(left.is_some()),
+                        left: index(left.unwrap_or(0))?,
                         scale,
                     };
                     let carry = initial.map_or(&nothing.read, |initial| &initial.buffer);

@@ -187,7 +187,7 @@ impl Rnn {
         let Choice { strategy, why } = check::choose(device, &config, shape, wanted, options.strategy)?;
         let packs_once = options.pack_once && device.gpu().is_some();
         let repack = if packs_once { Some(false) } else { options.repack };
-        let repacks = plan::repacks(device, &config, shape, (mode, precision), strategy, repack)?;
+        let repacks = plan::repacks(device, &config, shape, mode, precision, strategy, repack)?;
         let cut = |repacks: bool| {
             let shared = match mode {
                 Mode::Train => options.recompute,
@@ -198,7 +198,7 @@ impl Rnn {
                     Some(shape.steps.div_ceil(chunks))
                 }),
             };
-            Cuts::new(device, &config, shape, (mode, options.flow), shared, size)
+            Cuts::new(device, &config, shape, mode, options.flow, shared, size)
         };
         let cuts = cut(repacks)?;
         let (device, lengths, span, batch_first) = (device.clone(), options.lengths, options.span, options.batch_first);

@@ -1,10 +1,10 @@
-// Which elements of the states [B, D, H] dropout leaves, at all steps alike: a bit each, for lib/kept.wgsl. An element's fate
+// Which elements of the states [B, D, H] dropout leaves, at all steps alike: a bit each, for lib/left.wgsl. An element's fate
 // depends on the seed, the draw, the layer and its place.
 
 struct Kept {
     first: u32, end: u32, // words of bits, from the first to before the end
     layer: u32, // the masks of this layer
-    most: u32, // kept: words below it
+    most: u32, // left: words below it
     random: u32, // where in `lengths` the seed's two words and the draw are, one more, and then the bits
 }
 
@@ -21,8 +21,8 @@ fn main(
     for (var word = u.first + id.x; word < u.end; word += groups.x * LANES) {
         var bits = 0u;
         for (var bit = 0u; bit < 32u; bit++) {
-            let kept = threefry(key, vec2(word * 32u + bit, draw)).x < u.most;
-            bits |= select(0u, 1u << bit, kept);
+            let left = threefry(key, vec2(word * 32u + bit, draw)).x < u.most;
+            bits |= select(0u, 1u << bit, left);
         }
         lengths[u.random + 4u + word] = bits;
     }

@@ -6,7 +6,7 @@
 
 use super::dropout::Draws;
 use crate::activation::Number;
-use crate::cpu::random::{Masked, Masks, RANDOM_WORDS, kept, kept_words};
+use crate::cpu::random::{Masked, Masks, RANDOM_WORDS, left, left_words};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Device, Element};
 use crate::error::Result;
@@ -17,8 +17,8 @@ use crate::shader::{Binding, Kernel, Uniform as _, fragments, uniform};
 
 /// The kernel's files and buffer table.
 pub static KERNEL: Kernel = Kernel {
-    name: "recurrent_kept",
-    fragments: fragments!["lib/random.wgsl", "recurrent/kept.wgsl"],
+    name: "recurrent_left",
+    fragments: fragments!["lib/random.wgsl", "recurrent/left.wgsl"],
     bindings: &[Binding::uniform("u"), Binding::read_write("lengths")],
     uniform: Uniform::MEMBERS,
 };
@@ -36,7 +36,7 @@ uniform! {
 impl Draws {
     /// The bits of `states` elements of a layer, of which each is dropped with `probability`.
     pub fn keep(&self, device: &Device, layer: usize, states: usize, probability: Number) -> Result<Op> {
-        let words = kept_words(states);
+        let words = left_words(states);
         self.lengths.slice(self.random..self.random + RANDOM_WORDS + words)?;
         match device.target() {
             Target::Gpu(gpu) => {
@@ -47,7 +47,7 @@ impl Draws {
                         first: index(words.start)?,
                         end: index(words.end)?,
                         layer: Masked::Read.of_layer(layer),
-                        most: kept(probability.get()).0,
+                        most: left(probability.get()).0,
                         random: index(self.random)?,
                     };
                     let launch = Launch {
@@ -65,19 +65,19 @@ impl Draws {
             }
             Target::Cpu(_, precision) => {
                 let draws = self.clone();
-                Ok(cpu_op!(precision, "recurrent_kept", on_cpu(draws, layer, states, probability)))
+                Ok(cpu_op!(precision, "recurrent_left", on_cpu(draws, layer, states, probability)))
             }
         }
     }
 }
 
-/// Twin of `recurrent/kept.wgsl`.
+/// Twin of `recurrent/left.wgsl`.
 fn on_cpu<S: Scalar + Element>(draws: &Draws, layer: &usize, states: &usize, probability: &Number) -> Result<()> {
     let mut words = draws.lengths.write::<u32>()?;
     let (random, bits) = words[draws.random..].split_at_mut(RANDOM_WORDS);
     let masks = Masks::new(random, Masked::Read, *layer)?;
-    let (most, _) = kept(probability.get());
-    for (word, bits) in bits.iter_mut().take(kept_words(*states)).enumerate() {
+    let (most, _) = left(probability.get());
+    for (word, bits) in bits.iter_mut().take(left_words(*states)).enumerate() {
         let bit = |bit: usize| u32::from(masks.words(word * 32 + bit)[0] < most) << bit;
         *bits = (0..32).map(bit).sum();
     }
