@@ -13,7 +13,7 @@ pub use tensor::Tensor;
 use std::fmt;
 use std::ops::Range;
 
-use crate::activation::{Activation, Number};
+use crate::activation::{Activation, Function, Number};
 use crate::cell::{Cell, ValueKind};
 use crate::error::{Error, Result};
 
@@ -268,6 +268,13 @@ impl Recipe {
         } else {
             ValueKind::Free
         }
+    }
+
+    /// Whether h is what a rectifier gives, as it is: where that is zero, so is its slope.
+    pub(crate) const fn rectifies(self) -> bool {
+        let function = self.activations().candidate.function();
+        let rectifier = matches!(function, Function::Relu | Function::ThresholdedRelu);
+        self.gates() == 1 && rectifier && self.options.zoneout.h.is_none()
     }
 
     /// For each gate the slot that holds, after backward, the gradient of its pre-activation on the recurrent side.

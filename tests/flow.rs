@@ -8,7 +8,7 @@ use wgpu_rnn::nn::rnn::{Options, Rnn, tensors};
 use wgpu_rnn::nn::{Init, Layer as InitLayer, Parameters};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::probe::{Flow, Memory, Verdict};
-use wgpu_rnn::{BatchShape, Cell, Device, Error, RnnConfig};
+use wgpu_rnn::{BatchShape, Cell, Device, Error, RnnConfig, StepOptions};
 
 fn seen(mut layer: Layer) -> Layer {
     layer.flow = true;
@@ -125,6 +125,27 @@ fn what_comes_directly_is_the_product_of_gates() {
             for (back, direct) in trace.direct.iter().enumerate() {
                 let want = trace.direct[0] * open.powi(back as i32);
                 assert!((direct - want).abs() <= 1e-4 * want, "{cell} on {device:?}: {direct} for {want}, {back} back");
+            }
+        }
+    }
+}
+
+/// What is before a step that begins anew has no part in what comes after it, and is no sign of gradients that vanish.
+#[test]
+fn a_trace_ends_where_a_sequence_began_anew() {
+    for cell in [Cell::Lstm, Cell::RnnTanh] {
+        let config = RnnConfig::new(cell, 3, 5).bidirectional(true);
+        let config = config.options(StepOptions { resets: true, ..StepOptions::NONE });
+        let mut layer = seen(Layer::random(config, 12, 2, 4));
+        // Before the steps at times 7 and 10.
+        layer.resets = (0..24).map(|at| [7 * 2, 10 * 2 + 1].contains(&at)).collect();
+        for device in devices() {
+            let flow = flow(&device, &layer);
+            // Going backward it is before the steps at times 6 and 9, which are steps 5 and 2.
+            for (direction, steps) in [(0, 5), (1, 10)] {
+                let trace = flow.trace(0, direction);
+                assert_eq!((trace.h.len(), trace.direct.len()), (steps, steps), "{cell} on {device:?}");
+                assert!(trace.h.iter().all(|norm| *norm > 0.0), "{cell} on {device:?}: {:?}", trace.h);
             }
         }
     }

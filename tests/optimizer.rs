@@ -203,7 +203,7 @@ fn many_steps(device: &Device, config: OptimizerConfig, size: usize) -> (Vec<f64
 /// Three steps by gradients that come multiplied: the parameters then, and the last norm.
 fn steps_by(device: &Device, config: OptimizerConfig, size: usize, multiplied: f64) -> (Vec<f64>, f64) {
     let params = Parameters::new(device, [("p".to_string(), vec![size])]).unwrap();
-    let optimizer = Optimizer::new(&params, config).unwrap();
+    let optimizer = Optimizer::new(&params.accumulating(), config).unwrap();
     let mut random = Random::new(size as u64);
     params.set_f64("p", &[size], &random.values(size, 1.0)).unwrap();
     for _ in 0..3 {
@@ -285,6 +285,10 @@ fn strange_configurations_are_errors() {
         (adam.eps(0.0), "epsilon must be an f32 above 0, got 0"),
         (adam.weight_decay(-1.0), "the weight decay must be a finite number of at least 0, got -1"),
         (adam.batches(0), "the batches of a step must be at least 1, got 0"),
+        (
+            adam.batches(4),
+            "a step of 4 batches must be parameters that accumulate, so that gradients are sums, got ones that don't",
+        ),
         (adam.clip_norm(Some(0.0)), "the norm to clip to must be a finite number above 0, got 0"),
         (
             adam.schedule(Schedule::Exponential { factor: 0.0 }),

@@ -266,6 +266,33 @@ fn flow_is_the_same_everywhere_or_refused() {
     }
 }
 
+/// What probes gather of each value is the same everywhere, whatever slots there are.
+#[test]
+fn gates_are_the_same_everywhere() {
+    for (index, recipe) in varied().into_iter().enumerate() {
+        let mut layer = layer(config(recipe, 3, 7).layers(2).bidirectional(index % 2 == 0), 6, 3, 6);
+        layer.lengths = Some(vec![6, 2, 5]);
+        let of = |device: &Device| {
+            let running = layer.bind(device, Mode::Train).expect("a layer");
+            let activity = running.activity();
+            let mut all = Vec::new();
+            for value in values(recipe) {
+                for (of, direction) in (0..2).flat_map(|of| (0..layer.config.directions()).map(move |d| (of, d))) {
+                    let units = activity.units(of, direction, value);
+                    assert_eq!(units.len(), 7, "{recipe}: {}", value.name);
+                    all.extend(units.iter().flat_map(|unit| [unit.mean, unit.spread]));
+                }
+            }
+            all
+        };
+        let want = of(&DEVICES[0]);
+        for device in &DEVICES[1..] {
+            let apart = relative_error(&of(device), &want);
+            assert!(apart <= GRADIENT_BOUND, "{} on {device:?}: {apart:e}", layer.describe());
+        }
+    }
+}
+
 /// What a gate is said to be is what its function makes of it.
 #[test]
 fn a_gate_is_called_one_only_where_it_is() {

@@ -5,7 +5,7 @@ mod common;
 use common::{Layer, devices};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::probe::{Activity, Flow, LOOKS, Remark, Trouble, Warning, Watch};
-use wgpu_rnn::{Cell, Device, RnnConfig};
+use wgpu_rnn::{Cell, Device, RnnConfig, StepOptions, Zoneout};
 
 /// What a layer does inside.
 fn inside(device: &Device, mut layer: Layer) -> (Flow, Activity) {
@@ -107,6 +107,18 @@ fn dead_units_are_found() {
         let dead = dead.scaled("weight_hh", 0.5);
         let two = |trouble| trouble == Trouble::Dead { units: 2, of: 6 };
         only(&device, dead, two, &["2 of 6 units are dead", "other initial weights"]);
+    }
+}
+
+/// A state that stays at zero for another reason than a rectifier has a gradient.
+#[test]
+fn units_that_stay_where_they_began_are_not_dead() {
+    for device in devices() {
+        let zoneout = Zoneout { h: Some(1.0.into()), c: None };
+        let mut stays = layer(Cell::Gru, 3);
+        stays.config = stays.config.options(StepOptions { zoneout, ..StepOptions::NONE });
+        let all = |trouble| trouble == Trouble::Idle { units: 6, of: 6 };
+        only(&device, stays, all, &["6 of 6 units", "try fewer units"]);
     }
 }
 

@@ -93,11 +93,17 @@ impl Nets {
         }
     }
 
-    /// A model on such data whose gradients can be looked at, judged at these steps.
-    pub fn watched(&self, device: &Device, task: &dyn Task, net: &Weights, loss_at: LossAt) -> anyhow::Result<Model> {
-        let setup = Setup { flow: true, ..self.setup(task) };
+    /// A model on such data, judged at these steps if its gradients are to be looked at.
+    pub fn watched(
+        &self,
+        device: &Device,
+        task: &dyn Task,
+        net: &Weights,
+        gradients: Option<LossAt>,
+    ) -> anyhow::Result<Model> {
+        let setup = Setup { flow: gradients.is_some(), ..self.setup(task) };
         let mut form = task.form();
-        form.loss_at = loss_at;
+        form.loss_at = gradients.unwrap_or(form.loss_at);
         let model = Model::new(device, net.config, form, setup)?;
         model.restore(&net.values)?;
         Ok(model)

@@ -18,6 +18,7 @@ use crate::recipe::Bias;
 
 /// The JSON under the metadata key `config`.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CaseConfig {
     cell: String,
     input_size: usize,
@@ -62,6 +63,9 @@ struct CaseConfig {
     /// Whether gradients are there, and what they come from.
     #[serde(default = "there")]
     gradients: bool,
+    /// The release of what computed the case, for its readers.
+    #[serde(rename = "torch", alias = "onnxruntime", alias = "keras")]
+    _by: Option<Value>,
 }
 
 fn there() -> bool {
@@ -175,6 +179,26 @@ impl Case {
         Ok(case)
     }
 
+    /// Tensors of the file that are no part of the case, and are not read.
+    pub fn unread(&self) -> Vec<&str> {
+        let mut read: Vec<String> = tensors(&self.config, "").into_iter().map(|(name, _)| name).collect();
+        if self.gradients {
+            let of_weights: Vec<_> = read.iter().map(|name| format!("grad.{name}")).collect();
+            read.extend(of_weights);
+        }
+        let has_c = |name: &&str| self.config.cell.has_c() || !name.contains('c');
+        let [of_y, of_dy] = self.output();
+        let initial = ["h0", "c0"].into_iter().filter(has_c).filter(|_| self.has_initial());
+        let forward = ["x", of_y].into_iter().chain(initial).chain(["hn", "cn"].into_iter().filter(has_c));
+        let of_initial = ["dh0", "dc0"].into_iter().filter(has_c).filter(|_| self.has_initial());
+        let backward = ["dx", of_dy].into_iter().chain(["dhn", "dcn"].into_iter().filter(has_c)).chain(of_initial);
+        read.extend(forward.chain(backward.filter(|_| self.gradients)).map(str::to_string));
+        read.extend(self.config.options.resets.then(|| "resets".to_string()));
+        let mut unread: Vec<&str> = self.file.names().filter(|name| !read.iter().any(|read| read == name)).collect();
+        unread.sort_unstable();
+        unread
+    }
+
     /// An error unless the file holds every tensor in its shape: before anything is allocated for one.
     fn check_tensors(&self) -> Result<()> {
         let [x, y, state] = self.shapes();
@@ -189,7 +213,10 @@ impl Case {
             self.file.tensor(&name, &shape)?;
         }
         if self.config.options.resets {
-            self.file.tensor("resets", &[self.shape.steps, self.shape.batch])?;
+            let resets = self.file.tensor("resets", &[self.shape.steps, self.shape.batch])?;
+            if let Some(odd) = resets.values.iter().find(|value| ![0.0, 1.0].contains(value)) {
+                return Err(Error::invalid("the tensor `resets`", "0 or 1", odd));
+            }
         }
         if !self.gradients {
             return Ok(());

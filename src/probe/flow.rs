@@ -3,8 +3,13 @@
 //! For a loss L the norm `‖∂L/∂h_t‖` over units says how much the state after step t still matters to it; in a cell with a
 //! cell state `‖∂L/∂c_t‖` does too. Some of it comes *directly*: through f in an LSTM (`c' = f⊙c + i⊙g`), so that after k
 //! steps it is the product of k forget gates, and through z in a GRU (`h' = (1-z)⊙n + z⊙h`), the product of k update
-//! gates. The rest passes through `weight_hh`. A plain RNN has no direct path, but for what stays of h with zoneout.
+//! gates. The rest passes through `weight_hh`. A plain RNN has no direct path.
+//!
+//! Options change what comes directly: through peepholes more does, what stays of a state with zoneout comes past the gates
+//! (of h in a plain RNN too), and nothing passes where a cell state is clipped. Before a step that begins anew within its batch
+//! ([resets](crate::StepOptions::resets)) there is no gradient of what comes after it.
 
+use crate::cpu::recurrent::Resets;
 use crate::error::{Error, Result};
 use crate::nn::rnn::Bound;
 
@@ -33,6 +38,8 @@ pub struct Flow {
     directions: usize,
     steps: usize,
     lengths: Vec<usize>,
+    /// `[D, B]`: steps of each sequence since it last began anew, counted from its last one.
+    stretches: Vec<usize>,
     /// Norms of a row.
     width: usize,
     /// `[L, T, B, D, width]`.
@@ -87,7 +94,20 @@ impl Flow {
         };
         let (config, shape, device) = (*bound.rnn().config(), bound.rnn().shape(), bound.device());
         let lengths = device.download_u32(bound.lengths()).await?;
+        let bits = match bound.resets() {
+            Some(resets) => device.download_u32(resets).await?,
+            None => Vec::new(),
+        };
+        let resets = Resets { bits: &bits, batch: shape.batch };
+        let stretch = |direction: usize, sequence: usize| {
+            let length = lengths.get(sequence).map_or(0, |length| *length as usize);
+            let reversed = direction >= config.first_reversed();
+            let anew = (0..length).rev().find(|&step| resets.begin(sequence, step, length, reversed));
+            length - anew.unwrap_or(0)
+        };
+        let all = (0..config.directions()).flat_map(|direction| (0..shape.batch).map(move |b| (direction, b)));
         Ok(Self {
+            stretches: all.map(|(direction, sequence)| stretch(direction, sequence)).collect(),
             layers: config.layers,
             directions: config.directions(),
             steps: shape.steps,
@@ -135,11 +155,16 @@ impl Flow {
 
     /// Norms of one direction of a layer over all sequences, by steps back from their last; empty where there is no such.
     /// Where a sequence has ended, those that go on are taken times what all were at the step before over what these were
-    /// there, so that what is compared from step to step is always the same sequences.
+    /// there, so that what is compared from step to step is always the same sequences. A sequence that began anew within the
+    /// batch ends where it last did.
     pub fn trace(&self, layer: usize, direction: usize) -> Trace {
+        let count = self.lengths.len();
+        let Some(stretches) = self.stretches.get(direction * count..(direction + 1) * count) else {
+            return Trace::default();
+        };
         // Roots of mean squares over the sequences of more than `longer` steps: of the state that remembers, h, c, direct.
         let over = |back: usize, longer: usize| {
-            let long = (0..self.lengths.len()).filter(|&sequence| self.lengths[sequence] > longer);
+            let long = (0..self.lengths.len()).filter(|&sequence| stretches[sequence] > longer);
             let of =
                 |sequence: usize| self.norms(layer, direction, self.lengths[sequence].checked_sub(back + 1)?, sequence);
             let all: Vec<Norms> = long.filter_map(of).collect();
@@ -149,11 +174,11 @@ impl Flow {
             let state = if self.width == 3 { c } else { h };
             (!all.is_empty()).then(|| [state, h, c, mean(|norms| norms.direct)])
         };
-        let longest = self.lengths.iter().copied().max().unwrap_or(0);
+        let longest = stretches.iter().copied().max().unwrap_or(0);
         let (mut trace, mut link) = (Trace::default(), 1.0);
         for back in 0..longest {
             let Some([_, h, c, direct]) = over(back, back) else { break };
-            if back > 0 && self.lengths.contains(&back) {
+            if back > 0 && stretches.contains(&back) {
                 let before = [back - 1, back].map(|longer| over(back - 1, longer).map_or(0.0, |[state, ..]| state));
                 let ratio = before[0] / before[1];
                 link *= if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 };
@@ -247,7 +272,8 @@ mod tests {
                 norms[row * 2 + 1] = 0.1 * norms[row * 2];
             }
         }
-        let flow = Flow { layers: 1, directions: 1, steps, lengths, width: 2, norms };
+        let stretches = lengths.clone();
+        let flow = Flow { layers: 1, directions: 1, steps, lengths, stretches, width: 2, norms };
         let trace = flow.trace(0, 0);
         let factors: Vec<f64> = trace.h.windows(2).map(|pair| pair[1] / pair[0]).collect();
         assert!(factors.len() == 3 && factors.iter().all(|factor| (factor - 0.5).abs() < 1e-12), "{factors:?}");

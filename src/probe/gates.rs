@@ -156,6 +156,11 @@ impl Gates {
 }
 
 impl Activity {
+    /// The layer's recipe.
+    pub(super) const fn recipe(&self) -> Recipe {
+        self.recipe
+    }
+
     /// The cell's values.
     pub fn values(&self) -> Vec<Value> {
         values(self.recipe)

@@ -188,10 +188,10 @@ fn gate_troubles(activity: &Activity, layer: usize, direction: usize) -> Vec<Tro
             found.push(Trouble::Saturated { value: value.name, share: ends });
         }
         let (units, of) = (all.always_zero, all.units);
-        match value.kind {
-            ValueKind::Free if value.name == "h" && units > 0 => found.push(Trouble::Dead { units, of }),
-            ValueKind::Squashed if value.name == "h" && units > 0 => found.push(Trouble::Idle { units, of }),
-            _ => {}
+        if value.name == "h" && units > 0 {
+            // Only where a rectifier made it is there no gradient at zero.
+            let dead = activity.recipe().rectifies();
+            found.push(if dead { Trouble::Dead { units, of } } else { Trouble::Idle { units, of } });
         }
     }
     found

@@ -195,7 +195,13 @@ impl FromStr for StepOptions {
     /// and `recurrent_dropout=` with a number.
     fn from_str(text: &str) -> Result<Self> {
         let mut options = Self::NONE;
+        let mut said: Vec<&str> = Vec::new();
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let name = word.split_once('=').map_or(word, |(name, _)| name);
+            if said.contains(&name) {
+                return Err(Error::invalid("the options of a step", "each once", format!("`{name}` twice")));
+            }
+            said.push(name);
             let number = |value: &str| match value.parse::<f32>() {
                 Ok(number) => Ok(Some(Number::new(number))),
                 Err(_) => Err(Error::invalid(format!("the value of `{word}`"), "a number", format!("`{value}`"))),
@@ -252,6 +258,10 @@ mod tests {
             "the options of a step must be some of peephole, coupled, resets, gate=…, candidate=…, output=…, clip_inputs=…, \
              clip_cell=…, clip_cell_as_read=…, clip_gradient=…, zoneout=…, zoneout_cell=…, \
              recurrent_dropout=…, got `peepholes`"
+        );
+        assert_eq!(
+            message("clip_cell=1,clip_cell=2"),
+            "the options of a step must be each once, got `clip_cell` twice"
         );
         assert_eq!(message("clip_cell=x"), "the value of `clip_cell=x` must be a number, got `x`");
         assert!(message("gate=swish").starts_with("the activation must be one of"));

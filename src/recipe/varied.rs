@@ -5,7 +5,8 @@ use crate::activation::{Activation, Function, Number};
 use crate::cell::Cell;
 
 /// Cells with options, such that of any two options of a cell each occurs with and without the other (the cells without any
-/// included). Each option of the LSTM is on in another four of six rows, of the other cells in another three of five.
+/// included). Each option of the LSTM is on in another four of six rows, of the other cells in another three of five. The
+/// rectified RNN, which is the RNN with another function, has one row with all of its options.
 pub(super) const VARIED: &[(Cell, StepOptions)] = {
     const NONE: StepOptions = StepOptions::NONE;
     const fn clip(inputs: f32, cell: f32, cell_as_read: f32, gradient: f32) -> Clip {
@@ -193,6 +194,16 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
         (
             Cell::RnnTanh,
             StepOptions { resets: true, clip: clip(INPUT, 0.0, 0.0, SLOPE), recurrent_dropout: drop(DROPS), ..NONE },
+        ),
+        (
+            Cell::RnnRelu,
+            StepOptions {
+                resets: true,
+                clip: clip(INPUT, 0.0, 0.0, SLOPE),
+                zoneout: zoneout(STAYS, 0.0),
+                recurrent_dropout: drop(DROPS),
+                ..NONE
+            },
         ),
     ]
 };

@@ -138,7 +138,8 @@ impl OptimizerConfig {
     }
 
     /// Batches whose gradients are added up before each step, by parameters that
-    /// [accumulate](Parameters::accumulating). The step, the norm and clipping are those of their mean. Default 1.
+    /// [accumulate](Parameters::accumulating), which an optimiser of several is then to be made with. The step, the norm and
+    /// clipping are those of their mean. Default 1.
     pub const fn batches(mut self, count: u32) -> Self {
         self.batches = count;
         self
@@ -266,6 +267,10 @@ impl Optimizer {
         let rules = config.rules();
         let device = parameters.device().clone();
         parameters.expect_gradients()?;
+        if config.batches > 1 && !parameters.accumulates() {
+            let expected = "parameters that accumulate, so that gradients are sums";
+            return Err(Error::invalid(format!("a step of {} batches", config.batches), expected, "ones that don't"));
+        }
         let (values, gradients) = (parameters.values(), parameters.gradients());
         at_least_one("the number of parameters", values.len())?;
         let state = device.alloc("optimizer state", slot::SLOTS)?;

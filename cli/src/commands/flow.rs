@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for net in nets.weights(&device, &*task, saved.as_ref())? {
         for task in &lengths {
             stop::check()?;
-            let mut model = nets.watched(&device, &**task, &net, args.loss)?;
+            let mut model = nets.watched(&device, &**task, &net, Some(args.loss))?;
             task.feed(&mut model, &mut nets.rng())?;
             let flow = model.flow()?;
             for layer in 0..flow.layers() {

@@ -31,7 +31,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut looks = Vec::new();
     for net in nets.weights(&device, &*task, saved.as_ref())? {
         stop::check()?;
-        let mut model = nets.watched(&device, &*task, &net, task.form().loss_at)?;
+        let mut model = nets.watched(&device, &*task, &net, None)?;
         let shown = task.feed(&mut model, &mut nets.rng())?;
         let (activity, values) = model.gates()?;
         for (layer, values) in values.into_iter().enumerate() {

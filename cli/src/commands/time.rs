@@ -185,11 +185,13 @@ impl Report {
         let dropout = self.dropouts.words(" ");
         let turned = if self.batch_first { " batch first" } else { "" };
         let last = if self.last { " last output" } else { "" };
+        let kept = self.recompute.map_or_else(String::new, |steps| format!(" recompute={steps}"));
+        let stored = if self.precision == "half" { " half" } else { "" };
         let adds = if self.accumulate { " accumulate" } else { "" };
         let learnt = if self.learn_state { " learnt state" } else { "" };
         let options = if self.options.is_empty() { String::new() } else { format!(" {}", self.options) };
         format!(
-            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options}{learnt}{dropout}{turned}{last}{adds} {}",
+            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options}{learnt}{dropout}{turned}{last}{adds}{kept}{stored} {}",
             self.cell,
             self.steps,
             self.batch,

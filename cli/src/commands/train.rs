@@ -103,7 +103,16 @@ pub fn run(args: &Args) -> Result<()> {
     let layers = if config.layers == 1 { String::new() } else { format!("{} layers of ", config.layers) };
     say(format_args!("validation: {}", task.score().meaning()))?;
     say(format_args!("model: {layers}{} H={}, {count} parameters", config.cell.title(), config.hidden))?;
-    let inside = (!args.no_warnings).then(|| model.inside()).transpose()?;
+    let inside = match (args.no_warnings, config.options.clip.gradient) {
+        (true, _) => None,
+        (false, None) => Some(model.inside()?),
+        (false, Some(_)) => {
+            say(
+                "it is not looked inside: with clip_gradient what comes back from step to step is not the gradient itself",
+            )?;
+            None
+        }
+    };
     let (bar, watch) = (Progress::new(String::new()), Watch::resume(about.state.said.clone()));
     bar.begin(about.state.step, about.rule.updates);
     let (origin, began) = (Origin::new(&device, task.describe())?, Instant::now());
@@ -271,7 +280,7 @@ impl Training<'_> {
 
     /// Sequences that a training step is made by.
     fn sequences(&self) -> usize {
-        self.task.shape().batch * self.about.rule.accumulate as usize
+        self.task.shape().batch * self.about.rule.accumulate
     }
 
     /// How training went since the point before; none before the first step.

@@ -28,8 +28,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut unusable = Vec::new();
     for path in &args.cases {
         match checks(path, &device, args.strategy.as_deref()) {
-            Ok(checks) => {
-                print(path, &checks)?;
+            Ok((checks, unread)) => {
+                print(path, &checks, &unread)?;
                 let above = checks.iter().filter(|check| !check.passes());
                 far.extend(above.map(|check| {
                     format!("`{}` of {} ({:.3e}, bound {:.0e})", check.name, path.display(), check.error, check.bound)
@@ -48,12 +48,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn checks(path: &Path, device: &Device, strategy: Option<&str>) -> Result<Vec<Check>, Error> {
-    pollster::block_on(Case::open(path)?.run(device, strategy))
+/// How far tensors are off, and the names of those that are not read.
+fn checks(path: &Path, device: &Device, strategy: Option<&str>) -> Result<(Vec<Check>, Vec<String>), Error> {
+    let case = Case::open(path)?;
+    let checks = pollster::block_on(case.run(device, strategy))?;
+    Ok((checks, case.unread().into_iter().map(str::to_string).collect()))
 }
 
-fn print(path: &Path, checks: &[Check]) -> std::io::Result<()> {
+fn print(path: &Path, checks: &[Check], unread: &[String]) -> std::io::Result<()> {
     say(path.display())?;
+    if !unread.is_empty() {
+        say(format_args!("not read, since no part of the case: {}", unread.join(", ")))?;
+    }
     for check in checks {
         let verdict = if check.passes() { "ok" } else { "ABOVE" };
         say(format_args!("  {:<32} {:>10.3e}  {verdict} (bound {:.0e})", check.name, check.error, check.bound))?;

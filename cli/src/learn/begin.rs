@@ -64,8 +64,8 @@ pub struct New {
     steps: Option<usize>,
     /// Batches whose gradients are added up before each training step, which is made by their mean: as large a batch, in the
     /// memory of a small one [default: 1]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    accumulate: Option<u32>,
+    #[arg(long, value_parser = size)]
+    accumulate: Option<usize>,
     /// Training steps, over which the learning rate falls [default: 2000]
     #[arg(long, value_parser = size)]
     updates: Option<usize>,

@@ -62,7 +62,7 @@ fn both() -> String {
     Bias::Both.name().to_string()
 }
 
-const fn one() -> u32 {
+const fn one() -> usize {
     1
 }
 
@@ -89,7 +89,7 @@ pub struct Rule {
     pub half: bool,
     /// Batches of an update.
     #[serde(default = "one")]
-    pub accumulate: u32,
+    pub accumulate: usize,
 }
 
 /// How far training has come.
@@ -193,7 +193,8 @@ impl About {
 
     /// How the model was begun.
     pub fn setup(&self) -> Setup {
-        let Rule { learning_rate: rate, updates, seed, half, accumulate: batches, .. } = self.rule;
+        let Rule { learning_rate: rate, updates, seed, half, accumulate, .. } = self.rule;
+        let batches = u32::try_from(accumulate).unwrap_or(u32::MAX);
         let precision = if half { Precision::Half } else { Precision::Full };
         Setup { precision, updates, batches, ..Setup::new(seed, rate) }
     }

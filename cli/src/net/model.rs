@@ -84,9 +84,10 @@ impl Model {
             Precision::Half => LossScale::dynamic(),
         };
         let rule = OptimizerConfig::adam(setup.rate).clip_norm(Some(CLIP)).schedule(schedule).batches(setup.batches);
-        let optimizer = Optimizer::new(&params, rule.loss_scale(scale))?;
-        let net = Net::new(device, config, form, setup.precision, params, optimizer.scale().cloned())?;
         let several = setup.batches > 1;
+        let summed = if several { params.accumulating() } else { params.clone() };
+        let optimizer = Optimizer::new(&summed, rule.loss_scale(scale))?;
+        let net = Net::new(device, config, form, setup.precision, params, optimizer.scale().cloned())?;
         let training = net.pass(Mode::Train, setup.flow, several)?;
         let prediction = net.pass(Mode::Infer, false, false)?;
         let zero = if several { net.params.zero_gradients()? } else { Program::default() };

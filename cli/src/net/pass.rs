@@ -1,10 +1,8 @@
 //! What a network runs: from a batch to outputs, and back to the gradients of all parameters.
 
 use wgpu_rnn::kernel::Program;
-use wgpu_rnn::kernel::copy::copy;
 use wgpu_rnn::kernel::cross_entropy::check_labels;
 use wgpu_rnn::kernel::embedding::check_tokens;
-use wgpu_rnn::kernel::gemm::Matrix;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn};
 use wgpu_rnn::nn::{Loss, Parameters};
 use wgpu_rnn::plan::{Mode, Reserve};
@@ -112,51 +110,32 @@ impl Net {
             Reads::Values(_) => self.x.clone(),
             Reads::Tokens { .. } => as_stored("embedded", rows * config.input)?,
         };
-        let y = as_stored("y", rows * config.hidden)?;
-        let mut io = Io::new(&x, &y);
         let mut gradients = Gradients::default();
         if embedding.is_some() {
             gradients.dx = stored_gradient("gradient of the embedded", &x)?;
         }
-        let (features, feature_rows) = match form.loss_at {
+        // Of the last step alone no other output is kept.
+        let (io, features, feature_rows) = match form.loss_at {
             LossAt::Last => {
-                let hn = device.alloc("final states", config.layers * shape.batch * config.hidden)?;
-                io.hn = Some(hn.clone());
-                gradients.dhn = gradient("gradient of the final states", &hn)?;
-                match config.layers {
-                    1 => (hn, shape.batch),
-                    _ => (device.alloc("final state of the last layer", shape.batch * config.hidden)?, shape.batch),
-                }
+                let last = device.alloc("last outputs", shape.batch * config.hidden)?;
+                gradients.dlast = gradient("gradient of the last outputs", &last)?;
+                (Io::of_last(&x, &last), last, shape.batch)
             }
             LossAt::All => {
+                let y = as_stored("y", rows * config.hidden)?;
                 gradients.dy = stored_gradient("gradient of y", &y)?;
-                (y, rows)
+                (Io::new(&x, &y), y, rows)
             }
         };
-        // Of several layers the last one's final state, and its gradient, are a part of all layers'.
-        let own = |all: &Buffer| Matrix { offset: all.len() - features.len(), ..Matrix::dense(all, config.hidden) };
-        let apart = |all: &Option<Buffer>| all.as_ref().filter(|all| all.len() > features.len()).cloned();
-        let moved = |from: &Matrix, to: &Matrix| copy(device, 1, shape.batch, config.hidden, Some(from), to);
-        let dense = |buffer: &Buffer| Matrix::dense(buffer, config.hidden);
         let mut after = Program::default();
-        if let (Some(hn), LossAt::Last) = (apart(&io.hn), form.loss_at) {
-            after.push(moved(&own(&hn), &dense(&features))?);
-        }
         after.append(head.bind(params, "head.", feature_rows, &features, &self.outputs)?);
         let d_outputs = gradient("gradient of the outputs", &self.outputs)?;
         let loss = self.loss(feature_rows, d_outputs.as_ref())?;
         let mut head_backward = Program::default();
         let mut embedding_backward = Program::default();
         if let Some(d_outputs) = &d_outputs {
-            let part = match apart(&gradients.dhn) {
-                Some(_) => Some(device.alloc("gradient of the last layer's final state", features.len())?),
-                None => None,
-            };
-            let d_features = part.as_ref().or(gradients.dhn.as_ref()).or(gradients.dy.as_ref());
+            let d_features = gradients.dlast.as_ref().or(gradients.dy.as_ref());
             head_backward = head.backward(params, "head.", feature_rows, &features, d_outputs, d_features)?;
-            if let (Some(part), Some(dhn)) = (&part, &gradients.dhn) {
-                head_backward.push(moved(&dense(part), &own(dhn))?);
-            }
         }
         if let Some(embedding) = embedding {
             before = embedding.bind(params, "embedding.", &self.x, &x)?;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use wgpu_rnn::RnnConfig;
 use wgpu_rnn::probe::{GONE, Memory, Trace, WILD};
+use wgpu_rnn::{RnnConfig, StepOptions, Zoneout};
 
 use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
 use super::page::{self, Origin, charts, section};
@@ -13,6 +13,10 @@ use super::table::Table;
 use super::{of_layer, titled, when};
 use crate::base::files::replace;
 use crate::base::numbers::{NONE, plural};
+
+/// What is said where options change what comes directly.
+const OTHER_WAYS: &str = " With the options of this layer that is not the gates alone: through peepholes more comes directly, what stays of \
+                          a state with zoneout comes past the gates, and nothing comes through a cell state that is clipped.";
 
 /// Everything that was looked at.
 pub struct Page {
@@ -187,6 +191,10 @@ impl Page {
         let adds = " Here every step has a loss of its own: what is new at a step adds to what comes back through it, and \
                     factors, lengths and verdicts say where the loss is as much as how gradients last.";
         let lead = if self.at_every_step { lead + adds } else { lead };
+        let StepOptions { peephole, clip, zoneout, .. } =
+            self.looks.first().map_or(StepOptions::NONE, |look| look.config.options);
+        let changes = peephole || clip.cell.is_some() || clip.cell_as_read.is_some() || zoneout != Zoneout::NONE;
+        let lead = if changes { lead + OTHER_WAYS } else { lead };
         let figures = self.figures();
         let main = self.main();
         let is_main = |looks: &[&Look]| looks.first().is_some_and(|look| Some(key(look)) == main);

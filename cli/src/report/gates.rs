@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use maud::html;
 use serde::Serialize;
 use wgpu_rnn::probe::{Activity, HIGH, LOW, Summary, Value, Values};
-use wgpu_rnn::{RnnConfig, ValueKind};
+use wgpu_rnn::{Number, RnnConfig, ValueKind};
 
 use super::figure::{Axis, Draw, Figure, Heat, Line, Lines, Plot, Role};
 use super::page::{self, Origin, charts, section};
@@ -219,6 +219,14 @@ impl Page {
              is the median over units of −1 / mean(ln f), f being the gate that keeps the state, f of an LSTM and z of a GRU: steps \
              until what a unit keeps by its gate alone has fallen to 1/e."
         );
+        let limit = self.looks.iter().find_map(|look| look.config.options.clip.inputs).map(Number::get);
+        let clipped = limit.map_or_else(String::new, |limit| {
+            format!(
+                " Arguments of gates are clipped at ±{limit}: a gate stays within what its function makes of that, and where it is clipped \
+                 it has no gradient, though it is near neither end."
+            )
+        });
+        let lead = lead + &clipped;
         let last = self.looks.iter().map(|look| look.trained).max().unwrap_or(0);
         let trained = || self.looks.iter().filter(|look| look.trained == last);
         let maps = html! { @for look in trained() { (figure(look).markup()) } };

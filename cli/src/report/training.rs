@@ -126,9 +126,15 @@ impl Page<'_> {
         let rate = pulse("Learning rate", Axis::linear("rate of a step"), |pulse| pulse.rate);
         let speeds = self.speeds.iter().map(|(step, speed)| (*step as f64, *speed)).collect();
         let speed = figure("Throughput", Axis::linear("sequences a second"), speeds);
-        let lead = "Training minimises the loss; the batch’s is that of the step before validation. Where the validation loss rises \
-                    while the training loss falls, the model learns by heart. Throughput leaves validation out.";
-        let mut sections = vec![section("learning", "How it learnt", lead, &charts([loss, norm, rate, speed]))];
+        let several = match rule.accumulate {
+            1 => String::new(),
+            count => format!(", and of its last batch of {count}"),
+        };
+        let lead = format!(
+            "Training minimises the loss; the batch’s is that of the step before validation{several}. Where the validation loss rises \
+                    while the training loss falls, the model learns by heart. Throughput leaves validation out."
+        );
+        let mut sections = vec![section("learning", "How it learnt", &lead, &charts([loss, norm, rate, speed]))];
         if !state.remarks.is_empty() {
             sections.push(section("warnings", "What was noticed inside", "", &list(&state.remarks)));
         }

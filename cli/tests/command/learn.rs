@@ -162,6 +162,19 @@ fn resumes_to_the_bit(place: &Place, device: &str, task: &[&str], updates: u64) 
     said
 }
 
+/// With clipped gradients it trains, and what can be looked at is.
+#[test]
+fn a_training_with_clipped_gradients_is_not_looked_inside() {
+    let place = Place::new();
+    let clip = ["--options", "clip_gradient=1", "--updates", "20"];
+    let said = place.train("clipped", &clip).succeeded();
+    assert!(said.contains("it is not looked inside: with clip_gradient"), "{said}");
+    let (model, gates, flow) = (place.at("clipped"), place.at("gates"), place.at("flow"));
+    run(&["gates", "--device", "cpu", "--model", path(&model), "--out", path(&gates)]).succeeded();
+    let said = run(&["flow", "--device", "cpu", "--model", path(&model), "--out", path(&flow)]).failed(1);
+    assert!(said.contains("is not available for `clip_gradient`"), "{said}");
+}
+
 /// Small batches added up train as a large one does, but for rounding.
 #[test]
 fn batches_are_added_up() {

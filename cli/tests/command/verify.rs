@@ -44,6 +44,11 @@ impl Parts {
         std::fs::write(file, safetensors::serialize(views, self.metadata.clone()).unwrap()).unwrap();
     }
 
+    fn config_of(&self, name: &str) -> usize {
+        let config: serde_json::Value = serde_json::from_str(&self.metadata.as_ref().unwrap()["config"]).unwrap();
+        config[name].as_u64().unwrap() as usize
+    }
+
     fn config(&mut self, change: impl FnOnce(&mut serde_json::Value)) {
         let metadata = self.metadata.as_mut().unwrap();
         let mut config = serde_json::from_str(&metadata["config"]).unwrap();
@@ -177,6 +182,19 @@ fn tensors_that_do_not_fit_are_named() {
 }
 
 #[test]
+fn tensors_that_are_not_read_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("case.safetensors");
+    let mut parts = Parts::read(&fixture("gru_small"));
+    for name in ["c0", "grad.weight_ih_l1"] {
+        parts.tensors.insert(name.to_string(), (Dtype::F32, vec![1], vec![0; 4]));
+    }
+    parts.write(&file);
+    let said = verify("cpu", &[&file]).succeeded();
+    assert!(said.contains("not read, since no part of the case: c0, grad.weight_ih_l1\n"), "{said}");
+}
+
+#[test]
 fn a_layer_that_makes_no_sense_is_refused() {
     let none = changed("gru_small", |parts| parts.metadata = None);
     assert!(none.starts_with("FILE: has no metadata key `config`"), "{none}");
@@ -195,6 +213,15 @@ fn a_layer_that_makes_no_sense_is_refused() {
         let sentence = changed("gru_small", |parts| parts.config(|config| config[key] = value.into()));
         assert!(!sentence.contains("memory"), "{sentence}");
     }
+    let unknown = changed("gru_small", |parts| parts.config(|config| config["batchfirst"] = true.into()));
+    assert!(unknown.contains("unknown field `batchfirst`"), "{unknown}");
+    let resets = changed("gru_small", |parts| {
+        parts.config(|config| config["options"] = "resets".into());
+        let [steps, batch] = ["steps", "batch"].map(|name| parts.config_of(name));
+        let data = 0.5f32.to_le_bytes().repeat(steps * batch);
+        parts.tensors.insert("resets".to_string(), (Dtype::F32, vec![steps, batch], data));
+    });
+    assert_eq!(resets, "FILE: the tensor `resets` must be 0 or 1, got 0.5");
     let lengths = changed("gru_lengths", |parts| parts.config(|config| config["lengths"][0] = 1000.into()));
     assert!(lengths.contains("1000"), "{lengths}");
 }

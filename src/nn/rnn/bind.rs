@@ -283,7 +283,8 @@ impl Rnn {
         if io.carried && !all {
             return Err(Error::invalid("the states that are carried over", "all given", "not all given"));
         }
-        if gradients.dy.is_some() && io.y.is_none() {
+        let alone = [(gradients.dy.is_some(), io.y.is_none()), (gradients.dlast.is_some(), io.last.is_none())];
+        if alone.contains(&(true, true)) {
             return Err(Error::invalid("the output whose gradient is given", "there", "none"));
         }
         let lists = [initial, io.final_states(), gradients.final_states(), of_initial];
@@ -385,7 +386,9 @@ impl Bound {
     /// Seeds what is drawn: what is dropped ([`RnnConfig::dropout`](crate::RnnConfig::dropout) and the like) and what stays of
     /// states ([`Zoneout`](crate::Zoneout)), and begins with its first draw again; at first
     /// the seed is 0. Each forward run draws anew, by a counter on the device, and the backward run after it has its masks.
-    /// Nothing to do where nothing is drawn. Uploads: never between recording and submitting.
+    /// Nothing to do where nothing is drawn. What is drawn depends on the seed, the run's number and the place in the layer
+    /// alone: two bindings with one seed draw alike, run by run, so give each its own. Uploads: never between recording and
+    /// submitting.
     pub fn set_seed(&self, seed: u64) -> Result<()> {
         self.set_seed_after(seed, 0)
     }

@@ -45,20 +45,16 @@ pub struct Stream {
 
 impl Stream {
     /// Packs the parameters named after `prefix` for `batch` sequences that step together; states are zero, or those that the
-    /// layer has learnt to begin with. Reads the parameters from their device. Errors: a layer that does not go forward alone, a
-    /// tensor that is missing or misshapen.
+    /// layer has learnt to begin with. Reads the parameters from their device. [`StepOptions::resets`] changes nothing:
+    /// [`reset`](Self::reset) does between two calls what a mask does within a batch. Errors: a layer that does not go forward
+    /// alone, a tensor that is missing or misshapen.
     pub fn new(params: &Parameters, prefix: &str, config: RnnConfig, batch: usize) -> Result<Self> {
         config.check()?;
         expect_forward(&config)?;
         // What a mask does in a batch, `reset` does between two calls.
-        let options = StepOptions { resets: false, ..config.options };
-        let stack = Stack::new(
-            config.without_dropout().options(options).recipe(),
-            config.layers,
-            config.input,
-            config.hidden,
-            batch,
-        )?;
+        let without = config.without_dropout();
+        let options = StepOptions { resets: false, ..without.options };
+        let stack = Stack::new(without.options(options).recipe(), config.layers, config.input, config.hidden, batch)?;
         let mut stream = Self { config, batch, stack, initial: Vec::new() };
         stream.load(params, prefix)?;
         stream.set_state(None, None)?;
