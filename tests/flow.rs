@@ -7,7 +7,7 @@ use common::{GRADIENT_BOUND, Layer, Tensors, assert_same_bits, devices, half_dev
 use wgpu_rnn::nn::rnn::{Options, Rnn, tensors};
 use wgpu_rnn::nn::{Init, Layer as InitLayer, Parameters};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::probe::{Flow, Memory, Verdict};
+use wgpu_rnn::probe::{Flow, Reach, Verdict};
 use wgpu_rnn::{BatchShape, Cell, Device, Error, RnnConfig, StepOptions};
 
 fn seen(mut layer: Layer) -> Layer {
@@ -170,7 +170,7 @@ fn at_first_the_flow_of_an_lstm_follows_its_forget_gates() {
         }
         let trace = flow(&device, &layer).trace(0, 0);
         let mostly = trace.direct_share().iter().take_while(|share| share.is_some_and(|share| share > 0.5)).count();
-        let factor = |norms: &[f64]| Memory::of(&norms[..8]).decay.expect("a factor");
+        let factor = |norms: &[f64]| Reach::of(&norms[..8]).decay.expect("a factor");
         let (whole, product) = (factor(&trace.c), factor(&trace.direct));
         assert!(mostly >= 8, "seed {seed}: mostly direct for {mostly} steps");
         assert!((whole / product - 1.0).abs() < 0.1, "seed {seed}: {whole} a step, of which directly {product}");
@@ -300,7 +300,7 @@ fn small_gradients_have_norms() {
         for (got, want) in both {
             assert!((got / want - 1.0).abs() < 1e-3, "{got:e} for {want:e} on {device:?}");
         }
-        assert_eq!(trace.memory().verdict, Verdict::Vanishing);
+        assert_eq!(trace.reach().verdict, Verdict::Vanishing);
     }
 }
 

@@ -16,34 +16,34 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         weights[n] = direction * u.w_direction + min(units[n], u.hidden - 1u);
     }
     var rows: array<u32, RB>;
-    var sums: array<array<array<f32, COLUMNS>, WIDTH>, RB>;
+    var sums: array<array<array<f32, SUMS>, WIDTH>, RB>;
     for (var i = 0u; i < RB; i++) {
         rows[i] = operand_row(min(b0 + i, u.batch - 1u), direction);
         for (var n = 0u; n < WIDTH; n++) {
-            for (var g = 0u; g < COLUMNS; g++) {
+            for (var g = 0u; g < SUMS; g++) {
                 sums[i][n][g] = start(weights[n], g);
             }
         }
     }
     for (var part = 0u; part < parts(); part++) {
         let offset = part_offset(part);
-        var at = part * u.hidden * COLUMNS * u.hidden;
+        var at = part * u.hidden * SUMS * u.hidden;
         for (var k = 0u; k < u.hidden; k++) {
-            var column: array<array<f32, COLUMNS>, WIDTH>;
+            var column: array<array<f32, SUMS>, WIDTH>;
             for (var n = 0u; n < WIDTH; n++) {
-                for (var g = 0u; g < COLUMNS; g++) {
+                for (var g = 0u; g < SUMS; g++) {
                     column[n][g] = f32(w[weights[n] + at + g * u.hidden]);
                 }
             }
             for (var i = 0u; i < RB; i++) {
                 let value = operand(rows[i] + offset + k);
                 for (var n = 0u; n < WIDTH; n++) {
-                    for (var g = 0u; g < COLUMNS; g++) {
+                    for (var g = 0u; g < SUMS; g++) {
                         sums[i][n][g] = fma(value, column[n][g], sums[i][n][g]);
                     }
                 }
             }
-            at += COLUMNS * u.hidden;
+            at += SUMS * u.hidden;
         }
     }
     for (var n = 0u; n < WIDTH; n++) {

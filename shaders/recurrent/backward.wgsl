@@ -30,7 +30,7 @@ struct Step {
 // their gradients likewise; then follow.wgsl's.
 @group(0) @binding(8) var<storage, read_write> carry: array<f32>;
 
-const COLUMNS: u32 = 1u;
+const SUMS: u32 = 1u;
 
 // Step done by the dispatch before.
 fn later() -> u32 {
@@ -59,7 +59,7 @@ fn start(weights: u32, column: u32) -> f32 {
 }
 
 // The cell of one unit of one sequence.
-fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
+fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, SUMS>) {
     let own = (sequence * u.directions + direction) * u.hidden + unit;
     let own_c = u.batch * u.directions * u.hidden + own;
     var dc = 0.0;

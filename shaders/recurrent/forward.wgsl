@@ -25,7 +25,7 @@ struct Step {
 @group(0) @binding(7) var<storage, read_write> carry: array<f32>;
 
 // Sums of a unit: its gates. The operand has one part, h.
-const COLUMNS: u32 = GATES;
+const SUMS: u32 = GATES;
 
 fn parts() -> u32 {
     return 1u;
@@ -65,7 +65,7 @@ fn start(weights: u32, gate: u32) -> f32 {
 }
 
 // The cell of one unit of one sequence.
-fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, COLUMNS>) {
+fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, SUMS>) {
     let row = (step.index * u.batch + sequence) * u.directions + direction;
     let state = row * u.hidden + unit;
     let own = (sequence * u.directions + direction) * u.hidden + unit;

@@ -1,4 +1,4 @@
-// How a workgroup of a sequence kernel shares its sequences out. An invocation owns UNITS units, COLUMNS apart. Where
+// How a workgroup of a sequence kernel shares its sequences out. An invocation owns UNITS_EACH units, COLUMNS apart. Where
 // there are more invocations than units, SPLIT of them share a unit: each sums over its own slice of k, and the rows are
 // dealt out among them for the cell. ROLLED: loops over units and rows stay loops, since unrolled they would be too much
 // code.
@@ -22,7 +22,7 @@ fn unit_count() -> u32 {
     if ROLLED == 1u {
         return (u.hidden + COLUMNS - 1u) / COLUMNS;
     }
-    return UNITS;
+    return UNITS_EACH;
 }
 
 // Rows that are an invocation's own, of a workgroup from sequence `b0` on.

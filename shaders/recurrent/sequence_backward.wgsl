@@ -31,7 +31,7 @@ struct Step {
 // gradients likewise; then follow.wgsl's.
 @group(0) @binding(8) var<storage, read_write> carry: array<f32>;
 
-const ROOM: u32 = max(COLUMNS * UNITS * GATES, SLICE * SPLIT);
+const ROOM: u32 = max(COLUMNS * UNITS_EACH * GATES, SLICE * SPLIT);
 const STATES: u32 = ROOM * RB;
 const PARTS: u32 = select(0u, LANES * RB, SPLIT > 1u);
 
@@ -58,10 +58,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         later[i] = 0.0;
     }
     workgroupBarrier();
-    var gradients: array<f32, UNITS * OWN>;
-    var gradients_c: array<f32, UNITS * OWN>;
+    var gradients: array<f32, UNITS_EACH * OWN>;
+    var gradients_c: array<f32, UNITS_EACH * OWN>;
     // Sums of the gradients of initial states.
-    var for_initial: array<vec2<f32>, UNITS * OWN>;
+    var for_initial: array<vec2<f32>, UNITS_EACH * OWN>;
     for (var i = 0u; i < units; i++) {
         for (var j = 0u; j < rows; j++) {
             let unit = at.column + i * COLUMNS;

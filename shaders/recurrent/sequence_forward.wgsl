@@ -27,7 +27,7 @@ struct Step {
 @group(0) @binding(7) var<storage, read_write> carry: array<f32>;
 @group(0) @binding(8) var<storage, read_write> y: array<y_t>;      // [T, B, D·H] in time order, of the last layer
 
-const ROOM: u32 = max(COLUMNS * UNITS, SLICE * SPLIT);
+const ROOM: u32 = max(COLUMNS * UNITS_EACH, SLICE * SPLIT);
 const STATES: u32 = 2u * ROOM * RB;
 const PARTS: u32 = select(0u, LANES * RB * GATES, SPLIT > 1u);
 
@@ -55,9 +55,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
     let anew_first = rows_anew(at, rows, u.first_step + first);
-    var cells: array<f32, UNITS * OWN>;
+    var cells: array<f32, UNITS_EACH * OWN>;
     // h itself, where products read what dropout leaves of it.
-    var whole: array<f32, UNITS * OWN>;
+    var whole: array<f32, UNITS_EACH * OWN>;
     for (var i = 0u; i < units; i++) {
         for (var j = 0u; j < rows; j++) {
             let unit = at.column + i * COLUMNS;

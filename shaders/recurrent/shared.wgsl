@@ -10,10 +10,10 @@ const SLICES: u32 = LANES / UNITS;
 // 32 bytes a lane for the operand and as many for partial sums: with 256 lanes, all that every device has. Cells of
 // several gates bring the sums of two sequences together at a time.
 const QUADS: u32 = 2u * LANES / RB;
-const ROUND: u32 = min(RB, select(2u, 8u, COLUMNS == 1u));
+const ROUND: u32 = min(RB, select(2u, 8u, SUMS == 1u));
 
 var<workgroup> operands: array<vec4<f32>, RB * QUADS>;             // [RB][QUADS]
-var<workgroup> partial: array<f32, ROUND * COLUMNS * LANES>;       // [ROUND][COLUMNS][SLICES][UNITS]
+var<workgroup> partial: array<f32, ROUND * SUMS * LANES>;       // [ROUND][SUMS][SLICES][UNITS]
 
 // Element k of the operand of `depth` terms; zero beyond them. Vectors are built from calls rather than element by
 // element in a loop: an index that is no constant makes FXC unroll every loop around it, or give up.
@@ -27,7 +27,7 @@ fn operand_at(row: u32, k: u32, depth: u32) -> f32 {
 
 // The weight of term k, from where column g begins; zero beyond them: zero times a weight that is not finite would not be.
 fn weight_at(column: u32, k: u32, depth: u32) -> f32 {
-    return select(0.0, f32(w[column + min(k, depth - 1u) * COLUMNS * u.hidden]), k < depth);
+    return select(0.0, f32(w[column + min(k, depth - 1u) * SUMS * u.hidden]), k < depth);
 }
 
 @compute @workgroup_size(LANES)
@@ -40,10 +40,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let weights = direction * u.w_direction + unit;
     let depth = parts() * u.hidden;
 
-    var sums: array<array<f32, COLUMNS>, RB>;
+    var sums: array<array<f32, SUMS>, RB>;
     if slice == 0u {
         for (var i = 0u; i < RB; i++) {
-            for (var g = 0u; g < COLUMNS; g++) {
+            for (var g = 0u; g < SUMS; g++) {
                 sums[i][g] = start(weights, g);
             }
         }
@@ -63,8 +63,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         workgroupBarrier();
         for (var q = slice; q < quads; q += SLICES) {
             let k = first + 4u * q;
-            var four: array<vec4<f32>, COLUMNS>;
-            for (var g = 0u; g < COLUMNS; g++) {
+            var four: array<vec4<f32>, SUMS>;
+            for (var g = 0u; g < SUMS; g++) {
                 let at = weights + g * u.hidden;
                 four[g] = vec4(
                     weight_at(at, k, depth), weight_at(at, k + 1u, depth),
@@ -73,7 +73,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             for (var i = 0u; i < RB; i++) {
                 let quad = operands[i * QUADS + q];
-                for (var g = 0u; g < COLUMNS; g++) {
+                for (var g = 0u; g < SUMS; g++) {
                     var sum = fma(quad.x, four[g].x, sums[i][g]);
                     sum = fma(quad.y, four[g].y, sum);
                     sum = fma(quad.z, four[g].z, sum);
@@ -83,19 +83,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
 
-    var total: array<f32, COLUMNS>;
+    var total: array<f32, SUMS>;
     for (var first = 0u; first < RB; first += ROUND) {
         workgroupBarrier();
         for (var i = 0u; i < ROUND; i++) {
-            for (var g = 0u; g < COLUMNS; g++) {
-                partial[(i * COLUMNS + g) * LANES + lane] = sums[first + i][g];
+            for (var g = 0u; g < SUMS; g++) {
+                partial[(i * SUMS + g) * LANES + lane] = sums[first + i][g];
             }
         }
         workgroupBarrier();
         if slice >= first && slice < first + ROUND {
-            for (var g = 0u; g < COLUMNS; g++) {
+            for (var g = 0u; g < SUMS; g++) {
                 for (var s = 0u; s < SLICES; s++) {
-                    total[g] += partial[((slice - first) * COLUMNS + g) * LANES + s * UNITS + column];
+                    total[g] += partial[((slice - first) * SUMS + g) * LANES + s * UNITS + column];
                 }
             }
         }

@@ -17,7 +17,7 @@ use crate::nn::rnn::Bound;
 pub const GONE: f64 = 1e-3;
 /// One that has grown to so many times its norm at the last step, or is not finite, has exploded.
 pub const WILD: f64 = 1e2;
-/// The share that [`Memory::one_percent`] counts to.
+/// The share that [`Reach::one_percent`] counts to.
 pub const ONE_PERCENT: f64 = 1e-2;
 
 /// Norms of the gradients of the states after one step of one sequence, over units.
@@ -74,7 +74,7 @@ pub enum Verdict {
 
 /// How long gradients last.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Memory {
+pub struct Reach {
     /// The factor of one step back: that of the straight line through the logarithms of the norms, by least squares. None
     /// with fewer than two norms that are finite and normal in `f32`: smaller ones have lost their digits.
     pub decay: Option<f64>,
@@ -200,8 +200,8 @@ impl Trace {
     }
 
     /// How long the gradient of that state lasts.
-    pub fn memory(&self) -> Memory {
-        Memory::of(self.state())
+    pub fn reach(&self) -> Reach {
+        Reach::of(self.state())
     }
 
     /// What comes directly as a share of the gradient of the state; none where one of them is too small for `f32` to hold its
@@ -214,7 +214,7 @@ impl Trace {
     }
 }
 
-impl Memory {
+impl Reach {
     /// Of norms by steps back from the last step, or from the first at which there is a gradient.
     pub fn of(norms: &[f64]) -> Self {
         let Some(begin) = norms.iter().position(|norm| *norm != 0.0) else {
@@ -283,36 +283,36 @@ mod tests {
     #[test]
     fn a_geometric_decay_is_found() {
         let norms: Vec<f64> = (0..100).map(|back| 3.0 * 0.9f64.powi(back)).collect();
-        let memory = Memory::of(&norms);
-        assert!((memory.decay.unwrap() - 0.9).abs() < 1e-12);
+        let reach = Reach::of(&norms);
+        assert!((reach.decay.unwrap() - 0.9).abs() < 1e-12);
         // 0.9⁹ is above 1/e, 0.9¹⁰ below; 0.9⁴³ above 1 %, 0.9⁴⁴ below.
-        assert_eq!((memory.one_e, memory.one_percent), (Some(10), Some(44)));
-        assert_eq!(memory.verdict, Verdict::Vanishing);
-        assert_eq!(Memory::of(&norms[..60]).verdict, Verdict::Steady);
-        assert_eq!(Memory::of(&norms[..10]).one_e, None);
+        assert_eq!((reach.one_e, reach.one_percent), (Some(10), Some(44)));
+        assert_eq!(reach.verdict, Verdict::Vanishing);
+        assert_eq!(Reach::of(&norms[..60]).verdict, Verdict::Steady);
+        assert_eq!(Reach::of(&norms[..10]).one_e, None);
     }
 
     #[test]
     fn what_grows_explodes_and_what_is_zero_has_vanished() {
         let grown = [1.0, 20.0, 101.0];
-        assert_eq!(Memory::of(&grown).verdict, Verdict::Exploding);
-        assert_eq!(Memory::of(&grown[..2]).verdict, Verdict::Steady);
-        assert_eq!(Memory::of(&[1.0, f64::NAN]).verdict, Verdict::Exploding);
-        assert_eq!(Memory::of(&[1.0, 0.0]).verdict, Verdict::Vanishing);
+        assert_eq!(Reach::of(&grown).verdict, Verdict::Exploding);
+        assert_eq!(Reach::of(&grown[..2]).verdict, Verdict::Steady);
+        assert_eq!(Reach::of(&[1.0, f64::NAN]).verdict, Verdict::Exploding);
+        assert_eq!(Reach::of(&[1.0, 0.0]).verdict, Verdict::Vanishing);
         for nothing in [&[][..], &[0.0, 0.0]] {
-            let nothing = Memory::of(nothing);
+            let nothing = Reach::of(nothing);
             assert_eq!((nothing.verdict, nothing.decay), (Verdict::Nothing, None));
         }
         // What begins before the last step is judged from there.
-        let late = Memory::of(&[0.0, 0.0, 1.0, 0.3]);
+        let late = Reach::of(&[0.0, 0.0, 1.0, 0.3]);
         assert_eq!((late.verdict, late.one_e), (Verdict::Steady, Some(1)));
     }
 
     #[test]
     fn zeros_infinities_and_subnormals_are_no_part_of_the_decay() {
         let norms = [f64::INFINITY, 1.0, 0.5, 0.25, 1e-44, 1e-44, 0.0];
-        assert!((Memory::of(&norms).decay.unwrap() - 0.5).abs() < 1e-12);
-        assert_eq!(Memory::of(&[1.0]).decay, None);
+        assert!((Reach::of(&norms).decay.unwrap() - 0.5).abs() < 1e-12);
+        assert_eq!(Reach::of(&[1.0]).decay, None);
     }
 
     #[test]

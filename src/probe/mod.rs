@@ -31,8 +31,8 @@
 //!
 //! let forget = values(Cell::Lstm)[1];
 //! println!("the forget gates are {:?} on average", gates.read()?.summary(0, 0, forget).map(|all| all.mean));
-//! let memory = Flow::read(&bound)?.trace(0, 0).memory();
-//! println!("a step back multiplies gradients by {:?}, which are {}", memory.decay, memory.verdict);
+//! let reach = Flow::read(&bound)?.trace(0, 0).reach();
+//! println!("a step back multiplies gradients by {:?}, which are {}", reach.decay, reach.verdict);
 //! # Ok(())
 //! # }
 //! ```
@@ -42,7 +42,7 @@ mod gates;
 mod values;
 mod watch;
 
-pub use flow::{Flow, GONE, Memory, Norms, ONE_PERCENT, Trace, Verdict, WILD};
+pub use flow::{Flow, GONE, Norms, ONE_PERCENT, Reach, Trace, Verdict, WILD};
 pub use gates::{Activity, Gates, Summary, Unit};
 pub use values::{Value, Values, values};
 pub use watch::{LOOKS, Remark, SATURATED, Trouble, Warning, Watch, troubles};

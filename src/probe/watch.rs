@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::flow::{Flow, Memory, Verdict};
+use super::flow::{Flow, Reach, Verdict};
 use super::gates::Activity;
 use crate::cell::ValueKind;
 
@@ -164,7 +164,7 @@ fn flow_trouble(norms: &[f64], gated: bool) -> Option<Trouble> {
     let begin = norms.iter().position(|norm| *norm != 0.0)?;
     let steps = norms.len() - 1 - begin;
     let ratio = norms.last()? / norms[begin];
-    match Memory::of(norms).verdict {
+    match Reach::of(norms).verdict {
         Verdict::Steady | Verdict::Nothing => None,
         Verdict::Vanishing => Some(Trouble::Vanishing { left: ratio, steps, gated }),
         Verdict::Exploding => Some(Trouble::Exploding { grown: ratio, steps }),

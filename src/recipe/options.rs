@@ -53,7 +53,7 @@ impl From<bool> for Bias {
 }
 
 /// Limits that values are brought within, each one's size at most that number; none: no limit. Where a value is beyond its
-/// limit no gradient passes.
+/// limit no gradient passes. They are the same on both sides of zero; cuDNN's may differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Clip {
     /// The arguments of the functions of gates and candidate: ONNX's `clip`, which ONNX Runtime does not apply to the cell
@@ -102,13 +102,19 @@ impl Zoneout {
     }
 }
 
-/// What may be changed about a cell's step. By default nothing is, and the cell is PyTorch's.
+/// What may be changed about a cell's step. By default nothing is, and the cell is PyTorch's. All gates have one function, and
+/// both directions the same functions, where ONNX may name others for the second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StepOptions {
     /// LSTM: the gates i and f see the cell state before the step and o the one after it, each unit its own, by the weights
-    /// of [`WeightCh`](super::Tensor::WeightCh) (Gers and Schmidhuber 2000; ONNX's P).
+    /// of [`WeightCh`](super::Tensor::WeightCh) (Gers and Schmidhuber 2000; ONNX's P):
+    ///
+    /// ```text
+    /// a_i += p_i⊙c_prev      a_f += p_f⊙c_prev      a_o += p_o⊙c
+    /// ```
     pub peephole: bool,
-    /// LSTM: the input gate is `i = 1 − f`, and the layer has three gates, f, g and o (Greff et al. 2017, CIFG). ONNX's
+    /// LSTM: the input gate is `i = 1 − f`, so that `c = f⊙c_prev + (1 − f)⊙g`, and the layer has three gates, f, g and o (Greff
+    /// et al. 2017, CIFG). ONNX's
     /// `input_forget` couples them the other way, f = 1 − i: the same layer with the signs of that gate's rows turned where its
     /// function has φ(−a) = 1 − φ(a), as σ has.
     pub coupled: bool,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use wgpu_rnn::probe::{GONE, Memory, Trace, WILD};
+use wgpu_rnn::probe::{GONE, Reach, Trace, WILD};
 use wgpu_rnn::{RnnConfig, StepOptions, Zoneout};
 
 use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
@@ -59,13 +59,13 @@ struct Summary {
 }
 
 impl Look {
-    fn memory(&self) -> Memory {
-        self.trace.memory()
+    fn reach(&self) -> Reach {
+        self.trace.reach()
     }
 
     /// The factor of one step back of what comes directly.
     fn direct_decay(&self) -> Option<f64> {
-        Memory::of(&self.trace.direct).decay
+        Reach::of(&self.trace.direct).decay
     }
 
     /// Steps back over which what comes directly is between half the gradient and twice it.
@@ -75,7 +75,7 @@ impl Look {
     }
 
     fn summary(&self) -> Summary {
-        let Memory { decay, one_e, one_percent, verdict } = self.memory();
+        let Reach { decay, one_e, one_percent, verdict } = self.reach();
         Summary {
             cell: self.config.cell.name(),
             hidden: self.config.hidden,
@@ -106,7 +106,7 @@ impl Look {
 
     /// Cells of a table's row.
     fn row(&self) -> Vec<String> {
-        let memory = self.memory();
+        let reach = self.reach();
         // Of sequences of unequal lengths the longest may be shorter than T.
         let far = self.trace.state().len().saturating_sub(1);
         let steps = |found: Option<usize>| found.map_or_else(|| format!("> {far}"), |steps| steps.to_string());
@@ -115,12 +115,12 @@ impl Look {
             self.title(),
             when(self.trained),
             self.steps.to_string(),
-            factor(memory.decay),
+            factor(reach.decay),
             factor(self.direct_decay()),
             self.mostly_direct().to_string(),
-            steps(memory.one_e),
-            steps(memory.one_percent),
-            memory.verdict.to_string(),
+            steps(reach.one_e),
+            steps(reach.one_percent),
+            reach.verdict.to_string(),
         ]
     }
 }
@@ -230,7 +230,7 @@ impl Page {
         let looks: Vec<&Look> = self.looks.iter().filter(|look| Some(key(look)) == self.main()).collect();
         let Some(first) = looks.first() else { return "Nothing was looked at.".to_string() };
         let far = |look: &&Look| {
-            let steps = look.memory().one_percent;
+            let steps = look.reach().one_percent;
             let end = look.trace.state().len().saturating_sub(1);
             let far = steps
                 .map_or_else(|| format!("not within {end} steps"), |steps| format!("in {}", plural(steps, "step")));

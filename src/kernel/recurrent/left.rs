@@ -35,7 +35,7 @@ uniform! {
 
 impl Draws {
     /// The bits of `states` elements of a layer, of which each is dropped with `probability`.
-    pub fn keep(&self, device: &Device, layer: usize, states: usize, probability: Number) -> Result<Op> {
+    pub fn leave(&self, device: &Device, layer: usize, states: usize, probability: Number) -> Result<Op> {
         let words = left_words(states);
         self.lengths.slice(self.random..self.random + RANDOM_WORDS + words)?;
         match device.target() {

@@ -48,7 +48,7 @@ pub struct SequenceTile {
     pub lanes: u32,
     /// `RB`: sequences.
     pub rows: u32,
-    /// `UNITS`: units an invocation owns.
+    /// `UNITS_EACH`: units an invocation owns.
     pub units: u32,
     /// `TILE`: units summed at a time.
     pub tile: u32,
@@ -239,7 +239,7 @@ impl SequenceTile {
         vec![
             ("LANES", lanes),
             ("RB", rows),
-            ("UNITS", units),
+            ("UNITS_EACH", units),
             ("TILE", tile),
             ("SPLIT", split),
             ("SLICE", slice),

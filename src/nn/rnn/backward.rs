@@ -252,7 +252,7 @@ fn weight_gradients(
         let mut go_on = go_on;
         // Steps of two directions come from several pieces in no order, so it is the granules that are in order.
         let cut = native || (rnn.config.is_reversed() && source.pieces.len() > 1);
-        for steps in rnn.spans(chunk, cut).into_iter().rev() {
+        for steps in rnn.granules(chunk, cut).into_iter().rev() {
             let left = rnn.saved(chunk, &steps, slot).transposed();
             for (right, map) in rnn.pieces(source, chunk, &steps).into_iter().rev() {
                 let rows = steps.len() * batch;
@@ -276,7 +276,7 @@ fn weight_gradients(
     for GateRun { gates, slot } in rnn.config.recipe().hidden_runs() {
         let to = Matrix { offset: gates.start * hidden * hidden, ..dw_hh.matrix.clone() };
         let mut go_on = dw_hh.goes_on;
-        for steps in rnn.spans(chunk, native).into_iter().rev() {
+        for steps in rnn.granules(chunk, native).into_iter().rev() {
             let left = rnn.saved(chunk, &steps, slot).transposed();
             let before = rnn.slot(chunk.h(), steps.start - chunk.first_step);
             let rows = steps.len() * batch;
@@ -390,7 +390,7 @@ fn input_gradient(
     let windows = windows(&rnn.device, rnn.shape.steps, row, dx.element_bytes() as usize)?;
     let native = rnn.device.gpu().is_none();
     for direction in 0..rnn.config.directions() {
-        for steps in rnn.spans(chunk, native) {
+        for steps in rnn.granules(chunk, native) {
             for window in &windows {
                 let reversed = direction >= rnn.config.first_reversed();
                 let needed = if reversed { rnn.may_share(&steps, window) } else { overlap(&steps, window) };

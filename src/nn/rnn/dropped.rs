@@ -88,7 +88,7 @@ impl BindContext<'_> {
             self.drop_weights(layer, draws, program)?;
         }
         if let Some(probability) = rnn.config.options.recurrent_dropout {
-            program.push(draws.keep(&rnn.device, layer, rnn.shape.batch * rnn.config.outputs(), probability)?);
+            program.push(draws.leave(&rnn.device, layer, rnn.shape.batch * rnn.config.outputs(), probability)?);
         }
         let Some(below) = layer.checked_sub(1) else {
             return match rnn.config.drops_inputs() {

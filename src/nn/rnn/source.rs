@@ -79,7 +79,7 @@ impl BindContext<'_> {
 
 impl Rnn {
     /// A chunk's steps: all at once, or cut into granules.
-    pub(super) fn spans(&self, chunk: &Chunk, cut: bool) -> Vec<Range<usize>> {
+    pub(super) fn granules(&self, chunk: &Chunk, cut: bool) -> Vec<Range<usize>> {
         let Range { start, end } = self.steps_of(chunk);
         let length = if cut { granule(&self.device, self.shape) } else { chunk.steps };
         (start..end).step_by(length.max(1)).map(|first| first..end.min(first.saturating_add(length))).collect()
