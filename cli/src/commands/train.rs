@@ -246,6 +246,10 @@ impl Training<'_> {
             let what = "the loss or the validation error".to_string();
             return Err(Error::NonFinite { what, step: step as u64, got: loss + validation_error }.into());
         }
+        // Whenever this is killed, where there is a best one there is one to go on from, which has not been validated yet.
+        if !self.out.join(LAST).exists() {
+            self.save(LAST)?;
+        }
         let point = Point { step, train_loss: self.task.in_units(loss), validation_loss, validation_error };
         let pace = Pace {
             made: step - self.first.unwrap_or(0),
