@@ -14,7 +14,8 @@ use wgpu_rnn::nn::rnn::{Stream, tensors};
 use wgpu_rnn::plan::{Mode, granule};
 use wgpu_rnn::probe::{Flow, values};
 use wgpu_rnn::{
-    Activation, BatchShape, Bias, Cell, Clip, Device, Function, Recipe, RnnConfig, StepOptions, ValueKind, Zoneout,
+    Activation, BatchShape, Bias, Cell, Clip, Device, Direction, Function, Recipe, RnnConfig, StepOptions, ValueKind,
+    Zoneout,
 };
 
 /// The oracle first.
@@ -86,7 +87,8 @@ fn every_option_occurs_with_and_without_every_other() {
     }
 }
 
-/// Sizes at the edges of tiles, with and without lengths, stacked, in both directions, with each kind of biases.
+/// Sizes at the edges of tiles, with and without lengths, stacked, in each direction, with each kind of biases, learnt initial
+/// states and every dropout.
 #[test]
 fn every_executor_agrees_with_the_oracle_and_that_with_plain_loops() {
     for (index, recipe) in varied().into_iter().enumerate() {
@@ -97,6 +99,12 @@ fn every_executor_agrees_with_the_oracle_and_that_with_plain_loops() {
         {
             let bias = Bias::ALL[(index + round) % 4];
             let config = config(recipe, 4, hidden).layers(layers).bidirectional(two).bias(bias);
+            let config = match round {
+                0 => config.learn_state(index % 2 == 0),
+                1 => config.input_dropout(0.2),
+                2 => config.direction(Direction::Reverse),
+                _ => config.dropout(0.3).weight_dropout(0.2),
+            };
             let mut layer = layer(config, 6, batch, (index * 4 + round) as u64);
             layer.lengths = padded.then(|| (0..batch).map(|b| 1 + (b * 5 + 3) % 6).collect());
             agree(&DEVICES, &layer);
@@ -125,7 +133,8 @@ fn limits_are_reached() {
 fn recomputation_and_small_bindings_keep_the_bits() {
     for (index, recipe) in varied().into_iter().enumerate() {
         let config = config(recipe, 3, 5).layers(1 + index % 2).bidirectional(index % 3 == 0);
-        let layer = layer(config, 29, 40, index as u64);
+        let mut layer = layer(config, 29, 40, index as u64);
+        layer.lengths = (index % 2 == 1).then(|| (0..40).map(|b| 1 + (b * 7 + 28) % 29).collect());
         for device in DEVICES.iter().skip(index % 2).step_by(2) {
             let again = layer.clone().recompute(granule(device, BatchShape::new(29, 40)));
             assert!(again.plan(device, Mode::Train).expect("a plan").chunks() > 1);
@@ -160,7 +169,8 @@ fn is_smooth(layer: &Layer) -> bool {
 fn half_precision_stays_near_the_oracle() {
     for (index, recipe) in varied().into_iter().enumerate() {
         let config = config(recipe, 3, 5).layers(1 + index % 2).bidirectional(index % 3 == 0);
-        let mut layers = (0..400).map(|seed| layer(config, 4, 2, seed)).filter(is_smooth);
+        let of = |seed| Layer { lengths: (index % 2 == 1).then(|| vec![4, 2]), ..layer(config, 4, 2, seed) };
+        let mut layers = (0..400).map(of).filter(is_smooth);
         let layer = layers.next().unwrap_or_else(|| panic!("{recipe}: every layer is near a corner"));
         let want = layer.run(&DEVICES[0]);
         for (place, device) in half_devices().iter().enumerate() {
@@ -244,8 +254,9 @@ fn streams_give_the_same_bits() {
 /// Norms of gradients are the same everywhere, and change no other number; with a limit of gradients they are refused.
 #[test]
 fn flow_is_the_same_everywhere_or_refused() {
-    for recipe in varied() {
-        let layer = layer(config(recipe, 3, 7).layers(2), 6, 3, 3);
+    for (index, recipe) in varied().into_iter().enumerate() {
+        let mut layer = layer(config(recipe, 3, 7).layers(2).bidirectional(index % 2 == 0), 6, 3, 3);
+        layer.lengths = (index % 3 > 0).then(|| vec![6, 2, 5]);
         let seen = Layer { flow: true, ..layer.clone() };
         if recipe.options().clip.gradient.is_some() {
             let error = seen.try_run(&DEVICES[0]).expect_err("a limit of gradients").to_string();

@@ -1,5 +1,7 @@
 //! `wgpu-rnn time`: one layer, warmed up and timed.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
@@ -380,8 +382,18 @@ fn record_us_per_step(device: &Device, bound: &Bound) -> anyhow::Result<f64> {
 
 /// An error unless the page can be written to `out`.
 fn check(out: &Path) -> anyhow::Result<()> {
+    /// How a page begins.
+    const PAGE: &[u8] = b"<!DOCTYPE html>";
+
     if out.is_dir() {
         bail!("{}: could not write the file, it is a folder", out.display());
+    }
+    let mut start = Vec::new();
+    if let Ok(file) = File::open(out) {
+        file.take(PAGE.len() as u64).read_to_end(&mut start)?;
+        if start != PAGE {
+            bail!("{}: expected no file, or a page to replace, got another file", out.display());
+        }
     }
     check_writable(out.parent().unwrap_or(Path::new("")))
 }

@@ -68,6 +68,20 @@ fn text_has_a_table_and_names_the_page() {
     browser::check(&out, 2);
 }
 
+/// A page may be written again; another file is not lost.
+#[test]
+fn no_other_file_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let [page, notes] = ["page.html", "notes.txt"].map(|name| folder.path().join(name));
+    std::fs::write(&notes, "mine").unwrap();
+    let said = profile("cpu", &["--out", path(&notes)]).failed(1);
+    assert!(said.ends_with("notes.txt: expected no file, or a page to replace, got another file"), "{said}");
+    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "mine");
+    for _ in 0..2 {
+        profile("cpu", &["--out", path(&page)]).succeeded();
+    }
+}
+
 #[test]
 fn what_cannot_be_written_is_known_at_once() {
     let folder = tempfile::tempdir().unwrap();

@@ -62,7 +62,8 @@ pub struct DeviceStream {
 
 impl DeviceStream {
     /// Plans `shape.steps` steps a call of `shape.batch` sequences on the device of `params`, whose tensors are named after
-    /// `prefix`; `x [S, B, I]` and `y [S, B, H]` are the app's buffers for a call. States are zero, or those that the layer has
+    /// `prefix`; `x [S, B, I]` and `y [S, B, H]`, the batch
+    /// first with [`Options::batch_first`], are the app's buffers for a call. States are zero, or those that the layer has
     /// learnt to begin with. Errors: a layer that does not go forward alone, and whatever
     /// [`Rnn::new`] and [`Rnn::bind`] refuse.
     pub fn new(
