@@ -179,55 +179,44 @@ impl Case {
         Ok(case)
     }
 
+    /// Every tensor of the case, with its shape.
+    fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let [x, y, state] = self.shapes();
+        let [of_y, of_dy] = self.output();
+        let weights = tensors(&self.config, "");
+        let with_c = |names: [&'static str; 2]| names.into_iter().take(if self.config.cell.has_c() { 2 } else { 1 });
+        let of_given = |names| with_c(names).filter(|_| self.has_initial());
+        let states = of_given(["h0", "c0"]).chain(with_c(["hn", "cn"])).map(|name| (name, &state));
+        let mut all: Vec<(&str, &Vec<usize>)> = [("x", &x), (of_y, &y)].into_iter().chain(states).collect();
+        let resets = vec![self.shape.steps, self.shape.batch];
+        all.extend(self.config.options.resets.then_some(("resets", &resets)));
+        if self.gradients {
+            let states = with_c(["dhn", "dcn"]).chain(of_given(["dh0", "dc0"])).map(|name| (name, &state));
+            all.extend([("dx", &x), (of_dy, &y)].into_iter().chain(states));
+        }
+        let of_weights = weights.iter().filter(|_| self.gradients);
+        let of_weights = of_weights.map(|(name, shape)| (format!("grad.{name}"), shape.clone()));
+        let all = all.into_iter().map(|(name, shape)| (name.to_string(), shape.clone()));
+        all.chain(weights.iter().cloned()).chain(of_weights).collect()
+    }
+
     /// Tensors of the file that are no part of the case, and are not read.
     pub fn unread(&self) -> Vec<&str> {
-        let mut read: Vec<String> = tensors(&self.config, "").into_iter().map(|(name, _)| name).collect();
-        if self.gradients {
-            let of_weights: Vec<_> = read.iter().map(|name| format!("grad.{name}")).collect();
-            read.extend(of_weights);
-        }
-        let has_c = |name: &&str| self.config.cell.has_c() || !name.contains('c');
-        let [of_y, of_dy] = self.output();
-        let initial = ["h0", "c0"].into_iter().filter(has_c).filter(|_| self.has_initial());
-        let forward = ["x", of_y].into_iter().chain(initial).chain(["hn", "cn"].into_iter().filter(has_c));
-        let of_initial = ["dh0", "dc0"].into_iter().filter(has_c).filter(|_| self.has_initial());
-        let backward = ["dx", of_dy].into_iter().chain(["dhn", "dcn"].into_iter().filter(has_c)).chain(of_initial);
-        read.extend(forward.chain(backward.filter(|_| self.gradients)).map(str::to_string));
-        read.extend(self.config.options.resets.then(|| "resets".to_string()));
-        let mut unread: Vec<&str> = self.file.names().filter(|name| !read.iter().any(|read| read == name)).collect();
+        let read = self.tensors();
+        let mut unread: Vec<&str> =
+            self.file.names().filter(|name| !read.iter().any(|(read, _)| read == name)).collect();
         unread.sort_unstable();
         unread
     }
 
     /// An error unless the file holds every tensor in its shape: before anything is allocated for one.
     fn check_tensors(&self) -> Result<()> {
-        let [x, y, state] = self.shapes();
-        let [of_y, of_dy] = self.output();
-        let with_c = |names: [&'static str; 2]| names.into_iter().take(if self.config.cell.has_c() { 2 } else { 1 });
-        let given = with_c(["h0", "c0"]).filter(|_| self.has_initial());
-        let states = given.chain(with_c(["hn", "cn"])).map(|name| (name, &state));
-        for (name, shape) in [("x", &x), (of_y, &y)].into_iter().chain(states) {
-            self.file.tensor(name, shape)?;
-        }
-        for (name, shape) in tensors(&self.config, "") {
-            self.file.tensor(&name, &shape)?;
-        }
-        if self.config.options.resets {
-            let resets = self.file.tensor("resets", &[self.shape.steps, self.shape.batch])?;
-            if let Some(odd) = resets.values.iter().find(|value| ![0.0, 1.0].contains(value)) {
+        for (name, shape) in self.tensors() {
+            let tensor = self.file.tensor(&name, &shape)?;
+            let odd = tensor.values.iter().find(|value| name == "resets" && ![0.0, 1.0].contains(*value));
+            if let Some(odd) = odd {
                 return Err(Error::invalid("the tensor `resets`", "0 or 1", odd));
             }
-        }
-        if !self.gradients {
-            return Ok(());
-        }
-        let of_given = with_c(["dh0", "dc0"]).filter(|_| self.has_initial());
-        let states = with_c(["dhn", "dcn"]).chain(of_given).map(|name| (name, &state));
-        for (name, shape) in [("dx", &x), (of_dy, &y)].into_iter().chain(states) {
-            self.file.tensor(name, shape)?;
-        }
-        for (name, shape) in tensors(&self.config, "") {
-            self.file.tensor(&format!("grad.{name}"), &shape)?;
         }
         Ok(())
     }

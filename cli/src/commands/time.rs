@@ -18,7 +18,7 @@ use crate::base::files::check_writable;
 use crate::base::numbers::number;
 use crate::base::stats::{median, sorted};
 use crate::base::{say, size};
-use crate::measure::{Extras, Kernel, Profiling, Subject, distinct, profile, step};
+use crate::measure::{Extras, Kernel, Profiling, Subject, changes, distinct, profile, step};
 
 use crate::report::{self, Origin, Profiled, Table};
 
@@ -151,6 +151,9 @@ struct Report {
     bias: &'static str,
     options: String,
     learn_state: bool,
+    /// The last three, for people.
+    #[serde(skip)]
+    changes: String,
     #[serde(flatten)]
     dropouts: Dropouts,
     batch_first: bool,
@@ -182,7 +185,6 @@ struct Report {
 impl Report {
     /// The layer in a line.
     fn sizes(&self) -> String {
-        let biases = if self.bias == Bias::Both.name() { String::new() } else { format!(" bias={}", self.bias) };
         let direction = if self.direction == Direction::Reverse.name() { " reverse" } else { "" };
         let dropout = self.dropouts.words(" ");
         let turned = if self.batch_first { " batch first" } else { "" };
@@ -190,10 +192,8 @@ impl Report {
         let kept = self.recompute.map_or_else(String::new, |steps| format!(" recompute={steps}"));
         let stored = if self.precision == "half" { " half" } else { "" };
         let adds = if self.accumulate { " accumulate" } else { "" };
-        let learnt = if self.learn_state { " learnt state" } else { "" };
-        let options = if self.options.is_empty() { String::new() } else { format!(" {}", self.options) };
         format!(
-            "{} T={} B={} I={} H={} L={} D={}{direction}{biases}{options}{learnt}{dropout}{turned}{last}{adds}{kept}{stored} {}",
+            "{} T={} B={} I={} H={} L={} D={}{direction}{}{dropout}{turned}{last}{adds}{kept}{stored} {}",
             self.cell,
             self.steps,
             self.batch,
@@ -201,6 +201,7 @@ impl Report {
             self.hidden,
             self.layers,
             1 + usize::from(self.bidirectional),
+            self.changes,
             self.mode.name(),
         )
     }
@@ -306,6 +307,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         bias: args.bias.name(),
         options: args.options.to_string(),
         learn_state: args.learn_state,
+        changes: changes(&config),
         // To infer nothing is dropped.
         dropouts: Dropouts::of(&if mode == Mode::Train { config } else { config.without_dropout() }),
         batch_first: args.batch_first,

@@ -6,8 +6,9 @@ use std::time::Instant;
 use serde::Serialize;
 use wgpu_rnn::nn::rnn::{DeviceStream, Options, Stream, tensors};
 use wgpu_rnn::nn::{Init, Layer, Parameters};
-use wgpu_rnn::{BatchShape, Bias, Device, Precision, RnnConfig};
+use wgpu_rnn::{BatchShape, Device, Precision, RnnConfig};
 
+use super::changes;
 use crate::base::say;
 
 /// What `--json` prints.
@@ -131,12 +132,10 @@ pub fn step(
         None => say(&report.device)?,
         Some(_) => say(format_args!("{}, strategy {strategy}: x uploaded, a step, y read back", report.device))?,
     }
-    let biases = if config.bias == Bias::Both { String::new() } else { format!(" bias={}", config.bias.name()) };
-    let options = if report.options.is_empty() { String::new() } else { format!(" {}", report.options) };
-    let learnt = if config.learns_state { " learnt state" } else { "" };
+    let changes = changes(&config);
     let stored = if report.precision == "half" { " half" } else { "" };
     say(format_args!(
-        "{} B={batch} I={} H={} L={}{biases}{options}{learnt}{stored} step: {} parameters",
+        "{} B={batch} I={} H={} L={}{changes}{stored} step: {} parameters",
         report.cell, report.input, report.hidden, report.layers, report.parameters
     ))?;
     say(format_args!(

@@ -84,27 +84,29 @@ impl Model {
             Precision::Half => LossScale::dynamic(),
         };
         let rule = OptimizerConfig::adam(setup.rate).clip_norm(Some(CLIP)).schedule(schedule).batches(setup.batches);
-        let several = setup.batches > 1;
-        let summed = if several { params.accumulating() } else { params.clone() };
-        let optimizer = Optimizer::new(&summed, rule.loss_scale(scale))?;
+        // Gradients of one batch overwrite, of several they are added to zero.
+        let (params, zero) = match setup.batches {
+            1 => (params, Program::default()),
+            _ => (params.accumulating(), params.zero_gradients()?),
+        };
+        let optimizer = Optimizer::new(&params, rule.loss_scale(scale))?;
         let net = Net::new(device, config, form, setup.precision, params, optimizer.scale().cloned())?;
-        let training = net.pass(Mode::Train, setup.flow, several)?;
-        let prediction = net.pass(Mode::Infer, false, false)?;
-        let zero = if several { net.params.zero_gradients()? } else { Program::default() };
+        let training = net.pass(Mode::Train, setup.flow)?;
+        let prediction = net.pass(Mode::Infer, false)?;
         training.layer.set_seed(setup.seed)?;
         let (batches, seed) = (setup.batches, setup.seed);
         Ok(Self { net, training, prediction, optimizer, zero, batches, added: 0, fed: None, seed })
     }
 
     /// A second training pass over the same parameters, to be looked into now and then; training itself stays as fast as it
-    /// is. It overwrites gradients and changes no parameter. It is judged by the last step alone: of a loss at every step
+    /// is. It changes gradients, so that it is for between two updates, and no parameter. It is judged by the last step alone: of a loss at every step
     /// what comes back from one and what is new at the next could not be told apart.
     pub fn inside(&self) -> Result<Inside> {
         let Net { device, config, precision, params, .. } = &self.net;
         let form = Form { loss_at: LossAt::Last, ..self.net.form.clone() };
         let scale = self.optimizer.scale().cloned();
         let net = Net::new(device, *config, form, *precision, params.clone(), scale)?;
-        let pass = net.pass(Mode::Train, true, false)?;
+        let pass = net.pass(Mode::Train, true)?;
         let gates = Gates::new(&pass.layer, &pass.reserve)?;
         Ok(Inside { net, pass, gates })
     }

@@ -90,11 +90,9 @@ impl Net {
         Ok(())
     }
 
-    /// The programs of a mode. With `flow` training leaves the norms of gradients; if it `adds`, the gradients of parameters are
-    /// added to what is there.
-    pub(super) fn pass(&self, mode: Mode, flow: bool, adds: bool) -> Result<Pass> {
+    /// The programs of a mode. With `flow` training leaves the norms of gradients.
+    pub(super) fn pass(&self, mode: Mode, flow: bool) -> Result<Pass> {
         let Self { device, config, form, precision, params, .. } = self;
-        let params = &if adds { params.accumulating() } else { params.clone() };
         let (shape, train) = (form.shape, mode == Mode::Train);
         let (rows, (head, embedding)) = (shape.rows(), form.around(config));
         let options = Options { precision: *precision, flow, lengths: form.lengths, ..Options::default() };

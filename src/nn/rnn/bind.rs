@@ -283,8 +283,8 @@ impl Rnn {
         if io.carried && !all {
             return Err(Error::invalid("the states that are carried over", "all given", "not all given"));
         }
-        let alone = [(gradients.dy.is_some(), io.y.is_none()), (gradients.dlast.is_some(), io.last.is_none())];
-        if alone.contains(&(true, true)) {
+        let outputs = [(&gradients.dy, &io.y), (&gradients.dlast, &io.last)];
+        if outputs.iter().any(|(gradient, output)| gradient.is_some() && output.is_none()) {
             return Err(Error::invalid("the output whose gradient is given", "there", "none"));
         }
         let lists = [initial, io.final_states(), gradients.final_states(), of_initial];
