@@ -79,11 +79,12 @@ impl Nets {
             (None, Some(lag)) => Box::new(Adding::new(lag, self.windowing.batch.unwrap_or(MADE))?),
             (None, None) => {
                 let columns = self.column.iter().cloned().collect();
-                let source = Source { kind: self.task, path: self.data.clone(), columns, ask: self.ask.clone() };
+                let (path, ask) = (self.data.clone(), self.ask.clone());
+                let source = Source { kind: self.task, path, columns, ask, reset_after: None };
                 source.only_of_series(&[&self.windowing.given(), &self.ask.given()])?;
                 let speech = source.kind() == Kind::Speech;
                 // Only as many rows as are needed; utterances are as long as they are.
-                let sizes = Sizes { steps: steps.filter(|_| !speech), batch: self.windowing.batch };
+                let sizes = Sizes { steps: steps.filter(|_| !speech), batch: self.windowing.batch, carries: false };
                 source.load(sizes, &self.windowing.goals(&[HORIZON])?)?
             }
         };

@@ -37,7 +37,7 @@ enum Command {
     /// Train RNN, GRU and LSTM on the same data and report what each costs and how well it does (the default).
     Compare(compare::Args),
     /// Train a model on a series, a text or utterances, with checkpoints to go on from.
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Say how well a trained model does.
     Eval(eval::Args),
     /// Let a trained model of a text write.

@@ -75,20 +75,20 @@ fn state_count() -> u32 {
     return u.batch * u.directions * u.hidden;
 }
 
-// What of a product's gradient is left for h, added to a sum: `own` is the place of h in the states.
-fn plus_left_of_h(sum: f32, value: f32, own: u32) -> f32 {
+// What the product of a step reads of the h that the step sees: `own` is its place in the states.
+fn operand_of_h(step: u32, own: u32, h_seen: f32) -> f32 {
     if RECURRENT_DROPOUT {
-        return plus_left_of(sum, value, own, u.recipe.left, u.recipe.left_scale);
+        return left_of(h_seen, own, u.recipe.left, u.recipe.left_scale);
     }
-    return sum + value;
+    return h_seen;
 }
 
-// What products of steps read of an h: `own` is its place in the states.
-fn left_of_h(value: f32, own: u32) -> f32 {
+// The gradient of that h, `sum`, with what comes back from the product: `gradient` is that of what it read.
+fn plus_through_operand(step: u32, own: u32, sum: f32, gradient: f32) -> f32 {
     if RECURRENT_DROPOUT {
-        return left_of(value, own, u.recipe.left, u.recipe.left_scale);
+        return plus_left_of(sum, gradient, own, u.recipe.left, u.recipe.left_scale);
     }
-    return value;
+    return sum + gradient;
 }
 
 // The slot that holds the recurrent gradient of a gate.

@@ -66,8 +66,10 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, SUMS>) {
     if HAS_C {
         dc = carry[own_c];
     }
-    let anew = is_reset(sequence, u.rows.first_step + later(), direction);
-    let saw = passed_on(anew, sequence, direction, unit, vec2(plus_left_of_h(carry[own], sums[0], own), dc));
+    let after = u.rows.first_step + later();
+    let anew = is_reset(sequence, after, direction);
+    let through = plus_through_operand(after, own, carry[own], sums[0]);
+    let saw = passed_on(anew, sequence, direction, unit, vec2(through, dc));
     let dh = saw.x;
     dc = saw.y;
     if step.index == u.steps {

@@ -6,7 +6,7 @@
 struct Dropout {
     batch: u32, width: u32, hidden: u32, first: u32, // element, of rows [.., B, D·H], of the first that is worked on
     end: u32, first_row: u32, from_offset: u32, to_offset: u32, // first_row: step or time of row 0
-    layer: u32, most: u32, // left: words below it
+    layer: u32, below: u32, // words of what is left
     first_reversed: u32, random: u32, // random: where in `lengths` the seed's two words and the draw are
     scale: f32, // 1 / probability, or 0 where nothing is left
     per_row: u32, adds: u32, // whether rows have masks of their own, and whether to add to what is there
@@ -43,6 +43,6 @@ fn main(
             sum = f32(to[u.to_offset + i]);
         }
         // Nothing is added as zero, which makes a zero of a sum that is minus zero.
-        to[u.to_offset + i] = to_t(fma(select(0.0, value, word < u.most), u.scale, sum));
+        to[u.to_offset + i] = to_t(fma(select(0.0, value, word < u.below), u.scale, sum));
     }
 }

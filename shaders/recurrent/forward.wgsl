@@ -48,12 +48,13 @@ fn operand_row(sequence: u32, direction: u32) -> u32 {
 }
 
 fn operand(at: u32) -> f32 {
+    let now = u.first_step + step.index;
     if RESETS {
         if (at & INITIAL) != 0u {
-            return left_of_h(carry[at & ~INITIAL], (at & ~INITIAL) - u.recipe.initial);
+            return operand_of_h(now, (at & ~INITIAL) - u.recipe.initial, carry[at & ~INITIAL]);
         }
     }
-    return left_of_h(f32(h[at]), at - step.index * state_count());
+    return operand_of_h(now, at - step.index * state_count(), f32(h[at]));
 }
 
 // What a sum starts from: b_hh, which lies behind the H rows of the packed W_hhᵀ. Not for repacked.wgsl.

@@ -4,7 +4,7 @@
 struct Kept {
     first: u32, end: u32, // words of bits, from the first to before the end
     layer: u32, // the masks of this layer
-    most: u32, // left: words below it
+    below: u32, // words of what is left
     random: u32, // where in `lengths` the seed's two words and the draw are, one more, and then the bits
 }
 
@@ -21,7 +21,7 @@ fn main(
     for (var word = u.first + id.x; word < u.end; word += groups.x * LANES) {
         var bits = 0u;
         for (var bit = 0u; bit < 32u; bit++) {
-            let left = threefry(key, vec2(word * 32u + bit, draw)).x < u.most;
+            let left = threefry(key, vec2(word * 32u + bit, draw)).x < u.below;
             bits |= select(0u, 1u << bit, left);
         }
         lengths[u.random + 4u + word] = bits;

@@ -138,6 +138,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
         if n > 0u {
+            let after = u.rows.first_step + u.steps - n;
             for (var i0 = 0u; i0 < units; i0 += TILE) {
                 var sums: array<array<f32, RB>, TILE>;
                 if HELD == 1u {
@@ -172,7 +173,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         for (var p = 0u; p < SPLIT; p++) {
                             sum += later[STATES + (p * RB + r) * COLUMNS + at.column];
                         }
-                        gradients[j] = plus_left_of_h(gradients[j], sum, own_place(sequence_of(at, j), direction, only));
+                        let place = own_place(sequence_of(at, j), direction, only);
+                        gradients[j] = plus_through_operand(after, place, gradients[j], sum);
                     }
                 } else {
                     for (var t = 0u; t < TILE; t++) {
@@ -180,7 +182,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                             let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
                             let own = (i0 + t) * OWN + r;
                             let place = own_place(sequence_of(at, r), direction, unit);
-                            gradients[own] = plus_left_of_h(gradients[own], sums[t][r], place);
+                            gradients[own] = plus_through_operand(after, place, gradients[own], sums[t][r]);
                         }
                     }
                 }

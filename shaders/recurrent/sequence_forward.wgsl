@@ -81,7 +81,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 }
             }
             let before = seen(is_anew(anew_first, j), at.b0 + r, direction, unit, h_before, c_before);
-            states[unit * RB + r] = left_of_h(before.x, own);
+            states[unit * RB + r] = operand_of_h(u.first_step + first, own, before.x);
             if RECURRENT_DROPOUT {
                 whole[i * OWN + j] = before.x;
             }
@@ -247,7 +247,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     let site = Site(sequence, now, direction, unit);
                     let done = unit_forward(site, row, input, recurrent, h_before, cells[i * OWN + j]);
                     let next = seen(is_anew(anew_next, j), sequence, direction, unit, done.h, done.c);
-                    states[after + here] = left_of_h(next.x, own_place(sequence, direction, unit));
+                    let own = own_place(sequence, direction, unit);
+                    states[after + here] = operand_of_h(now + 1u, own, next.x);
                     if RECURRENT_DROPOUT {
                         whole[i * OWN + j] = next.x;
                     }

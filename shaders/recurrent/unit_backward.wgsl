@@ -11,8 +11,8 @@ fn saved_values(row: u32, unit: u32) -> array<f32, SAVED> {
     return values;
 }
 
-// h and c before the step, c after it, and the gradient of the output; `m` counts steps and sequences, `anew` is whether the
-// step begins anew.
+// h and c before the step, c after it, and the gradient of the output, as a vector, of which kernels may keep arrays; `m` counts
+// steps and sequences, `anew` is whether the step begins anew.
 fn states_around(anew: bool, m: u32, direction: u32, unit: u32) -> vec4<f32> {
     let state = (m * u.directions + direction) * u.hidden + unit;
     var c_before = 0.0;

@@ -67,17 +67,16 @@ impl Masks {
         }
     }
 
-    /// Dropout of `values`, or of `to` itself, the first at `place`: those with words below `most` are left, times `scale`.
-    /// `to` is overwritten, or added to. Where lengths disagree, the shorter counts.
+    /// Dropout of `values`, or of `to` itself, the first at `place`. `to` is overwritten, or added to. Where lengths disagree, the shorter counts.
     pub fn drop<S: Scalar>(
         self,
         place: usize,
-        (most, scale): (u32, f32),
+        Leaves { below, scale }: Leaves,
         values: Option<&[S]>,
         to: &mut [S],
         adds: bool,
     ) {
-        vectorised(Drop { masks: self, place, most, scale: S::from_f64(f64::from(scale)), values, to, adds });
+        vectorised(Drop { masks: self, place, below, scale: S::from_f64(f64::from(scale)), values, to, adds });
     }
 
     /// The two words of a place.
@@ -91,7 +90,7 @@ impl Masks {
 struct Drop<'a, S> {
     masks: Masks,
     place: usize,
-    most: u32,
+    below: u32,
     scale: S,
     values: Option<&'a [S]>,
     to: &'a mut [S],
@@ -103,10 +102,10 @@ impl<S: Scalar> WithSimd for Drop<'_, S> {
 
     #[inline(always)]
     fn with_simd<A: Simd>(self, _: A) {
-        let Self { masks: Masks { key, draw }, place, most, scale, values, to, adds } = self;
+        let Self { masks: Masks { key, draw }, place, below, scale, values, to, adds } = self;
         let left = |unit: usize, value: S| {
             let [word, _] = threefry(key, [(place + unit) as u32, draw]);
-            if word < most { value * scale } else { S::ZERO }
+            if word < below { value * scale } else { S::ZERO }
         };
         match values {
             None => to.iter_mut().enumerate().for_each(|(unit, to)| *to = left(unit, *to)),
@@ -125,11 +124,22 @@ pub fn words_of(probability: f64) -> u32 {
     (probability * 4_294_967_296.0).round().min(f64::from(u32::MAX)) as u32
 }
 
-/// Of dropout with a probability the words below which values are left, and what those are multiplied by.
-pub fn left(probability: f32) -> (u32, f32) {
-    let share = 1.0 - f64::from(probability);
-    let most = words_of(share);
-    (most, if most == 0 { 0.0 } else { (1.0 / share) as f32 })
+/// What dropout leaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Leaves {
+    /// The values whose words are below this.
+    pub below: u32,
+    /// They are multiplied by this.
+    pub scale: f32,
+}
+
+impl Leaves {
+    /// With this probability of being dropped.
+    pub fn of(probability: f32) -> Self {
+        let share = 1.0 - f64::from(probability);
+        let below = words_of(share);
+        Self { below, scale: if below == 0 { 0.0 } else { (1.0 / share) as f32 } }
+    }
 }
 
 /// Words of bits of so many states.

@@ -88,13 +88,13 @@ impl Checkpoint {
         [moments, others]: [&[(&str, &Buffer)]; 2],
         texts: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<()> {
-        let pieces = pieces(params, moments, others)?;
-        let read = |(buffer, _): &(&Buffer, Vec<Piece>)| Values::read(params.device(), buffer);
-        let values = pieces.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let stored = stored(params, moments, others)?;
+        let read = |(buffer, _): &(&Buffer, Vec<Stored>)| Values::read(params.device(), buffer);
+        let values = stored.iter().map(read).collect::<Result<Vec<_>>>()?;
         let mut tensors = Vec::new();
-        for (values, (_, pieces)) in values.iter().zip(pieces) {
-            for piece in pieces {
-                tensors.push((piece.name, values.view(&piece.shape, piece.range)?));
+        for (values, (_, stored)) in values.iter().zip(stored) {
+            for one in stored {
+                tensors.push((one.name, values.view(&one.shape, one.range)?));
             }
         }
         let texts: HashMap<String, String> =
@@ -123,10 +123,10 @@ impl Checkpoint {
     /// that it has here, else nothing is written.
     pub fn restore(&self, params: &Parameters, [moments, others]: [&[(&str, &Buffer)]; 2]) -> Result<()> {
         let device = params.device();
-        let pieces = pieces(params, moments, others)?;
-        let find = |(buffer, pieces): &(&Buffer, Vec<Piece>)| self.find(device, buffer, pieces);
-        let found = pieces.iter().map(find).collect::<Result<Vec<_>>>()?;
-        pieces.iter().zip(&found).try_for_each(|((buffer, _), values)| match values {
+        let stored = stored(params, moments, others)?;
+        let find = |(buffer, stored): &(&Buffer, Vec<Stored>)| self.find(device, buffer, stored);
+        let found = stored.iter().map(find).collect::<Result<Vec<_>>>()?;
+        stored.iter().zip(&found).try_for_each(|((buffer, _), values)| match values {
             Values::F32(values) => device.write(buffer, values),
             Values::F64(values) => device.write_f64(buffer, values),
             Values::U32(values) => device.write_u32(buffer, values),
@@ -134,13 +134,13 @@ impl Checkpoint {
     }
 
     /// All values of a buffer, zero where no tensor lies.
-    fn find(&self, device: &Device, buffer: &Buffer, pieces: &[Piece]) -> Result<Values> {
+    fn find(&self, device: &Device, buffer: &Buffer, stored: &[Stored]) -> Result<Values> {
         let mut values = match (buffer.dtype(), device.float_bytes()) {
             (DType::U32, _) => Values::U32(vec![0; buffer.len()]),
             (_, 8) => Values::F64(vec![0.0; buffer.len()]),
             _ => Values::F32(vec![0.0; buffer.len()]),
         };
-        for Piece { name, shape, range } in pieces {
+        for Stored { name, shape, range } in stored {
             let range = range.clone();
             match &mut values {
                 Values::F32(values) => values[range].copy_from_slice(&self.file.tensor(name, shape)?.values),
@@ -153,7 +153,7 @@ impl Checkpoint {
 }
 
 /// A tensor of the file, and where its values lie in a buffer.
-struct Piece {
+struct Stored {
     name: String,
     shape: Vec<usize>,
     range: Range<usize>,
@@ -161,18 +161,18 @@ struct Piece {
 
 /// Every buffer, and the tensors that it is stored as: parameters and moments one by one, as the gaps between them differ
 /// from device to device; others whole.
-fn pieces<'a>(
+fn stored<'a>(
     params: &'a Parameters,
     moments: &[(&str, &'a Buffer)],
     others: &[(&str, &'a Buffer)],
-) -> Result<Vec<(&'a Buffer, Vec<Piece>)>> {
-    let each = |before: &str| -> Vec<Piece> {
-        let piece = |entry: &Entry| Piece {
+) -> Result<Vec<(&'a Buffer, Vec<Stored>)>> {
+    let each = |before: &str| -> Vec<Stored> {
+        let one = |entry: &Entry| Stored {
             name: format!("{before}{}", entry.name),
             shape: entry.shape.clone(),
             range: entry.offset..entry.offset + entry.len(),
         };
-        params.entries().iter().map(piece).collect()
+        params.entries().iter().map(one).collect()
     };
     let mut all = vec![(params.values(), each(""))];
     for (name, buffer) in moments {
@@ -183,8 +183,8 @@ fn pieces<'a>(
         all.push((*buffer, each(&format!("{OTHERS}{name}."))));
     }
     for (name, buffer) in others {
-        let piece = Piece { name: format!("{OTHERS}{name}"), shape: vec![buffer.len()], range: 0..buffer.len() };
-        all.push((*buffer, vec![piece]));
+        let one = Stored { name: format!("{OTHERS}{name}"), shape: vec![buffer.len()], range: 0..buffer.len() };
+        all.push((*buffer, vec![one]));
     }
     Ok(all)
 }

@@ -184,11 +184,11 @@ impl ColumnSum {
                     let last = rows.len() - 1;
                     let pieces = rows.into_iter().enumerate().rev();
                     let pieces = pieces.map(|(index, rows)| sum(rows, 0, 1, self.accumulate || index < last));
-                    return Op::in_pieces(pieces);
+                    return Op::of_dispatches(pieces);
                 }
                 let each = self.run_rows.div_ceil(self.part_rows);
                 let work = |rows: usize| self.work(rows, across * count(rows, self.run_rows, self.part_rows));
-                Op::in_pieces(runs(gpu, self.rows, self.run_rows, work).into_iter().map(|rows| {
+                Op::of_dispatches(runs(gpu, self.rows, self.run_rows, work).into_iter().map(|rows| {
                     let parts = count(rows.len(), self.run_rows, self.part_rows);
                     let to = rows.start / self.run_rows * each;
                     sum(rows, to, parts, self.accumulate)

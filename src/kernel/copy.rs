@@ -86,7 +86,7 @@ fn op(device: &Device, size: [usize; 3], from: Option<&Matrix>, fill: f32, to: &
             };
             let bytes = (to.buffer.element_bytes() + from.map_or(0, |from| from.buffer.element_bytes())) as f64;
             let work = |rows: usize, columns: usize| Work::moved(directions * rows * columns, bytes, lanes);
-            Op::in_pieces(rectangles(gpu, [rows, columns], [1, 1], work).into_iter().map(|[rows, columns]| {
+            Op::of_dispatches(rectangles(gpu, [rows, columns], [1, 1], work).into_iter().map(|[rows, columns]| {
                 let place = |matrix: &Matrix| rows.start * matrix.row + columns.start;
                 let source_of = from.unwrap_or(to);
                 let size = [rows.len(), columns.len()];

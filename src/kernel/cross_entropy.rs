@@ -152,7 +152,7 @@ fn on_gpu(
             },
         )
     });
-    program.push(Op::in_pieces(counts)?);
+    program.push(Op::of_dispatches(counts)?);
     let mut first_part = 0;
     for piece in pieces {
         let groups = groups(piece.len());

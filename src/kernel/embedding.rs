@@ -75,7 +75,7 @@ pub fn gather(device: &Device, size: [usize; 2], weight: &Buffer, tokens: &Buffe
             let lanes = element_lanes(gpu.capabilities());
             let bytes = (8 + y.element_bytes()) as f64;
             let work = |elements: usize| Work::moved(elements, bytes, lanes);
-            Op::in_pieces(runs(gpu, tokens.len() * width, 1, work).into_iter().map(|elements| {
+            Op::of_dispatches(runs(gpu, tokens.len() * width, 1, work).into_iter().map(|elements| {
                 let uniform = Uniform {
                     width: index(width)?,
                     entries: index(entries)?,

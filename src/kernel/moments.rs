@@ -99,7 +99,7 @@ impl Moments {
                     groups: columns.div_ceil(TILE_COLUMNS) as f64,
                     ..Work::default()
                 };
-                Op::in_pieces(runs(gpu, self.columns, TILE_COLUMNS, work).into_iter().map(|columns| {
+                Op::of_dispatches(runs(gpu, self.columns, TILE_COLUMNS, work).into_iter().map(|columns| {
                     let uniform = Uniform {
                         rows: index(rows)?,
                         columns: index(self.columns)?,

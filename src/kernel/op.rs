@@ -26,7 +26,7 @@ enum Body {
         /// None on a device for plans alone.
         compiled: Option<Arc<Compiled>>,
         /// Dispatched one after another, at every step where there are steps: as many as it takes for each to be short.
-        pieces: Vec<Piece>,
+        each_step: Vec<Dispatch>,
         /// What the bind groups bind stays out of the pool while the op lives.
         leases: Vec<Arc<Lease>>,
         steps: Option<Steps>,
@@ -35,7 +35,7 @@ enum Body {
 }
 
 /// A part of an op's work that is dispatched at once.
-struct Piece {
+struct Dispatch {
     /// None on a device for plans alone.
     bind_group: Option<wgpu::BindGroup>,
     groups: [u32; 3],
@@ -111,23 +111,23 @@ impl Op {
         let leases = launch.buffers.iter().filter_map(|buffer| Some(buffer.lease()?.0.clone())).collect();
         let steps = launch.steps.map(|count| Steps { count, stride });
         let (work, milliseconds) = (launch.work, gpu.milliseconds(&launch.work));
-        let pieces = vec![Piece { bind_group, groups: launch.groups, work, milliseconds }];
-        let body = Body::Gpu { gpu: gpu.clone(), spec: Box::new(spec), compiled, pieces, leases, steps };
+        let each_step = vec![Dispatch { bind_group, groups: launch.groups, work, milliseconds }];
+        let body = Body::Gpu { gpu: gpu.clone(), spec: Box::new(spec), compiled, each_step, leases, steps };
         Ok(Self { name: kernel.name, body, why: None })
     }
 
     /// Several ops of one kernel as one, whose dispatches come in their order, step by step where there are steps: work that
     /// is cut so that no dispatch takes long.
-    pub(crate) fn in_pieces(ops: impl IntoIterator<Item = Result<Self>>) -> Result<Self> {
+    pub(crate) fn of_dispatches(ops: impl IntoIterator<Item = Result<Self>>) -> Result<Self> {
         let mut ops = ops.into_iter();
-        let nothing = || Err(Error::invalid("the work of an op", "in one piece or more", "none"));
+        let nothing = || Err(Error::invalid("the work of an op", "one dispatch or more", "none"));
         let mut all = ops.next().unwrap_or_else(nothing)?;
         for op in ops {
             let op = op?;
-            if let (Body::Gpu { pieces, leases, .. }, Body::Gpu { pieces: more, leases: others, .. }) =
+            if let (Body::Gpu { each_step, leases, .. }, Body::Gpu { each_step: more, leases: others, .. }) =
                 (&mut all.body, op.body)
             {
-                pieces.extend(more);
+                each_step.extend(more);
                 leases.extend(others);
             }
         }
@@ -175,35 +175,35 @@ impl Op {
     /// Dispatches it makes (on the CPU: one call).
     pub fn dispatches(&self) -> usize {
         match &self.body {
-            Body::Gpu { pieces, steps, .. } => pieces.len() * steps.map_or(1, |steps| steps.count as usize),
+            Body::Gpu { each_step, steps, .. } => each_step.len() * steps.map_or(1, |steps| steps.count as usize),
             Body::Cpu(_) => 1,
         }
     }
 
     /// What one of its [`dispatches`](Self::dispatches) has to do; none for native work.
     pub fn work(&self, dispatch: usize) -> Option<&Work> {
-        Some(&self.piece(dispatch)?.work)
+        Some(&self.dispatch(dispatch)?.work)
     }
 
     /// How long one of its dispatches takes on the slowest adapter of the device's class, milliseconds; 0 for native work.
     pub fn milliseconds_of(&self, dispatch: usize) -> f64 {
-        self.piece(dispatch).map_or(0.0, |piece| piece.milliseconds)
+        self.dispatch(dispatch).map_or(0.0, |one| one.milliseconds)
     }
 
     /// The same of all its dispatches.
     pub fn milliseconds(&self) -> f64 {
         match &self.body {
-            Body::Gpu { pieces, steps, .. } => {
-                let one: f64 = pieces.iter().map(|piece| piece.milliseconds).sum();
+            Body::Gpu { each_step, steps, .. } => {
+                let one: f64 = each_step.iter().map(|one| one.milliseconds).sum();
                 one * steps.map_or(1.0, |steps| f64::from(steps.count))
             }
             Body::Cpu(_) => 0.0,
         }
     }
 
-    fn piece(&self, dispatch: usize) -> Option<&Piece> {
+    fn dispatch(&self, dispatch: usize) -> Option<&Dispatch> {
         match &self.body {
-            Body::Gpu { pieces, .. } => pieces.get(dispatch % pieces.len().max(1)),
+            Body::Gpu { each_step, .. } => each_step.get(dispatch % each_step.len().max(1)),
             Body::Cpu(_) => None,
         }
     }
@@ -232,7 +232,7 @@ impl Op {
         let facts = Facts { kernel: self.name, dispatches: dispatches.len(), variant: &|| self.variant() };
         match &self.body {
             Body::Cpu(work) => recorder.cpu_op(&facts, work),
-            Body::Gpu { gpu, compiled, pieces, leases, steps, .. } => {
+            Body::Gpu { gpu, compiled, each_step, leases, steps, .. } => {
                 gpu.expect_more_than_plans()?;
                 let pipeline = compiled.as_ref().map(|compiled| &compiled.pipeline);
                 let stride = steps.map(|steps| steps.stride);
@@ -240,11 +240,11 @@ impl Op {
                     let Some(pipeline) = pipeline else { return };
                     pass.set_pipeline(pipeline);
                     for dispatch in dispatches {
-                        let Piece { bind_group, groups: [x, y, z], .. } = &pieces[dispatch % pieces.len()];
+                        let Dispatch { bind_group, groups: [x, y, z], .. } = &each_step[dispatch % each_step.len()];
                         match stride {
                             None => pass.set_bind_group(0, bind_group.as_ref(), &[]),
                             Some(stride) => {
-                                let step = (dispatch / pieces.len()) as u32;
+                                let step = (dispatch / each_step.len()) as u32;
                                 pass.set_bind_group(0, bind_group.as_ref(), &[step * stride]);
                             }
                         }

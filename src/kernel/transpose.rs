@@ -25,7 +25,7 @@ pub fn transpose(gpu: &Gpu, directions: usize, rows: usize, columns: usize, from
     let lanes = element_lanes(gpu.capabilities());
     let bytes = (to.buffer.element_bytes() + from.buffer.element_bytes()) as f64;
     let work = |rows: usize, columns: usize| Work::moved(directions * rows * columns, bytes, lanes);
-    Op::in_pieces(rectangles(gpu, [rows, columns], [1, 1], work).into_iter().map(|[rows, columns]| {
+    Op::of_dispatches(rectangles(gpu, [rows, columns], [1, 1], work).into_iter().map(|[rows, columns]| {
         let skipped = rows.start * from.row + columns.start;
         let left = columns.start * to.row + rows.start;
         let uniform = Uniform::new([rows.len(), columns.len()], (from, skipped), (to, left))?;

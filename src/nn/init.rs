@@ -6,10 +6,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Embedding, Linear, Parameters, rnn};
+use crate::activation::Function;
 use crate::cell::ValueKind;
 use crate::config::RnnConfig;
 use crate::error::{Error, Result};
-use crate::recipe::{Recipe, Tensor};
+use crate::recipe::{Bias, Recipe, Tensor};
 
 /// How recurrent weights start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +49,8 @@ pub struct Init {
     /// Chrono initialisation for memories of up to this many steps (Tallec and Ollivier, arXiv:1804.11188), instead of
     /// `forget_bias`: of each unit the bias of the gate that keeps, LSTM's f or GRU's z, is `ln u` with `u` uniform in
     /// `1..steps − 1`, so that it forgets in about `u` steps; that of LSTM's i is `−ln u`. At least 3; cells without such
-    /// gates are left alone.
+    /// gates are left alone. An error for gates of another function than the sigmoid, whose arguments are limited to less than
+    /// `ln(steps − 1)`, or without biases.
     pub chrono: Option<usize>,
 }
 
@@ -101,8 +103,8 @@ impl Init {
             return Err(Error::shape(stem, expected, shape));
         }
         let len = shape.iter().product();
-        if let Some(steps) = self.chrono.filter(|&steps| steps < 3) {
-            return Err(Error::invalid("the steps of chrono initialisation", "at least 3", steps));
+        if let (Some(steps), Layer::Rnn(config)) = (self.chrono, layer) {
+            check_chrono(config, steps)?;
         }
         let mut source = Source::new(self.seed, &format!("{prefix}{stem}"));
         Ok(match layer {
@@ -140,6 +142,34 @@ impl Init {
             values[f * hidden..(f + 1) * hidden].fill(if first { bias } else { 0.0 });
         }
         values
+    }
+}
+
+/// An error where biases of `ln u` do not make gates keep for `u` steps.
+fn check_chrono(config: &RnnConfig, steps: usize) -> Result<()> {
+    let recipe = config.recipe();
+    let unsupported =
+        |place: &str| Err(Error::Unsupported { option: "chrono initialisation".to_string(), place: place.to_string() });
+    if steps < 3 {
+        return Err(Error::invalid("the steps of chrono initialisation", "at least 3", steps));
+    }
+    if !Recipe::of(recipe.cell()).values().iter().any(|(_, kind)| *kind == ValueKind::Keep) {
+        return Ok(());
+    }
+    if recipe.activations().gate.function() != Function::Sigmoid {
+        return unsupported("gates of another function than the sigmoid, by which a bias of ln u keeps for u steps");
+    }
+    if config.bias == Bias::None {
+        return unsupported("a layer without biases");
+    }
+    let needed = ln(steps as f64 - 1.0) as f32;
+    match recipe.options().clip.inputs {
+        Some(limit) if limit.get() < needed => Err(Error::invalid(
+            format!("the limit of a gate's argument that is to keep for {} steps", steps - 1),
+            format!("at least {needed}"),
+            limit.get(),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -356,6 +386,28 @@ mod tests {
         let config = RnnConfig::new(Cell::Gru, 2, 3);
         let error = short.tensor(Layer::Rnn(&config), "", "bias_ih_l0", &[9]).unwrap_err().to_string();
         assert_eq!(error, "the steps of chrono initialisation must be at least 3, got 2");
+    }
+
+    #[test]
+    fn chrono_is_refused_where_gates_would_not_keep() {
+        let init = Init { chrono: Some(21), ..Init::new(3) };
+        let refused = |config: RnnConfig| match init.tensor(Layer::Rnn(&config), "", "weight_hh_l0", &[12, 3]) {
+            Err(error) => error.to_string(),
+            Ok(values) => format!("{} values", values.len()),
+        };
+        let lstm = RnnConfig::new(Cell::Lstm, 2, 3);
+        let options = |text: &str| lstm.options(text.parse().unwrap());
+        assert_eq!(refused(lstm), "36 values");
+        assert_eq!(refused(options("clip_inputs=3,candidate=relu")), "36 values");
+        assert_eq!(
+            refused(options("clip_inputs=2.5")),
+            "the limit of a gate's argument that is to keep for 20 steps must be at least 2.9957323, got 2.5"
+        );
+        let hard = "gates of another function than the sigmoid, by which a bias of ln u keeps for u steps";
+        assert_eq!(refused(options("gate=hard_sigmoid")), format!("chrono initialisation is not available for {hard}"));
+        assert_eq!(refused(lstm.bias(false)), "chrono initialisation is not available for a layer without biases");
+        let rnn = RnnConfig::new(Cell::RnnTanh, 2, 3).bias(false);
+        assert!(init.tensor(Layer::Rnn(&rnn), "", "weight_hh_l0", &[3, 3]).is_ok(), "it has no gates");
     }
 
     #[test]

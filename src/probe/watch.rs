@@ -91,12 +91,12 @@ pub enum Remark {
 /// values that are not finite are said at once. What was said is withdrawn when a look no longer finds it.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
-    seen: BTreeMap<String, Seen>,
+    seen: BTreeMap<String, Looks>,
 }
 
 /// A trouble that the last look has found.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct Looks {
     looks: u32,
     said: bool,
 }
@@ -124,8 +124,8 @@ impl Watch {
     /// That this was seen before, as [`said`](Self::said) had it.
     pub fn resume(said: impl IntoIterator<Item = String>) -> Self {
         let seen = |text: String| match text.split_once('=') {
-            Some((key, looks)) => (key.to_string(), Seen { looks: looks.parse().unwrap_or(0), said: false }),
-            None => (text, Seen { looks: LOOKS, said: true }),
+            Some((key, looks)) => (key.to_string(), Looks { looks: looks.parse().unwrap_or(0), said: false }),
+            None => (text, Looks { looks: LOOKS, said: true }),
         };
         Self { seen: said.into_iter().map(seen).collect() }
     }

@@ -29,6 +29,16 @@ impl Dropouts {
         }
     }
 
+    /// An error where something is to be dropped between layers of which there is one.
+    pub fn check(self, layers: usize) -> anyhow::Result<()> {
+        match self.dropout {
+            Some(share) if share > 0.0 && layers == 1 => {
+                anyhow::bail!("--dropout: expected --layers of at least 2, between which values are dropped, got 1")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The layer with them.
     pub fn onto(self, config: RnnConfig) -> RnnConfig {
         let [dropout, inputs, weights] = self.named().map(|(_, share)| share.unwrap_or(0.0));

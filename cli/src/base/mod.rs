@@ -1,6 +1,7 @@
 //! What every command needs: saying something, files, numbers as text, interrupts, and opening a device.
 
 pub mod device;
+pub mod directed;
 pub mod dropouts;
 pub mod files;
 pub mod numbers;

@@ -64,24 +64,31 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("--prompt: expected at least one character, got none");
     }
     let device = args.device.open()?;
-    let writer = Writer::new(&device, &saved, symbols.len())?;
+    let mut writer = Writer::new(&device, &saved, symbols.len())?;
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let mut out = std::io::stdout().lock();
     let mut logits = Vec::new();
     for &token in &prompt {
         logits = writer.read(token)?;
+        writer.end(written(symbols, token))?;
     }
     for _ in 0..args.length {
-        let token = draw(&logits, args.temperature, &mut rng)?;
-        let character = symbols.get(token).copied().flatten().unwrap_or(char::REPLACEMENT_CHARACTER);
+        let token = draw(&logits, args.temperature, &mut rng)? as u32;
+        let character = written(symbols, token);
         match write!(out, "{character}").and_then(|()| out.flush()) {
             // Whoever read has gone away.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             other => other?,
         }
-        logits = writer.read(token as u32)?;
+        logits = writer.read(token)?;
+        writer.end(character)?;
     }
     Ok(writeln!(out)?)
+}
+
+/// A symbol as it is written.
+fn written(symbols: &[Option<char>], token: u32) -> char {
+    symbols.get(token as usize).copied().flatten().unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
 /// One symbol, by the exponentials of the logits over the temperature.
@@ -108,6 +115,9 @@ struct Writer {
     embedding: Program,
     stream: DeviceStream,
     head: Program,
+    /// What ends a document, and the one that is written.
+    end: Option<String>,
+    document: String,
 }
 
 impl Writer {
@@ -123,7 +133,8 @@ impl Writer {
         let embedding = embedding.bind(&params, "embedding.", &token, &x)?;
         let head = head.bind(&params, "head.", 1, &y, &logits)?;
         let stream = DeviceStream::new(&params, "rnn.", config, BatchShape::new(1, 1), &x, &y, Options::default())?;
-        Ok(Self { device: device.clone(), token, logits, embedding, stream, head })
+        let (end, document) = (saved.about.data.source.reset_after.clone(), String::new());
+        Ok(Self { device: device.clone(), token, logits, embedding, stream, head, end, document })
     }
 
     /// What comes after one more character.
@@ -135,6 +146,17 @@ impl Writer {
             self.head.record(recorder)
         })?;
         Ok(self.device.read(&self.logits)?)
+    }
+
+    /// Begins anew after a document's last character, as the model has learnt.
+    fn end(&mut self, character: char) -> Result<()> {
+        let Some(end) = &self.end else { return Ok(()) };
+        self.document.push(character);
+        if self.document.ends_with(end) {
+            self.document.clear();
+            self.stream.reset(&[0])?;
+        }
+        Ok(())
     }
 }
 

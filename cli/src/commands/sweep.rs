@@ -80,7 +80,7 @@ fn measure(device: &Device, args: &Args, shape: [usize; 4]) -> anyhow::Result<Ve
     let options = Options { strategy: args.strategy.as_deref(), precision: args.precision, ..Options::default() };
     let of = |cell, mode| {
         let (config, shape) = (RnnConfig::new(cell, input, hidden), BatchShape::new(steps, batch));
-        Subject::new(device, config, shape, mode, options, Extras::default())
+        Subject::new(device, config, shape, mode, options, &Extras::default())
     };
     let pair = |&cell: &Cell| Ok([of(cell, Mode::Infer)?, of(cell, Mode::Train)?]);
     let subjects: Vec<[Subject; 2]> = CELLS.iter().map(pair).collect::<anyhow::Result<_>>()?;

@@ -13,6 +13,7 @@ use wgpu_rnn::{
 };
 
 use crate::base::device::Choice;
+use crate::base::directed::Directed;
 use crate::base::dropouts::Dropouts;
 use crate::base::files::check_writable;
 use crate::base::numbers::number;
@@ -43,12 +44,8 @@ pub struct Args {
     /// Layers L.
     #[arg(long, default_value = "1", value_parser = size)]
     layers: usize,
-    /// Two directions.
-    #[arg(long)]
-    bidirectional: bool,
-    /// forward, reverse (from each sequence's end) or bidirectional.
-    #[arg(long, conflicts_with = "bidirectional")]
-    direction: Option<Direction>,
+    #[command(flatten)]
+    directed: Directed,
     /// Biases: none, input, recurrent or both.
     #[arg(long, default_value = "both")]
     bias: Bias,
@@ -62,15 +59,8 @@ pub struct Args {
     learn_state: bool,
     #[command(flatten)]
     dropouts: Dropouts,
-    /// x, y and their gradients have the batch as their first axis.
-    #[arg(long)]
-    batch_first: bool,
-    /// The output is each sequence's last alone.
-    #[arg(long)]
-    last: bool,
-    /// The gradients of weights are added to what is there, as for batches before one training step.
-    #[arg(long)]
-    accumulate: bool,
+    #[command(flatten)]
+    extras: Extras,
     /// forward: outputs only. train: forward and backward, all gradients. step: so many calls of one time step each, as in
     /// real-time use: on the calling thread, or on a GPU that is asked for.
     #[arg(long, value_enum)]
@@ -156,9 +146,8 @@ struct Report {
     changes: String,
     #[serde(flatten)]
     dropouts: Dropouts,
-    batch_first: bool,
-    last: bool,
-    accumulate: bool,
+    #[serde(flatten)]
+    extras: Extras,
     mode: TimedMode,
     precision: &'static str,
     /// Steps between kept states, as rounded.
@@ -187,13 +176,10 @@ impl Report {
     fn sizes(&self) -> String {
         let direction = if self.direction == Direction::Reverse.name() { " reverse" } else { "" };
         let dropout = self.dropouts.words(" ");
-        let turned = if self.batch_first { " batch first" } else { "" };
-        let last = if self.last { " last output" } else { "" };
         let kept = self.recompute.map_or_else(String::new, |steps| format!(" recompute={steps}"));
         let stored = if self.precision == "half" { " half" } else { "" };
-        let adds = if self.accumulate { " accumulate" } else { "" };
         format!(
-            "{} T={} B={} I={} H={} L={} D={}{direction}{}{dropout}{turned}{last}{adds}{kept}{stored} {}",
+            "{} T={} B={} I={} H={} L={} D={}{direction}{}{dropout}{}{kept}{stored} {}",
             self.cell,
             self.steps,
             self.batch,
@@ -202,15 +188,9 @@ impl Report {
             self.layers,
             1 + usize::from(self.bidirectional),
             self.changes,
+            self.extras.words(),
             self.mode.name(),
         )
-    }
-}
-
-impl Args {
-    fn direction(&self) -> Direction {
-        let both = if self.bidirectional { Direction::Both } else { Direction::Forward };
-        self.direction.unwrap_or(both)
     }
 }
 
@@ -218,13 +198,15 @@ impl Args {
 const WARM_UP: usize = 2;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let layer = RnnConfig::new(args.cell, args.input, args.hidden);
+    let (layer, extras) = (RnnConfig::new(args.cell, args.input, args.hidden), &args.extras);
+    let changed = StepOptions { resets: args.options.resets || extras.reset_every.is_some(), ..args.options };
     let config = layer
         .layers(args.layers)
-        .direction(args.direction())
+        .direction(args.directed.direction())
         .bias(args.bias)
-        .options(args.options)
+        .options(changed)
         .learn_state(args.learn_state);
+    args.dropouts.check(args.layers)?;
     let config = args.dropouts.onto(config);
     config.check()?;
     let shape = BatchShape::new(args.steps, args.batch);
@@ -233,15 +215,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         TimedMode::Forward => Mode::Infer,
         TimedMode::Train => Mode::Train,
         TimedMode::Step => {
-            let without = [
-                (args.profile, "--profile"),
-                (args.last, "--last"),
-                (args.accumulate, "--accumulate"),
-                (args.batch_first, "--batch-first"),
-                (args.recompute.is_some(), "--recompute"),
-            ];
-            if let Some((_, flag)) = without.iter().find(|(given, _)| *given) {
-                anyhow::bail!("--mode step has no {flag}");
+            let given = [(args.profile, "--profile"), (args.recompute.is_some(), "--recompute")];
+            if let Some((_, flag)) = extras.given().into_iter().chain(given).find(|(given, _)| *given) {
+                bail!("--mode step has no {flag}");
             }
             let gpu = if args.device.wants_gpu() { Some(args.device.open()?) } else { None };
             let options = Options {
@@ -256,10 +232,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             return step(gpu.as_deref(), config, args.steps, args.batch, options, args.json);
         }
     };
-    if args.accumulate && mode == Mode::Infer {
-        anyhow::bail!("--accumulate: expected --mode train, which has gradients, got --mode {}", args.mode.name());
+    if extras.accumulate && mode == Mode::Infer {
+        bail!("--accumulate: expected --mode train, which has gradients, got --mode {}", args.mode.name());
     }
-    let extras = Extras { last: args.last, accumulates: args.accumulate };
     let page = args.profile.then(|| args.out.clone().unwrap_or_else(|| PathBuf::from("profile.html")));
     page.as_deref().map_or(Ok(()), check)?;
     let device = args.device.open()?;
@@ -271,7 +246,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         strategy: args.strategy.as_deref(),
         recompute: args.recompute,
         precision: args.precision,
-        batch_first: args.batch_first,
+        batch_first: extras.batch_first,
+        lengths: !extras.lengths.is_empty(),
         ..Options::default()
     };
     let subject = Subject::new(&device, config, shape, mode, options, extras)?;
@@ -302,17 +278,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         input: args.input,
         hidden: args.hidden,
         layers: args.layers,
-        direction: args.direction().name(),
-        bidirectional: args.direction() == Direction::Both,
+        direction: args.directed.direction().name(),
+        bidirectional: args.directed.direction() == Direction::Both,
         bias: args.bias.name(),
-        options: args.options.to_string(),
+        options: changed.to_string(),
         learn_state: args.learn_state,
         changes: changes(&config),
         // To infer nothing is dropped.
         dropouts: Dropouts::of(&if mode == Mode::Train { config } else { config.without_dropout() }),
-        batch_first: args.batch_first,
-        last: args.last,
-        accumulate: args.accumulate,
+        extras: extras.clone(),
         mode: args.mode,
         precision: match args.precision {
             Precision::Full => "full",
@@ -359,10 +333,14 @@ fn print(report: &Report) -> std::io::Result<()> {
         Some(ms) => say(format_args!("GPU timestamps {ms:.3} ms median"))?,
         None => say("GPU timestamps: none on this device")?,
     }
-    say(format_args!(
-        "{} dispatches, {:.2} µs of host recording a step",
-        report.dispatches, report.record_us_per_step
-    ))?;
+    match report.device_kind {
+        // Which records nothing.
+        "cpu" => say(format_args!("{} calls", report.dispatches))?,
+        _ => say(format_args!(
+            "{} dispatches, {:.2} µs of host recording a step",
+            report.dispatches, report.record_us_per_step
+        ))?,
+    }
     say(format_args!(
         "reserve {} bytes, workspace {} bytes, weights {} bytes",
         report.reserve_bytes, report.workspace_bytes, report.weight_bytes

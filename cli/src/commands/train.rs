@@ -100,9 +100,8 @@ pub fn run(args: &Args) -> Result<()> {
         None => ChaCha8Rng::seed_from_u64(about.rule.seed),
     };
     let count = count(model.parameters().count() as u64);
-    let layers = if config.layers == 1 { String::new() } else { format!("{} layers of ", config.layers) };
     say(format_args!("validation: {}", task.score().meaning()))?;
-    say(format_args!("model: {layers}{} H={}, {count} parameters", config.cell.title(), config.hidden))?;
+    say(format_args!("model: {}, {count} parameters", about.net.words()))?;
     let inside = match (args.no_warnings, config.options.clip.gradient) {
         (true, _) => None,
         (false, None) => Some(model.inside()?),

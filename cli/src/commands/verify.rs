@@ -24,22 +24,25 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let device = args.device.begin()?;
-    let mut far = Vec::new();
-    let mut unusable = Vec::new();
+    let (mut far, mut compared, mut unusable) = (Vec::new(), 0, Vec::new());
     for path in &args.cases {
         match checks(path, &device, args.strategy.as_deref()) {
             Ok((checks, unread)) => {
                 print(path, &checks, &unread)?;
-                let above = checks.iter().filter(|check| !check.passes());
-                far.extend(above.map(|check| {
-                    format!("`{}` of {} ({:.3e}, bound {:.0e})", check.name, path.display(), check.error, check.bound)
-                }));
+                compared += checks.len();
+                far.extend(checks.into_iter().filter(|check| !check.passes()).map(|check| (path, check)));
             }
             Err(error) => unusable.push(named(path, error)),
         }
     }
-    if !far.is_empty() {
-        unusable.push(format!("too far from the reference: {}", far.join(", ")));
+    if let Some((path, Check { name, error, bound })) =
+        far.iter().max_by(|(_, a), (_, b)| share(a).total_cmp(&share(b)))
+    {
+        unusable.push(format!(
+            "{} of {compared} tensors too far from the reference, the worst `{name}` of {} ({error:.3e}, bound {bound:.0e})",
+            far.len(),
+            path.display()
+        ));
     }
     if !unusable.is_empty() {
         bail!("{}", unusable.join("; "));

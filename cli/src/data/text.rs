@@ -39,11 +39,24 @@ pub struct Corpus {
     pub train: Vec<u32>,
     /// The validation part.
     pub valid: Vec<u32>,
+    /// Where documents begin in the two parts; nothing where the text is one document.
+    begins: [Vec<bool>; 2],
     /// The best that counting finds without a network.
     pub naive: Naive,
     /// What was read and what is known about it, one sentence each.
     pub notes: Vec<String>,
     shape: Shape,
+}
+
+/// Stretches side by side, `[T, B]`.
+#[derive(Debug, PartialEq)]
+pub struct Stretches {
+    /// Symbols.
+    pub x: Vec<u32>,
+    /// Each one's next.
+    pub y: Vec<u32>,
+    /// Whether a state begins anew before it.
+    pub anew: Vec<bool>,
 }
 
 /// An answer that only counts the training part, and how good it is.
@@ -55,12 +68,22 @@ pub struct Naive {
     pub bits: f64,
 }
 
-/// Reads a text in UTF-8; as symbols of its own, or of these.
-pub fn load_text(path: &Path, shape: Shape, symbols: Option<&[Option<char>]>) -> Result<Corpus> {
-    from_text(super::short_name(path), &super::read_utf8(path)?, shape, symbols)
+/// How a text is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading<'a> {
+    /// The symbols that it is read in, rather than its own.
+    pub symbols: Option<&'a [Option<char>]>,
+    /// What ends each of its documents.
+    pub reset_after: Option<&'a str>,
 }
 
-fn from_text(name: String, text: &str, shape: Shape, known: Option<&[Option<char>]>) -> Result<Corpus> {
+/// Reads a text in UTF-8.
+pub fn load_text(path: &Path, shape: Shape, reading: Reading<'_>) -> Result<Corpus> {
+    from_text(super::short_name(path), &super::read_utf8(path)?, shape, reading)
+}
+
+fn from_text(name: String, text: &str, shape: Shape, reading: Reading<'_>) -> Result<Corpus> {
+    let Reading { symbols: known, reset_after } = reading;
     let characters: Vec<char> = text.chars().collect();
     // Each part must hold one batch of sequences and the character after the last of them.
     let batch = shape.steps.saturating_mul(shape.batch).saturating_add(1);
@@ -95,8 +118,19 @@ fn from_text(name: String, text: &str, shape: Shape, known: Option<&[Option<char
         let count = share(&train) + share(&valid);
         notes.push(format!("Rare characters that share one symbol: {count}."));
     }
+    let mut begins = [Vec::new(), Vec::new()];
+    if let Some(end) = reset_after {
+        let (all, documents) = document_begins(text, end);
+        ensure!(documents > 1, "{name}: expected the text {end:?}, which ends its documents, got it nowhere within");
+        notes.push(format!(
+            "{} that end with {end:?}, at whose beginnings states begin anew.",
+            plural(documents, "document")
+        ));
+        begins = [all[..boundary].to_vec(), all[boundary..].to_vec()];
+    }
     let pairs = Pairs::count(&train, symbols.len());
-    let mut corpus = Corpus { name, symbols, train, valid, naive: Naive { name: "", bits: 0.0 }, notes, shape };
+    let naive = Naive { name: "", bits: 0.0 };
+    let mut corpus = Corpus { name, symbols, train, valid, begins, naive, notes, shape };
     let judged = corpus.judged();
     // Of one symbol alone the sum is −0.
     let (single, pair) = (pairs.unigram_bits(judged) + 0.0, pairs.bigram_bits(&corpus.valid[..=judged.len()]) + 0.0);
@@ -108,6 +142,17 @@ fn from_text(name: String, text: &str, shape: Shape, known: Option<&[Option<char
         "Symbol frequencies alone need {single:.3} bits a character; with the character before, {pair:.3}."
     ));
     Ok(corpus)
+}
+
+/// Which characters are the first of a document, of which each but the last ends with `end`, and how many documents there are.
+fn document_begins(text: &str, end: &str) -> (Vec<bool>, usize) {
+    let mut begins = Vec::with_capacity(text.len());
+    let mut documents = 0;
+    for document in text.split_inclusive(end) {
+        begins.extend((0..document.chars().count()).map(|place| place == 0));
+        documents += 1;
+    }
+    (begins, documents)
 }
 
 /// The characters of the training part by frequency, then by code point, and `None` if some are left over.
@@ -153,11 +198,28 @@ impl Corpus {
         self.shape.steps
     }
 
-    /// Random stretches of the training part: inputs and, one character later, targets, both `[T, B]`.
-    pub fn batch(&self, rng: &mut ChaCha8Rng) -> (Vec<u32>, Vec<u32>) {
+    /// Random stretches of the training part.
+    pub fn batch(&self, rng: &mut ChaCha8Rng) -> Stretches {
         let last = self.train.len() - self.shape.steps - 1;
         let starts: Vec<_> = (0..self.shape.batch).map(|_| rng.random_range(0..=last)).collect();
-        self.stretches(&self.train, &starts)
+        self.stretches(&self.train, &self.begins[0], &starts)
+    }
+
+    /// Batch `index` of those that go on where the one before ended: each sequence reads a share of the training part of its own
+    /// from end to end, again and again, and begins anew with it. Where a share is not a whole number of stretches, what is left
+    /// over is at another end each time.
+    pub fn batch_in_order(&self, index: usize) -> Stretches {
+        let Shape { steps, batch, .. } = self.shape;
+        let share = (self.train.len() - 1) / batch;
+        let (windows, over) = (share / steps, share % steps);
+        let (pass, window) = (index / windows, index % windows);
+        let first = pass % (over + 1) + window * steps;
+        let starts: Vec<_> = (0..batch).map(|sequence| sequence * share + first).collect();
+        let mut stretches = self.stretches(&self.train, &self.begins[0], &starts);
+        if window == 0 {
+            stretches.anew[..batch].fill(true);
+        }
+        stretches
     }
 
     /// How many whole batches of sequences, one after the other, are looked at in the validation part.
@@ -171,15 +233,18 @@ impl Corpus {
     }
 
     /// Validation batch `index`, less than [`Self::validation_batches`]: the next `B` stretches of `T` characters.
-    pub fn validation_batch(&self, index: usize) -> (Vec<u32>, Vec<u32>) {
+    pub fn validation_batch(&self, index: usize) -> Stretches {
         let first = index * self.shape.batch;
         let starts: Vec<_> = (first..first + self.shape.batch).map(|sequence| sequence * self.shape.steps).collect();
-        self.stretches(&self.valid, &starts)
+        self.stretches(&self.valid, &self.begins[1], &starts)
     }
 
-    fn stretches(&self, part: &[u32], starts: &[usize]) -> (Vec<u32>, Vec<u32>) {
-        let each = (0..self.shape.steps).flat_map(|step| starts.iter().map(move |start| start + step));
-        each.map(|place| (part[place], part[place + 1])).unzip()
+    fn stretches(&self, part: &[u32], begins: &[bool], starts: &[usize]) -> Stretches {
+        let places: Vec<usize> =
+            (0..self.shape.steps).flat_map(|step| starts.iter().map(move |start| start + step)).collect();
+        let symbols = |after: usize| places.iter().map(move |place| part[place + after]).collect();
+        let anew = places.iter().map(|place| begins.get(*place).copied().unwrap_or(false)).collect();
+        Stretches { x: symbols(0), y: symbols(1), anew }
     }
 }
 
@@ -229,7 +294,7 @@ mod tests {
     const SHAPE: Shape = Shape { steps: 3, batch: 2, symbols: 256, validation: 100 };
 
     fn corpus(text: &str, symbols: usize) -> Corpus {
-        from_text("poem.txt".into(), text, Shape { symbols, ..SHAPE }, None).unwrap()
+        from_text("poem.txt".into(), text, Shape { symbols, ..SHAPE }, Reading::default()).unwrap()
     }
 
     /// 90 characters for training, 10 for validation.
@@ -266,7 +331,7 @@ mod tests {
     fn targets_are_the_next_characters() {
         let corpus = corpus(&abba(), 256);
         assert_eq!(corpus.validation_batches(), 1);
-        let (x, y) = corpus.validation_batch(0);
+        let Stretches { x, y, .. } = corpus.validation_batch(0);
         // Sequences 1 0 0 and 1 2 0, side by side; their targets are 0 0 1 and 2 0 2.
         assert_eq!(x, [1, 1, 0, 2, 0, 0]);
         assert_eq!(y, [0, 2, 0, 0, 1, 2]);
@@ -276,17 +341,61 @@ mod tests {
     fn random_batches_repeat_with_the_seed_and_lie_in_the_training_part() {
         // Every character of the training part is unlike its neighbours, so a stretch tells its place.
         let text: String = (0..1000).map(|i| char::from_u32(0x4e00 + i).unwrap()).collect();
-        let corpus = from_text("han".into(), &text, Shape { symbols: 2000, ..SHAPE }, None).unwrap();
+        let corpus = from_text("han".into(), &text, Shape { symbols: 2000, ..SHAPE }, Reading::default()).unwrap();
         let (mut rng, mut drawn) = (ChaCha8Rng::seed_from_u64(5), Vec::new());
         for _ in 0..500 {
-            let (x, y) = corpus.batch(&mut rng);
+            let Stretches { x, y, .. } = corpus.batch(&mut rng);
             assert_eq!((x.len(), y.len()), (6, 6));
             assert_eq!(x[2..], y[..4], "a target is the input of the next step");
             assert!(y.iter().all(|&id| id < 900));
             drawn.push(x);
         }
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        assert!(drawn.iter().all(|x| *x == corpus.batch(&mut rng).0));
+        assert!(drawn.iter().all(|x| *x == corpus.batch(&mut rng).x));
+    }
+
+    /// Every character is unlike its neighbours, so a stretch tells its place.
+    #[test]
+    fn batches_in_order_go_on_and_read_everything() {
+        let text: String = (0..1000).map(|i| char::from_u32(0x4e00 + i).unwrap()).collect();
+        let corpus = from_text("han".into(), &text, Shape { symbols: 2000, ..SHAPE }, Reading::default()).unwrap();
+        // Shares of 449 characters: 149 stretches of 3, and 2 characters over.
+        let (mut read, mut ends) = (vec![0; 900], [0, 0]);
+        for index in 0..3 * 149 {
+            let Stretches { x, y, anew } = corpus.batch_in_order(index);
+            let first = index % 149 == 0;
+            assert_eq!(anew, [[first; 2], [false; 2], [false; 2]].concat());
+            let place = |id: u32| corpus.symbols[id as usize].unwrap() as usize - 0x4e00;
+            for sequence in 0..2 {
+                let places: Vec<usize> = x.iter().skip(sequence).step_by(2).map(|id| place(*id)).collect();
+                assert!(first || places[0] == ends[sequence] + 1, "batch {index}");
+                assert_eq!(place(y[4 + sequence]), places[2] + 1);
+                ends[sequence] = places[2];
+                places.iter().for_each(|place| read[*place] += 1);
+            }
+        }
+        assert!(read[..898].iter().all(|count| (1..=3).contains(count)) && read[898..] == [0, 0], "{read:?}");
+    }
+
+    #[test]
+    fn documents_begin_after_what_ends_them() {
+        let reading = Reading { reset_after: Some(". "), ..Reading::default() };
+        let text = "ab. é. ".repeat(15)[..112].to_owned();
+        let corpus = from_text("t.txt".into(), &text, SHAPE, reading).unwrap();
+        // Seven characters of which the first and the fifth begin a document.
+        let begins = |place: usize| [0, 4].contains(&(place % 7));
+        assert_eq!(
+            corpus.begins.concat(),
+            (0..corpus.train.len() + corpus.valid.len()).map(begins).collect::<Vec<_>>()
+        );
+        assert!(corpus.notes[1].starts_with("28 documents that end with \". \""), "{:?}", corpus.notes);
+        let Stretches { anew, .. } = corpus.validation_batch(0);
+        let first = corpus.train.len();
+        let wanted = [first, first + 3, first + 1, first + 4, first + 2, first + 5].map(begins);
+        assert_eq!(anew, wanted);
+        let reading = Reading { reset_after: Some("nowhere"), ..Reading::default() };
+        let error = from_text("t.txt".into(), &text, SHAPE, reading).unwrap_err().to_string();
+        assert_eq!(error, "t.txt: expected the text \"nowhere\", which ends its documents, got it nowhere within");
     }
 
     #[test]
@@ -310,10 +419,10 @@ mod tests {
 
     #[test]
     fn too_short_a_text_is_refused() {
-        let error = format!("{:#}", from_text("t.txt".into(), "short", SHAPE, None).unwrap_err());
+        let error = format!("{:#}", from_text("t.txt".into(), "short", SHAPE, Reading::default()).unwrap_err());
         let want = "t.txt: expected at least 61 characters for a batch of 2 sequences of 3 characters, got 5";
         assert_eq!(error, want);
-        let enough = |length: usize| from_text("t.txt".into(), &"ab".repeat(length / 2), SHAPE, None);
+        let enough = |length: usize| from_text("t.txt".into(), &"ab".repeat(length / 2), SHAPE, Reading::default());
         assert!(enough(62).is_ok());
         assert!(enough(60).is_err());
     }
@@ -323,7 +432,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.bin");
         std::fs::write(&path, b"ab\xfe").unwrap();
-        let error = format!("{:#}", load_text(&path, SHAPE, None).unwrap_err());
+        let error = format!("{:#}", load_text(&path, SHAPE, Reading::default()).unwrap_err());
         assert!(error.ends_with("t.bin, line 1: expected UTF-8 text, got the byte 0xFE"), "{error}");
     }
 }

@@ -66,7 +66,7 @@ fn longest(device: &Device, quick: bool, found: &mut Findings) -> Result<Verdict
     for hidden in sizes {
         for cell in [Cell::Lstm, Cell::Gru] {
             let (config, shape) = (RnnConfig::new(cell, *hidden, *hidden), BatchShape::new(steps, batch));
-            let subject = match Subject::new(device, config, shape, Mode::Train, Options::default(), Extras::default())
+            let subject = match Subject::new(device, config, shape, Mode::Train, Options::default(), &Extras::default())
             {
                 Ok(subject) => subject,
                 Err(error) => return Ok(Verdict::Fail(format!("{error:#}"))),

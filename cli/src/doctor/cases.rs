@@ -6,7 +6,7 @@ use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::nn::rnn::Options;
 use wgpu_rnn::nn::{GRADIENT_BOUND, HALF_BOUND, OUTPUT_BOUND, relative_error};
 use wgpu_rnn::plan::{Mode, STRATEGIES, Strategy};
-use wgpu_rnn::{Bias, Cell, Device, Direction, Precision, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Device, Direction, Number, Precision, Recipe, RnnConfig, StepOptions, Zoneout};
 
 use super::findings::{Check, Off, Verdict};
 use super::layer::{Layer, Tensor};
@@ -87,6 +87,14 @@ fn options(device: &Device, strategy: &str, plain: Layer) -> Vec<(&'static str, 
     let long = Layer::new(RnnConfig::new(plain.config.cell, 4, 8).layers(2), 24, 32);
     let recomputed = Options { recompute: Some(8), ..Options::default() };
     all.push(("recomputation", Layer { options: recomputed, ..long }));
+    if strategy == "native" {
+        // On a GPU the self-test of its kernels goes through these.
+        let cell = plain.config.cell;
+        let changed = Recipe::texts().filter(|recipe| recipe.cell() == cell && !recipe.is_plain());
+        all.extend(changed.map(|recipe| {
+            ("options of its step", Layer { config: plain.config.options(recipe.options()), ..plain.clone() })
+        }));
+    }
     if strategy == "sequence" {
         all.push(("two steps a dispatch", with(Options { span: Some(2), ..Options::default() })));
     }
@@ -103,7 +111,14 @@ fn half(plain: Layer) -> Vec<(&'static str, Layer)> {
     let options = Options { precision: Precision::Half, ..Options::default() };
     let inside = Layer { options, ..plain };
     let deep = Layer { config: inside.config.layers(2).bidirectional(true), ..inside.clone() };
+    // Without corners, at which rounding alone may be too much.
+    let (is_lstm, share) = (inside.config.cell == Cell::Lstm, Some(Number::from(0.25)));
+    let zoneout = Zoneout { h: share, c: share.filter(|_| is_lstm) };
+    let options = StepOptions { peephole: is_lstm, coupled: is_lstm, resets: true, zoneout, ..StepOptions::NONE };
+    let options = StepOptions { recurrent_dropout: share, ..options };
+    let changed = Layer { config: inside.config.options(options), ..inside.clone() };
     vec![
+        ("options of its step", changed),
         ("f16 inside", inside.clone()),
         ("x and y in f16 too", Layer { half_sequences: true, ..inside }),
         ("two layers, two directions", deep),

@@ -130,6 +130,11 @@ impl Layer {
         if let Some(lengths) = &self.lengths {
             bound.set_lengths(lengths)?;
         }
+        if config.options.resets {
+            // Some steps of each sequence, others in each.
+            let anew = |at: usize| (at / shape.batch + at % shape.batch) % 3 == 1;
+            bound.set_resets(&(0..shape.rows()).map(anew).collect::<Vec<_>>())?;
+        }
         let zero = if self.accumulates { params.zero_gradients()? } else { Program::default() };
         let read = || -> Result<Vec<Tensor>> {
             device.run(|recorder| zero.record(recorder))?;

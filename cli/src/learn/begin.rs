@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use wgpu_rnn::{Bias, Cell, Precision, RnnConfig, StepOptions};
+use wgpu_rnn::{Bias, Cell, Direction, Precision, RnnConfig, StepOptions};
 
 use super::saved::{About, Data, Rule};
+use crate::base::directed::Directed;
 use crate::base::dropouts::Dropouts;
 use crate::base::size;
 use crate::data::series::Ask;
@@ -55,10 +56,22 @@ pub struct New {
     #[arg(long, value_parser = trained)]
     options: Option<StepOptions>,
     #[command(flatten)]
+    directed: Directed,
+    #[command(flatten)]
     dropouts: Dropouts,
     /// Initial states are parameters, zero at first [default: no, they are zero]
     #[arg(long)]
     learn_state: bool,
+    /// The recurrent layers read and write sequences with the batch as their first axis: the same numbers
+    #[arg(long)]
+    batch_first: bool,
+    /// Truncated back-propagation through a text: each batch goes on where the one before it ended, from the states that it left,
+    /// and no gradient passes between them. Validation begins each stretch anew [default: a batch is of random stretches]
+    #[arg(long)]
+    carry: bool,
+    /// What ends each document of a text, after which states begin anew; \n is a line's end, \t a tab, \\ a backslash
+    #[arg(long, value_name = "TEXT", value_parser = unescaped)]
+    reset_after: Option<String>,
     /// Steps of a sequence [default: 72 of a series, 64 of a text; utterances are as long as they are]
     #[arg(long, value_parser = size)]
     steps: Option<usize>,
@@ -110,13 +123,31 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "expected a number above zero".to_string())
 }
 
-/// Options that a task has a use for.
+/// Options but for `resets`, which follows from what the sequences are.
 fn trained(text: &str) -> Result<StepOptions, String> {
     let options: StepOptions = text.parse().map_err(|error: wgpu_rnn::Error| error.to_string())?;
     match options.resets {
-        true => Err("a task's sequences don't begin anew within a batch: `resets` is for programs".to_string()),
+        true => Err("`resets` follows from --reset-after and --carry, which say where states begin anew".to_string()),
         false => Ok(options),
     }
+}
+
+/// A text that is not empty, with what backslashes stand for.
+fn unescaped(text: &str) -> Result<String, String> {
+    let (mut plain, mut rest) = (String::new(), text.chars());
+    while let Some(character) = rest.next() {
+        plain.push(match (character, if character == '\\' { rest.next() } else { None }) {
+            ('\\', Some('n')) => '\n',
+            ('\\', Some('t')) => '\t',
+            ('\\', Some('\\')) => '\\',
+            ('\\', other) => {
+                let got = other.map_or_else(|| "nothing".to_string(), |other| format!("{other:?}"));
+                return Err(format!("expected n, t or another backslash behind a backslash, got {got}"));
+            }
+            (other, _) => other,
+        });
+    }
+    if plain.is_empty() { Err("expected at least one character".to_string()) } else { Ok(plain) }
 }
 
 impl New {
@@ -138,20 +169,37 @@ impl New {
             path: data.map(Path::to_path_buf),
             columns: self.column.clone(),
             ask: self.ask.clone(),
+            reset_after: self.reset_after.clone(),
         };
         let kind = source.kind();
         let (windowing, judging) = (&self.windowing, self.judging);
         let quantiles = [("--quantiles", self.quantiles.is_some())];
         source.only_of_series(&[&quantiles, &windowing.given(), &judging.given(), &self.ask.given()])?;
+        self.only_of_texts(kind)?;
+        self.dropouts.check(self.layers.unwrap_or(1))?;
         if kind == Kind::Speech && self.steps.is_some() {
             bail!("--steps: expected none, since utterances are as long as they are");
         }
         let levels = self.quantiles.as_ref().map_or(LEVELS.to_vec(), |levels| levels.0.clone());
         let Judging { period, negative } = judging;
         let goals = Goals { levels, period, negative, ..windowing.goals(&HORIZONS)? };
-        let task = source.load(Sizes { steps: self.steps, batch: windowing.batch }, &goals)?;
+        let task = source.load(Sizes { steps: self.steps, batch: windowing.batch, carries: self.carry }, &goals)?;
         (source.kind, source.path) = (Some(kind), path);
         Ok((task, source))
+    }
+
+    /// An error where an option was given that is for texts alone, or not for texts.
+    fn only_of_texts(&self, kind: Kind) -> Result<()> {
+        let (text, direction) = (kind == Kind::Text, self.directed.direction());
+        let of_texts = [("--carry", self.carry), ("--reset-after", self.reset_after.is_some())];
+        match of_texts.iter().find(|(_, given)| *given) {
+            Some((option, _)) if !text => bail!("{option}: expected a text, which these data are not"),
+            _ if text && direction != Direction::Forward => bail!(
+                "--direction: expected forward, since a layer that reads a text from its end sees the next character, got {}",
+                direction.name()
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// An error unless what was said fits a training that goes on; how long it may be, and how patient, may change.
@@ -165,6 +213,7 @@ impl New {
             all => all.iter().map(f64::to_string).collect::<Vec<_>>().join(","),
         };
         let (source, ask) = (&data.source, &data.source.ask);
+        let options = StepOptions { resets: false, ..net.options.parse()? };
         let names = |all: &[String]| (!all.is_empty()).then(|| all.join(","));
         let sizes = |given: &[usize]| (!given.is_empty()).then(|| list(given));
         let mine = |flag: bool| flag.then(|| "yes".to_string());
@@ -193,7 +242,11 @@ impl New {
             ("--hidden", self.hidden.map(|size| text(&size)), text(&net.hidden)),
             ("--layers", self.layers.map(|count| text(&count)), text(&net.layers)),
             ("--bias", self.bias.map(|bias| bias.name().to_string()), net.bias.clone()),
-            ("--options", self.options.map(|options| options.to_string()), net.options.clone()),
+            ("--options", self.options.map(|options| options.to_string()), options.to_string()),
+            ("--direction", self.directed.given().map(|one| one.name().to_string()), net.direction.clone()),
+            ("--batch-first", mine(self.batch_first), has(rule.batch_first)),
+            ("--carry", mine(self.carry), has(data.carries)),
+            ("--reset-after", self.reset_after.clone(), source.reset_after.clone().unwrap_or_default()),
             ("--learn-state", mine(self.learn_state), has(net.learn_state)),
             ("--steps", self.steps.map(|steps| text(&steps)), text(&data.steps)),
             ("--batch", self.windowing.batch.map(|batch| text(&batch)), text(&data.batch)),
@@ -234,10 +287,12 @@ impl New {
     /// The layer that is trained on it.
     pub fn config(&self, task: &dyn Stored) -> RnnConfig {
         let hidden = self.hidden.unwrap_or(task.usual().trained_hidden);
+        let resets = self.carry || self.reset_after.is_some();
         let layer = RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), hidden)
             .layers(self.layers.unwrap_or(1))
             .bias(self.bias.unwrap_or_default())
-            .options(self.options.unwrap_or_default())
+            .direction(self.directed.direction())
+            .options(StepOptions { resets, ..self.options.unwrap_or_default() })
             .learn_state(self.learn_state);
         self.dropouts.onto(layer)
     }
@@ -246,7 +301,8 @@ impl New {
     pub fn about(&self, task: &dyn Stored, source: Source) -> About {
         let (usual, shape, config) = (task.usual(), task.shape(), self.config(task));
         let (name, fingerprint) = (task.used().name, fingerprint(task));
-        let data = Data { source, name, fingerprint, steps: shape.steps, batch: shape.batch };
+        let (steps, batch, carries) = (shape.steps, shape.batch, self.carry);
+        let data = Data { source, name, fingerprint, steps, batch, carries };
         let rule = Rule {
             learning_rate: self.learning_rate.unwrap_or(usual.rate),
             updates: self.updates(),
@@ -255,6 +311,7 @@ impl New {
             patience: self.patience.unwrap_or(10),
             seed: self.seed(),
             half: self.precision == Some(Precision::Half),
+            batch_first: self.batch_first,
             accumulate: self.accumulate.unwrap_or(1),
         };
         About::new(task, config, data, rule)

@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use wgpu_rnn::io::Checkpoint;
-use wgpu_rnn::{Bias, Cell, Device, Precision, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Device, Direction, Precision, RnnConfig};
 
 use crate::base::dropouts::Dropouts;
 use crate::net::{Form, Model, Setup};
@@ -49,6 +49,9 @@ pub struct Net {
     /// Whether their initial states are parameters.
     #[serde(default)]
     pub learn_state: bool,
+    /// Which way their steps go.
+    #[serde(default = "forward")]
+    pub direction: String,
     /// What is dropped in training.
     #[serde(default)]
     pub dropouts: Dropouts,
@@ -62,8 +65,28 @@ fn both() -> String {
     Bias::Both.name().to_string()
 }
 
+fn forward() -> String {
+    Direction::Forward.name().to_string()
+}
+
 const fn one() -> usize {
     1
+}
+
+impl Net {
+    /// The recurrent layers in words.
+    pub fn words(&self) -> String {
+        let layers = if self.layers == 1 { String::new() } else { format!("{} layers of ", self.layers) };
+        let cell = self.cell.parse().map_or_else(|_| self.cell.as_str(), |cell: Cell| cell.title());
+        let unless = |usual: &str, said: &str, before: &str| match said == usual {
+            true => String::new(),
+            false => format!(", {before}{said}"),
+        };
+        let direction = unless(Direction::Forward.name(), &self.direction, "");
+        let (bias, options) = (unless(Bias::Both.name(), &self.bias, "biases: "), unless("", &self.options, ""));
+        let learnt = if self.learn_state { ", learnt initial states" } else { "" };
+        format!("{layers}{cell} H={}{direction}{bias}{options}{learnt}{}", self.hidden, self.dropouts.words(", "))
+    }
 }
 
 /// What it was trained on.
@@ -75,6 +98,9 @@ pub struct Data {
     pub fingerprint: u32,
     pub steps: usize,
     pub batch: usize,
+    /// Whether each batch goes on where the one before it ended.
+    #[serde(default)]
+    pub carries: bool,
 }
 
 /// How it is trained.
@@ -87,6 +113,9 @@ pub struct Rule {
     pub patience: usize,
     pub seed: u64,
     pub half: bool,
+    /// Whether the recurrent layers' sequences have the batch as their first axis.
+    #[serde(default)]
+    pub batch_first: bool,
     /// Batches of an update.
     #[serde(default = "one")]
     pub accumulate: usize,
@@ -148,7 +177,7 @@ pub struct Pulse {
 
 impl Data {
     fn sizes(&self) -> Sizes {
-        Sizes { steps: Some(self.steps), batch: Some(self.batch) }
+        Sizes { steps: Some(self.steps), batch: Some(self.batch), carries: self.carries }
     }
 }
 
@@ -161,6 +190,7 @@ impl About {
             bias: config.bias.name().to_string(),
             options: config.options.to_string(),
             learn_state: config.learns_state,
+            direction: config.direction.name().to_string(),
             dropouts: Dropouts::of(&config),
             input: config.input,
             known: task.known(),
@@ -188,15 +218,15 @@ impl About {
         let bias: Bias = self.net.bias.parse()?;
         let layer = RnnConfig::new(cell, self.net.input, self.net.hidden).layers(self.net.layers);
         let layer = layer.bias(bias).options(self.net.options.parse()?).learn_state(self.net.learn_state);
-        Ok(self.net.dropouts.onto(layer))
+        Ok(self.net.dropouts.onto(layer.direction(self.net.direction.parse()?)))
     }
 
     /// How the model was begun.
     pub fn setup(&self) -> Setup {
-        let Rule { learning_rate: rate, updates, seed, half, accumulate, .. } = self.rule;
+        let Rule { learning_rate: rate, updates, seed, half, batch_first, accumulate, .. } = self.rule;
         let batches = u32::try_from(accumulate).unwrap_or(u32::MAX);
         let precision = if half { Precision::Half } else { Precision::Full };
-        Setup { precision, updates, batches, ..Setup::new(seed, rate) }
+        Setup { precision, batch_first, updates, batches, ..Setup::new(seed, rate) }
     }
 }
 

@@ -1,9 +1,12 @@
 //! A layer to be timed.
 
+use serde::Serialize;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Init, Layer, Parameters};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::{BatchShape, Buffer, Device, RnnConfig, Timing};
+
+use crate::base::size;
 
 /// A layer with seeded weights and bounded inputs, bound and ready to be timed.
 pub struct Subject {
@@ -12,13 +15,74 @@ pub struct Subject {
     pub parameters: usize,
 }
 
-/// What else of a layer is timed.
-#[derive(Clone, Copy, Default)]
+/// What is not usual about the sequences that a layer is timed on, and about what it makes of them.
+#[derive(Clone, Debug, Default, clap::Args, Serialize)]
 pub struct Extras {
+    /// x, y and their gradients have the batch as their first axis.
+    #[arg(long)]
+    pub batch_first: bool,
     /// The output is each sequence's last alone.
+    #[arg(long)]
     pub last: bool,
-    /// The gradients of weights are added to what is there.
-    pub accumulates: bool,
+    /// Lengths of the sequences, separated by commas, one after the other and then the first again [default: T steps]
+    #[arg(long, value_delimiter = ',', value_parser = size)]
+    pub lengths: Vec<usize>,
+    /// Each sequence begins anew every so many steps; `resets` is then among the options.
+    #[arg(long, value_name = "STEPS", value_parser = size)]
+    pub reset_every: Option<usize>,
+    /// Each run begins with the states that the one before it left.
+    #[arg(long)]
+    pub carry: bool,
+    /// The gradients of weights are added to what is there, as for batches before one training step.
+    #[arg(long)]
+    pub accumulate: bool,
+}
+
+impl Extras {
+    /// Each flag, and whether it was given.
+    pub fn given(&self) -> [(bool, &'static str); 6] {
+        [
+            (self.batch_first, "--batch-first"),
+            (self.last, "--last"),
+            (!self.lengths.is_empty(), "--lengths"),
+            (self.reset_every.is_some(), "--reset-every"),
+            (self.carry, "--carry"),
+            (self.accumulate, "--accumulate"),
+        ]
+    }
+
+    /// In words, each with a space before it.
+    pub fn words(&self) -> String {
+        let mut words = String::new();
+        if !self.lengths.is_empty() {
+            let lengths: Vec<String> = self.lengths.iter().map(usize::to_string).collect();
+            words += &format!(" lengths={}", lengths.join(","));
+        }
+        if let Some(steps) = self.reset_every {
+            words += &format!(" reset every {steps}");
+        }
+        let rest = [
+            (self.batch_first, " batch first"),
+            (self.last, " last output"),
+            (self.carry, " carried states"),
+            (self.accumulate, " accumulate"),
+        ];
+        rest.into_iter().filter(|(given, _)| *given).for_each(|(_, word)| words += word);
+        words
+    }
+
+    /// Sets lengths and resets.
+    fn set(&self, bound: &Bound) -> wgpu_rnn::Result<()> {
+        let BatchShape { steps, batch } = bound.rnn().shape();
+        if !self.lengths.is_empty() {
+            bound.set_lengths(&self.lengths.iter().copied().cycle().take(batch).collect::<Vec<_>>())?;
+        }
+        if let Some(every) = self.reset_every {
+            let begins = |step: usize| std::iter::repeat_n(step.is_multiple_of(every), batch);
+            bound.set_resets(&(0..steps).flat_map(begins).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
 }
 
 impl Subject {
@@ -28,23 +92,27 @@ impl Subject {
         shape: BatchShape,
         mode: Mode,
         options: Options<'_>,
-        Extras { last, accumulates }: Extras,
+        extras: &Extras,
     ) -> anyhow::Result<Self> {
         let rnn = Rnn::new(device, config, shape, mode, options)?;
         // Each buffer alone might still be granted where all together end the process.
         device.check_memory("the layer with its inputs, outputs and gradients", bytes(&rnn))?;
         let params = match mode {
             Mode::Infer => Parameters::frozen(device, tensors(&config, ""))?,
-            Mode::Train if accumulates => Parameters::new(device, tensors(&config, ""))?.accumulating(),
+            Mode::Train if extras.accumulate => Parameters::new(device, tensors(&config, ""))?.accumulating(),
             Mode::Train => Parameters::new(device, tensors(&config, ""))?,
         };
         Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
         let room = |name: &str, len: usize| device.alloc_as(options.precision, name, len);
         let values = |name: &str, len: usize| waves(device, room(name, len)?);
+        let last = extras.last;
         let outputs = if last { shape.batch } else { shape.rows() } * config.outputs();
         let x = values("x", shape.rows() * config.input)?;
-        let io =
+        let mut io =
             if last { Io::of_last(&x, &device.alloc("last", outputs)?) } else { Io::new(&x, &room("y", outputs)?) };
+        if extras.carry {
+            io = io.carrying(&rnn.states()?);
+        }
         let gradients = match mode {
             Mode::Infer => Gradients::default(),
             Mode::Train => {
@@ -59,6 +127,7 @@ impl Subject {
             }
         };
         let bound = rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)?;
+        extras.set(&bound)?;
         Ok(Self { bound, parameters: params.count() })
     }
 

@@ -43,6 +43,8 @@ pub struct Form {
     pub loss_at: LossAt,
     /// Whether sequences have lengths of their own.
     pub lengths: bool,
+    /// Whether each training batch goes on where the one before it ended, with the states that it left.
+    pub carries: bool,
 }
 
 impl Reads {
@@ -73,6 +75,11 @@ impl Answers {
 }
 
 impl Form {
+    /// Of sequences that all have T steps, each batch for itself.
+    pub fn new(shape: BatchShape, reads: Reads, answers: Answers, loss_at: LossAt) -> Self {
+        Self { shape, reads, answers, loss_at, lengths: false, carries: false }
+    }
+
     /// Rows of the outputs.
     pub fn judged(&self) -> usize {
         match self.loss_at {
@@ -83,7 +90,7 @@ impl Form {
 
     /// What comes after the recurrent layer, and before it where symbols are read.
     pub fn around(&self, config: &RnnConfig) -> (Linear, Option<Embedding>) {
-        let head = Linear { inputs: config.hidden, outputs: self.answers.outputs(), bias: true };
+        let head = Linear { inputs: config.outputs(), outputs: self.answers.outputs(), bias: true };
         let embedding = match self.reads {
             Reads::Values(_) => None,
             Reads::Tokens { symbols, width } => Some(Embedding { entries: symbols, width }),
@@ -97,7 +104,7 @@ impl Form {
             Reads::Values(_) => 0,
             Reads::Tokens { symbols, width } => symbols.saturating_mul(width),
         };
-        let head = config.hidden.saturating_add(1).saturating_mul(self.answers.outputs());
+        let head = config.outputs().saturating_add(1).saturating_mul(self.answers.outputs());
         config.parameters().saturating_add(head).saturating_add(embedded)
     }
 
@@ -118,6 +125,23 @@ pub enum Fed {
     Tokens(Vec<u32>),
 }
 
+impl Fed {
+    /// From `[T, B, ..]` to `[B, T, ..]`.
+    pub fn batch_first(&self, shape: BatchShape) -> Self {
+        match self {
+            Self::Values(values) => Self::Values(batch_first(values, shape)),
+            Self::Tokens(tokens) => Self::Tokens(batch_first(tokens, shape)),
+        }
+    }
+}
+
+/// The rows of `[T, B, ..]` as `[B, T, ..]`.
+fn batch_first<T: Copy>(all: &[T], BatchShape { steps, batch }: BatchShape) -> Vec<T> {
+    let width = all.len() / (steps * batch).max(1);
+    let row = |at: usize| all[at * width..][..width].iter().copied();
+    (0..batch).flat_map(|sequence| (0..steps).flat_map(move |step| row(step * batch + sequence))).collect()
+}
+
 /// What one pass reads, `[T, B, ..]`, and what is wanted of it, a row for every output that is judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
@@ -125,9 +149,16 @@ pub struct Batch {
     pub y: Fed,
     /// Steps of each sequence, where these have lengths of their own.
     pub lengths: Option<Vec<usize>>,
+    /// Whether a sequence begins anew before a step, `[T, B]`, where layers have resets; none: nowhere.
+    pub resets: Option<Vec<bool>>,
 }
 
 impl Batch {
+    /// Sequences of T steps that begin once.
+    pub fn new(x: Fed, y: Fed) -> Self {
+        Self { x, y, lengths: None, resets: None }
+    }
+
     /// The same, of which only the last step's targets are wanted: those of a batch whose every step is judged end with them.
     pub fn at_last(&self, form: &Form) -> Self {
         let rows = form.shape.batch * form.answers.targets();
@@ -135,6 +166,6 @@ impl Batch {
             Fed::Values(values) => Fed::Values(values[values.len().saturating_sub(rows)..].to_vec()),
             Fed::Tokens(tokens) => Fed::Tokens(tokens[tokens.len().saturating_sub(rows)..].to_vec()),
         };
-        Self { x: self.x.clone(), y, lengths: self.lengths.clone() }
+        Self { y, ..self.clone() }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wgpu_rnn::io::Checkpoint;
 use wgpu_rnn::kernel::Program;
-use wgpu_rnn::nn::rnn::tensors;
+use wgpu_rnn::nn::rnn::{Options, tensors};
 use wgpu_rnn::nn::{Init, Layer, Parameters, Recurrent};
 use wgpu_rnn::plan::{Memory, Mode};
 use wgpu_rnn::probe::{Activity, Flow, Gates, Values};
@@ -24,6 +24,8 @@ const BYTES: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub precision: Precision,
+    /// Whether the layer's sequences are `[B, T, ..]` on the device; batches are `[T, B, ..]` either way.
+    pub batch_first: bool,
     /// Whether its gradients are looked at, step by step.
     pub flow: bool,
     pub seed: u64,
@@ -39,7 +41,16 @@ pub struct Setup {
 impl Setup {
     /// In f32, to be trained for one step or none.
     pub fn new(seed: u64, rate: f64) -> Self {
-        Self { precision: Precision::Full, flow: false, seed, rate, updates: 1, batches: 1, memory: None }
+        Self {
+            precision: Precision::Full,
+            batch_first: false,
+            flow: false,
+            seed,
+            rate,
+            updates: 1,
+            batches: 1,
+            memory: None,
+        }
     }
 }
 
@@ -90,7 +101,8 @@ impl Model {
             _ => (params.accumulating(), params.zero_gradients()?),
         };
         let optimizer = Optimizer::new(&params, rule.loss_scale(scale))?;
-        let net = Net::new(device, config, form, setup.precision, params, optimizer.scale().cloned())?;
+        let options = Options { precision: setup.precision, batch_first: setup.batch_first, ..Options::default() };
+        let net = Net::new(device, config, form, options, params, optimizer.scale().cloned())?;
         let training = net.pass(Mode::Train, setup.flow)?;
         let prediction = net.pass(Mode::Infer, false)?;
         training.layer.set_seed(setup.seed)?;
@@ -102,10 +114,10 @@ impl Model {
     /// is. It changes gradients, so that it is for between two updates, and no parameter. It is judged by the last step alone: of a loss at every step
     /// what comes back from one and what is new at the next could not be told apart.
     pub fn inside(&self) -> Result<Inside> {
-        let Net { device, config, precision, params, .. } = &self.net;
-        let form = Form { loss_at: LossAt::Last, ..self.net.form.clone() };
+        let Net { device, config, options, params, .. } = &self.net;
+        let form = Form { loss_at: LossAt::Last, carries: false, ..self.net.form.clone() };
         let scale = self.optimizer.scale().cloned();
-        let net = Net::new(device, *config, form, *precision, params.clone(), scale)?;
+        let net = Net::new(device, *config, form, *options, params.clone(), scale)?;
         let pass = net.pass(Mode::Train, true)?;
         let gates = Gates::new(&pass.layer, &pass.reserve)?;
         Ok(Inside { net, pass, gates })
@@ -137,9 +149,11 @@ impl Model {
         checkpoint.restore(&self.net.params, [&[], &[]])
     }
 
-    fn progress(&self) -> [(&'static str, &Buffer); 2] {
+    /// What goes from update to update beside parameters and moments.
+    fn progress(&self) -> Vec<(&'static str, &Buffer)> {
         let [state, counters] = self.optimizer.progress();
-        [("state", state), ("counters", counters)]
+        let carried = ["carried_h", "carried_c"].into_iter().zip(&self.training.states);
+        [("state", state), ("counters", counters)].into_iter().chain(carried).collect()
     }
 
     /// Parameters of the recurrent layer, counted from its tensors.
@@ -157,10 +171,8 @@ impl Model {
     /// Uploads a batch, for all that is done next.
     pub fn feed(&mut self, batch: Batch) -> Result<()> {
         self.net.upload(&batch)?;
-        if let Some(lengths) = &batch.lengths {
-            self.training.layer.set_lengths(lengths)?;
-            self.prediction.layer.set_lengths(lengths)?;
-        }
+        self.training.begin(&batch)?;
+        self.prediction.begin(&batch)?;
         self.fed = Some(batch);
         Ok(())
     }
@@ -278,9 +290,7 @@ impl Inside {
     pub fn look(&self, model: &Model) -> Result<Option<(Flow, Activity)>> {
         let Some(batch) = &model.fed else { return Ok(None) };
         self.net.upload(&batch.at_last(&self.net.form))?;
-        if let Some(lengths) = &batch.lengths {
-            self.pass.layer.set_lengths(lengths)?;
-        }
+        self.pass.begin(batch)?;
         // The same masks at each look.
         self.pass.layer.set_seed(model.seed)?;
         self.net.device.run(|recorder| {

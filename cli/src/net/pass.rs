@@ -6,7 +6,7 @@ use wgpu_rnn::kernel::embedding::check_tokens;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn};
 use wgpu_rnn::nn::{Loss, Parameters};
 use wgpu_rnn::plan::{Mode, Reserve};
-use wgpu_rnn::{Buffer, Device, Precision, Recorder, Result, RnnConfig};
+use wgpu_rnn::{Buffer, Device, Recorder, Result, RnnConfig};
 
 use super::form::{Answers, Batch, Fed, Form, LossAt, Reads};
 
@@ -15,7 +15,8 @@ pub(super) struct Net {
     pub(super) device: Device,
     pub(super) config: RnnConfig,
     pub(super) form: Form,
-    pub(super) precision: Precision,
+    /// How its layer is planned, but for what a pass asks for.
+    pub(super) options: Options<'static>,
     pub(super) params: Parameters,
     x: Buffer,
     target: Buffer,
@@ -29,6 +30,8 @@ pub(super) struct Pass {
     before: Program,
     pub(super) layer: Bound,
     pub(super) reserve: Reserve,
+    /// What goes from run to run, where anything does.
+    pub(super) states: Vec<Buffer>,
     after: Program,
     pub(super) loss: Loss,
     /// Gradients, from the head down.
@@ -37,6 +40,17 @@ pub(super) struct Pass {
 }
 
 impl Pass {
+    /// Sets what a batch has of lengths and resets.
+    pub(super) fn begin(&self, batch: &Batch) -> Result<()> {
+        batch.lengths.as_ref().map_or(Ok(()), |lengths| self.layer.set_lengths(lengths))?;
+        let rnn = self.layer.rnn();
+        match (rnn.config().options.resets, &batch.resets) {
+            (false, _) => Ok(()),
+            (true, Some(resets)) => self.layer.set_resets(resets),
+            (true, None) => self.layer.set_resets(&vec![false; rnn.shape().rows()]),
+        }
+    }
+
     pub(super) fn record_forward(&self, recorder: &mut Recorder<'_>) -> Result<()> {
         self.before.record(recorder)?;
         self.layer.forward.record(recorder)?;
@@ -57,13 +71,13 @@ impl Net {
         device: &Device,
         config: RnnConfig,
         form: Form,
-        precision: Precision,
+        options: Options<'static>,
         params: Parameters,
         scale: Option<Buffer>,
     ) -> Result<Self> {
         let (rows, judged) = (form.shape.rows(), form.judged());
         let x = match form.reads {
-            Reads::Values(width) => device.alloc_as(precision, "x", rows * width)?,
+            Reads::Values(width) => device.alloc_as(options.precision, "x", rows * width)?,
             Reads::Tokens { .. } => device.alloc_u32("tokens", rows)?,
         };
         let target = match form.answers {
@@ -71,9 +85,10 @@ impl Net {
             _ => device.alloc("wanted values", judged * form.answers.targets())?,
         };
         let outputs = device.alloc("outputs", judged * form.answers.outputs())?;
-        Ok(Self { device: device.clone(), config, form, precision, params, x, target, outputs, scale })
+        Ok(Self { device: device.clone(), config, form, options, params, x, target, outputs, scale })
     }
 
+    /// Uploads a batch; lengths and resets to those who [`begin`](Pass::begin) with it.
     pub(super) fn upload(&self, batch: &Batch) -> Result<()> {
         if let (Fed::Tokens(tokens), Reads::Tokens { symbols, .. }) = (&batch.x, self.form.reads) {
             check_tokens(symbols, tokens)?;
@@ -81,8 +96,12 @@ impl Net {
         if let (Fed::Tokens(labels), Answers::Classes(classes)) = (&batch.y, &self.form.answers) {
             check_labels(*classes, labels)?;
         }
-        for (to, fed) in [(&self.x, &batch.x), (&self.target, &batch.y)] {
-            match fed {
+        // Of the last steps alone there is one wanted row a sequence, in either order.
+        let batch_first = self.options.batch_first;
+        let turned = [batch_first, batch_first && self.form.loss_at == LossAt::All];
+        for ((to, fed), turned) in [(&self.x, &batch.x), (&self.target, &batch.y)].into_iter().zip(turned) {
+            let turned = turned.then(|| fed.batch_first(self.form.shape));
+            match turned.as_ref().unwrap_or(fed) {
                 Fed::Values(values) => self.device.write(to, values)?,
                 Fed::Tokens(tokens) => self.device.write_u32(to, tokens)?,
             }
@@ -92,12 +111,12 @@ impl Net {
 
     /// The programs of a mode. With `flow` training leaves the norms of gradients.
     pub(super) fn pass(&self, mode: Mode, flow: bool) -> Result<Pass> {
-        let Self { device, config, form, precision, params, .. } = self;
+        let Self { device, config, form, params, .. } = self;
         let (shape, train) = (form.shape, mode == Mode::Train);
         let (rows, (head, embedding)) = (shape.rows(), form.around(config));
-        let options = Options { precision: *precision, flow, lengths: form.lengths, ..Options::default() };
+        let options = Options { flow, lengths: form.lengths, ..self.options };
         let rnn = Rnn::new(device, *config, shape, mode, options)?;
-        let as_stored = |name: &str, len| device.alloc_as(*precision, name, len);
+        let as_stored = |name: &str, len| device.alloc_as(options.precision, name, len);
         let gradient =
             |name: &str, like: &Buffer| if train { device.alloc(name, like.len()).map(Some) } else { Ok(None) };
         let stored_gradient =
@@ -113,18 +132,23 @@ impl Net {
             gradients.dx = stored_gradient("gradient of the embedded", &x)?;
         }
         // Of the last step alone no other output is kept.
-        let (io, features, feature_rows) = match form.loss_at {
+        let (mut io, features, feature_rows) = match form.loss_at {
             LossAt::Last => {
-                let last = device.alloc("last outputs", shape.batch * config.hidden)?;
+                let last = device.alloc("last outputs", shape.batch * config.outputs())?;
                 gradients.dlast = gradient("gradient of the last outputs", &last)?;
                 (Io::of_last(&x, &last), last, shape.batch)
             }
             LossAt::All => {
-                let y = as_stored("y", rows * config.hidden)?;
+                let y = as_stored("y", rows * config.outputs())?;
                 gradients.dy = stored_gradient("gradient of y", &y)?;
                 (Io::new(&x, &y), y, rows)
             }
         };
+        let mut states = Vec::new();
+        if form.carries && train {
+            states = rnn.states()?;
+            io = io.carrying(&states);
+        }
         let mut after = Program::default();
         after.append(head.bind(params, "head.", feature_rows, &features, &self.outputs)?);
         let d_outputs = gradient("gradient of the outputs", &self.outputs)?;
@@ -143,7 +167,7 @@ impl Net {
         }
         let reserve = rnn.reserve()?;
         let layer = rnn.bind(params, "rnn.", &io, &gradients, &reserve, &rnn.workspace()?)?;
-        Ok(Pass { before, layer, reserve, after, loss, head_backward, embedding_backward })
+        Ok(Pass { before, layer, reserve, states, after, loss, head_backward, embedding_backward })
     }
 
     /// The loss of so many rows of outputs.

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use wgpu_rnn::Bias;
 
 use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
 use super::page::{self, Origin, charts, list, section};
@@ -139,13 +138,10 @@ impl Page<'_> {
             sections.push(section("warnings", "What was noticed inside", "", &list(&state.remarks)));
         }
         sections.push(section("data", "The data", "", &list(self.notes)));
-        let layers = if net.layers == 1 { String::new() } else { format!("{} layers of ", net.layers) };
         let name = self.about.config().map_or_else(|_| net.cell.clone(), |config| config.cell.title().to_string());
         let half = if rule.half { ", half precision" } else { "" };
-        let bias = if net.bias == Bias::Both.name() { String::new() } else { format!(", biases: {}", net.bias) };
-        let options = if net.options.is_empty() { String::new() } else { format!(", {}", net.options) };
-        let dropped = net.dropouts.words(", ");
-        let learnt = if net.learn_state { ", learnt initial states" } else { "" };
+        let turned = if rule.batch_first { ", batch first" } else { "" };
+        let order = if self.about.data.carries { ", each from where the one before ended" } else { "" };
         let of_batches = if rule.accumulate > 1 { format!("{} ", rule.accumulate) } else { String::new() };
         let page = page::Page {
             command: "train",
@@ -155,18 +151,11 @@ impl Page<'_> {
             sections,
             origin: self.origin,
             facts: vec![
-                (
-                    "Model",
-                    format!(
-                        "{layers}{name} H={}{bias}{options}{learnt}{dropped}, {}",
-                        net.hidden,
-                        plural(self.parameters, "parameter")
-                    ),
-                ),
+                ("Model", format!("{}, {}", net.words(), plural(self.parameters, "parameter"))),
                 (
                     "Training",
                     format!(
-                        "{of_batches}batches of {} sequences of {} steps, learning rate {}, seed {}{half}",
+                        "{of_batches}batches of {} sequences of {} steps{order}, learning rate {}, seed {}{half}{turned}",
                         self.about.data.batch,
                         self.about.data.steps,
                         number(rule.learning_rate),

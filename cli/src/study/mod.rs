@@ -68,7 +68,8 @@ impl What {
             (Some(text), _) => (Kind::Text, Some(text.clone())),
             (None, csv) => (Kind::Series, csv.clone()),
         };
-        Source { kind: Some(kind), path, columns: self.column.iter().cloned().collect(), ask: self.ask.clone() }
+        let columns = self.column.iter().cloned().collect();
+        Source { kind: Some(kind), path, columns, ask: self.ask.clone(), reset_after: None }
     }
 
     /// These data, in sequences as they were asked for.
@@ -76,7 +77,7 @@ impl What {
         source.only_of_series(&[&self.windowing.given(), &self.judging.given(), &source.ask.given()])?;
         let Judging { period, negative } = self.judging;
         let goals = Goals { period, negative, ..self.windowing.goals(&[HORIZON])? };
-        source.load(Sizes { steps: self.steps, batch: self.windowing.batch }, &goals)
+        source.load(Sizes { steps: self.steps, batch: self.windowing.batch, carries: false }, &goals)
     }
 
     /// The same as a GRU sees them best.

@@ -39,14 +39,14 @@ impl Adding {
             y.push(marked.iter().map(|&step| x[at(step)]).sum());
             marked.iter().for_each(|&step| x[at(step) + 1] = 1.0);
         }
-        Batch { x: Fed::Values(x), y: Fed::Values(y), lengths: None }
+        Batch::new(Fed::Values(x), Fed::Values(y))
     }
 }
 
 impl Task for Adding {
     fn form(&self) -> Form {
         let (reads, answers) = (Reads::Values(2), Answers::Values(1));
-        Form { shape: self.shape, reads, answers, loss_at: LossAt::Last, lengths: false }
+        Form::new(self.shape, reads, answers, LossAt::Last)
     }
 
     fn usual(&self) -> Usual {

@@ -57,7 +57,7 @@ impl DelayedCopy {
             }
             x[self.cue() * batch + sequence] = CUE;
         }
-        Batch { x: Fed::Tokens(x), y: Fed::Tokens(y), lengths: None }
+        Batch::new(Fed::Tokens(x), Fed::Tokens(y))
     }
 }
 
@@ -65,7 +65,7 @@ impl Task for DelayedCopy {
     fn form(&self) -> Form {
         let reads = Reads::Tokens { symbols: ALPHABET as usize + 2, width: EMBEDDING };
         let (shape, answers) = (BatchShape::new(self.steps(), self.batch), Answers::Classes(ALPHABET as usize));
-        Form { shape, reads, answers, loss_at: LossAt::All, lengths: false }
+        Form::new(shape, reads, answers, LossAt::All)
     }
 
     fn usual(&self) -> Usual {

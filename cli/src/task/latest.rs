@@ -74,7 +74,7 @@ impl Latest {
         let start = windows.series.rows() - windows.shape().steps;
         let x = Fed::Values(windows.inputs_of(&[start]));
         let y = Fed::Values(vec![0.0; model.form().answers.targets()]);
-        model.feed(Batch { x, y, lengths: None })?;
+        model.feed(Batch::new(x, y))?;
         let outputs = model.predict()?;
         ensure!(outputs.iter().all(|output| output.is_finite()), "the model's outputs are not finite");
         let floors = floors(windows, &known.never_negative, known.negative);

@@ -30,6 +30,7 @@ pub use text::Text;
 use crate::base::numbers::{quantity, significant};
 use crate::base::stop;
 use crate::data::series::{Ask, Layout};
+use crate::data::text::Reading;
 use crate::data::windows::{Moments, View};
 use crate::net::{Batch, Form, LossAt, Model};
 use crate::results::{DataUsed, Forecast};
@@ -227,13 +228,19 @@ pub struct Source {
     /// What else was said about its columns.
     #[serde(default)]
     pub ask: Ask,
+    /// What ends each document of a text; none where it is one document.
+    #[serde(default)]
+    pub reset_after: Option<String>,
 }
 
-/// Steps of a sequence and sequences of a batch, where they are not the task's usual ones.
+/// How data are cut into batches.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sizes {
+    /// Steps of a sequence and sequences of a batch, where they are not the task's usual ones.
     pub steps: Option<usize>,
     pub batch: Option<usize>,
+    /// Whether each training batch of a text goes on where the one before it ended.
+    pub carries: bool,
 }
 
 impl Source {
@@ -260,6 +267,11 @@ impl Source {
         }
     }
 
+    /// How a text is read: in these symbols rather than its own.
+    fn reading<'a>(&'a self, symbols: Option<&'a [Option<char>]>) -> Reading<'a> {
+        Reading { symbols, reset_after: self.reset_after.as_deref() }
+    }
+
     /// The data, as one looks at them first.
     pub fn load(&self, sizes: Sizes, goals: &Goals) -> Result<Box<dyn Stored>> {
         let (kind, path) = (self.kind(), self.path.as_deref());
@@ -268,7 +280,7 @@ impl Source {
         }
         Ok(match (kind, path) {
             (Kind::Series, _) => Box::new(Series::load(path, &self.columns, &self.ask, sizes, goals)?),
-            (Kind::Text, Some(path)) => Box::new(Text::load(path, sizes, None)?),
+            (Kind::Text, Some(path)) => Box::new(Text::load(path, sizes, self.reading(None))?),
             (Kind::Text, None) => bail!("expected a text file, got none"),
             (Kind::Speech, _) => Box::new(Speech::load(path, sizes)?),
         })
@@ -290,7 +302,7 @@ impl Known {
     pub fn load(&self, source: &Source, sizes: Sizes) -> Result<Box<dyn Stored>> {
         let path = source.path.as_deref();
         Ok(match (self, path) {
-            (Self::Text(symbols), Some(path)) => Box::new(Text::load(path, sizes, Some(symbols))?),
+            (Self::Text(symbols), Some(path)) => Box::new(Text::load(path, sizes, source.reading(Some(symbols)))?),
             (Self::Text(_), None) => bail!("expected a text file, got none"),
             (Self::Series(known), _) => Box::new(Series::load_known(path, &source.ask, sizes, known)?),
             (Self::Speech(known), Some(path)) => Box::new(Speech::load_known(path, sizes.batch, known)?.labelled()?),

@@ -77,7 +77,7 @@ pub fn form(known: &KnownSeries, shape: BatchShape) -> Form {
         [] => Answers::Values(values),
         levels => Answers::Quantiles { values, levels: levels.to_vec() },
     };
-    Form { shape, reads: Reads::Values(known.layout.columns.len()), answers, loss_at: LossAt::Last, lengths: false }
+    Form::new(shape, Reads::Values(known.layout.columns.len()), answers, LossAt::Last)
 }
 
 impl Series {
@@ -146,7 +146,7 @@ impl Series {
             LossAt::Last => self.windows.changes(starts),
             LossAt::All => self.windows.changes_at_every_step(starts),
         };
-        Batch { x: Fed::Values(self.windows.inputs_of(starts)), y: Fed::Values(y), lengths: None }
+        Batch::new(Fed::Values(self.windows.inputs_of(starts)), Fed::Values(y))
     }
 
     /// The model's outputs for each window, in batches; the last batch is filled up with its first window.

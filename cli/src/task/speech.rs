@@ -58,7 +58,7 @@ pub fn right(verdicts: &[Verdict]) -> (usize, usize) {
 /// What a network that tells so many classes apart reads and answers.
 fn form(width: usize, classes: usize, shape: BatchShape) -> Form {
     let (reads, answers) = (Reads::Values(width), Answers::Classes(classes));
-    Form { shape, reads, answers, loss_at: LossAt::Last, lengths: true }
+    Form { lengths: true, ..Form::new(shape, reads, answers, LossAt::Last) }
 }
 
 impl Speech {
@@ -101,7 +101,7 @@ impl Speech {
         let valid = std::mem::take(&mut about.all);
         about.classes = classes;
         let train = Vec::new();
-        let sizes = Sizes { steps: None, batch };
+        let sizes = Sizes { batch, ..Sizes::default() };
         Ok(Self { about, train, valid, mean, std, shape: BatchShape::new(1, 1) }.sized(sizes))
     }
 
@@ -167,7 +167,7 @@ impl Speech {
                 each.map(|(one, heard)| one.class.filter(|_| heard).unwrap_or(IGNORE)).collect()
             }
         };
-        Batch { x: Fed::Values(x), y: Fed::Tokens(y), lengths: Some(lengths) }
+        Batch { x: Fed::Values(x), y: Fed::Tokens(y), lengths: Some(lengths), resets: None }
     }
 
     /// What the model says of every utterance that is judged.

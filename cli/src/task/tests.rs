@@ -17,7 +17,7 @@ fn validation_has_the_loss_of_training() {
     for levels in [Vec::new(), vec![0.1, 0.5, 0.8]] {
         let goals = Goals { horizons: vec![1, 4], levels, ..Goals::default() };
         let load = |batch| {
-            let sizes = Sizes { steps: Some(9), batch: Some(batch) };
+            let sizes = Sizes { steps: Some(9), batch: Some(batch), ..Sizes::default() };
             Series::load(Some(&csv), &["level".to_string()], &Ask::default(), sizes, &goals).unwrap()
         };
         let task = load(load(8).used().validation);
@@ -42,8 +42,8 @@ fn gradients_are_slopes_of_the_loss() {
     let device = Device::oracle().unwrap();
     let load = |kind, path, columns: &[&str], goals: &Goals| -> Box<dyn Task> {
         let columns = columns.iter().map(|name| name.to_string()).collect();
-        let sizes = Sizes { steps: Some(9), batch: Some(6) };
-        Source { kind: Some(kind), path, columns, ask: Ask::default() }.load(sizes, goals).unwrap()
+        let sizes = Sizes { steps: Some(9), batch: Some(6), ..Sizes::default() };
+        Source { kind: Some(kind), path, columns, ..Source::default() }.load(sizes, goals).unwrap()
     };
     let series = |columns: &[&str], goals: &Goals| load(Kind::Series, Some(csv.clone()), columns, goals);
     let quantiles = Goals { horizons: vec![1, 7], levels: vec![0.1, 0.5, 0.8], view: View::Window, ..Goals::default() };

@@ -9,7 +9,7 @@ use wgpu_rnn::BatchShape;
 use super::{Known, Lengths, Score, Shown, Sizes, Stored, Task, Usual, Validated};
 use crate::base::numbers::plural;
 use crate::base::stop;
-use crate::data::text::{self, Corpus};
+use crate::data::text::{self, Corpus, Reading, Stretches};
 use crate::net::{Answers, Batch, Fed, Form, LossAt, Model, Reads};
 use crate::results::DataUsed;
 
@@ -18,25 +18,43 @@ const SHAPE: text::Shape = text::Shape { steps: 64, batch: 32, symbols: 256, val
 /// Width of a character's embedding.
 const EMBEDDING: usize = 32;
 
-pub struct Text(Corpus);
+/// A text, and whether training reads it in order.
+pub struct Text {
+    corpus: Corpus,
+    carries: bool,
+}
 
 impl Text {
-    /// A text; in symbols of its own, or in those that a model knows.
-    pub fn load(path: &Path, sizes: Sizes, symbols: Option<&[Option<char>]>) -> Result<Self> {
+    pub fn load(path: &Path, sizes: Sizes, reading: Reading<'_>) -> Result<Self> {
         let (steps, batch) = (sizes.steps.unwrap_or(SHAPE.steps), sizes.batch.unwrap_or(SHAPE.batch));
-        Ok(Self(text::load_text(path, text::Shape { steps, batch, ..SHAPE }, symbols)?))
+        let corpus = text::load_text(path, text::Shape { steps, batch, ..SHAPE }, reading)?;
+        Ok(Self { corpus, carries: sizes.carries })
     }
 
     /// What a network of these symbols reads and answers.
     pub fn form(symbols: usize, shape: BatchShape, loss_at: LossAt) -> Form {
         let (reads, answers) = (Reads::Tokens { symbols, width: EMBEDDING }, Answers::Classes(symbols));
-        Form { shape, reads, answers, loss_at, lengths: false }
+        Form::new(shape, reads, answers, loss_at)
     }
+}
+
+/// What a network is fed.
+fn batch(Stretches { x, y, anew }: Stretches) -> Batch {
+    Batch { resets: Some(anew), ..Batch::new(Fed::Tokens(x), Fed::Tokens(y)) }
+}
+
+/// How many batches were drawn in order: the generator moves on by a word each, so that a training that goes on knows.
+fn count(rng: &mut ChaCha8Rng) -> usize {
+    let drawn = rng.get_word_pos();
+    rng.set_word_pos(drawn + 1);
+    usize::try_from(drawn).unwrap_or(0)
 }
 
 impl Task for Text {
     fn form(&self) -> Form {
-        Self::form(self.0.symbols.len(), BatchShape::new(self.0.steps(), self.0.batch_size()), LossAt::All)
+        let Corpus { symbols, .. } = &self.corpus;
+        let shape = BatchShape::new(self.corpus.steps(), self.corpus.batch_size());
+        Form { carries: self.carries, ..Self::form(symbols.len(), shape, LossAt::All) }
     }
 
     fn usual(&self) -> Usual {
@@ -45,11 +63,11 @@ impl Task for Text {
 
     fn used(&self) -> DataUsed {
         DataUsed {
-            name: self.0.name.clone(),
-            task: format!("the next of {} from those before it", plural(self.0.symbols.len(), "character")),
-            notes: self.0.notes.clone(),
-            train: self.0.train.len(),
-            validation: self.0.judged().len(),
+            name: self.corpus.name.clone(),
+            task: format!("the next of {} from those before it", plural(self.corpus.symbols.len(), "character")),
+            notes: self.corpus.notes.clone(),
+            train: self.corpus.train.len(),
+            validation: self.corpus.judged().len(),
         }
     }
 
@@ -58,35 +76,37 @@ impl Task for Text {
             loss: "bits per character",
             name: "bits per character",
             unit: "bits".to_string(),
-            naive_name: self.0.naive.name.to_string(),
-            naive: self.0.naive.bits,
+            naive_name: self.corpus.naive.name.to_string(),
+            naive: self.corpus.naive.bits,
         }
     }
 
     fn draw(&self, rng: &mut ChaCha8Rng, at: LossAt) -> (Batch, Shown) {
-        let (x, mut y) = self.0.batch(rng);
+        let mut drawn = match self.carries {
+            true => self.corpus.batch_in_order(count(rng)),
+            false => self.corpus.batch(rng),
+        };
         if at == LossAt::Last {
-            y.drain(..y.len() - self.0.batch_size());
+            drawn.y.drain(..drawn.y.len() - self.corpus.batch_size());
         }
-        let symbol = |id: &u32| self.0.symbols.get(*id as usize).copied().flatten();
-        let shown = Shown::Characters(x.iter().step_by(self.0.batch_size()).map(symbol).collect());
-        (Batch { x: Fed::Tokens(x), y: Fed::Tokens(y), lengths: None }, shown)
+        let symbol = |id: &u32| self.corpus.symbols.get(*id as usize).copied().flatten();
+        let shown = Shown::Characters(drawn.x.iter().step_by(self.corpus.batch_size()).map(symbol).collect());
+        (batch(drawn), shown)
     }
 
     fn validate(&self, model: &mut Model) -> Result<Validated> {
-        let batches = self.0.validation_batches();
+        let batches = self.corpus.validation_batches();
         let mut nats = 0.0;
         for index in 0..batches {
             stop::check()?;
-            let (x, y) = self.0.validation_batch(index);
-            model.feed(Batch { x: Fed::Tokens(x), y: Fed::Tokens(y), lengths: None })?;
+            model.feed(batch(self.corpus.validation_batch(index)))?;
             nats += model.validation_loss()?;
         }
         Ok(Validated::alike(self.in_units(nats / batches as f64)))
     }
 
     fn validation_batches(&self) -> usize {
-        self.0.validation_batches()
+        self.corpus.validation_batches()
     }
 
     /// In bits.
@@ -97,17 +117,17 @@ impl Task for Text {
 
 impl Lengths for Text {
     fn with_steps(&self, steps: usize) -> Result<Box<dyn Lengths>> {
-        Ok(Box::new(Self(self.0.with_steps(steps)?)))
+        Ok(Box::new(Self { corpus: self.corpus.with_steps(steps)?, carries: self.carries }))
     }
 }
 
 impl Stored for Text {
     fn known(&self) -> Known {
-        Known::Text(self.0.symbols.clone())
+        Known::Text(self.corpus.symbols.clone())
     }
 
     fn hash(&self, hasher: &mut crc32fast::Hasher) {
-        let Corpus { symbols, train, valid, .. } = &self.0;
+        let Corpus { symbols, train, valid, .. } = &self.corpus;
         symbols.iter().for_each(|symbol| hasher.update(&symbol.map_or(0, u32::from).to_le_bytes()));
         train.iter().chain(valid).for_each(|id| hasher.update(&id.to_le_bytes()));
     }

@@ -11,21 +11,21 @@ use super::compare::waves;
 use super::{Ran, command, finish, gpu, json, path, run, spawn, start};
 
 /// A text, a series, and a folder for models.
-struct Place(TempDir);
+pub(super) struct Place(TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         std::fs::write(place.at("poem.txt"), "the sea, the open sea! the blue, the fresh, ".repeat(300)).unwrap();
         std::fs::write(place.at("waves.csv"), waves(1500)).unwrap();
         place
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(super) fn at(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn text(&self, rest: &[&str]) -> Vec<String> {
+    pub(super) fn text(&self, rest: &[&str]) -> Vec<String> {
         let data = self.at("poem.txt");
         let mut all = vec!["train", "--data", path(&data)];
         all.extend(rest);
@@ -48,7 +48,7 @@ impl Place {
 }
 
 /// Every tensor's bytes, and what a file says of itself but for the clock.
-fn content(file: &Path) -> (HashMap<String, Vec<u8>>, Value) {
+pub(super) fn content(file: &Path) -> (HashMap<String, Vec<u8>>, Value) {
     let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let about = json(&header.metadata().clone().unwrap()["wgpu-rnn"]);
@@ -142,7 +142,7 @@ fn an_interrupt_saves_and_ends() {
 }
 
 /// Trains in one go into `whole`, and into `part`, killed as soon as it has come some way and resumed: the same bits.
-fn resumes_to_the_bit(place: &Place, device: &str, task: &[&str], updates: u64) -> String {
+pub(super) fn resumes_to_the_bit(place: &Place, device: &str, task: &[&str], updates: u64) -> String {
     let (whole, part) = (place.at("whole"), place.at("part"));
     let count = updates.to_string();
     let rule = ["train", "--device", device, "--save-every", "3", "--look-every", "8", "--updates", &count];

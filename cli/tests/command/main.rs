@@ -10,6 +10,7 @@ mod inside;
 mod learn;
 mod own;
 mod profile;
+mod sequences;
 mod tasks;
 mod time;
 mod tune;

@@ -1,6 +1,6 @@
 //! The command line itself.
 
-use super::{json, run};
+use super::{gpu, json, run};
 
 const TIME: &[&str] =
     &["time", "--cell", "gru", "--steps", "3", "--batch", "2", "--input", "4", "--hidden", "5", "--mode", "forward"];
@@ -142,11 +142,14 @@ fn time_says_what_is_changed_about_the_layer() {
         ),
         "{line}"
     );
-    let inferred = run(&[TIME, &["--device", "cpu", "--runs", "1", "--dropout", "0.25"]].concat()).succeeded();
+    let two = [TIME, &["--device", "cpu", "--runs", "1", "--layers", "2"]].concat();
+    let inferred = run(&[&two[..], &["--dropout", "0.25"]].concat()).succeeded();
     assert!(!inferred.contains("dropout"), "to infer nothing is dropped: {inferred}");
     for (options, expected) in [
         (["--options", "peephole"], "a peephole is not available for GRU, which has no cell state to look at"),
-        (["--dropout", "1.5"], "the probability of dropout must be within 0..1, got 1.5"),
+        (["--input-dropout", "1.5"], "the probability of input dropout must be within 0..1, got 1.5"),
+        (["--dropout", "0.5"], "--dropout: expected --layers of at least 2, between which values are dropped, got 1"),
+        (["--lengths", "2,4"], "length"),
     ] {
         let said = run(&[TIME, &options].concat()).failed(1);
         assert!(said.contains(expected), "{said}");
@@ -156,7 +159,43 @@ fn time_says_what_is_changed_about_the_layer() {
 }
 
 #[test]
-fn a_task_has_no_use_for_resets() {
-    let said = run(&["train", "--options", "resets"]).failed(2);
-    assert!(said.contains("`resets` is for programs"), "{said}");
+fn time_takes_sequences_of_every_kind() {
+    for device in ["cpu", gpu()] {
+        let trained = [&TIME[..TIME.len() - 1], &["train", "--device", device, "--runs", "1"]].concat();
+        let sequences = ["--lengths", "2,3", "--reset-every", "2", "--carry", "--last", "--accumulate"];
+        let options = [&trained[..], &sequences, &["--options", "zoneout=0.5"]].concat();
+        let report = json(&run(&[&options[..], &["--json"]].concat()).succeeded());
+        assert_eq!((&report["lengths"], &report["reset_every"]), (&json("[2, 3]"), &json("2")));
+        assert_eq!(report["options"], "resets,zoneout=0.5");
+        assert_eq!(["carry", "last", "accumulate"].map(|key| report[key].as_bool()), [Some(true); 3]);
+        assert_eq!(report["batch_first"], false);
+        let line = run(&options).succeeded();
+        let words = " resets,zoneout=0.5 lengths=2,3 reset every 2 last output carried states accumulate train";
+        assert!(line.contains(words), "{line}");
+        assert_eq!(line.contains("of host recording"), device != "cpu", "{line}");
+    }
+    let step = [&TIME[..TIME.len() - 1], &["step", "--device", "cpu"]].concat();
+    for flag in [&["--lengths", "2"][..], &["--reset-every", "2"], &["--carry"], &["--last"], &["--batch-first"]] {
+        let said = run(&[&step[..], flag].concat()).failed(1);
+        assert_eq!(said, format!("--mode step has no {}", flag[0]));
+    }
+}
+
+#[test]
+fn train_says_what_data_an_option_is_for() {
+    let text = tempfile::NamedTempFile::with_suffix(".txt").unwrap();
+    let text = text.path().to_str().unwrap();
+    for (options, code, expected) in [
+        (&["--options", "resets"][..], 2, "`resets` follows from --reset-after and --carry"),
+        (&["--reset-after", ""], 2, "expected at least one character"),
+        (&["--reset-after", "\\x"], 2, "expected n, t or another backslash behind a backslash, got 'x'"),
+        (&["--carry"], 1, "--carry: expected a text, which these data are not"),
+        (&["--reset-after", "\\n"], 1, "--reset-after: expected a text, which these data are not"),
+        (&["--data", text, "--direction", "reverse"], 1, "sees the next character, got reverse"),
+        (&["--data", text, "--bidirectional"], 1, "sees the next character, got bidirectional"),
+        (&["--dropout", "0.5"], 1, "--dropout: expected --layers of at least 2"),
+    ] {
+        let said = run(&[&["train", "--device", "cpu"], options].concat()).failed(code);
+        assert!(said.contains(expected), "{said}");
+    }
 }

@@ -34,7 +34,7 @@ fn peepholes<S: Scalar>(hooks: impl Hooks<S>, weights: &[S], hidden: usize) -> [
 
 #[inline(always)]
 pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: ForwardRow<'_, S>) {
-    let ForwardRow { saved, before: [_, c_prev, ..], w_ch, after: [h, c, ..] } = row;
+    let ForwardRow { saved, before: [_, c_prev, ..], w_ch, after: [h, c, ..], .. } = row;
     let [i, f, g, o, flags] = gates(hooks, saved, h.len());
     let [p_i, p_f, p_o] = peepholes(hooks, w_ch, h.len());
     let own = usize::from(!hooks.coupled());
@@ -73,8 +73,8 @@ pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: Forwa
 /// ```
 #[inline(always)]
 pub(super) fn backward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: BackwardRow<'_, S>) {
-    let BackwardRow { saved, before: [_, c_prev, ..], after: [_, c, ..], w_ch, gradients, whole: [_, whole_dc, ..] } =
-        row;
+    let BackwardRow { saved, before: [_, c_prev, ..], after: [_, c, ..], w_ch, gradients, whole, .. } = row;
+    let [_, whole_dc, ..] = whole;
     let [dh, dc, ..] = gradients;
     let [i, f, g, o, flags] = gates(hooks, saved, dh.len());
     let [p_i, p_f, p_o] = peepholes(hooks, w_ch, dh.len());

@@ -24,10 +24,25 @@ use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
 use crate::recipe::Recipe;
 
+/// Where a row of units is. Twin of `Site` in `shaders/lib/cell.wgsl`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Site {
+    /// The sequence of the batch.
+    pub sequence: usize,
+    /// The step of that sequence, in step order.
+    pub step: usize,
+    /// The direction.
+    pub direction: usize,
+    /// Where the first unit is in `[steps, B, D, H]`, which is what its draws depend on.
+    pub place: usize,
+}
+
 /// What one forward step of one sequence reads and writes. States are in the order of [`Recipe::state_names`], and empty
 /// where the recipe has fewer.
 #[derive(Debug)]
 pub struct ForwardRow<'a, S> {
+    /// Where it is.
+    pub at: Site,
     /// `saved·H`, slot after slot. In: slots `0..G` hold the input parts `W_ih·x + b_ih`, and the row's `hidden_slots`
     /// name the slot with the recurrent part `W_hh·h_prev + b_hh` of each gate; where that is the gate's own, it holds the
     /// sum. Out: the saved values.
@@ -43,6 +58,8 @@ pub struct ForwardRow<'a, S> {
 /// What one backward step of one sequence reads and writes: states as forward's. Gradients are those of the loss.
 #[derive(Debug)]
 pub struct BackwardRow<'a, S> {
+    /// Where it is.
+    pub at: Site,
     /// `saved·H`. In: the saved values. Out: slots `0..G` the gradients of the gates' pre-activations on the input
     /// side; the row's `hidden_slots` name the slots with those on the recurrent side.
     pub saved: &'a mut [S],
@@ -71,8 +88,8 @@ impl<S> ForwardRow<'_, S> {
     /// The same row, borrowed again.
     #[inline(always)]
     fn again(&mut self) -> ForwardRow<'_, S> {
-        let Self { saved, before, w_ch, after } = self;
-        ForwardRow { saved, before: *before, w_ch, after: again(after) }
+        let Self { at, saved, before, w_ch, after } = self;
+        ForwardRow { at: *at, saved, before: *before, w_ch, after: again(after) }
     }
 }
 
@@ -80,9 +97,9 @@ impl<S> BackwardRow<'_, S> {
     /// The same row, borrowed again.
     #[inline(always)]
     pub(super) fn again(&mut self) -> BackwardRow<'_, S> {
-        let Self { saved, before, after, w_ch, gradients, whole } = self;
+        let Self { at, saved, before, after, w_ch, gradients, whole } = self;
         let (gradients, whole) = (again(gradients), again(whole));
-        BackwardRow { saved, before: *before, after: *after, w_ch, gradients, whole }
+        BackwardRow { at: *at, saved, before: *before, after: *after, w_ch, gradients, whole }
     }
 }
 
@@ -160,31 +177,21 @@ pub fn backward<S: Scalar>(recipe: &Recipe, row: &mut BackwardRow<'_, S>) {
     vectorised(Step { recipe, row });
 }
 
-/// One forward step of one sequence, whose first unit is at `place` in step order, and what stays of the states before it.
+/// One forward step of one sequence, and what stays of the states before it.
 #[inline]
-pub fn step_forward<S: Scalar>(
-    recipe: &Recipe,
-    zoneout: Option<&Zoneout<S>>,
-    place: usize,
-    row: &mut ForwardRow<'_, S>,
-) {
+pub fn step_forward<S: Scalar>(recipe: &Recipe, zoneout: Option<&Zoneout<S>>, row: &mut ForwardRow<'_, S>) {
     match zoneout {
         None => forward(recipe, row),
-        Some(zoneout) => zoneout.forward(place, row),
+        Some(zoneout) => zoneout.forward(row),
     }
 }
 
 /// The same backward.
 #[inline]
-pub fn step_backward<S: Scalar>(
-    recipe: &Recipe,
-    zoneout: Option<&mut Zoneout<S>>,
-    place: usize,
-    row: &mut BackwardRow<'_, S>,
-) {
+pub fn step_backward<S: Scalar>(recipe: &Recipe, zoneout: Option<&mut Zoneout<S>>, row: &mut BackwardRow<'_, S>) {
     match zoneout {
         None => backward(recipe, row),
-        Some(zoneout) => zoneout.backward(place, row),
+        Some(zoneout) => zoneout.backward(row),
     }
 }
 

@@ -48,7 +48,7 @@ impl Case {
         }
         let (mut h, mut c) = (vec![0.0; H], vec![0.0; self.c_prev.len()]);
         let before = [&self.h_prev[..], &self.c_prev[..]];
-        let mut row = ForwardRow { saved: &mut saved, before, w_ch: &[], after: [&mut h, &mut c] };
+        let mut row = ForwardRow { at: Site::default(), saved: &mut saved, before, w_ch: &[], after: [&mut h, &mut c] };
         forward(&cell.into(), &mut row);
         Outcome { saved, h, c }
     }
@@ -80,6 +80,7 @@ fn backward_is_the_derivative_of_forward() {
         let (mut dh, mut dc) = (case.dh.clone(), case.dc.clone());
         let mut dc_all = vec![0.0; c.len()];
         let mut row = BackwardRow {
+            at: Site::default(),
             saved: &mut saved,
             before: [&case.h_prev, &case.c_prev],
             after: [&h, &c],
@@ -120,7 +121,8 @@ fn large_pre_activations_stay_finite() {
             let (mut h, mut c) = ([0.0; 3], vec![0.0; c_len]);
             let c_prev = vec![0.5; c_len];
             let before = [&[0.5; 3][..], &c_prev];
-            let mut row = ForwardRow { saved: &mut saved, before, w_ch: &[], after: [&mut h, &mut c] };
+            let mut row =
+                ForwardRow { at: Site::default(), saved: &mut saved, before, w_ch: &[], after: [&mut h, &mut c] };
             forward(&cell.into(), &mut row);
             assert!(h.iter().chain(&c).chain(&saved).all(|x| x.is_finite()), "{cell}: {h:?}");
         }
@@ -132,9 +134,11 @@ fn short_rows_do_not_panic() {
     for &cell in Cell::ALL {
         let (mut h, mut dh) = ([0.0f32; 2], [0.0f32; 2]);
         let empty = || &mut [][..];
-        let mut row = ForwardRow { saved: empty(), before: [&[]; 2], w_ch: &[], after: [&mut h, empty()] };
+        let mut row =
+            ForwardRow { at: Site::default(), saved: empty(), before: [&[]; 2], w_ch: &[], after: [&mut h, empty()] };
         forward(&cell.into(), &mut row);
         let mut row = BackwardRow {
+            at: Site::default(),
             saved: empty(),
             before: [&[]; 2],
             after: [&[]; 2],

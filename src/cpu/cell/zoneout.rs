@@ -34,17 +34,17 @@ impl<S: Scalar> Zoneout<S> {
         std::array::from_fn(|state| if words[state] < self.below[state] { S::ONE } else { S::ZERO })
     }
 
-    /// One forward step of one sequence, whose first unit is at `place`.
+    /// One forward step of one sequence.
     #[inline(never)]
-    pub fn forward(&self, place: usize, row: &mut ForwardRow<'_, S>) {
-        let ForwardRow { saved, before, w_ch, mut after } = row.again();
+    pub fn forward(&self, row: &mut ForwardRow<'_, S>) {
+        let ForwardRow { at, saved, before, w_ch, mut after } = row.again();
         let hidden = after[0].len();
         let (saved, made) = saved.split_at_mut(self.recipe.cell_saved() * hidden);
-        super::forward(&self.recipe, &mut ForwardRow { saved, before, w_ch, after: again(&mut after) });
+        super::forward(&self.recipe, &mut ForwardRow { at, saved, before, w_ch, after: again(&mut after) });
         let [_, c, ..] = &after;
         made.copy_from_slice(c.get(..made.len()).unwrap_or_default());
         for unit in 0..hidden {
-            for ((after, before), share) in after.iter_mut().zip(before).zip(self.staying(place + unit)) {
+            for ((after, before), share) in after.iter_mut().zip(before).zip(self.staying(at.place + unit)) {
                 if let (Some(after), Some(before)) = (after.get_mut(unit), before.get(unit)) {
                     *after = share * *before + (S::ONE - share) * *after;
                 }
@@ -54,10 +54,10 @@ impl<S: Scalar> Zoneout<S> {
 
     /// The same backward.
     #[inline(never)]
-    pub fn backward(&mut self, place: usize, row: &mut BackwardRow<'_, S>) {
+    pub fn backward(&mut self, row: &mut BackwardRow<'_, S>) {
         let mut kept = std::mem::take(&mut self.kept);
         kept.clear();
-        let BackwardRow { saved, before, mut after, w_ch, mut gradients, mut whole } = row.again();
+        let BackwardRow { at, saved, before, mut after, w_ch, mut gradients, mut whole } = row.again();
         let hidden = gradients[0].len();
         let (saved, made) = saved.split_at_mut(self.recipe.cell_saved() * hidden);
         if !made.is_empty() {
@@ -68,7 +68,7 @@ impl<S: Scalar> Zoneout<S> {
         }
         kept.resize(gradients.iter().map(|gradients| gradients.len()).sum(), S::ZERO);
         for unit in 0..hidden {
-            for (state, (gradients, share)) in gradients.iter_mut().zip(self.staying(place + unit)).enumerate() {
+            for (state, (gradients, share)) in gradients.iter_mut().zip(self.staying(at.place + unit)).enumerate() {
                 let kept = kept.get_mut(state * hidden + unit);
                 if let (Some(gradient), Some(kept)) = (gradients.get_mut(unit), kept) {
                     *kept = share * *gradient;
@@ -76,7 +76,7 @@ impl<S: Scalar> Zoneout<S> {
                 }
             }
         }
-        let mut row = BackwardRow { saved, before, after, w_ch, gradients: again(&mut gradients), whole };
+        let mut row = BackwardRow { at, saved, before, after, w_ch, gradients: again(&mut gradients), whole };
         super::backward(&self.recipe, &mut row);
         gradients.into_iter().flatten().zip(&kept).for_each(|(gradient, kept)| *gradient += *kept);
         self.kept = kept;

@@ -235,15 +235,16 @@ impl<'a, S: Scalar> Worker<'a, S> {
             }
             let (recipe, w_ch) = (&self.layer.recipe, self.w_ch);
             let (saved, norms) = (self.saved.row_mut(step, row), self.norms.row_mut(step, row));
-            let place = self.layer.place(self.direction, done, row);
-            let mut states = BackwardRow { saved, before, after, w_ch, gradients, whole: Default::default() };
+            let at = self.layer.site(self.direction, done, row);
+            let mut states = BackwardRow { at, saved, before, after, w_ch, gradients, whole: Default::default() };
             if let Some(initial) = self.anew.at(step, row) {
                 states.before = initial;
             }
             match norms.is_empty() {
-                true => cell::step_backward(recipe, self.zoneout.as_mut(), place, &mut states),
+                true => cell::step_backward(recipe, self.zoneout.as_mut(), &mut states),
                 false => {
-                    follow(recipe, (self.zoneout.as_mut(), place), &mut states, dy, self.direct.row_mut(0, row), norms)
+                    let direct = self.direct.row_mut(0, row);
+                    follow(recipe, self.zoneout.as_mut(), &mut states, dy, direct, norms);
                 }
             }
         }
@@ -255,28 +256,17 @@ impl<'a, S: Scalar> Worker<'a, S> {
         let [dh, ..] = gradients;
         let (hidden, rows) = (layer.hidden, running(self.lengths, self.rows.clone(), self.first_step + step));
         let (own, panels) = shared(member, layer.gate_width(), hidden);
-        // The gradients on the recurrent side, gate after gate.
-        let slots = layer.recipe.hidden_slots();
-        let product = Product {
-            packed: &packed[panels],
-            depth: layer.gate_width(),
-            bias: &[],
-            runs: slots.len(),
-            a: |row, run: usize| &saved.row(step, rows.start + row)[slots[run] * hidden..][..hidden],
-            rows: rows.len(),
-            columns: own.len(),
+        let packed = &packed[panels];
+        let product = Through { layer, packed, saved, step, rows: rows.clone(), columns: own.len() };
+        let Some(left) = left else {
             // A sequence that does not run at this step has nothing but zeros to add.
-            adds: true,
-            backwards: step % 2 == 1,
-            c: Slots { part: &mut *dh, place: |row| (0, rows.start + row), columns: own.clone() },
+            return product
+                .run(true, Slots { part: &mut *dh, place: |row| (0, rows.start + row), columns: own.clone() });
         };
-        let Some(left) = left else { return product.run() };
         // Columns of its own in rows of the room, then what dropout leaves of them.
         let first = rows.start - self.rows.start;
         let data = &mut left.room()[first * hidden..];
-        let Product { packed, depth, bias, runs, a, backwards, .. } = product;
-        let c = Strided { data, stride: hidden, columns: own.clone() };
-        Product { packed, depth, bias, runs, a, rows: rows.len(), columns: own.len(), adds: false, backwards, c }.run();
+        product.run(false, Strided { data, stride: hidden, columns: own.clone() });
         for row in rows.clone() {
             // Its own columns alone: others of the team have theirs.
             let mut columns = [&mut [][..]];
@@ -286,6 +276,38 @@ impl<'a, S: Scalar> Worker<'a, S> {
             let left = left.row(at)[own.clone()].iter().zip(&left.factors(at)[own.clone()]);
             dh.iter_mut().zip(left).for_each(|(dh, (sum, factor))| *dh += *sum * *factor);
         }
+    }
+}
+
+/// `da·W_hh` of a step, of some columns.
+struct Through<'a, S> {
+    layer: &'a LayerShape,
+    packed: &'a [S],
+    saved: &'a TaskRows<'a, S>,
+    step: usize,
+    /// The sequences that run.
+    rows: Range<usize>,
+    columns: usize,
+}
+
+impl<S: Scalar> Through<'_, S> {
+    fn run(self, adds: bool, c: impl Rows<S>) {
+        let Self { layer, packed, saved, step, rows, columns } = self;
+        // The gradients on the recurrent side, gate after gate.
+        let (slots, hidden) = (layer.recipe.hidden_slots(), layer.hidden);
+        Product {
+            packed,
+            depth: layer.gate_width(),
+            bias: &[],
+            runs: slots.len(),
+            a: |row, run: usize| &saved.row(step, rows.start + row)[slots[run] * hidden..][..hidden],
+            rows: rows.len(),
+            columns,
+            adds,
+            backwards: step % 2 == 1,
+            c,
+        }
+        .run();
     }
 }
 

@@ -28,7 +28,7 @@ const fn rooms(recipe: Recipe) -> usize {
 /// what reaches h from the output, or nothing.
 pub(super) fn follow<S: Scalar>(
     recipe: &Recipe,
-    (mut zoneout, place): (Option<&mut Zoneout<S>>, usize),
+    mut zoneout: Option<&mut Zoneout<S>>,
     row: &mut BackwardRow<'_, S>,
     dy: &[S],
     direct: &mut [S],
@@ -45,11 +45,11 @@ pub(super) fn follow<S: Scalar>(
     let [dh, ..] = &mut gradients;
     dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += *dy);
     let (of_h, directly_of_h) = (norm(of_h), norm(dh));
-    let BackwardRow { before, after, w_ch, .. } = *row;
-    let mut directly = BackwardRow { saved, before, after, w_ch, gradients, whole: again(&mut whole) };
-    cell::step_backward(recipe, zoneout.as_deref_mut(), place, &mut directly);
+    let BackwardRow { at, before, after, w_ch, .. } = *row;
+    let mut directly = BackwardRow { at, saved, before, after, w_ch, gradients, whole: again(&mut whole) };
+    cell::step_backward(recipe, zoneout.as_deref_mut(), &mut directly);
     let directly = if states > 1 { norm(whole[states - 1]) } else { directly_of_h };
-    cell::step_backward(recipe, zoneout, place, &mut BackwardRow { whole: again(&mut whole), ..row.again() });
+    cell::step_backward(recipe, zoneout, &mut BackwardRow { whole: again(&mut whole), ..row.again() });
     let [_, others @ ..] = &whole;
     let others = others.iter().take(states - 1).map(|whole| norm(whole));
     for (to, value) in norms.iter_mut().zip([of_h].into_iter().chain(others).chain([directly])) {

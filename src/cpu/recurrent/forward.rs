@@ -231,8 +231,9 @@ impl<S: Scalar> Worker<'_, S> {
             let saved = self.saved.row_mut(at, row);
             // States go where cells read them, one by one: an array that is made elsewhere and copied here has halves that
             // were stored apart, and waits for that.
+            let at = self.layer.site(self.direction, now, row);
             let mut states =
-                ForwardRow { saved, before: Default::default(), w_ch: self.w_ch, after: Default::default() };
+                ForwardRow { at, saved, before: Default::default(), w_ch: self.w_ch, after: Default::default() };
             for ((before, after), states) in states.before.iter_mut().zip(&mut states.after).zip(&mut self.states) {
                 (*before, *after) = states.step(step, row);
             }
@@ -244,11 +245,10 @@ impl<S: Scalar> Worker<'_, S> {
                 self.y.row_mut(now, row).fill(S::ZERO);
                 continue;
             }
-            let place = self.layer.place(self.direction, now, row);
             if let Some(initial) = self.anew.at(step, row) {
                 states.before = initial;
             }
-            cell::step_forward(&self.layer.recipe, self.zoneout.as_ref(), place, &mut states);
+            cell::step_forward(&self.layer.recipe, self.zoneout.as_ref(), &mut states);
             let time = self.layer.other_side(self.direction, now, length);
             let ([h, ..], y) = (&states.after, self.y.row_mut(time, row));
             y.iter_mut().zip(&**h).for_each(|(y, h)| *y = *h);

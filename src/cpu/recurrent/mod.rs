@@ -45,6 +45,7 @@ pub use stream::{LayerWeights, Stack};
 
 use crate::cell::MOST_STATES;
 use crate::config::BatchShape;
+use crate::cpu::cell::Site;
 use crate::cpu::panel::{self, Rows, WIDTH};
 use crate::cpu::threads::{Member, TaskRows};
 use crate::error::{Error, Result, at_least_one};
@@ -100,6 +101,11 @@ impl LayerShape {
     /// The place in step order of the first unit of a sequence's step.
     const fn place(&self, direction: usize, step: usize, row: usize) -> usize {
         ((step * self.batch.batch + row) * self.directions + direction) * self.hidden
+    }
+
+    /// The units of a sequence's step.
+    const fn site(&self, direction: usize, step: usize, sequence: usize) -> Site {
+        Site { sequence, step, direction, place: self.place(direction, step, sequence) }
     }
 
     /// Whether a direction goes from the end.

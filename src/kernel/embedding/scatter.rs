@@ -161,7 +161,7 @@ pub(super) fn on_gpu(
     let lanes = element_lanes(gpu.capabilities());
     let looks = f64::from(usize::BITS - rows.leading_zeros()) * 8.0;
     let work = |entries: usize| Work::moved(entries, looks, lanes);
-    program.push(Op::in_pieces(runs(gpu, entries + 1, 1, work).into_iter().map(|some| {
+    program.push(Op::of_dispatches(runs(gpu, entries + 1, 1, work).into_iter().map(|some| {
         let uniform = StartsUniform { rows: index(rows)?, first: index(some.start)?, end: index(some.end)? };
         Op::gpu(
             gpu,
@@ -191,7 +191,7 @@ pub(super) fn on_gpu(
     let places = runs(gpu, rows, 1, |places| work(2 * places, 0));
     let entries = runs(gpu, entries, 1, |entries| work(0, 2 * entries));
     let pieces = places.iter().flat_map(|places| entries.iter().map(move |entries| (places, entries)));
-    program.push(Op::in_pieces(pieces.map(|(places, entries)| {
+    program.push(Op::of_dispatches(pieces.map(|(places, entries)| {
         let uniform = Uniform {
             width: index(width)?,
             first_entry: index(entries.start)?,
@@ -241,7 +241,7 @@ fn sort(device: &Device, gpu: &Gpu, entries: usize, tokens: &Buffer, program: &m
     for pass in 0..passes {
         let source = if pass == 0 { &nothing } else { left_by(pass - 1) };
         let launch = |kernel: &'static Kernel, buffers: &[&Buffer]| {
-            Op::in_pieces(runs(gpu, all, 1, work).into_iter().map(|some| {
+            Op::of_dispatches(runs(gpu, all, 1, work).into_iter().map(|some| {
                 let uniform = SortUniform {
                     rows: index(rows)?,
                     entries: index(entries)?,

@@ -12,7 +12,7 @@ use crate::kernel::cuts::rectangles;
 const TERMS: usize = 64;
 
 /// One dispatch of a product.
-pub(super) struct Piece {
+pub(super) struct Cut {
     pub(super) rows: Range<usize>,
     pub(super) columns: Range<usize>,
     /// How much of k a workgroup sums, and which runs of so much.
@@ -72,7 +72,7 @@ impl<'g> Cuts<'g> {
     }
 
     /// The dispatches that make `sum`, in order: the last of k first.
-    pub(super) fn pieces(&self, call: &Gemm, sum: &Sum<'_>) -> Vec<Piece> {
+    pub(super) fn cuts(&self, call: &Gemm, sum: &Sum<'_>) -> Vec<Cut> {
         let (costs, [high, wide]) = (self.gpu.costs(), self.extent);
         let most_groups = self.gpu.capabilities().max_workgroups as usize;
         // Of one workgroup of each direction: as much of k as it may sum, or as many slices.
@@ -96,7 +96,7 @@ impl<'g> Cuts<'g> {
             }
             false => 1,
         };
-        let mut pieces = Vec::new();
+        let mut cuts = Vec::new();
         let mut before = end;
         while before > first {
             let slices = before - at_once.min(before - first)..before;
@@ -110,12 +110,12 @@ impl<'g> Cuts<'g> {
                         let rows = first_row..rows.end.min(first_row.saturating_add(most_rows));
                         let columns = first_column..columns.end.min(first_column.saturating_add(most_columns));
                         let slices = slices.clone();
-                        pieces.push(Piece { rows, columns, slice, slices, accumulate, last });
+                        cuts.push(Cut { rows, columns, slice, slices, accumulate, last });
                     }
                 }
             }
             before = slices.start;
         }
-        pieces
+        cuts
     }
 }

@@ -22,7 +22,7 @@ mod tune;
 use std::sync::Arc;
 
 use self::cpu::on_cpu;
-use self::cuts::{Cuts, Piece};
+use self::cuts::{Cut, Cuts};
 use super::cuts::index;
 use super::op::{Launch, Op, Target, cpu_op, distinct};
 use super::program::Program;
@@ -300,12 +300,12 @@ impl Gemm {
         let bias = self.bias.clone().unwrap_or_else(|| Matrix::dense(&nothing, self.n));
         let lengths = self.rows.as_ref().map_or(&nothing, |rows| &rows.lengths);
         let cuts = Cuts::new(gpu, self, extent, sum);
-        let pieces = cuts.pieces(self, sum);
-        if pieces.is_empty() {
+        let all = cuts.cuts(self, sum);
+        if all.is_empty() {
             return Ok(());
         }
-        let pieces = pieces.into_iter().map(|piece| {
-            let Piece { rows, columns, slice, slices, accumulate, last } = piece;
+        let all = all.into_iter().map(|cut| {
+            let Cut { rows, columns, slice, slices, accumulate, last } = cut;
             let accumulate = match accumulate {
                 Accumulate::No => 0,
                 Accumulate::Before => 1,
@@ -358,7 +358,7 @@ impl Gemm {
                 },
             )
         });
-        program.push(Op::in_pieces(pieces)?.because(why));
+        program.push(Op::of_dispatches(all)?.because(why));
         Ok(())
     }
 }

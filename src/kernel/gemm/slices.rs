@@ -146,7 +146,7 @@ impl Gemm {
         let directions = self.directions.len();
         let bytes = (self.c.buffer.element_bytes() + 4 * (slices + 2) as u64) as f64;
         let work = |elements: usize| Work::moved(directions * elements, bytes, lanes);
-        Op::in_pieces(runs(gpu, self.m * self.n, 1, work).into_iter().map(|elements| {
+        Op::of_dispatches(runs(gpu, self.m * self.n, 1, work).into_iter().map(|elements| {
             let uniform = Uniform {
                 first: index(elements.start)?,
                 end: index(elements.end)?,

@@ -95,7 +95,7 @@ impl Chunk {
         Tile::made(gpu, self, self.recipe.gates() * self.hidden, &variants, |tile| {
             let mut consts = tile.consts();
             consts.push(("FLOW", u32::from(gradients.norms.is_some())));
-            Op::in_pieces(tile.cut(gpu, self)?.into_iter().map(|part| {
+            Op::of_dispatches(tile.cut(gpu, self)?.into_iter().map(|part| {
                 let uniform = Uniform {
                     batch: index(self.batch)?,
                     hidden: index(self.hidden)?,

@@ -7,7 +7,7 @@
 //! | `to` | the same | written |
 
 use crate::activation::Number;
-use crate::cpu::random::{Masked, Masks, RANDOM_WORDS, left};
+use crate::cpu::random::{Leaves, Masked, Masks, RANDOM_WORDS};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Pool, for_each};
 use crate::device::{Buffer, Device, Element, Nothing};
@@ -56,7 +56,7 @@ uniform! {
         from_offset: u32,
         to_offset: u32,
         layer: u32,
-        most: u32,
+        below: u32,
         first_reversed: u32,
         random: u32,
         scale: f32,
@@ -187,11 +187,11 @@ impl Dropout {
         match device.target() {
             Target::Gpu(gpu) => {
                 let (lanes, nothing) = (element_lanes(gpu.capabilities()), Nothing::of(gpu)?);
-                let (most, scale) = left(self.probability.get());
+                let Leaves { below, scale } = Leaves::of(self.probability.get());
                 let bytes = 2.0 * to.element_bytes() as f64;
                 let work = |elements: usize| Work { functions: elements as f64, ..Work::moved(elements, bytes, lanes) };
                 let source = rows.from.source();
-                Op::in_pieces(runs(gpu, elements, 1, work).into_iter().map(|elements| {
+                Op::of_dispatches(runs(gpu, elements, 1, work).into_iter().map(|elements| {
                     let uniform = Uniform {
                         batch: index(batch)?,
                         width: index(width)?,
@@ -202,7 +202,7 @@ impl Dropout {
                         from_offset: index(source.map_or(0, |(_, offset)| offset))?,
                         to_offset: index(*to_offset)?,
                         layer: self.masked.of_layer(self.layer),
-                        most,
+                        below,
                         first_reversed: index(self.first_reversed)?,
                         random: index(*random)?,
                         scale,
@@ -252,7 +252,7 @@ fn on_cpu<S: Scalar + Element>(dropout: &Dropout, rows: &DroppedRows, pool: &Poo
     let values = values.as_deref().zip(source).map(|(values, (_, offset))| &values[offset..]);
     let mut to = rows.to.0.write::<S>()?;
     let (batch, width) = (dropout.batch, dropout.directions * dropout.hidden);
-    let left = left(dropout.probability.get());
+    let leaves = Leaves::of(dropout.probability.get());
     let to = &mut to[rows.to.1..][..rows.count * batch * width];
     let (hidden, elements) = (dropout.hidden, to.len());
     // Some elements, those of each direction's rows together.
@@ -271,7 +271,7 @@ fn on_cpu<S: Scalar + Element>(dropout: &Dropout, rows: &DroppedRows, pool: &Poo
             };
             let place = (row * batch + sequence) * width + direction * hidden + unit;
             let values = values.map(|values| &values[first..][..now.len()]);
-            masks.drop(place, left, values, now, rows.adds);
+            masks.drop(place, leaves, values, now, rows.adds);
             first += now.len();
             rest = after;
         }

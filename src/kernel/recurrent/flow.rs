@@ -105,6 +105,6 @@ impl Chunk {
             };
             Op::gpu(gpu, &launch)
         });
-        Op::in_pieces(pieces).map(Some)
+        Op::of_dispatches(pieces).map(Some)
     }
 }

@@ -121,7 +121,7 @@ impl Chunk {
         Tile::made(gpu, self, self.hidden, &variants, |tile| {
             let mut consts = tile.consts();
             consts.push(("CARRIED", u32::from(self.carry.is_some())));
-            Op::in_pieces(tile.cut(gpu, self)?.into_iter().map(|part| {
+            Op::of_dispatches(tile.cut(gpu, self)?.into_iter().map(|part| {
                 let uniform = Uniform::new(self, packed, weights.b_hh.is_some(), (&part.units, &part.rows), recipe)?;
                 Op::gpu(
                     gpu,

@@ -6,7 +6,7 @@
 
 use super::dropout::Draws;
 use crate::activation::Number;
-use crate::cpu::random::{Masked, Masks, RANDOM_WORDS, left, left_words};
+use crate::cpu::random::{Leaves, Masked, Masks, RANDOM_WORDS, left_words};
 use crate::cpu::scalar::Scalar;
 use crate::device::{Device, Element};
 use crate::error::Result;
@@ -28,7 +28,7 @@ uniform! {
         first: u32,
         end: u32,
         layer: u32,
-        most: u32,
+        below: u32,
         random: u32,
     }
 }
@@ -42,12 +42,12 @@ impl Draws {
             Target::Gpu(gpu) => {
                 let lanes = element_lanes(gpu.capabilities());
                 let work = |words: usize| Work { functions: 32.0 * words as f64, ..Work::moved(words, 4.0, lanes) };
-                Op::in_pieces(runs(gpu, words, 1, work).into_iter().map(|words| {
+                Op::of_dispatches(runs(gpu, words, 1, work).into_iter().map(|words| {
                     let uniform = Uniform {
                         first: index(words.start)?,
                         end: index(words.end)?,
                         layer: Masked::Read.of_layer(layer),
-                        most: left(probability.get()).0,
+                        below: Leaves::of(probability.get()).below,
                         random: index(self.random)?,
                     };
                     let launch = Launch {
@@ -76,9 +76,9 @@ fn on_cpu<S: Scalar + Element>(draws: &Draws, layer: &usize, states: &usize, pro
     let mut words = draws.lengths.write::<u32>()?;
     let (random, bits) = words[draws.random..].split_at_mut(RANDOM_WORDS);
     let masks = Masks::new(random, Masked::Read, *layer)?;
-    let (most, _) = left(probability.get());
+    let Leaves { below, .. } = Leaves::of(probability.get());
     for (word, bits) in bits.iter_mut().take(left_words(*states)).enumerate() {
-        let bit = |bit: usize| u32::from(masks.words(word * 32 + bit)[0] < most) << bit;
+        let bit = |bit: usize| u32::from(masks.words(word * 32 + bit)[0] < below) << bit;
         *bits = (0..32).map(bit).sum();
     }
     Ok(())

@@ -58,7 +58,7 @@ pub use upstream::KERNEL as UPSTREAM;
 use super::gemm::Matrix;
 use super::op::distinct;
 use super::rows::RowMap;
-use crate::cpu::random::left;
+use crate::cpu::random::Leaves;
 use crate::device::{Buffer, DType, Device};
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
@@ -202,7 +202,7 @@ impl Chunk {
     /// Where in `lengths` the bits are of what dropout leaves of h, if there is such dropout, and its factor.
     fn dropped_of_h(&self) -> (Option<usize>, f32) {
         match (self.recipe.options().recurrent_dropout, self.drawn) {
-            (Some(share), Some(drawn)) => (Some(drawn.left()), left(share.get()).1),
+            (Some(share), Some(drawn)) => (Some(drawn.left()), Leaves::of(share.get()).scale),
             _ => (None, 1.0),
         }
     }

@@ -49,7 +49,7 @@ impl Chunk {
                 let elements = times * self.batch * self.directions * self.hidden;
                 let bytes = (self.h().element_bytes() + y.element_bytes()) as f64;
                 let work = |elements: usize| Work::moved(elements, bytes, lanes);
-                Op::in_pieces(runs(gpu, elements, 1, work).into_iter().map(|elements| {
+                Op::of_dispatches(runs(gpu, elements, 1, work).into_iter().map(|elements| {
                     let uniform = OutputUniform {
                         batch: index(self.batch)?,
                         hidden: index(self.hidden)?,

@@ -68,7 +68,7 @@ impl Chunk {
         let (w, recipe) = weights.in_place(self, self.initial_offset())?;
         let [w, lengths, saved, h, c, carry] = self.forward_buffers(&w, &nothing);
         let pieces = rectangles(gpu, [self.batch, self.hidden], [at_once, UNITS * GROUPS], work);
-        Op::in_pieces(pieces.into_iter().map(|[rows, units]| {
+        Op::of_dispatches(pieces.into_iter().map(|[rows, units]| {
             let part = (&(index(units.start)?..index(units.end)?), &(index(rows.start)?..index(rows.end)?));
             let uniform = Uniform::new(self, weights.w_hh.direction, weights.b_hh.is_some(), part, recipe)?;
             Op::gpu(

@@ -63,7 +63,7 @@ impl Chunk {
                 let elements = self.steps * self.batch * self.directions * self.hidden;
                 let bytes = self.h().element_bytes() as f64;
                 let work = |elements: usize| Work::moved(elements, bytes, lanes);
-                Op::in_pieces(runs(gpu, elements, 1, work).into_iter().map(|elements| {
+                Op::of_dispatches(runs(gpu, elements, 1, work).into_iter().map(|elements| {
                     let uniform = Uniform {
                         batch: index(self.batch)?,
                         hidden: index(self.hidden)?,

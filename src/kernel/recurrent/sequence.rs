@@ -65,6 +65,17 @@ pub struct SequenceTile {
     pub memory: u32,
 }
 
+/// How units and sequences are dealt out to invocations, as in [`SequenceTile`].
+struct Dealt {
+    lanes: usize,
+    rows: usize,
+    units: usize,
+    tile: usize,
+    split: usize,
+    held: bool,
+    rolled: bool,
+}
+
 impl SequenceTile {
     /// The layout for a layer on a device, or none when not even one sequence fits its workgroups.
     pub fn new(
@@ -151,7 +162,8 @@ impl SequenceTile {
             Pass::Backward => 4,
         };
         let tile = tile.clamp(1, units);
-        Self::of(pass, recipe, hidden, [8, rows, units.next_multiple_of(tile), tile, 1], [false, true])
+        let units = units.next_multiple_of(tile);
+        Self::of(pass, recipe, hidden, Dealt { lanes: 8, rows, units, tile, split: 1, held: false, rolled: true })
     }
 
     /// Of so many rows the layout with the most lanes whose weights stay in registers, if any may be held, or else the one
@@ -174,7 +186,8 @@ impl SequenceTile {
         if columns > most {
             let units = hidden.div_ceil(most);
             let lanes = hidden.div_ceil(units).next_multiple_of(32);
-            return [vec![], vec![Self::of(pass, recipe, hidden, [lanes, rows, units, 1, 1], [false, true])]];
+            let dealt = Dealt { lanes, rows, units, tile: 1, split: 1, held: false, rolled: true };
+            return [vec![], vec![Self::of(pass, recipe, hidden, dealt)]];
         }
         // Slices of at least eight terms of every gate: shorter ones cost more to bring together than to sum.
         let mut split = 1;
@@ -182,7 +195,10 @@ impl SequenceTile {
             split *= 2;
         }
         let splits = || std::iter::successors(Some(split), |split| (*split > 1).then_some(split / 2));
-        let of = |split, held| Self::of(pass, recipe, hidden, [columns * split, rows, 1, 1, split], [held, false]);
+        let of = |split, held| {
+            let dealt = Dealt { lanes: columns * split, rows, units: 1, tile: 1, split, held, rolled: false };
+            Self::of(pass, recipe, hidden, dealt)
+        };
         let holds = |split: &usize| {
             let held = (hidden * recipe.gates()).div_ceil(*split);
             held <= HELD && held * columns * split <= HELD_BY_ALL
@@ -212,8 +228,8 @@ impl SequenceTile {
         FOR_INDICES + weights + self.rows * sums + own * (row + FOR_THE_CELL + for_options)
     }
 
-    fn of(pass: Pass, recipe: Recipe, hidden: usize, layout: [usize; 5], [held, rolled]: [bool; 2]) -> Self {
-        let [lanes, rows, units, tile, split] = layout;
+    fn of(pass: Pass, recipe: Recipe, hidden: usize, dealt: Dealt) -> Self {
+        let Dealt { lanes, rows, units, tile, split, held, rolled } = dealt;
         let gates = recipe.gates();
         let (terms, sums) = match pass {
             Pass::Forward => (hidden, gates),

@@ -53,7 +53,7 @@ impl Chunk {
         let (w, recipe) = weights.in_place(self, initial_from(&self.layer()))?;
         let mut consts = tile.constants();
         consts.push(("FLOW", u32::from(gradients.norms.is_some())));
-        Op::in_pieces(cut.groups.iter().map(|groups| {
+        Op::of_dispatches(cut.groups.iter().map(|groups| {
             let uniform = Uniform {
                 batch: index(self.batch)?,
                 hidden: index(self.hidden)?,

@@ -70,7 +70,7 @@ impl Chunk {
         let y = self.output.as_ref().unwrap_or(&nothing.written[2]);
         let mut consts = tile.constants();
         consts.push(("CARRIED", u32::from(self.carry.is_some())));
-        Op::in_pieces(cut.groups.iter().map(|groups| {
+        Op::of_dispatches(cut.groups.iter().map(|groups| {
             let uniform = Uniform {
                 batch: index(self.batch)?,
                 hidden: index(self.hidden)?,

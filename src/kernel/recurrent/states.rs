@@ -121,7 +121,7 @@ pub fn move_states(
                     },
                 )
             });
-            program.push(Op::in_pieces(pieces)?);
+            program.push(Op::of_dispatches(pieces)?);
             return Ok(());
         }
     }

@@ -41,7 +41,7 @@ impl Chunk {
         let lanes = element_lanes(gpu.capabilities());
         let bytes = (dy.element_bytes() + to.element_bytes()) as f64;
         let work = |elements: usize| Work::moved(elements, bytes, lanes);
-        Op::in_pieces(runs(gpu, self.steps * self.batch * width, 1, work).into_iter().map(|elements| {
+        Op::of_dispatches(runs(gpu, self.steps * self.batch * width, 1, work).into_iter().map(|elements| {
             let uniform = UpstreamUniform {
                 first: index(elements.start)?,
                 end: index(elements.end)?,

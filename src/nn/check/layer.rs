@@ -22,26 +22,49 @@ pub(super) struct Trial {
     max_binding: u64,
 }
 
-/// T, B, I, H, layers, directions.
-type Size = [usize; 6];
+/// The sizes of a layer and its sequences.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Size {
+    steps: usize,
+    batch: usize,
+    input: usize,
+    hidden: usize,
+    layers: usize,
+    directions: usize,
+}
+
+impl Size {
+    /// One layer of one direction.
+    const fn new(steps: usize, batch: usize, input: usize, hidden: usize) -> Self {
+        Self { steps, batch, input, hidden, layers: 1, directions: 1 }
+    }
+
+    const fn layers(self, layers: usize) -> Self {
+        Self { layers, ..self }
+    }
+
+    const fn in_two_directions(self) -> Self {
+        Self { directions: 2, ..self }
+    }
+}
 
 /// One where everything is whole vectors, and one where nothing is, whose sequences have lengths of their own.
-const SHORT: [Size; 2] = [[4, 4, 4, 8, 1, 1], [6, 3, 5, 13, 1, 2]];
+const SHORT: [Size; 2] = [Size::new(4, 4, 4, 8), Size::new(6, 3, 5, 13).in_two_directions()];
 
 /// Sizes at which other layouts are chosen: of units, of sequences, of directions and layers.
 const FULL: [Size; 8] = [
-    [1, 1, 1, 1, 1, 1],
-    [9, 1, 7, 32, 1, 1],
-    [5, 9, 3, 33, 2, 2],
-    [4, 70, 8, 64, 1, 1],
-    [3, 2, 6, 100, 1, 2],
-    [3, 16, 16, 128, 1, 1],
-    [2, 300, 4, 24, 1, 1],
-    [3, 4, 5, 256, 1, 1],
+    Size::new(1, 1, 1, 1),
+    Size::new(9, 1, 7, 32),
+    Size::new(5, 9, 3, 33).layers(2).in_two_directions(),
+    Size::new(4, 70, 8, 64),
+    Size::new(3, 2, 6, 100).in_two_directions(),
+    Size::new(3, 16, 16, 128),
+    Size::new(2, 300, 4, 24),
+    Size::new(3, 4, 5, 256),
 ];
 
 /// A size, and bytes of bindings that hold a part of its sequences.
-const SECTIONS: (Size, u64) = ([40, 8, 6, 16, 2, 2], 24 << 10);
+const SECTIONS: (Size, u64) = (Size::new(40, 8, 6, 16).layers(2).in_two_directions(), 24 << 10);
 
 /// The strategies of a device's executor.
 pub(super) fn strategies(device: &Device) -> impl Iterator<Item = &'static str> {
@@ -83,13 +106,13 @@ pub(super) fn cases(
 
 impl Trial {
     fn config(&self) -> RnnConfig {
-        let [_, _, input, hidden, layers, directions] = self.size;
+        let Size { input, hidden, layers, directions, .. } = self.size;
         let config = RnnConfig::new(self.recipe.cell(), input, hidden).options(self.recipe.options());
         config.layers(layers).bidirectional(directions == 2)
     }
 
     fn shape(&self) -> BatchShape {
-        BatchShape::new(self.size[0], self.size[1])
+        BatchShape::new(self.size.steps, self.size.batch)
     }
 
     /// What is not used when it is wrong forward, or backward alone.
@@ -205,7 +228,7 @@ impl Trial {
 
 impl std::fmt::Display for Trial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [steps, batch, input, hidden, layers, directions] = self.size;
+        let Size { steps, batch, input, hidden, layers, directions } = self.size;
         write!(f, "T{steps} B{batch} I{input} H{hidden} L{layers} D{directions}")?;
         if self.in_sections() { write!(f, ", bindings of {} bytes", self.max_binding) } else { Ok(()) }
     }

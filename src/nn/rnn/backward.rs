@@ -71,7 +71,7 @@ pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
             let around = recurrent::ChunkGradients { dy, in_step_order, rows, carry, norms };
             program.push(rnn.strategy.backward(&rnn.device, chunk, &stage.weights, &around)?);
             chunk.flow(&rnn.device, &around)?.into_iter().for_each(|op| program.push(op));
-            peephole_gradients(with, layer, chunk, Seen::After, go_on, &mut program)?;
+            peephole_gradients(with, layer, chunk, PeepedAt::After, go_on, &mut program)?;
             if resets || rnn.config.options.recurrent_dropout.is_some() {
                 let initial = recurrent::Initial { buffer: around.carry.clone(), offset: initial };
                 program.push(chunk.seen(&rnn.device, Some(&initial).filter(|_| resets))?);
@@ -79,7 +79,7 @@ pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
             let dw_hh = with.gradient_of_weights(layer, index, go_on)?;
             weight_gradients(with, &stage, bound, dw_hh, go_on, &mut program)?;
             bias_gradients(with, layer, chunk, go_on, &mut program)?;
-            peephole_gradients(with, layer, chunk, Seen::Before, go_on, &mut program)?;
+            peephole_gradients(with, layer, chunk, PeepedAt::Before, go_on, &mut program)?;
             if let Some(dx) = dx {
                 input_gradient(with, layer, chunk, dx, adds, &mut program)?;
             }
@@ -328,7 +328,7 @@ fn bias_gradients(
 
 /// Which cell state a gate sees.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Seen {
+enum PeepedAt {
     Before,
     After,
 }
@@ -338,7 +338,7 @@ fn peephole_gradients(
     with: &BindContext<'_>,
     layer: usize,
     chunk: &Chunk,
-    seen: Seen,
+    peeped: PeepedAt,
     go_on: bool,
     program: &mut Program,
 ) -> Result<()> {
@@ -348,16 +348,16 @@ fn peephole_gradients(
     let (to, limit) = (with.tensor(Tensor::WeightCh, layer, true)?, recipe.options().clip.cell_as_read);
     let (rows, run) = (chunk.steps * chunk.batch, granule(&rnn.device, rnn.shape) * chunk.batch);
     // Each peephole, the slot of its gate, and that of the state.
-    let gates: Vec<[usize; 3]> = match seen {
-        Seen::Before => recipe.peeps_before().map(|gate| [gate, gate, 0]).collect(),
-        Seen::After => vec![[recipe.peepholes() - 1, recipe.gates() - 1, 1]],
+    let gates: Vec<[usize; 3]> = match peeped {
+        PeepedAt::Before => recipe.peeps_before().map(|gate| [gate, gate, 0]).collect(),
+        PeepedAt::After => vec![[recipe.peepholes() - 1, recipe.gates() - 1, 1]],
     };
     let scratch = Matrix::dense(&with.workspace.sums, directions * recipe.peepholes() * hidden);
     for direction in 0..directions {
         for &[which, gate, slot] in &gates {
             let da = rnn.saved(chunk, &rnn.steps_of(chunk), gate);
             let da = Matrix { offset: da.offset + direction * da.direction, ..da };
-            let of = match recipe.made_slot().filter(|_| seen == Seen::After) {
+            let of = match recipe.made_slot().filter(|_| peeped == PeepedAt::After) {
                 Some(made) => rnn.saved(chunk, &rnn.steps_of(chunk), made),
                 None => rnn.slot(c, slot),
             };

@@ -60,11 +60,13 @@ impl Io {
         Self { x: x.clone(), y: None, last, h0: None, c0: None, hn: None, cn: None, carried: false }
     }
 
-    /// Input and output of runs that carry these states, one from the other.
-    pub(super) fn streaming(x: &Buffer, y: &Buffer, states: &[Buffer]) -> Self {
+    /// The same with these states, from [`Rnn::states`], as initial and as final ones: each run goes on where the one before it
+    /// ended, the first one from what they hold. See [`carried`](Self::carried).
+    #[must_use]
+    pub fn carrying(self, states: &[Buffer]) -> Self {
         let mut states = states.iter().cloned();
         let (h, c) = (states.next(), states.next());
-        Self { h0: h.clone(), hn: h, c0: c.clone(), cn: c, carried: true, ..Self::new(x, y) }
+        Self { h0: h.clone(), hn: h, c0: c.clone(), cn: c, carried: true, ..self }
     }
 
     /// Initial states.

@@ -79,10 +79,8 @@ impl DeviceStream {
         expect_forward(&config)?;
         let device = params.device();
         let rnn = Rnn::new(device, config, shape, Mode::Infer, Options { pack_once: true, ..options })?;
-        let elements = config.layers * shape.batch * config.hidden;
-        let state = |name: &&str| device.alloc(&format!("{name} of a stream"), elements);
-        let states = config.recipe().state_names().iter().map(state).collect::<Result<Vec<_>>>()?;
-        let io = Io::streaming(x, y, &states);
+        let states = rnn.states()?;
+        let io = Io::new(x, y).carrying(&states);
         let stream = Self {
             bound: rnn.bind(params, prefix, &io, &Gradients::default(), &rnn.reserve()?, &rnn.workspace()?)?,
             params: params.clone(),

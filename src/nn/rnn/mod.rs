@@ -6,9 +6,8 @@
 //!                     Parameters, Io ── bind ──► Bound ── forward.record, backward.record
 //! ```
 //!
-//! A sequence too long for one plan is trained in windows (truncated back-propagation through time): with one buffer as `hn`
-//! and as the next run's `h0` the state goes on from window to window, and no gradient does. Where sequences begin anew
-//! within windows, or the layer learns its initial states, that is [`Io::carried`]. For the whole gradient the windows
+//! A sequence too long for one plan is trained in windows (truncated back-propagation through time): with [`Io::carrying`] the
+//! state goes on from window to window, and no gradient does. For the whole gradient the windows
 //! have bindings with a reserve each, all run forward before the first runs backward, the last window first, and each hands its
 //! `dh0` to the window before as `dhn`; parameters that [accumulate](crate::nn::Parameters::accumulating) hold the sum.
 //!
@@ -284,6 +283,13 @@ impl Rnn {
     /// Allocates scratch, which bindings may share as long as their recordings do not interleave.
     pub fn workspace(&self) -> Result<Workspace> {
         Workspace::new(&self.device, &self.layout)
+    }
+
+    /// Allocates states for an app to give or to have, zero at first: `[L·D, B, H]` each, in the order of
+    /// [`Recipe::state_names`](crate::Recipe::state_names). [`Io::carrying`] takes them from run to run.
+    pub fn states(&self) -> Result<Vec<Buffer>> {
+        let elements = self.config.layers * self.config.directions() * self.shape.batch * self.config.hidden;
+        self.config.recipe().state_names().iter().map(|name| self.device.alloc(name, elements)).collect()
     }
 
     /// What `reserve` holds of a layer between forward and backward, in runs of steps from the first on. An error where

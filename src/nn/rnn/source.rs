@@ -14,7 +14,7 @@ use crate::recipe::Tensor;
 
 /// What a layer's rows are made from: x in windows of times, or the states of the layer below in its sections.
 pub(super) struct Source {
-    pub(super) pieces: Vec<Piece>,
+    pub(super) pieces: Vec<Window>,
     /// Width of a row.
     pub(super) width: usize,
     /// Columns from here on belong to direction 1 of the layer below.
@@ -24,7 +24,7 @@ pub(super) struct Source {
 }
 
 /// A bound part of a source.
-pub(super) struct Piece {
+pub(super) struct Window {
     /// Times, or steps, that it holds.
     range: Range<usize>,
     buffer: Buffer,
@@ -54,7 +54,7 @@ impl BindContext<'_> {
             let row = batch * width;
             let x = if rnn.config.drops_inputs() { &self.workspace.dropped_x } else { &self.io.x };
             let piece = |range: Range<usize>| {
-                Ok(Piece { buffer: x.slice(range.start * row..range.end * row)?, range, offset: 0 })
+                Ok(Window { buffer: x.slice(range.start * row..range.end * row)?, range, offset: 0 })
             };
             let pieces = windows(&rnn.device, rnn.shape.steps, row, x.element_bytes() as usize)?.into_iter().map(piece);
             return Ok(Source { pieces: pieces.collect::<Result<_>>()?, width, split: width, below: false });
@@ -66,7 +66,7 @@ impl BindContext<'_> {
             false => sections.collect(),
             true => self.workspace.dropped.clone(),
         };
-        let piece = |(range, buffer): (&Range<usize>, Buffer)| Piece {
+        let piece = |(range, buffer): (&Range<usize>, Buffer)| Window {
             range: range.clone(),
             buffer,
             // Slot 0 holds the state before the section.
