@@ -183,7 +183,7 @@ impl Recipe {
     }
 
     /// The probability with which the state stays that a gate keeps, c of an LSTM and h of a GRU, whatever that gate says.
-    pub(crate) fn stays(self) -> f64 {
+    pub fn stays(self) -> f64 {
         let Zoneout { h, c } = self.options.zoneout;
         let share = if self.has_c() { c } else { h };
         share.map_or(0.0, |share| f64::from(share.get()))

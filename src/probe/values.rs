@@ -46,6 +46,8 @@ pub fn values(recipe: impl Into<Recipe>) -> Vec<Value> {
 #[derive(Clone, Debug)]
 pub struct Values {
     hidden: usize,
+    /// Whether its steps go from the sequence's end.
+    reversed: bool,
     /// Of each value that the cell has, `[steps, H]`.
     of: Vec<(Value, Vec<f64>)>,
 }
@@ -91,13 +93,26 @@ impl Values {
                 }
             }
         }
-        Ok(Self { hidden, of })
+        Ok(Self { hidden, reversed: direction >= config.first_reversed(), of })
     }
 
     /// [`download`](Self::download), blocking.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read(bound: &Bound, reserve: &Reserve, layer: usize, direction: usize, sequence: usize) -> Result<Self> {
         pollster::block_on(Self::download(bound, reserve, layer, direction, sequence))
+    }
+
+    /// The same with row t what was at time t: the rows of a direction that goes from the end turned round.
+    #[must_use]
+    pub fn in_time_order(self) -> Self {
+        let Self { hidden, reversed, of } = self;
+        if !reversed {
+            return Self { hidden, reversed, of };
+        }
+        let turned = |(value, rows): (Value, Vec<f64>)| {
+            (value, rows.chunks_exact(hidden.max(1)).rev().flatten().copied().collect())
+        };
+        Self { hidden, reversed: false, of: of.into_iter().map(turned).collect() }
     }
 
     /// H.

@@ -19,7 +19,7 @@ pub enum Trouble {
         left: f64,
         /// Steps that they pass.
         steps: usize,
-        /// Whether the cell has a gate that keeps its state.
+        /// Whether the cell has gates.
         gated: bool,
     },
     /// Gradients of the state grow beyond bounds on their way to the first step, or are not finite.
@@ -106,7 +106,7 @@ pub fn troubles(step: u64, flow: &Flow, activity: &Activity) -> Vec<Warning> {
     let mut found = Vec::new();
     for layer in 0..flow.layers() {
         for direction in 0..flow.directions() {
-            let gated = activity.values().iter().any(|value| value.kind == ValueKind::Keep);
+            let gated = activity.recipe().gates() > 1;
             let of_flow = flow_trouble(flow.trace(layer, direction).state(), gated);
             let all = of_flow.into_iter().chain(gate_troubles(activity, layer, direction));
             found.extend(all.map(|trouble| Warning { step, layer, direction, trouble }));

@@ -6,8 +6,8 @@ use crate::base::files::Claim;
 use crate::base::{say, size, stop};
 use crate::inside::Nets;
 use crate::net::LossAt;
-use crate::report::Origin;
 use crate::report::flow::{Look, Page};
+use crate::report::{Looked, Origin};
 use crate::task::{Lengths, More};
 
 /// Arguments of `flow`.
@@ -41,9 +41,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let mut model = nets.watched(&device, &**task, &net, Some(args.loss))?;
             task.feed(&mut model, &mut nets.rng())?;
             let flow = model.flow()?;
-            for layer in 0..flow.layers() {
-                let (config, trained, steps) = (net.config, net.trained, task.shape().steps);
-                looks.push(Look { config, layer, trained, steps, trace: flow.trace(layer, 0) });
+            for of in Looked::all(net.config) {
+                let (trained, steps) = (net.trained, task.shape().steps);
+                looks.push(Look { of, trained, steps, trace: flow.trace(of.layer, of.direction) });
             }
         }
     }

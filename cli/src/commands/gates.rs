@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crate::base::files::Claim;
 use crate::base::{say, size, stop};
 use crate::inside::Nets;
-use crate::report::Origin;
 use crate::report::gates::{Look, Page};
+use crate::report::{Looked, Origin};
 use crate::task::More;
 
 /// Arguments of `gates`.
@@ -34,9 +34,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let mut model = nets.watched(&device, &*task, &net, None)?;
         let shown = task.feed(&mut model, &mut nets.rng())?;
         let (activity, values) = model.gates()?;
-        for (layer, values) in values.into_iter().enumerate() {
-            let (config, trained) = (net.config, net.trained);
-            looks.push(Look { config, layer, trained, activity: activity.clone(), values, shown: shown.clone() });
+        for (of, values) in Looked::all(net.config).zip(values) {
+            let trained = net.trained;
+            looks.push(Look { of, trained, activity: activity.clone(), values, shown: shown.clone() });
         }
     }
     let page = Page { origin: Origin::new(&device, task.describe())?, looks };

@@ -203,15 +203,21 @@ impl Model {
         Flow::read(&self.training.layer)
     }
 
-    /// What gates and states do on the batch that was fed, and of each layer step by step on its first sequence.
+    /// What gates and states do on the batch that was fed, and of each layer and direction time by time on its first sequence.
     pub fn gates(&self) -> Result<(Activity, Vec<Values>)> {
         let gates = Gates::new(&self.training.layer, &self.training.reserve)?;
         self.net.device.run(|recorder| {
             self.training.record_forward(recorder)?;
             gates.record(recorder)
         })?;
-        let values = |layer| Values::read(&self.training.layer, &self.training.reserve, layer, 0, 0);
-        Ok((gates.read()?, (0..self.net.config.layers).map(values).collect::<Result<_>>()?))
+        let RnnConfig { layers, .. } = self.net.config;
+        let directions = self.net.config.directions();
+        let values = |at: usize| {
+            let (layer, direction) = (at / directions, at % directions);
+            let values = Values::read(&self.training.layer, &self.training.reserve, layer, direction, 0)?;
+            Ok(values.in_time_order())
+        };
+        Ok((gates.read()?, (0..layers * directions).map(values).collect::<Result<_>>()?))
     }
 
     /// Where the optimiser is, as after the last step.

@@ -5,18 +5,25 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use wgpu_rnn::probe::{GONE, Reach, Trace, WILD};
-use wgpu_rnn::{RnnConfig, StepOptions, Zoneout};
+use wgpu_rnn::{StepOptions, Zoneout};
 
 use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
 use super::page::{self, Origin, charts, section};
 use super::table::Table;
-use super::{of_layer, titled, when};
+use super::{Looked, when};
 use crate::base::files::replace;
 use crate::base::numbers::{NONE, plural};
 
 /// What is said where options change what comes directly.
 const OTHER_WAYS: &str = " With the options of this layer that is not the gates alone: through peepholes more comes directly, what stays of \
                           a state with zoneout comes past the gates, and nothing comes through a cell state that is clipped.";
+
+/// What is said where sequences begin anew within the batch.
+const ANEW: &str = " Sequences begin anew within the batch, and gradients end there: each line goes back as far as the longest sequence \
+                    that has not, and factors, steps and verdicts are of that far.";
+/// And of layers that go backwards.
+const BACKWARDS: &str =
+    " A layer that goes backwards begins at a sequence’s end: its last step is at the sequence’s first time.";
 
 /// Everything that was looked at.
 pub struct Page {
@@ -28,8 +35,7 @@ pub struct Page {
 
 /// One net on sequences of one length.
 pub struct Look {
-    pub config: RnnConfig,
-    pub layer: usize,
+    pub of: Looked,
     /// Training steps before.
     pub trained: usize,
     /// T.
@@ -43,6 +49,7 @@ struct Summary {
     cell: &'static str,
     hidden: usize,
     layer: usize,
+    direction: &'static str,
     trained: usize,
     steps: usize,
     decay: Option<f64>,
@@ -71,15 +78,21 @@ impl Look {
     /// Steps back over which what comes directly is between half the gradient and twice it.
     fn mostly_direct(&self) -> usize {
         let near = |share: &&Option<f64>| share.is_some_and(|share| (0.5..=2.0).contains(&share));
-        self.trace.direct_share().iter().take_while(near).count().saturating_sub(1)
+        self.trace.direct_share().iter().skip(self.begin()).take_while(near).count().saturating_sub(1)
+    }
+
+    /// The steps back before there is a gradient: with zoneout of c nothing reaches the last cell state, of which h saw another.
+    fn begin(&self) -> usize {
+        self.trace.state().iter().take_while(|norm| **norm == 0.0).count()
     }
 
     fn summary(&self) -> Summary {
         let Reach { decay, one_e, one_percent, verdict } = self.reach();
         Summary {
-            cell: self.config.cell.name(),
-            hidden: self.config.hidden,
-            layer: self.layer,
+            cell: self.of.config.cell.name(),
+            hidden: self.of.config.hidden,
+            layer: self.of.layer,
+            direction: self.of.way(),
             trained: self.trained,
             steps: self.steps,
             decay,
@@ -91,7 +104,7 @@ impl Look {
             left_at_the_first: self
                 .trace
                 .state()
-                .first()
+                .get(self.begin())
                 .zip(self.trace.state().last())
                 .map(|(last, first)| first / last),
             direct_share_1: self.trace.direct_share().get(1).copied().flatten(),
@@ -101,7 +114,7 @@ impl Look {
     }
 
     fn title(&self) -> String {
-        titled(self.config, self.layer)
+        self.of.title()
     }
 
     /// Cells of a table's row.
@@ -168,14 +181,16 @@ impl Page {
             "norm_h",
             "norm_c",
             "norm_direct",
+            "direction",
         ])?;
         for look in &self.looks {
             for (back, (h, direct)) in look.trace.h.iter().zip(&look.trace.direct).enumerate() {
                 let c = look.trace.c.get(back).map_or_else(String::new, |c| format!("{c:e}"));
-                let fixed =
-                    [look.config.hidden, look.layer, look.trained, look.steps, back].map(|number| number.to_string());
-                let numbers = [format!("{h:e}"), c, format!("{direct:e}")];
-                writer.write_record([look.config.cell.name().to_string()].into_iter().chain(fixed).chain(numbers))?;
+                let fixed = [look.of.config.hidden, look.of.layer, look.trained, look.steps, back]
+                    .map(|number| number.to_string());
+                let numbers = [format!("{h:e}"), c, format!("{direct:e}"), look.of.way().to_string()];
+                writer
+                    .write_record([look.of.config.cell.name().to_string()].into_iter().chain(fixed).chain(numbers))?;
             }
         }
         Ok(String::from_utf8(writer.into_inner()?)?)
@@ -191,10 +206,12 @@ impl Page {
         let adds = " Here every step has a loss of its own: what is new at a step adds to what comes back through it, and \
                     factors, lengths and verdicts say where the loss is as much as how gradients last.";
         let lead = if self.at_every_step { lead + adds } else { lead };
-        let StepOptions { peephole, clip, zoneout, .. } =
-            self.looks.first().map_or(StepOptions::NONE, |look| look.config.options);
+        let StepOptions { peephole, clip, zoneout, resets, .. } =
+            self.looks.first().map_or(StepOptions::NONE, |look| look.of.config.options);
         let changes = peephole || clip.cell.is_some() || clip.cell_as_read.is_some() || zoneout != Zoneout::NONE;
-        let lead = if changes { lead + OTHER_WAYS } else { lead };
+        let back = self.looks.iter().any(|look| look.of.goes_back());
+        let said = [(changes, OTHER_WAYS), (resets, ANEW), (back, BACKWARDS)];
+        let lead = said.into_iter().filter(|(is, _)| *is).fold(lead, |lead, (_, more)| lead + more);
         let figures = self.figures();
         let main = self.main();
         let is_main = |looks: &[&Look]| looks.first().is_some_and(|look| Some(key(look)) == main);
@@ -221,8 +238,10 @@ impl Page {
     }
 
     /// The chart that tells most: the longest sequences after training.
-    fn main(&self) -> Option<[usize; 3]> {
-        self.looks.iter().map(key).max_by_key(|&[trained, steps, layer]| (trained, steps, std::cmp::Reverse(layer)))
+    fn main(&self) -> Option<[usize; 4]> {
+        let place =
+            |&[trained, steps, layer, direction]: &[usize; 4]| (trained, steps, std::cmp::Reverse([layer, direction]));
+        self.looks.iter().map(key).max_by_key(place)
     }
 
     /// How far gradients come there.
@@ -246,7 +265,7 @@ impl Page {
 
     /// The looks of each chart: those of one layer at one moment on sequences of one length.
     fn figures(&self) -> Vec<Vec<&Look>> {
-        let mut keys: Vec<[usize; 3]> = self.looks.iter().map(key).collect();
+        let mut keys: Vec<[usize; 4]> = self.looks.iter().map(key).collect();
         keys.sort_unstable();
         keys.dedup();
         keys.into_iter().map(|wanted| self.looks.iter().filter(|look| key(look) == wanted).collect()).collect()
@@ -254,8 +273,8 @@ impl Page {
 }
 
 /// What looks of one chart have in common.
-fn key(look: &Look) -> [usize; 3] {
-    [look.trained, look.steps, look.layer]
+fn key(look: &Look) -> [usize; 4] {
+    [look.trained, look.steps, look.of.layer, look.of.direction]
 }
 
 /// Norms over steps back.
@@ -272,7 +291,7 @@ fn figure(looks: &[&Look]) -> Figure {
         ]
     };
     let title = looks.first().map_or_else(String::new, |look| {
-        format!("Gradient over {} steps back, {}{}", look.steps, when(look.trained), of_layer(look.config, look.layer))
+        format!("Gradient over {} steps back, {}{}", look.steps, when(look.trained), look.of.ending())
     });
     // Of a plain RNN nothing comes directly but what begins there, and with zoneout what stays.
     let drawn = looks.iter().flat_map(lines).filter(|line| line.points.len() > 1).collect();

@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 use maud::html;
 use serde::Serialize;
 use wgpu_rnn::probe::{Activity, HIGH, LOW, Summary, Value, Values};
-use wgpu_rnn::{Number, RnnConfig, ValueKind};
+use wgpu_rnn::{RnnConfig, StepOptions, ValueKind};
 
 use super::figure::{Axis, Draw, Figure, Heat, Line, Lines, Plot, Role};
 use super::page::{self, Origin, charts, section};
 use super::table::Table;
-use super::{of_layer, titled, when};
+use super::{Looked, when};
 use crate::base::files::replace;
 use crate::base::numbers::{NONE, number, share};
 use crate::task::Shown;
@@ -25,12 +25,11 @@ pub struct Page {
 
 /// One net on one batch.
 pub struct Look {
-    pub config: RnnConfig,
-    pub layer: usize,
+    pub of: Looked,
     /// Training steps before.
     pub trained: usize,
     pub activity: Activity,
-    /// Of the batch's first sequence.
+    /// Of the batch's first sequence, in time order.
     pub values: Values,
     /// What that sequence shows.
     pub shown: Shown,
@@ -42,6 +41,7 @@ struct Numbers {
     cell: &'static str,
     hidden: usize,
     layer: usize,
+    direction: &'static str,
     trained: usize,
     value: &'static str,
     mean: f64,
@@ -63,12 +63,13 @@ impl Look {
     /// Every value with what its units did together. What only backward needs is left out.
     fn summaries(&self) -> Vec<(Value, Summary)> {
         let values = self.activity.values().into_iter().filter(|value| value.name != "hn");
-        values.filter_map(|value| Some((value, self.activity.summary(self.layer, 0, value)?))).collect()
+        let Looked { layer, direction, .. } = self.of;
+        values.filter_map(|value| Some((value, self.activity.summary(layer, direction, value)?))).collect()
     }
 
     /// The time constants, shortest first.
     fn time_constants(&self) -> Vec<f64> {
-        let mut all = self.activity.time_constants(self.layer, 0);
+        let mut all = self.activity.time_constants(self.of.layer, self.of.direction);
         all.sort_unstable_by(f64::total_cmp);
         all
     }
@@ -79,7 +80,7 @@ impl Look {
     }
 
     fn title(&self) -> String {
-        titled(self.config, self.layer)
+        self.of.title()
     }
 
     fn rows(&self) -> impl Iterator<Item = Vec<String>> {
@@ -142,9 +143,10 @@ impl Page {
     fn numbers(&self) -> Vec<Numbers> {
         let of = |look: &Look| -> Vec<Numbers> {
             let numbers = |(value, all): (Value, Summary)| Numbers {
-                cell: look.config.cell.name(),
-                hidden: look.config.hidden,
-                layer: look.layer,
+                cell: look.of.config.cell.name(),
+                hidden: look.of.config.hidden,
+                layer: look.of.layer,
+                direction: look.of.way(),
                 trained: look.trained,
                 value: value.name,
                 mean: all.mean,
@@ -168,19 +170,23 @@ impl Page {
     fn units(&self) -> Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let numbers = ["mean", "spread", "near_minus_one", "near_zero", "near_one", "time_constant"];
-        writer.write_record(["cell", "hidden", "layer", "trained", "value", "unit"].into_iter().chain(numbers))?;
+        let named = ["cell", "hidden", "layer", "trained", "value", "unit"];
+        writer.write_record(named.into_iter().chain(numbers).chain(["direction"]))?;
         for look in &self.looks {
-            let constants = look.activity.time_constants(look.layer, 0);
+            let Looked { config, layer, direction } = look.of;
+            let constants = look.activity.time_constants(layer, direction);
             for (value, _) in look.summaries() {
-                for (index, unit) in look.activity.units(look.layer, 0, value).into_iter().enumerate() {
+                for (index, unit) in look.activity.units(layer, direction, value).into_iter().enumerate() {
                     let constant = constants.get(index).filter(|_| value.kind == ValueKind::Keep);
                     let numbers = [unit.mean, unit.spread, unit.near_minus_one, unit.near_zero, unit.near_one];
-                    let named = [look.config.cell.name().to_string(), look.config.hidden.to_string()];
-                    let at = [look.layer, look.trained].map(|number| number.to_string());
+                    let named = [config.cell.name().to_string(), config.hidden.to_string()];
+                    let at = [layer, look.trained].map(|number| number.to_string());
                     let fixed = at.into_iter().chain([value.name.to_string(), index.to_string()]);
                     let numbers = numbers.map(|number| number.to_string()).into_iter();
                     let constant = constant.map_or_else(String::new, f64::to_string);
-                    writer.write_record(named.into_iter().chain(fixed).chain(numbers).chain([constant]))?;
+                    writer.write_record(
+                        named.into_iter().chain(fixed).chain(numbers).chain([constant, look.of.way().to_string()]),
+                    )?;
                 }
             }
         }
@@ -189,22 +195,24 @@ impl Page {
 
     fn sequence(&self) -> Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(["cell", "hidden", "layer", "trained", "step", "input", "value", "unit", "number"])?;
+        let head = ["cell", "hidden", "layer", "trained", "step", "input", "value", "unit", "number", "direction"];
+        writer.write_record(head)?;
         for look in &self.looks {
-            let hidden = look.config.hidden;
+            let hidden = look.of.config.hidden;
             for (value, numbers) in look.values.all() {
                 for (index, number) in numbers.iter().enumerate() {
                     let (step, unit) = (index / hidden, index % hidden);
                     writer.write_record([
-                        look.config.cell.name().to_string(),
+                        look.of.config.cell.name().to_string(),
                         hidden.to_string(),
-                        look.layer.to_string(),
+                        look.of.layer.to_string(),
                         look.trained.to_string(),
                         step.to_string(),
                         input(&look.shown, step),
                         value.name.to_string(),
                         unit.to_string(),
                         number.to_string(),
+                        look.of.way().to_string(),
                     ])?;
                 }
             }
@@ -219,14 +227,8 @@ impl Page {
              is the median over units of −1 / mean(ln f), f being the gate that keeps the state, f of an LSTM and z of a GRU: steps \
              until what a unit keeps by its gate alone has fallen to 1/e."
         );
-        let limit = self.looks.iter().find_map(|look| look.config.options.clip.inputs).map(Number::get);
-        let clipped = limit.map_or_else(String::new, |limit| {
-            format!(
-                " Arguments of gates are clipped at ±{limit}: a gate stays within what its function makes of that, and where it is clipped \
-                 it has no gradient, though it is near neither end."
-            )
-        });
-        let lead = lead + &clipped;
+        let config = self.looks.first().map(|look| look.of.config);
+        let lead = lead + &config.map_or_else(String::new, |config| changes(&config));
         let last = self.looks.iter().map(|look| look.trained).max().unwrap_or(0);
         let trained = || self.looks.iter().filter(|look| look.trained == last);
         let maps = html! { @for look in trained() { (figure(look).markup()) } };
@@ -263,17 +265,18 @@ impl Page {
 
     /// Time constants of every net that has them, before training and after.
     fn constants(&self) -> Vec<Figure> {
-        let mut groups: Vec<[usize; 2]> = self.looks.iter().map(|look| [look.trained, look.layer]).collect();
-        // The first layer after training is the last.
-        groups.sort_unstable_by_key(|&[trained, layer]| (trained, std::cmp::Reverse(layer)));
+        let key = |look: &Look| [look.trained, look.of.layer, look.of.direction];
+        let mut groups: Vec<[usize; 3]> = self.looks.iter().map(key).collect();
+        // The first layer after training is the last, of its directions the first.
+        groups.sort_unstable_by_key(|&[trained, layer, direction]| (trained, std::cmp::Reverse([layer, direction])));
         groups.dedup();
         let figure = |group| {
-            let looks = self.looks.iter().filter(|look| [look.trained, look.layer] == group);
+            let looks = self.looks.iter().filter(|look| key(look) == group);
             let looks: Vec<(&Look, Vec<f64>)> = looks.map(|look| (look, look.time_constants())).collect();
             let looks: Vec<_> = looks.into_iter().filter(|(_, constants)| !constants.is_empty()).collect();
             let (first, _) = looks.first()?;
-            let title = format!("Time constants, {}{}", when(first.trained), of_layer(first.config, first.layer));
-            let units = (0..first.config.hidden).map(|unit| unit.to_string()).collect();
+            let title = format!("Time constants, {}{}", when(first.trained), first.of.ending());
+            let units = (0..first.of.config.hidden).map(|unit| unit.to_string()).collect();
             let line = |(look, constants): &(&Look, Vec<f64>)| {
                 let points = constants.iter().enumerate().map(|(unit, steps)| (unit as f64, *steps)).collect();
                 Line::of(&look.title(), points)
@@ -288,6 +291,8 @@ impl Page {
 
 /// How long half of the units of each net keep what they hold.
 fn sentence<'a>(looks: impl Iterator<Item = &'a Look>) -> String {
+    let mut gated = false;
+    let looks = looks.inspect(|look| gated |= look.of.config.recipe().gates() > 1);
     let half = |look: &Look| {
         let all = look.time_constants();
         let (median, longest) = (all.get(all.len() / 2)?, all.last()?);
@@ -298,12 +303,69 @@ fn sentence<'a>(looks: impl Iterator<Item = &'a Look>) -> String {
         ))
     };
     let all: Vec<String> = looks.filter_map(half).collect();
-    match all.is_empty() {
-        true => "The plain RNN has no gates.".to_string(),
-        false => {
+    match (all.is_empty(), gated) {
+        (true, false) => "The plain RNN has no gates.".to_string(),
+        (true, true) => {
+            "The gates have another function than one from 0 to 1, so that they have no time constants.".to_string()
+        }
+        (false, _) => {
             format!("By their gates alone units keep what they hold, until it has fallen to 1/e: {}.", all.join("; "))
         }
     }
+}
+
+/// What options of a layer change about what its values mean, each with a space before it.
+fn changes(config: &RnnConfig) -> String {
+    let StepOptions { peephole, coupled, clip, resets, zoneout, .. } = config.options;
+    let mut said = String::new();
+    let names = config.recipe().values();
+    if config.recipe().gates() > 1 && names.iter().all(|(_, kind)| *kind != ValueKind::Keep) {
+        said += " The gates of this layer have another function than one from 0 to 1: none of them is a share that is kept, and there are \
+                 no time constants.";
+    }
+    if let Some(limit) = clip.inputs {
+        said += &format!(
+            " Arguments of gates are clipped at ±{}: a gate stays within what its function makes of that, and where it is clipped it \
+             has no gradient, though it is near neither end.",
+            limit.get()
+        );
+    }
+    for (limit, when) in [(clip.cell, "when it is stored"), (clip.cell_as_read, "when it is read")] {
+        if let Some(limit) = limit {
+            said += &format!(
+                " The cell state is clipped at ±{} {when}: what is beyond is lost, whatever the forget gate keeps.",
+                limit.get()
+            );
+        }
+    }
+    if peephole {
+        said += " Gates see the cell state too, through peepholes.";
+    }
+    if coupled {
+        said += " The input gate is 1 − f, and has no row of its own.";
+    }
+    for (share, state) in [(zoneout.h, "h"), (zoneout.c, "c")] {
+        if let Some(share) = share {
+            said += &format!(
+                " With zoneout a unit’s {state} stays as it was with probability {}, whatever the step makes.",
+                share.get()
+            );
+        }
+    }
+    if config.recipe().stays() > 0.0 {
+        said += " The state that the gate keeps is asked for it that much less often, and time constants are longer by as much: the mean \
+                 logarithm is multiplied by the probability that the state does not stay.";
+    }
+    if names.iter().any(|(name, _)| ["c_made", "h_made"].contains(name)) {
+        said += " c_made and h_made are what a step makes, be it left or not.";
+    }
+    if resets {
+        said += " Sequences begin anew within the batch: what units held is gone there, whatever a gate says.";
+    }
+    if config.is_reversed() {
+        said += " A layer that goes backwards reads a sequence from its end; its values stand beside the inputs that they belong to.";
+    }
+    said
 }
 
 /// A time constant as people read it.

@@ -61,14 +61,41 @@ fn write_csv(rows: &[impl serde::Serialize]) -> Result<String> {
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-/// A net's name, with the layer, numbered as in the names of its weights, where there are several.
-fn titled(config: RnnConfig, layer: usize) -> String {
-    format!("{}{}", config.cell.title(), of_layer(config, layer))
+/// What is looked at: a layer of a net, in one of its directions.
+#[derive(Clone, Copy)]
+pub struct Looked {
+    pub config: RnnConfig,
+    pub layer: usize,
+    pub direction: usize,
 }
 
-/// The layer as the end of a title, where there are several.
-fn of_layer(config: RnnConfig, layer: usize) -> String {
-    if config.layers == 1 { String::new() } else { format!(", layer {layer}") }
+impl Looked {
+    /// Those of a net.
+    pub fn all(config: RnnConfig) -> impl Iterator<Item = Self> {
+        let of = move |layer| (0..config.directions()).map(move |direction| Self { config, layer, direction });
+        (0..config.layers).flat_map(of)
+    }
+
+    /// Its net's name and what tells it from others.
+    fn title(self) -> String {
+        format!("{}{}", self.config.cell.title(), self.ending())
+    }
+
+    /// The layer, numbered as in the names of its weights, where there are several, and whether it goes backwards: the end of a
+    /// title.
+    fn ending(self) -> String {
+        let layer = if self.config.layers == 1 { String::new() } else { format!(", layer {}", self.layer) };
+        if self.goes_back() { layer + ", backwards" } else { layer }
+    }
+
+    fn goes_back(self) -> bool {
+        self.direction >= self.config.first_reversed()
+    }
+
+    /// Its direction's name in files.
+    fn way(self) -> &'static str {
+        if self.goes_back() { "backward" } else { "forward" }
+    }
 }
 
 /// When a net was looked at.
