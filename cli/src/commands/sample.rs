@@ -23,7 +23,8 @@ use crate::task::{Known, Text};
 pub struct Args {
     /// A model of a text that `train` wrote.
     model: PathBuf,
-    /// What the model reads before it writes [default: a line's end, or else its most frequent character]
+    /// What the model reads before it writes [default: the character that documents begin with most often, after --reset-after;
+    /// else a line's end, or its most frequent character]
     #[arg(long)]
     prompt: Option<String>,
     /// Characters to write.
@@ -54,8 +55,9 @@ pub fn run(args: &Args) -> Result<()> {
         let known = symbols.iter().position(|symbol| *symbol == Some(character));
         known.or_else(|| symbols.iter().position(Option::is_none)).map(|id| id as u32)
     };
-    let usual = || if id('\n').is_some() { '\n' } else { symbols.iter().flatten().next().copied().unwrap_or('\n') };
-    let prompt = args.prompt.clone().unwrap_or_else(|| usual().to_string());
+    let opening = saved.about.data.opening;
+    let line = || if id('\n').is_some() { '\n' } else { symbols.iter().flatten().next().copied().unwrap_or('\n') };
+    let prompt = args.prompt.clone().unwrap_or_else(|| opening.unwrap_or_else(line).to_string());
     let prompt = prompt.chars().map(|character| {
         id(character).with_context(|| format!("--prompt: expected characters that the model knows, got {character:?}"))
     });

@@ -41,6 +41,8 @@ pub struct Corpus {
     pub valid: Vec<u32>,
     /// Where documents begin in the two parts; nothing where the text is one document.
     begins: [Vec<bool>; 2],
+    /// The character that documents begin with most often.
+    pub opening: Option<char>,
     /// The best that counting finds without a network.
     pub naive: Naive,
     /// What was read and what is known about it, one sentence each.
@@ -118,19 +120,30 @@ fn from_text(name: String, text: &str, shape: Shape, reading: Reading<'_>) -> Re
         let count = share(&train) + share(&valid);
         notes.push(format!("Rare characters that share one symbol: {count}."));
     }
-    let mut begins = [Vec::new(), Vec::new()];
+    let (mut begins, mut opening) = ([Vec::new(), Vec::new()], None);
     if let Some(end) = reset_after {
         let (all, documents) = document_begins(text, end);
-        ensure!(documents > 1, "{name}: expected the text {end:?}, which ends its documents, got it nowhere within");
+        let other = if text.contains("\r\n") && !end.contains('\r') { " (its lines end with \"\\r\\n\")" } else { "" };
+        ensure!(
+            documents > 1,
+            "{name}: expected the text {end:?}, which ends its documents, got it nowhere within{other}"
+        );
         notes.push(format!(
             "{} that end with {end:?}, at whose beginnings states begin anew.",
             plural(documents, "document")
         ));
         begins = [all[..boundary].to_vec(), all[boundary..].to_vec()];
+        let firsts = train.iter().zip(&begins[0]).filter(|(_, begins)| **begins).map(|(id, _)| *id as usize);
+        let mut counts = vec![0; symbols.len()];
+        firsts.for_each(|id| counts[id] += 1);
+        // Of equally frequent ones the most frequent in the text.
+        let most = counts.iter().max();
+        opening = counts.iter().position(|count| Some(count) == most);
     }
     let pairs = Pairs::count(&train, symbols.len());
     let naive = Naive { name: "", bits: 0.0 };
-    let mut corpus = Corpus { name, symbols, train, valid, begins, naive, notes, shape };
+    let opening = opening.and_then(|id: usize| symbols[id]);
+    let mut corpus = Corpus { name, symbols, train, valid, begins, opening, naive, notes, shape };
     let judged = corpus.judged();
     // Of one symbol alone the sum is −0.
     let (single, pair) = (pairs.unigram_bits(judged) + 0.0, pairs.bigram_bits(&corpus.valid[..=judged.len()]) + 0.0);
@@ -214,11 +227,14 @@ impl Corpus {
         let (windows, over) = (share / steps, share % steps);
         let (pass, window) = (index / windows, index % windows);
         let first = pass % (over + 1) + window * steps;
-        let starts: Vec<_> = (0..batch).map(|sequence| sequence * share + first).collect();
-        let mut stretches = self.stretches(&self.train, &self.begins[0], &starts);
-        if window == 0 {
-            stretches.anew[..batch].fill(true);
-        }
+        self.side_by_side(&self.train, &self.begins[0], share, first, window == 0)
+    }
+
+    /// Stretches so far into a share of a part each; where they are its `first` ones all begin anew.
+    fn side_by_side(&self, part: &[u32], begins: &[bool], share: usize, from: usize, first: bool) -> Stretches {
+        let starts: Vec<_> = (0..self.shape.batch).map(|sequence| sequence * share + from).collect();
+        let mut stretches = self.stretches(part, begins, &starts);
+        stretches.anew.iter_mut().take(self.shape.batch).for_each(|anew| *anew |= first);
         stretches
     }
 
@@ -237,6 +253,13 @@ impl Corpus {
         let first = index * self.shape.batch;
         let starts: Vec<_> = (first..first + self.shape.batch).map(|sequence| sequence * self.shape.steps).collect();
         self.stretches(&self.valid, &self.begins[1], &starts)
+    }
+
+    /// Validation batch `index` of those that go on where the one before ended: of the same characters.
+    pub fn validation_in_order(&self, index: usize) -> Stretches {
+        let steps = self.shape.steps;
+        let share = self.validation_batches() * steps;
+        self.side_by_side(&self.valid, &self.begins[1], share, index * steps, index == 0)
     }
 
     fn stretches(&self, part: &[u32], begins: &[bool], starts: &[usize]) -> Stretches {
@@ -287,152 +310,4 @@ impl Pairs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand_chacha::rand_core::SeedableRng;
-
-    const SHAPE: Shape = Shape { steps: 3, batch: 2, symbols: 256, validation: 100 };
-
-    fn corpus(text: &str, symbols: usize) -> Corpus {
-        from_text("poem.txt".into(), text, Shape { symbols, ..SHAPE }, Reading::default()).unwrap()
-    }
-
-    /// 90 characters for training, 10 for validation.
-    fn abba() -> String {
-        "abba a ".repeat(15)[..90].to_owned() + "baab a baa"
-    }
-
-    #[test]
-    fn symbols_go_by_frequency_then_code_point() {
-        let corpus = corpus(&abba(), 256);
-        assert_eq!(corpus.symbols, [Some('a'), Some('b'), Some(' ')]);
-        assert_eq!((corpus.train.len(), corpus.valid.len()), (90, 10));
-        assert_eq!(corpus.train[..7], [0, 1, 1, 0, 2, 0, 2]);
-        assert_eq!(corpus.valid, [1, 0, 0, 1, 2, 0, 2, 1, 0, 0]);
-        let tie: Vec<_> = "zyxzyx".chars().collect();
-        assert_eq!(symbols(&tie, &tie, 256), [Some('x'), Some('y'), Some('z')]);
-    }
-
-    #[test]
-    fn rare_and_unseen_characters_share_a_symbol() {
-        let capped = corpus(&abba(), 2);
-        assert_eq!(capped.symbols, [Some('a'), None]);
-        assert_eq!(capped.train[..7], [0, 1, 1, 0, 1, 0, 1]);
-        assert_eq!(capped.notes[0], "100 characters read, 2 different symbols.");
-        assert!(capped.notes[1].starts_with("Rare characters that share one symbol: "));
-
-        let unseen = corpus(&abba().replace("baab", "baéb"), 256);
-        assert_eq!(unseen.symbols, [Some('a'), Some('b'), Some(' '), None]);
-        assert_eq!(unseen.valid[2], 3);
-        assert_eq!(unseen.notes[1], "Rare characters that share one symbol: 1.");
-    }
-
-    #[test]
-    fn targets_are_the_next_characters() {
-        let corpus = corpus(&abba(), 256);
-        assert_eq!(corpus.validation_batches(), 1);
-        let Stretches { x, y, .. } = corpus.validation_batch(0);
-        // Sequences 1 0 0 and 1 2 0, side by side; their targets are 0 0 1 and 2 0 2.
-        assert_eq!(x, [1, 1, 0, 2, 0, 0]);
-        assert_eq!(y, [0, 2, 0, 0, 1, 2]);
-    }
-
-    #[test]
-    fn random_batches_repeat_with_the_seed_and_lie_in_the_training_part() {
-        // Every character of the training part is unlike its neighbours, so a stretch tells its place.
-        let text: String = (0..1000).map(|i| char::from_u32(0x4e00 + i).unwrap()).collect();
-        let corpus = from_text("han".into(), &text, Shape { symbols: 2000, ..SHAPE }, Reading::default()).unwrap();
-        let (mut rng, mut drawn) = (ChaCha8Rng::seed_from_u64(5), Vec::new());
-        for _ in 0..500 {
-            let Stretches { x, y, .. } = corpus.batch(&mut rng);
-            assert_eq!((x.len(), y.len()), (6, 6));
-            assert_eq!(x[2..], y[..4], "a target is the input of the next step");
-            assert!(y.iter().all(|&id| id < 900));
-            drawn.push(x);
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(5);
-        assert!(drawn.iter().all(|x| *x == corpus.batch(&mut rng).x));
-    }
-
-    /// Every character is unlike its neighbours, so a stretch tells its place.
-    #[test]
-    fn batches_in_order_go_on_and_read_everything() {
-        let text: String = (0..1000).map(|i| char::from_u32(0x4e00 + i).unwrap()).collect();
-        let corpus = from_text("han".into(), &text, Shape { symbols: 2000, ..SHAPE }, Reading::default()).unwrap();
-        // Shares of 449 characters: 149 stretches of 3, and 2 characters over.
-        let (mut read, mut ends) = (vec![0; 900], [0, 0]);
-        for index in 0..3 * 149 {
-            let Stretches { x, y, anew } = corpus.batch_in_order(index);
-            let first = index % 149 == 0;
-            assert_eq!(anew, [[first; 2], [false; 2], [false; 2]].concat());
-            let place = |id: u32| corpus.symbols[id as usize].unwrap() as usize - 0x4e00;
-            for sequence in 0..2 {
-                let places: Vec<usize> = x.iter().skip(sequence).step_by(2).map(|id| place(*id)).collect();
-                assert!(first || places[0] == ends[sequence] + 1, "batch {index}");
-                assert_eq!(place(y[4 + sequence]), places[2] + 1);
-                ends[sequence] = places[2];
-                places.iter().for_each(|place| read[*place] += 1);
-            }
-        }
-        assert!(read[..898].iter().all(|count| (1..=3).contains(count)) && read[898..] == [0, 0], "{read:?}");
-    }
-
-    #[test]
-    fn documents_begin_after_what_ends_them() {
-        let reading = Reading { reset_after: Some(". "), ..Reading::default() };
-        let text = "ab. é. ".repeat(15)[..112].to_owned();
-        let corpus = from_text("t.txt".into(), &text, SHAPE, reading).unwrap();
-        // Seven characters of which the first and the fifth begin a document.
-        let begins = |place: usize| [0, 4].contains(&(place % 7));
-        assert_eq!(
-            corpus.begins.concat(),
-            (0..corpus.train.len() + corpus.valid.len()).map(begins).collect::<Vec<_>>()
-        );
-        assert!(corpus.notes[1].starts_with("28 documents that end with \". \""), "{:?}", corpus.notes);
-        let Stretches { anew, .. } = corpus.validation_batch(0);
-        let first = corpus.train.len();
-        let wanted = [first, first + 3, first + 1, first + 4, first + 2, first + 5].map(begins);
-        assert_eq!(anew, wanted);
-        let reading = Reading { reset_after: Some("nowhere"), ..Reading::default() };
-        let error = from_text("t.txt".into(), &text, SHAPE, reading).unwrap_err().to_string();
-        assert_eq!(error, "t.txt: expected the text \"nowhere\", which ends its documents, got it nowhere within");
-    }
-
-    #[test]
-    fn naive_bits_are_the_cross_entropy() {
-        // 90 letters a, then 5 a and 5 b: b is unseen and shares the symbol "other", seen 0 times. One batch of 6
-        // characters fits after the first: 4 a and 2 b.
-        let certain = corpus(&("a".repeat(95) + "bbbbb"), 256);
-        assert_eq!(certain.judged(), [0, 0, 0, 0, 1, 1]);
-        let want = -(2.0 / 3.0) * (91.0f64 / 92.0).log2() - (1.0 / 3.0) * (1.0f64 / 92.0).log2();
-        let single = "characters by their frequency";
-        assert!(certain.naive.name == single && (certain.naive.bits - want).abs() < 1e-12, "{:?}", certain.naive);
-        // Alternating letters: one bit each by frequency, almost none when the letter before is known.
-        let even = corpus(&"ab".repeat(500), 256);
-        let pair = "characters by their frequency after the one before";
-        assert!(even.naive.name == pair && (0.0..0.01).contains(&even.naive.bits), "{:?}", even.naive);
-        assert_eq!(
-            even.notes[1],
-            "Symbol frequencies alone need 1.000 bits a character; with the character before, 0.003."
-        );
-    }
-
-    #[test]
-    fn too_short_a_text_is_refused() {
-        let error = format!("{:#}", from_text("t.txt".into(), "short", SHAPE, Reading::default()).unwrap_err());
-        let want = "t.txt: expected at least 61 characters for a batch of 2 sequences of 3 characters, got 5";
-        assert_eq!(error, want);
-        let enough = |length: usize| from_text("t.txt".into(), &"ab".repeat(length / 2), SHAPE, Reading::default());
-        assert!(enough(62).is_ok());
-        assert!(enough(60).is_err());
-    }
-
-    #[test]
-    fn a_file_that_is_not_text_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t.bin");
-        std::fs::write(&path, b"ab\xfe").unwrap();
-        let error = format!("{:#}", load_text(&path, SHAPE, Reading::default()).unwrap_err());
-        assert!(error.ends_with("t.bin, line 1: expected UTF-8 text, got the byte 0xFE"), "{error}");
-    }
-}
+mod tests;

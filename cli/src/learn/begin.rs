@@ -66,10 +66,11 @@ pub struct New {
     #[arg(long)]
     batch_first: bool,
     /// Truncated back-propagation through a text: each batch goes on where the one before it ended, from the states that it left,
-    /// and no gradient passes between them. Validation begins each stretch anew [default: a batch is of random stretches]
+    /// and no gradient passes between them; in validation too [default: a batch is of random stretches, each from the initial state]
     #[arg(long)]
     carry: bool,
-    /// What ends each document of a text, after which states begin anew; \n is a line's end, \t a tab, \\ a backslash
+    /// What ends each document of a text, after which states begin anew; \n is a line feed, \r a carriage return, \t a tab, \\ a
+    /// backslash
     #[arg(long, value_name = "TEXT", value_parser = unescaped)]
     reset_after: Option<String>,
     /// Steps of a sequence [default: 72 of a series, 64 of a text; utterances are as long as they are]
@@ -132,6 +133,11 @@ fn trained(text: &str) -> Result<StepOptions, String> {
     }
 }
 
+/// What [`unescaped`] makes a text of.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t")
+}
+
 /// A text that is not empty, with what backslashes stand for.
 fn unescaped(text: &str) -> Result<String, String> {
     let (mut plain, mut rest) = (String::new(), text.chars());
@@ -139,10 +145,11 @@ fn unescaped(text: &str) -> Result<String, String> {
         plain.push(match (character, if character == '\\' { rest.next() } else { None }) {
             ('\\', Some('n')) => '\n',
             ('\\', Some('t')) => '\t',
+            ('\\', Some('r')) => '\r',
             ('\\', Some('\\')) => '\\',
             ('\\', other) => {
                 let got = other.map_or_else(|| "nothing".to_string(), |other| format!("{other:?}"));
-                return Err(format!("expected n, t or another backslash behind a backslash, got {got}"));
+                return Err(format!("expected n, r, t or another backslash behind a backslash, got {got}"));
             }
             (other, _) => other,
         });
@@ -246,7 +253,11 @@ impl New {
             ("--direction", self.directed.given().map(|one| one.name().to_string()), net.direction.clone()),
             ("--batch-first", mine(self.batch_first), has(rule.batch_first)),
             ("--carry", mine(self.carry), has(data.carries)),
-            ("--reset-after", self.reset_after.clone(), source.reset_after.clone().unwrap_or_default()),
+            (
+                "--reset-after",
+                self.reset_after.as_deref().map(escaped),
+                escaped(source.reset_after.as_deref().unwrap_or_default()),
+            ),
             ("--learn-state", mine(self.learn_state), has(net.learn_state)),
             ("--steps", self.steps.map(|steps| text(&steps)), text(&data.steps)),
             ("--batch", self.windowing.batch.map(|batch| text(&batch)), text(&data.batch)),
@@ -302,7 +313,8 @@ impl New {
         let (usual, shape, config) = (task.usual(), task.shape(), self.config(task));
         let (name, fingerprint) = (task.used().name, fingerprint(task));
         let (steps, batch, carries) = (shape.steps, shape.batch, self.carry);
-        let data = Data { source, name, fingerprint, steps, batch, carries };
+        let opening = task.opening();
+        let data = Data { source, name, fingerprint, steps, batch, carries, opening };
         let rule = Rule {
             learning_rate: self.learning_rate.unwrap_or(usual.rate),
             updates: self.updates(),

@@ -101,6 +101,9 @@ pub struct Data {
     /// Whether each batch goes on where the one before it ended.
     #[serde(default)]
     pub carries: bool,
+    /// How the documents of a text begin.
+    #[serde(default)]
+    pub opening: Option<char>,
 }
 
 /// How it is trained.
@@ -262,7 +265,8 @@ impl Saved {
     pub fn same_task(&self, data: Option<&Path>) -> Result<Box<dyn Stored>> {
         let About { net, data: known, .. } = &self.about;
         let source = self.source(data)?;
-        let task = source.load(known.sizes(), &net.known.goals())?;
+        let other = || format!("expected the data that {} was trained on", self.path.display());
+        let task = source.load(known.sizes(), &net.known.goals()).with_context(other)?;
         let found = fingerprint(&*task);
         if found != known.fingerprint {
             bail!(

@@ -43,7 +43,7 @@ pub struct Form {
     pub loss_at: LossAt,
     /// Whether sequences have lengths of their own.
     pub lengths: bool,
-    /// Whether each training batch goes on where the one before it ended, with the states that it left.
+    /// Whether each batch goes on where the one before it ended, with the states that it left.
     pub carries: bool,
 }
 

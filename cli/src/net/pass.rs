@@ -145,7 +145,7 @@ impl Net {
             }
         };
         let mut states = Vec::new();
-        if form.carries && train {
+        if form.carries {
             states = rnn.states()?;
             io = io.carrying(&states);
         }

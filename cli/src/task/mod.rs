@@ -77,6 +77,11 @@ pub trait Stored: Lengths {
     /// Adds every value that a model sees or is judged by.
     fn hash(&self, hasher: &mut crc32fast::Hasher);
 
+    /// How its documents begin, where it has such.
+    fn opening(&self) -> Option<char> {
+        None
+    }
+
     /// Every way in which a network may see these data, and the data seen so; none where there is but one.
     fn views(&self) -> Vec<(View, Box<dyn Stored>)> {
         Vec::new()

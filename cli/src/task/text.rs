@@ -18,6 +18,10 @@ const SHAPE: text::Shape = text::Shape { steps: 64, batch: 32, symbols: 256, val
 /// Width of a character's embedding.
 const EMBEDDING: usize = 32;
 
+/// Said of a text that is read in order.
+const CARRIES: &str =
+    "Each batch goes on where the one before it ended, with the states that it left, in training and in validation.";
+
 /// A text, and whether training reads it in order.
 pub struct Text {
     corpus: Corpus,
@@ -28,7 +32,11 @@ impl Text {
     pub fn load(path: &Path, sizes: Sizes, reading: Reading<'_>) -> Result<Self> {
         let (steps, batch) = (sizes.steps.unwrap_or(SHAPE.steps), sizes.batch.unwrap_or(SHAPE.batch));
         let corpus = text::load_text(path, text::Shape { steps, batch, ..SHAPE }, reading)?;
-        Ok(Self { corpus, carries: sizes.carries })
+        let mut task = Self { corpus, carries: sizes.carries };
+        if task.carries {
+            task.corpus.notes.push(CARRIES.to_string());
+        }
+        Ok(task)
     }
 
     /// What a network of these symbols reads and answers.
@@ -99,7 +107,10 @@ impl Task for Text {
         let mut nats = 0.0;
         for index in 0..batches {
             stop::check()?;
-            model.feed(batch(self.corpus.validation_batch(index)))?;
+            model.feed(batch(match self.carries {
+                true => self.corpus.validation_in_order(index),
+                false => self.corpus.validation_batch(index),
+            }))?;
             nats += model.validation_loss()?;
         }
         Ok(Validated::alike(self.in_units(nats / batches as f64)))
@@ -122,6 +133,10 @@ impl Lengths for Text {
 }
 
 impl Stored for Text {
+    fn opening(&self) -> Option<char> {
+        self.corpus.opening
+    }
+
     fn known(&self) -> Known {
         Known::Text(self.corpus.symbols.clone())
     }

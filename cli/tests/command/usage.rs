@@ -188,7 +188,7 @@ fn train_says_what_data_an_option_is_for() {
     for (options, code, expected) in [
         (&["--options", "resets"][..], 2, "`resets` follows from --reset-after and --carry"),
         (&["--reset-after", ""], 2, "expected at least one character"),
-        (&["--reset-after", "\\x"], 2, "expected n, t or another backslash behind a backslash, got 'x'"),
+        (&["--reset-after", "\\x"], 2, "expected n, r, t or another backslash behind a backslash, got 'x'"),
         (&["--carry"], 1, "--carry: expected a text, which these data are not"),
         (&["--reset-after", "\\n"], 1, "--reset-after: expected a text, which these data are not"),
         (&["--data", text, "--direction", "reverse"], 1, "sees the next character, got reverse"),
