@@ -5,7 +5,8 @@ mod common;
 use std::sync::LazyLock;
 
 use common::{Layer, agree, assert_same_bits, devices, half_devices, relative_error, small_bindings};
-use wgpu_rnn::nn::rnn::{Gradients, Io, tensors};
+use wgpu_rnn::nn::Parameters;
+use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::{Mode, granule};
 use wgpu_rnn::{BatchShape, Buffer, Cell, Device, Direction, RnnConfig, StepOptions};
 
@@ -138,6 +139,71 @@ fn windows_with_episodes_in_them() {
             near("y", &both("y"), &want["y"]);
             near("dx", &both("dx"), &want["dx"]);
             near("dh0", &read(one.buffer("dh0")), &want["dh0"]);
+        }
+    }
+}
+
+/// States that go on through windows of one run, and their gradients that come back, in one buffer each.
+#[test]
+fn states_and_gradients_are_carried_over_windows() {
+    let (windows, steps, batch) = (3, 2, 3);
+    for device in &*DEVICES {
+        for cell in [Cell::Lstm, Cell::Gru] {
+            let config = RnnConfig::new(cell, 2, 5).layers(2);
+            let whole = Layer::random(config, windows * steps, batch, 8).carried(8).without(&["dhn", "dcn"]);
+            let want = whole.run(device);
+            let plan = |steps: usize| {
+                let options = Options::default();
+                Rnn::new(device, config, BatchShape::new(steps, batch), Mode::Train, options).expect("a plan")
+            };
+            let rnn = plan(steps);
+            let params = Parameters::new(device, tensors(&config, "")).expect("memory").accumulating();
+            for (name, shape) in tensors(&config, "") {
+                params.set_f64(&name, &shape, &whole.given[&name]).expect("weights");
+            }
+            let upload = |name: &str, at: usize, width: usize| {
+                let row = steps * batch * width;
+                let buffer = device.alloc(name, row).expect("memory");
+                device.write_f64(&buffer, &whole.given[name][at * row..(at + 1) * row]).expect("values");
+                buffer
+            };
+            let (states, gradients) = (rnn.states().expect("memory"), rnn.states().expect("memory"));
+            for (state, name) in states.iter().zip(["h0", "c0"]) {
+                device.write_f64(state, &whole.given[name]).expect("initial states");
+            }
+            let bound: Vec<_> = (0..windows)
+                .map(|at| {
+                    let [y, dx] = [("y", 5), ("dx", 2)]
+                        .map(|(name, width)| device.alloc(name, steps * batch * width).expect("memory"));
+                    let io = Io::new(&upload("x", at, 2), &y).carrying(&states);
+                    let of = Gradients { dy: Some(upload("dy", at, 5)), dx: Some(dx.clone()), ..Gradients::default() };
+                    let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
+                    let of = of.carrying(&gradients);
+                    (rnn.bind(&params, "", &io, &of, &reserve, &workspace).expect("a window"), y, dx)
+                })
+                .collect();
+            device
+                .run(|recorder| {
+                    params.zero_gradients()?.record(recorder)?;
+                    bound.iter().try_for_each(|(window, ..)| window.forward.record(recorder))?;
+                    bound.iter().rev().try_for_each(|(window, ..)| window.backward.record(recorder))
+                })
+                .expect("all windows");
+            let near = |what: &str, got: &[f64]| {
+                let error = relative_error(got, &want[what]);
+                assert!(error <= 1e-6, "{what} of {cell} on {device:?}: {error:e}");
+            };
+            let read = |buffer: &Buffer| device.read_f64(buffer).expect("a read");
+            near("y", &bound.iter().flat_map(|(_, y, _)| read(y)).collect::<Vec<_>>());
+            near("dx", &bound.iter().flat_map(|(.., dx)| read(dx)).collect::<Vec<_>>());
+            let ends = [("hn", "dh0"), ("cn", "dc0")];
+            for ((state, gradient), (end, begin)) in states.iter().zip(&gradients).zip(ends) {
+                near(end, &read(state));
+                near(begin, &read(gradient));
+            }
+            for (name, _) in tensors(&config, "") {
+                near(&format!("grad.{name}"), &read(&params.gradient(&name).expect("a gradient")));
+            }
         }
     }
 }

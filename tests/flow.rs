@@ -8,7 +8,7 @@ use wgpu_rnn::nn::rnn::{Options, Rnn, tensors};
 use wgpu_rnn::nn::{Init, Layer as InitLayer, Parameters};
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::probe::{Flow, Reach, Verdict};
-use wgpu_rnn::{BatchShape, Cell, Device, Error, RnnConfig, StepOptions};
+use wgpu_rnn::{BatchShape, Cell, Device, Direction, Error, RnnConfig, StepOptions};
 
 fn seen(mut layer: Layer) -> Layer {
     layer.flow = true;
@@ -185,6 +185,12 @@ fn layers(cell: Cell) -> Vec<Layer> {
         Layer::random(config.bias(false), 5, 1, 2).without(&["dhn", "dcn"]),
         Layer::random(config.layers(3).bidirectional(true), 11, 4, 3).lengths(&[11, 1, 6, 10]),
         Layer::random(RnnConfig::new(cell, 4, 40).layers(2), 12, 9, 4).without(&["dy", "dcn"]),
+        Layer {
+            batch_first: true,
+            ..Layer::random(config.layers(2).direction(Direction::Reverse).learn_state(true), 6, 3, 5)
+                .lengths(&[6, 2, 4])
+        },
+        Layer::random(config.layers(2).dropout(0.3).input_dropout(0.2).weight_dropout(0.2), 6, 3, 6).carried(6),
     ]
 }
 

@@ -6,7 +6,7 @@ use common::{Layer, Running, devices, half_devices, small_bindings};
 
 use wgpu_rnn::plan::Mode;
 use wgpu_rnn::probe::{Activity, Gates, HIGH, LOW, Unit, Value, Values, values};
-use wgpu_rnn::{Cell, Device, RnnConfig, ValueKind};
+use wgpu_rnn::{Cell, Device, Direction, RnnConfig, ValueKind};
 
 /// A layer, run forward, and what its gates did.
 fn gathered(device: &Device, layer: &Layer) -> (Running, Activity) {
@@ -74,6 +74,12 @@ fn layers(cell: Cell) -> Vec<Layer> {
     vec![
         Layer::random(config, 5, 1, 1).scaled("weight", 3.0),
         Layer::random(config.layers(2).bidirectional(true), 11, 4, 3).lengths(&[11, 1, 6, 10]).scaled("weight", 2.0),
+        Layer {
+            batch_first: true,
+            ..Layer::random(config.layers(2).direction(Direction::Reverse).learn_state(true), 6, 3, 5)
+                .lengths(&[6, 2, 4])
+        },
+        Layer::random(config.layers(2).dropout(0.3).input_dropout(0.2).weight_dropout(0.2), 6, 3, 6).carried(6),
     ]
 }
 
@@ -110,6 +116,29 @@ fn half_precision_is_gathered_too() {
             let layer = Layer::random(RnnConfig::new(cell, 3, 9), 7, 3, 1).half(false);
             let (running, activity) = gathered(&device, &layer);
             agrees(&format!("{cell} in half precision on {device:?}"), &layer, &running, &activity);
+        }
+    }
+}
+
+/// In time order the values of a direction stand at the times of its output.
+#[test]
+fn values_in_time_order_are_the_output() {
+    for &cell in Cell::ALL {
+        for direction in Direction::ALL {
+            let config = RnnConfig::new(cell, 3, 5).direction(direction);
+            let layer = Layer::random(config, 6, 2, 4).lengths(&[6, 4]);
+            for device in devices() {
+                let (running, _) = gathered(&device, &layer);
+                let y = device.read_f64(running.buffer("y")).expect("a read");
+                for (way, (sequence, length)) in (0..config.directions()).flat_map(|d| [(d, (0, 6)), (d, (1, 4))]) {
+                    let values = Values::read(&running.bound, &running.reserve, 0, way, sequence).expect("values");
+                    let values = values.in_time_order();
+                    let (_, h) = values.all().iter().find(|(value, _)| value.name == "h").expect("h");
+                    let row = |time: usize| &y[((time * 2 + sequence) * config.directions() + way) * 5..][..5];
+                    let want: Vec<f64> = (0..length).flat_map(row).copied().collect();
+                    assert_eq!(*h, want, "{cell} {direction:?} on {device:?}");
+                }
+            }
         }
     }
 }

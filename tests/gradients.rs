@@ -4,7 +4,7 @@ mod common;
 
 use common::{Layer, Running, SEED, Tensors, relative_error};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{Bias, Cell, Clip, Device, Recipe, RnnConfig, StepOptions};
+use wgpu_rnn::{Bias, Cell, Clip, Device, Direction, Recipe, RnnConfig, StepOptions};
 
 /// Half the distance between the two points of a difference. Its square and 1e-16 over it are both far below the bound.
 const STEP: f64 = 1e-5;
@@ -12,7 +12,7 @@ const BOUND: f64 = 1e-7;
 
 /// The loss whose gradient `dy`, `dhn` and `dcn` are.
 fn loss(layer: &Layer, out: &Tensors) -> f64 {
-    let pairs = [("y", "dy"), ("hn", "dhn"), ("cn", "dcn")];
+    let pairs = [("y", "dy"), ("last", "dlast"), ("hn", "dhn"), ("cn", "dcn")];
     let both = pairs.iter().filter_map(|(out_name, given)| Some((out.get(*out_name)?, layer.given.get(*given)?)));
     both.flat_map(|(values, weights)| values.iter().zip(weights)).map(|(value, weight)| value * weight).sum()
 }
@@ -49,7 +49,7 @@ fn check(layer: &Layer) -> usize {
     // A plan that infers draws nothing.
     let mode = if layer.config.draws() { Mode::Train } else { Mode::Infer };
     let running = layer.bind(&oracle, mode).expect("a plan");
-    let upstream = ["dy", "dhn", "dcn"];
+    let upstream = ["dy", "dlast", "dhn", "dcn"];
     let names: Vec<&String> = layer.given.keys().filter(|name| !upstream.contains(&name.as_str())).collect();
     for name in &names {
         let state = ["x", "h0", "c0"].contains(&name.as_str());
@@ -88,6 +88,36 @@ fn one_layer_with_some_biases_or_none() {
 fn dropout() {
     each_cell(|config| config.layers(3).bidirectional(true).dropout(0.5), Some(&[2, 4, 1]));
     each_cell(|config| config.layers(2).bidirectional(true).input_dropout(0.3).weight_dropout(0.4), Some(&[2, 4, 1]));
+}
+
+/// From the end alone, of the last output alone, from states that were carried over, the batch first inside.
+#[test]
+fn sequences_of_every_kind() {
+    for (index, &cell) in Cell::ALL.iter().enumerate() {
+        let config = RnnConfig::new(cell, 2, 3).layers(2);
+        let reverse = config.direction(Direction::Reverse);
+        let last = |mut layer: Layer| {
+            let outputs = layer.shape.batch * layer.config.outputs();
+            layer.given.insert("dlast".to_string(), layer.given["dy"][..outputs].to_vec());
+            Layer { last: true, ..layer }.without(&["dy"])
+        };
+        let resets = StepOptions { resets: true, ..StepOptions::NONE };
+        let layers = [
+            Layer { batch_first: true, ..Layer::random(reverse, 4, 3, 1).lengths(&[2, 4, 1]) },
+            last(Layer::random(config.bidirectional(true), 4, 3, 2).lengths(&[3, 1, 4])),
+            last(Layer { batch_first: true, ..Layer::random(reverse.input_dropout(0.3), 4, 3, 3) }),
+            Layer::random(config.learn_state(true).options(resets), 4, 3, 4).carried(4),
+            Layer {
+                batch_first: true,
+                ..Layer::random(reverse.learn_state(true), 4, 3, 5).carried(5).lengths(&[4, 2, 3])
+            },
+        ];
+        for layer in layers {
+            // Learnt states beside carried ones without resets are begun with nowhere.
+            let tensors = layer.config.recipe().tensors(2, 3).count() * 2 * layer.config.directions();
+            assert_eq!(check(&layer), 2 + usize::from(cell.has_c()) + tensors, "{index}");
+        }
+    }
 }
 
 #[test]

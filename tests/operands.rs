@@ -12,7 +12,7 @@ use wgpu_rnn::kernel::recurrent::{Move, move_states};
 use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Linear, Loss, Parameters};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Cell, Device, DeviceKind, Recorder, Result, RnnConfig};
+use wgpu_rnn::{BatchShape, Cell, Device, DeviceKind, Recorder, Result, RnnConfig, StepOptions};
 
 #[track_caller]
 fn text<T>(result: Result<T>) -> String {
@@ -124,6 +124,27 @@ fn a_reverse_tensor_declared_first_is_an_error_that_names_it() {
     let bound = rnn.bind(&params, "", &Io::new(&x, &y), &Gradients::default(), &reserve, &workspace);
     let why = text(bound);
     assert!(why.contains("_l0_reverse` must be declared after `"), "{why}");
+}
+
+/// On every device: a GPU binds peepholes behind the weights that they go with.
+#[test]
+fn peepholes_declared_before_the_weights_are_an_error() {
+    let options = StepOptions { peephole: true, ..StepOptions::NONE };
+    let config = RnnConfig::new(Cell::Lstm, 3, 2).options(options);
+    for device in [Device::cpu().expect("CPU"), common::gpu()] {
+        for mode in [Mode::Infer, Mode::Train] {
+            let mut table = tensors(&config, "");
+            table.rotate_right(1);
+            assert_eq!(table[0].0, "weight_ch_l0");
+            let params = Parameters::new(&device, table).expect("memory");
+            let rnn = Rnn::new(&device, config, BatchShape::new(4, 2), mode, Options::default()).expect("a plan");
+            let [x, y] = [4 * 2 * 3, 4 * 2 * 2].map(|len| device.alloc("values", len).expect("memory"));
+            let (reserve, workspace) = (rnn.reserve().expect("memory"), rnn.workspace().expect("memory"));
+            let bound = rnn.bind(&params, "", &Io::new(&x, &y), &Gradients::default(), &reserve, &workspace);
+            let want = "`weight_ch_l0` must be declared after `weight_hh_l0`, got declared before it";
+            assert_eq!(text(bound), want, "{device:?}");
+        }
+    }
 }
 
 /// Floats stored as f16: rounded to nearest on the way in, widened on the way out, in whole words.

@@ -129,10 +129,21 @@ fn limits_are_reached() {
     }
 }
 
+/// Learnt initial states and dropouts in turn, beside what else a layer is.
+fn beside(config: RnnConfig, index: usize) -> RnnConfig {
+    match index % 4 {
+        0 => config.learn_state(true),
+        1 => config.dropout(0.3).input_dropout(0.2),
+        2 => config.weight_dropout(0.2),
+        _ => config,
+    }
+}
+
 #[test]
 fn recomputation_and_small_bindings_keep_the_bits() {
     for (index, recipe) in varied().into_iter().enumerate() {
         let config = config(recipe, 3, 5).layers(1 + index % 2).bidirectional(index % 3 == 0);
+        let config = beside(config, index);
         let mut layer = layer(config, 29, 40, index as u64);
         layer.lengths = (index % 2 == 1).then(|| (0..40).map(|b| 1 + (b * 7 + 28) % 29).collect());
         for device in DEVICES.iter().skip(index % 2).step_by(2) {
@@ -169,6 +180,7 @@ fn is_smooth(layer: &Layer) -> bool {
 fn half_precision_stays_near_the_oracle() {
     for (index, recipe) in varied().into_iter().enumerate() {
         let config = config(recipe, 3, 5).layers(1 + index % 2).bidirectional(index % 3 == 0);
+        let config = beside(config, index);
         let of = |seed| Layer { lengths: (index % 2 == 1).then(|| vec![4, 2]), ..layer(config, 4, 2, seed) };
         let mut layers = (0..400).map(of).filter(is_smooth);
         let layer = layers.next().unwrap_or_else(|| panic!("{recipe}: every layer is near a corner"));

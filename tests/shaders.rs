@@ -96,10 +96,10 @@ fn every_variant_is_valid() {
 /// It is what the cell made in the step before, or before the first step what `carry` held, so what is added to it in the next
 /// turn of the loop has no one product to be contracted with. Nor has what is added to the gradient of an initial state.
 const CARRIED: [(&str, &str); 4] = [
-    ("lib/cell.wgsl", "sum + value"),
+    ("hook/operand.wgsl", "sum + gradient"),
     ("recurrent/unit_backward.wgsl", "dh + states.w"),
-    ("recurrent/unit_backward.wgsl", "sums + gradients"),
-    ("recurrent/sequence_backward.wgsl", "for_initial[own] += select(vec2(0.0), left, anew_here)"),
+    ("hook/begins_anew.wgsl", "sums_for_initial(at) + gradients"),
+    ("recurrent/sequence_backward.wgsl", "for_initial[own] += left.initial"),
 ];
 
 /// The same bits from every pipeline of a device need that a compiler has nothing to choose: no sum that it may contract with

@@ -25,7 +25,7 @@ fn warned(device: &Device, layer: Layer) -> [Vec<Warning>; 2] {
         Remark::Warning(warning) => warning,
         over => panic!("{over}"),
     };
-    let mut look = |step| watch.look(step, &flow, &activity, true).into_iter().map(warning).collect::<Vec<_>>();
+    let mut look = |step| watch.look(step, Some(&flow), &activity, true).into_iter().map(warning).collect::<Vec<_>>();
     let before: Vec<Warning> = (7 - u64::from(LOOKS) + 1..7).flat_map(&mut look).collect();
     let said = [look(7), look(8)];
     [[before, said[0].clone()].concat(), said[1].clone()]
@@ -177,7 +177,7 @@ fn what_was_said_is_not_said_after_a_restart() {
     let said: Vec<usize> = (0..6)
         .map(|step| {
             watch = Watch::resume(watch.said().collect::<Vec<_>>());
-            watch.look(step, &flow, &activity, true).len()
+            watch.look(step, Some(&flow), &activity, true).len()
         })
         .collect();
     assert_eq!(said, [0, 0, 1, 0, 0, 0]);
@@ -188,13 +188,13 @@ fn it_takes_several_looks_and_learning_that_suffers() {
     let [(flow, activity), (good_flow, good_activity)] = ill_and_well();
     let mut watch = Watch::new();
     for step in 0..10 {
-        assert!(watch.look(step, &flow, &activity, false).is_empty(), "it learns");
+        assert!(watch.look(step, Some(&flow), &activity, false).is_empty(), "it learns");
     }
-    assert_eq!(watch.look(10, &flow, &activity, true).len(), 1);
+    assert_eq!(watch.look(10, Some(&flow), &activity, true).len(), 1);
     let mut watch = Watch::new();
     for step in 0..10 {
-        assert!(watch.look(2 * step, &flow, &activity, true).is_empty(), "not in a row");
-        assert!(watch.look(2 * step + 1, &good_flow, &good_activity, true).is_empty());
+        assert!(watch.look(2 * step, Some(&flow), &activity, true).is_empty(), "not in a row");
+        assert!(watch.look(2 * step + 1, Some(&good_flow), &good_activity, true).is_empty());
     }
 }
 
@@ -202,10 +202,10 @@ fn it_takes_several_looks_and_learning_that_suffers() {
 fn what_is_over_is_withdrawn() {
     let [(flow, activity), (good_flow, good_activity)] = ill_and_well();
     let mut watch = Watch::new();
-    let said: usize = (0..3).map(|step| watch.look(step, &flow, &activity, true).len()).sum();
+    let said: usize = (0..3).map(|step| watch.look(step, Some(&flow), &activity, true).len()).sum();
     assert_eq!(said, 1);
-    let remarks = watch.look(3, &good_flow, &good_activity, false);
+    let remarks = watch.look(3, Some(&good_flow), &good_activity, false);
     let texts: Vec<String> = remarks.iter().map(Remark::to_string).collect();
     assert_eq!(texts, ["step 3, layer 0: gradients no longer vanish"]);
-    assert!(watch.look(4, &good_flow, &good_activity, false).is_empty() && watch.said().next().is_none());
+    assert!(watch.look(4, Some(&good_flow), &good_activity, false).is_empty() && watch.said().next().is_none());
 }

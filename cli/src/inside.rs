@@ -8,7 +8,7 @@ use wgpu_rnn::{Device, RnnConfig};
 
 use crate::base::device::{Choice, Opened};
 use crate::base::numbers::{plural, significant};
-use crate::base::{say, size, stop};
+use crate::base::{say, seed, size, stop};
 use crate::data::series::Ask;
 use crate::learn::{Saved, tell};
 use crate::net::{CELLS, LossAt, Model, Setup};
@@ -53,7 +53,7 @@ pub struct Nets {
     #[arg(long, value_parser = size, default_value_t = 32)]
     hidden: usize,
     /// Seed of weights and batches.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = seed)]
     seed: u64,
 }
 

@@ -19,7 +19,7 @@ mod task;
 use std::process::ExitCode;
 
 use base::{complain, stop};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use commands::{adapters, classify, compare, eval, flow, forecast, gates, sample, sweep, time, train, tune, verify};
 
 /// LSTM, GRU and the plain RNN on any GPU, or on the CPU: compare them on real data, check them, time them.
@@ -66,7 +66,10 @@ enum Command {
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
-    let cli = match Cli::try_parse() {
+    // A number below zero is a value, which the option itself refuses or not.
+    let numbers = |arg: clap::Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
+    let command = Cli::command().mut_subcommands(|sub| sub.mut_args(numbers));
+    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             // clap's first paragraph says what is wrong; the rest is usage, which `--help` gives in full.

@@ -13,7 +13,8 @@
 // CLIPS_…; and of gate, candidate and output a `…_value(x)` and a `…_slope(y)`, the slope where the value is y, which call a file
 // of function/.
 
-// A cell is called by `step_forward` and `step_backward` of a file of hook/, which say what becomes of its states.
+// A cell is called by `step_forward` and `step_backward` of a file of hook/, which say what becomes of its states;
+// hook/begins_anew.wgsl says which states it sees, hook/operand.wgsl what products read of h.
 
 // Where a cell runs.
 struct Site {
@@ -36,6 +37,9 @@ struct Recipe {
     gate_alpha: f32, gate_beta: f32, candidate_alpha: f32, candidate_beta: f32, output_alpha: f32, output_beta: f32,
 }
 
+// States that go from step to step.
+const CARRIES: u32 = select(1u, 2u, HAS_C);
+
 // The slot of what was clipped; the last is that of the cell state which may not be the one that is left.
 const CLIPPED: u32 = SAVED - select(1u, 2u, ZONEOUT_CELL);
 
@@ -54,14 +58,6 @@ struct Backward {
     dc_all: f32,
 }
 
-// Whether what a step of a sequence sees is the initial state: never without resets.
-fn is_reset(sequence: u32, step: u32, direction: u32) -> bool {
-    if !RESETS {
-        return false;
-    }
-    return begins_anew(sequence, step, is_reversed(direction, u.recipe.first_reversed), u.batch);
-}
-
 // A unit's place in the states [B, D, H], where its initial h is, and of the states of one kind how many there are.
 fn own_place(sequence: u32, direction: u32, unit: u32) -> u32 {
     return (sequence * u.directions + direction) * u.hidden + unit;
@@ -73,22 +69,6 @@ fn initial_place(sequence: u32, direction: u32, unit: u32) -> u32 {
 
 fn state_count() -> u32 {
     return u.batch * u.directions * u.hidden;
-}
-
-// What the product of a step reads of the h that the step sees: `own` is its place in the states.
-fn operand_of_h(step: u32, own: u32, h_seen: f32) -> f32 {
-    if RECURRENT_DROPOUT {
-        return left_of(h_seen, own, u.recipe.left, u.recipe.left_scale);
-    }
-    return h_seen;
-}
-
-// The gradient of that h, `sum`, with what comes back from the product: `gradient` is that of what it read.
-fn plus_through_operand(step: u32, own: u32, sum: f32, gradient: f32) -> f32 {
-    if RECURRENT_DROPOUT {
-        return plus_left_of(sum, gradient, own, u.recipe.left, u.recipe.left_scale);
-    }
-    return sum + gradient;
 }
 
 // The slot that holds the recurrent gradient of a gate.

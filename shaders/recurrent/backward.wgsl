@@ -67,14 +67,14 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, SUMS>) {
         dc = carry[own_c];
     }
     let after = u.rows.first_step + later();
-    let anew = is_reset(sequence, after, direction);
     let through = plus_through_operand(after, own, carry[own], sums[0]);
-    let saw = passed_on(anew, sequence, direction, unit, vec2(through, dc));
+    let site_after = Site(sequence, after, direction, unit);
+    let saw = passed_on(is_reset(sequence, after, direction), site_after, vec2(through, dc));
     let dh = saw.x;
     dc = saw.y;
     if step.index == u.steps {
         carry[own] = dh;
-        if RESETS && HAS_C {
+        if HAS_C {
             carry[own_c] = dc;
         }
         return;

@@ -5,10 +5,7 @@
 //                              last of them came directly; zero in padding
 // What comes directly is what the same step makes of it: its equations are linear in the gradients.
 
-const CARRIES: u32 = select(1u, 2u, HAS_C);
 const FLOWS: u32 = CARRIES + 1u;
-// Initial states and their gradients.
-const FOR_RESETS: u32 = select(0u, 2u * CARRIES, RESETS);
 
 // Where a unit of row `row` (step, sequence, direction) has its gradients.
 fn flow_place(row: u32, unit: u32) -> u32 {
@@ -26,11 +23,9 @@ fn follow(
     if HAS_C {
         dc_direct = carry[direct_c];
     }
-    if RESETS {
-        if is_reset(at.sequence, at.step + 1u, at.direction) {
-            dh_direct = 0.0;
-            dc_direct = 0.0;
-        }
+    if is_reset(at.sequence, at.step + 1u, at.direction) {
+        dh_direct = 0.0;
+        dc_direct = 0.0;
     }
     dh_direct += states.w;
     let direct = step_backward(at, values, states.x, states.y, states.z, dh_direct, dc_direct);

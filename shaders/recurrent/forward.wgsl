@@ -35,26 +35,13 @@ fn part_offset(part: u32) -> u32 {
     return 0u;
 }
 
-// A bit that no place in a buffer has: what is read is the initial state.
-const INITIAL: u32 = 0x80000000u;
-
 fn operand_row(sequence: u32, direction: u32) -> u32 {
-    if RESETS {
-        if is_reset(sequence, u.first_step + step.index, direction) {
-            return INITIAL | initial_place(sequence, direction, 0u);
-        }
-    }
-    return ((step.index * u.batch + sequence) * u.directions + direction) * u.hidden;
+    let row = ((step.index * u.batch + sequence) * u.directions + direction) * u.hidden;
+    return row_seen(is_reset(sequence, u.first_step + step.index, direction), sequence, direction, row);
 }
 
 fn operand(at: u32) -> f32 {
-    let now = u.first_step + step.index;
-    if RESETS {
-        if (at & INITIAL) != 0u {
-            return operand_of_h(now, (at & ~INITIAL) - u.recipe.initial, carry[at & ~INITIAL]);
-        }
-    }
-    return operand_of_h(now, at - step.index * state_count(), f32(h[at]));
+    return operand_of_h(u.first_step + step.index, own_seen(at, step.index * state_count()), h_seen(at));
 }
 
 // What a sum starts from: b_hh, which lies behind the H rows of the packed W_hhᵀ. Not for repacked.wgsl.
@@ -90,7 +77,7 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, SUMS>) {
         return;
     }
     let at = Site(sequence, now, direction, unit);
-    let before = seen(is_reset(sequence, now, direction), sequence, direction, unit, h_before, c_before);
+    let before = seen(is_reset(sequence, now, direction), at, h_before, c_before);
     let done = unit_forward(at, row, projected(row, unit), sums, before.x, before.y);
     if CARRIED == 1u {
         carry[own] = done.h;

@@ -1,14 +1,14 @@
 // Which elements of the states [B, D, H] dropout leaves, at all steps alike: a bit each, for lib/left.wgsl. An element's fate
 // depends on the seed, the draw, the layer and its place.
 
-struct Kept {
+struct Left {
     first: u32, end: u32, // words of bits, from the first to before the end
     layer: u32, // the masks of this layer
     below: u32, // words of what is left
     random: u32, // where in `lengths` the seed's two words and the draw are, one more, and then the bits
 }
 
-@group(0) @binding(0) var<uniform> u: Kept;
+@group(0) @binding(0) var<uniform> u: Left;
 @group(0) @binding(1) var<storage, read_write> lengths: array<u32>;
 
 @compute @workgroup_size(LANES)

@@ -55,16 +55,14 @@ fn sequence_of(at: Place, j: u32) -> u32 {
 // Which of an invocation's rows begin anew at a step, a bit each: asked once for all units. OWN is at most 32.
 fn rows_anew(at: Place, rows: u32, step: u32) -> u32 {
     var bits = 0u;
-    if RESETS {
-        for (var j = 0u; j < rows; j++) {
-            bits |= select(0u, 1u << j, is_reset(sequence_of(at, j), step, at.direction));
-        }
+    for (var j = 0u; j < rows; j++) {
+        bits |= select(0u, 1u << j, is_reset(sequence_of(at, j), step, at.direction));
     }
     return bits;
 }
 
 fn is_anew(bits: u32, j: u32) -> bool {
-    return RESETS && ((bits >> j) & 1u) != 0u;
+    return ((bits >> j) & 1u) != 0u;
 }
 
 // Terms of a sum over `terms` that are the invocation's: from the first to before the second.

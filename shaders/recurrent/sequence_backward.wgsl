@@ -74,9 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             if HAS_C {
                 gradients_c[i * OWN + j] = carry[u.batch * width + own];
             }
-            if RESETS {
-                for_initial[i * OWN + j] = sums_for_initial(at.b0 + r, direction, unit);
-            }
+            for_initial[i * OWN + j] = sums_for_initial(Site(at.b0 + r, 0u, direction, unit));
             if first > 0u {
                 let m = (u.steps - first) * u.batch + at.b0 + r;
                 let slots = (m * u.directions + direction) * u.hidden * SAVED + unit;
@@ -208,13 +206,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let row = m * u.directions + direction;
                 let now = u.rows.first_step + s;
                 let own = i * OWN + j;
-                if RESETS {
-                    let left = vec2(gradients[own], gradients_c[own]);
-                    let anew_here = is_anew(anew_after, j);
-                    for_initial[own] += select(vec2(0.0), left, anew_here);
-                    gradients[own] = select(left.x, 0.0, anew_here);
-                    gradients_c[own] = select(left.y, 0.0, anew_here);
-                }
+                let left = parted(is_anew(anew_after, j), vec2(gradients[own], gradients_c[own]));
+                for_initial[own] += left.initial;
+                gradients[own] = left.before.x;
+                gradients_c[own] = left.before.y;
                 if now >= lengths_own[j] {
                     pad_backward(row, unit);
                     for (var g = 0u; g < GATES; g++) {
@@ -260,11 +255,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             let own = (at.b0 + r) * width + direction * u.hidden + unit;
             var left = vec2(gradients[i * OWN + j], gradients_c[i * OWN + j]);
-            if RESETS {
-                leave_for_initial(at.b0 + r, direction, unit, for_initial[i * OWN + j]);
-                if end == u.steps {
-                    left = passed_on(is_anew(anew_after, j), at.b0 + r, direction, unit, left);
-                }
+            let site = Site(at.b0 + r, u.rows.first_step, direction, unit);
+            leave_for_initial(site, for_initial[i * OWN + j]);
+            if end == u.steps {
+                left = passed_on(is_anew(anew_after, j), site, left);
             }
             carry[own] = left.x;
             if HAS_C {

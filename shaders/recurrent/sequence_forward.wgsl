@@ -80,11 +80,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     c_before = f32(c[slot]);
                 }
             }
-            let before = seen(is_anew(anew_first, j), at.b0 + r, direction, unit, h_before, c_before);
+            let site = Site(at.b0 + r, u.first_step + first, direction, unit);
+            let before = seen(is_anew(anew_first, j), site, h_before, c_before);
             states[unit * RB + r] = operand_of_h(u.first_step + first, own, before.x);
-            if RECURRENT_DROPOUT {
-                whole[i * OWN + j] = before.x;
-            }
+            whole[i * OWN + j] = before.x;
             if HAS_C {
                 cells[i * OWN + j] = before.y;
             }
@@ -214,10 +213,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     let now = u.first_step + s;
                     let length = lengths_own[j];
                     let here = unit * RB + r;
-                    var h_before = states[before + here];
-                    if RECURRENT_DROPOUT {
-                        h_before = whole[i * OWN + j];
-                    }
+                    let h_before = h_of(states[before + here], whole[i * OWN + j]);
                     if now >= length {
                         states[after + here] = states[before + here];
                         leave_states(row, unit, h_before, cells[i * OWN + j]);
@@ -246,12 +242,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     }
                     let site = Site(sequence, now, direction, unit);
                     let done = unit_forward(site, row, input, recurrent, h_before, cells[i * OWN + j]);
-                    let next = seen(is_anew(anew_next, j), sequence, direction, unit, done.h, done.c);
+                    let next = seen(is_anew(anew_next, j), Site(sequence, now + 1u, direction, unit), done.h, done.c);
                     let own = own_place(sequence, direction, unit);
                     states[after + here] = operand_of_h(now + 1u, own, next.x);
-                    if RECURRENT_DROPOUT {
-                        whole[i * OWN + j] = next.x;
-                    }
+                    whole[i * OWN + j] = next.x;
                     if HAS_C {
                         cells[i * OWN + j] = next.y;
                     }
@@ -275,10 +269,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     continue;
                 }
                 let own = (at.b0 + r) * width + direction * u.hidden + unit;
-                carry[own] = states[before + unit * RB + r];
-                if RECURRENT_DROPOUT {
-                    carry[own] = whole[i * OWN + j];
-                }
+                carry[own] = h_of(states[before + unit * RB + r], whole[i * OWN + j]);
                 if HAS_C {
                     carry[u.batch * width + own] = cells[i * OWN + j];
                 }

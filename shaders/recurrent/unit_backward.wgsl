@@ -30,50 +30,9 @@ fn states_around(anew: bool, m: u32, direction: u32, unit: u32) -> vec4<f32> {
             dy_now = f32(dy[(time * u.directions + direction) * u.hidden + unit]);
         }
     }
-    var h_before = f32(h[state]);
-    if RESETS {
-        // Loads are not in branches, as in unit_forward.wgsl.
-        let at = initial_place(m % u.batch, direction, unit);
-        h_before = select(h_before, carry[at], anew);
-        if HAS_C {
-            c_before = select(c_before, carry[at + state_count()], anew);
-        }
-    }
-    return vec4(h_before, c_before, c_after, dy_now);
-}
-
-// Where the sums of gradients of a unit's initial states are, and these sums.
-fn initial_gradient_place(sequence: u32, direction: u32, unit: u32) -> u32 {
-    return initial_place(sequence, direction, unit) + select(1u, 2u, HAS_C) * state_count();
-}
-
-fn sums_for_initial(sequence: u32, direction: u32, unit: u32) -> vec2<f32> {
-    let at = initial_gradient_place(sequence, direction, unit);
-    if HAS_C {
-        return vec2(carry[at], carry[at + state_count()]);
-    }
-    return vec2(carry[at], 0.0);
-}
-
-fn leave_for_initial(sequence: u32, direction: u32, unit: u32, sums: vec2<f32>) {
-    let at = initial_gradient_place(sequence, direction, unit);
-    carry[at] = sums.x;
-    if HAS_C {
-        carry[at + state_count()] = sums.y;
-    }
-}
-
-// What is left for the states before a step of the gradients of those that it saw: nothing where it began anew, and these were
-// the initial ones, whose gradients they are added to.
-fn passed_on(anew: bool, sequence: u32, direction: u32, unit: u32, gradients: vec2<f32>) -> vec2<f32> {
-    if RESETS {
-        if anew {
-            let sums = sums_for_initial(sequence, direction, unit);
-            leave_for_initial(sequence, direction, unit, sums + gradients);
-            return vec2(0.0);
-        }
-    }
-    return gradients;
+    let at = Site(m % u.batch, u.rows.first_step + m / u.batch, direction, unit);
+    let before = seen(anew, at, f32(h[state]), c_before);
+    return vec4(before.x, before.y, c_after, dy_now);
 }
 
 // The cell: `states` are those of `states_around`, dh and dc the gradients of the states after the step, dh without that of the

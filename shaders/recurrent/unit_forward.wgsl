@@ -11,20 +11,6 @@ fn projected(row: u32, unit: u32) -> array<f32, GATES> {
     return x;
 }
 
-// What a step sees of the states before it, which begins anew or not. Loads are not in branches: LLVM, below software adapters,
-// takes many times as long to compile those.
-fn seen(anew: bool, sequence: u32, direction: u32, unit: u32, h_before: f32, c_before: f32) -> vec2<f32> {
-    if RESETS {
-        let at = initial_place(sequence, direction, unit);
-        var c_first = 0.0;
-        if HAS_C {
-            c_first = carry[at + state_count()];
-        }
-        return select(vec2(h_before, c_before), vec2(carry[at], c_first), anew);
-    }
-    return vec2(h_before, c_before);
-}
-
 // The states after the step.
 fn leave_states(row: u32, unit: u32, h_after: f32, c_after: f32) {
     let next = (row + u.batch * u.directions) * u.hidden + unit;

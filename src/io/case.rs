@@ -68,6 +68,32 @@ struct CaseConfig {
     _by: Option<Value>,
 }
 
+impl CaseConfig {
+    /// An error where one key says what another denies, or what would have no effect.
+    fn check(&self, direction: Direction) -> Result<()> {
+        let both = direction == Direction::Both;
+        if self.bidirectional && !both {
+            return Err(Error::invalid("the direction of a bidirectional layer", "bidirectional", direction.name()));
+        }
+        if self.dropout != 0.0 && self.num_layers == 1 {
+            return Err(Error::invalid("the dropout between layers, of one layer", 0, self.dropout));
+        }
+        if !self.gradients {
+            if self.accumulate != 1 {
+                return Err(Error::invalid("`accumulate` of a case without gradients", 1, self.accumulate));
+            }
+            let shares = [("dropout", self.dropout), ("input_dropout", self.input_dropout)];
+            for (name, share) in shares.into_iter().chain([("weight_dropout", self.weight_dropout)]) {
+                if share != 0.0 {
+                    let what = format!("`{name}` of a case without gradients, in which nothing is dropped");
+                    return Err(Error::invalid(what, 0, share));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 fn there() -> bool {
     true
 }
@@ -148,6 +174,7 @@ impl Case {
         }
         let both = if config.bidirectional { Direction::Both } else { Direction::Forward };
         let direction = config.direction.as_deref().map_or(Ok(both), str::parse)?;
+        config.check(direction)?;
         let rnn = RnnConfig::new(cell, config.input_size, config.hidden_size)
             .layers(config.num_layers)
             .direction(direction)

@@ -101,13 +101,14 @@ struct Looks {
     said: bool,
 }
 
-/// What is wrong at this training step, by layer and direction.
-pub fn troubles(step: u64, flow: &Flow, activity: &Activity) -> Vec<Warning> {
+/// What is wrong at this training step, by layer and direction; without a flow, of which a layer with
+/// [`clip_gradient`](crate::Clip::gradient) has none, of the values alone.
+pub fn troubles(step: u64, flow: Option<&Flow>, activity: &Activity) -> Vec<Warning> {
     let mut found = Vec::new();
-    for layer in 0..flow.layers() {
-        for direction in 0..flow.directions() {
+    for layer in 0..activity.layers() {
+        for direction in 0..activity.directions() {
             let gated = activity.recipe().gates() > 1;
-            let of_flow = flow_trouble(flow.trace(layer, direction).state(), gated);
+            let of_flow = flow.and_then(|flow| flow_trouble(flow.trace(layer, direction).state(), gated));
             let all = of_flow.into_iter().chain(gate_troubles(activity, layer, direction));
             found.extend(all.map(|trouble| Warning { step, layer, direction, trouble }));
         }
@@ -135,9 +136,9 @@ impl Watch {
         self.seen.iter().map(|(key, seen)| if seen.said { key.clone() } else { format!("{key}={}", seen.looks) })
     }
 
-    /// What is to be said at this training step. Learning `suffers` where errors no longer fall, or are no better than those
+    /// What is to be said at this training step, of what [`troubles`] finds. Learning `suffers` where errors no longer fall, or are no better than those
     /// of a simple answer.
-    pub fn look(&mut self, step: u64, flow: &Flow, activity: &Activity, suffers: bool) -> Vec<Remark> {
+    pub fn look(&mut self, step: u64, flow: Option<&Flow>, activity: &Activity, suffers: bool) -> Vec<Remark> {
         let found = troubles(step, flow, activity);
         let mut remarks = Vec::new();
         let keys: Vec<String> = found.iter().map(Warning::key).collect();

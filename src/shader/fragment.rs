@@ -26,6 +26,8 @@ macro_rules! fragments {
             "lib/resets.wgsl",
             "lib/left.wgsl",
             "lib/cell.wgsl",
+            "hook/begins_anew.wgsl",
+            "hook/operand.wgsl",
             $($name),*
         ]
     };

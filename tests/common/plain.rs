@@ -7,7 +7,7 @@ use super::masks::{drop_inputs, drop_outputs, left, words};
 use super::{Layer, Tensors};
 
 /// What one step of one sequence keeps for its way back.
-struct Kept {
+struct Saved {
     /// Arguments of the gates' functions, before any limit, then for a GRU the recurrent part of n.
     arguments: Vec<f64>,
     x: Vec<f64>,
@@ -148,7 +148,7 @@ impl Side<'_> {
     }
 
     /// One step of one sequence.
-    fn step(&self, at: [usize; 2], x: &[f64], h: &[f64], c: &[f64]) -> (Kept, Vec<f64>) {
+    fn step(&self, at: [usize; 2], x: &[f64], h: &[f64], c: &[f64]) -> (Saved, Vec<f64>) {
         let (cell, hidden, options) = (self.layer.config.cell, self.layer.config.hidden, self.layer.config.options);
         let mut arguments = vec![0.0; 4 * hidden];
         let mut h_next = vec![0.0; hidden];
@@ -200,14 +200,14 @@ impl Side<'_> {
         let (h_next, c_left) = (left(h, &h_next, 0), left(c, &c_next, 1));
         let (h_before, c_before) = (h.to_vec(), c.to_vec());
         (
-            Kept { arguments, x: x.to_vec(), h_before, c_before, c_full, c: c_next, stays, c_left, h_read, h_left },
+            Saved { arguments, x: x.to_vec(), h_before, c_before, c_full, c: c_next, stays, c_left, h_read, h_left },
             h_next,
         )
     }
 
     /// Back through it: gradients of the pre-activations on the input and on the recurrent side, and of the peepholes; dh and
     /// dc become those of the states before, as far as they do not come through the weights.
-    fn back(&self, kept: &Kept, dh: &mut [f64], dc: &mut [f64]) -> [Vec<f64>; 3] {
+    fn back(&self, kept: &Saved, dh: &mut [f64], dc: &mut [f64]) -> [Vec<f64>; 3] {
         let (cell, hidden, options) = (self.layer.config.cell, self.layer.config.hidden, self.layer.config.options);
         let gates = self.layer.config.recipe().gates();
         let (mut da, mut dr) = (vec![0.0; gates * hidden], vec![0.0; gates * hidden]);
@@ -304,7 +304,7 @@ fn worked_out(layer: &Layer, trains: bool) -> Tensors {
     }
     // Inputs and kept steps of each layer, and the input above the last: the output.
     let mut inputs = vec![layer.given["x"].clone()];
-    let mut kept: Vec<Vec<Vec<Kept>>> = Vec::new();
+    let mut kept: Vec<Vec<Vec<Saved>>> = Vec::new();
     let side = |index: usize, direction: usize| Side {
         layer,
         trains,

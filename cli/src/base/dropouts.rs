@@ -7,15 +7,20 @@ use wgpu_rnn::RnnConfig;
 #[derive(Clone, Copy, Debug, Default, clap::Args, Serialize, Deserialize)]
 pub struct Dropouts {
     /// Dropout between layers, in training: the probability that a value is dropped on its way to the next [default: 0]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = probability)]
     pub dropout: Option<f32>,
     /// Variational dropout of each layer's inputs, in training: the probability that an input is dropped at all steps of a
     /// sequence [default: 0]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = probability)]
     pub input_dropout: Option<f32>,
     /// Dropout of the weights between steps, in training: the probability that an element of W_hh is dropped [default: 0]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = probability)]
     pub weight_dropout: Option<f32>,
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    let share: Option<f32> = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_string())
 }
 
 impl Dropouts {

@@ -44,13 +44,35 @@ pub fn size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// What was typed to get here.
+/// A seed on the command line.
+pub fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected a whole number from 0 on".to_string())
+}
+
+/// What was typed to get here, as a shell reads it.
 pub fn command_line() -> String {
-    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    std::iter::once("wgpu-rnn".to_string()).chain(words).collect::<Vec<_>>().join(" ")
+    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    quoted(std::iter::once("wgpu-rnn").chain(words.iter().map(String::as_str)))
+}
+
+/// Words of a command, of which a shell makes the same.
+fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let quoted = |word: &'a str| shlex::try_quote(word).map_or_else(|_| word.to_string(), std::borrow::Cow::into_owned);
+    words.map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// Today's date in UTC, `YYYY-MM-DD`.
 pub fn today() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn commands_are_quoted_where_a_shell_would_change_them() {
+        let words = ["train", "--data", "my data.ts", "--reset-after", "\\n\\n", "--hidden", "8"];
+        let said = super::quoted(words.into_iter());
+        assert_eq!(said, r#"train --data 'my data.ts' --reset-after "\\n\\n" --hidden 8"#);
+        assert_eq!(shlex::split(&said).unwrap(), words);
+    }
 }

@@ -14,6 +14,7 @@ use wgpu_rnn::nn::rnn::{DeviceStream, Options};
 use wgpu_rnn::{BatchShape, Buffer, Device};
 
 use crate::base::device::Choice;
+use crate::base::seed;
 use crate::learn::Saved;
 use crate::net::LossAt;
 use crate::task::{Known, Text};
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0.8, value_parser = temperature)]
     temperature: f64,
     /// Seed of the draws.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = seed)]
     seed: u64,
     #[command(flatten)]
     device: Choice<true>,

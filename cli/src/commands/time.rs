@@ -194,6 +194,26 @@ impl Report {
     }
 }
 
+impl Args {
+    /// An error where something was given that has no effect in the mode.
+    fn check_mode(&self) -> anyhow::Result<()> {
+        if matches!(self.mode, TimedMode::Train) {
+            return Ok(());
+        }
+        let dropped = self.dropouts.named().into_iter().find(|(_, share)| share.is_some_and(|share| share > 0.0));
+        let of_h = self.options.recurrent_dropout.map(|_| "recurrent_dropout among --options".to_string());
+        let trained = dropped.map(|(name, _)| format!("--{name}")).or(of_h);
+        let got = self.mode.name();
+        if let Some(given) = trained {
+            bail!("{given}: expected --mode train, in which alone something is dropped, got --mode {got}");
+        }
+        if self.extras.accumulate && matches!(self.mode, TimedMode::Forward) {
+            bail!("--accumulate: expected --mode train, which has gradients, got --mode {got}");
+        }
+        Ok(())
+    }
+}
+
 /// Runs before the timed ones.
 const WARM_UP: usize = 2;
 
@@ -211,6 +231,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     config.check()?;
     let shape = BatchShape::new(args.steps, args.batch);
     shape.check()?;
+    args.check_mode()?;
     let mode = match args.mode {
         TimedMode::Forward => Mode::Infer,
         TimedMode::Train => Mode::Train,
@@ -218,6 +239,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let given = [(args.profile, "--profile"), (args.recompute.is_some(), "--recompute")];
             if let Some((_, flag)) = extras.given().into_iter().chain(given).find(|(given, _)| *given) {
                 bail!("--mode step has no {flag}");
+            }
+            if changed.resets && !args.device.wants_gpu() {
+                bail!("--mode step on the CPU has no `resets`: sequences begin anew between two of its calls");
             }
             let gpu = if args.device.wants_gpu() { Some(args.device.open()?) } else { None };
             let options = Options {
@@ -232,8 +256,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             return step(gpu.as_deref(), config, args.steps, args.batch, options, args.json);
         }
     };
-    if extras.accumulate && mode == Mode::Infer {
-        bail!("--accumulate: expected --mode train, which has gradients, got --mode {}", args.mode.name());
+    if extras.lengths.len() > args.batch {
+        bail!("--lengths: expected at most {}, one a sequence, got {}", args.batch, extras.lengths.len());
     }
     let page = args.profile.then(|| args.out.clone().unwrap_or_else(|| PathBuf::from("profile.html")));
     page.as_deref().map_or(Ok(()), check)?;
@@ -284,8 +308,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         options: changed.to_string(),
         learn_state: args.learn_state,
         changes: changes(&config),
-        // To infer nothing is dropped.
-        dropouts: Dropouts::of(&if mode == Mode::Train { config } else { config.without_dropout() }),
+        dropouts: Dropouts::of(&config),
         extras: extras.clone(),
         mode: args.mode,
         precision: match args.precision {

@@ -102,16 +102,12 @@ pub fn run(args: &Args) -> Result<()> {
     let count = count(model.parameters().count() as u64);
     say(format_args!("validation: {}", task.score().meaning()))?;
     say(format_args!("model: {}, {count} parameters", about.net.words()))?;
-    let inside = match (args.no_warnings, config.options.clip.gradient) {
-        (true, _) => None,
-        (false, None) => Some(model.inside()?),
-        (false, Some(_)) => {
-            say(
-                "it is not looked inside: with clip_gradient what comes back from step to step is not the gradient itself",
-            )?;
-            None
-        }
-    };
+    let inside = if args.no_warnings { None } else { Some(model.inside()?) };
+    if inside.is_some() && config.options.clip.gradient.is_some() {
+        say(
+            "gradients are not followed: with clip_gradient what comes back from step to step is not the gradient itself",
+        )?;
+    }
     let (bar, watch) = (Progress::new(String::new()), Watch::resume(about.state.said.clone()));
     bar.begin(about.state.step, about.rule.updates);
     let (origin, began) = (Origin::new(&device, task.describe())?, Instant::now());
@@ -302,23 +298,25 @@ impl Training<'_> {
         let (score, parameters) = (self.task.score(), self.model.parameters().count());
         let (origin, about, speeds) = (&self.origin, &self.about, &self.speeds);
         let notes = &self.task.used().notes;
-        let page = training::Page { origin, about, score: &score, parameters, speeds, notes };
+        let lengths = self.task.form().lengths;
+        let page = training::Page { lengths, origin, about, score: &score, parameters, speeds, notes };
         stop::hold(|| page.write(self.out))
     }
 
     /// Looks inside, on the batch that was trained on last.
-    fn look_inside(&self) -> Result<Option<(Flow, Activity)>> {
+    fn look_inside(&self) -> Result<Option<(Option<Flow>, Activity)>> {
         let Some(inside) = &self.inside else { return Ok(None) };
         let found = inside.look(&self.model)?;
         // A dynamic loss scale finds its size by gradients that overflow: they explode by it, not by the model.
-        Ok(found.filter(|(flow, _)| !self.about.rule.half || flow.is_finite()))
+        let finite = |flow: &Option<Flow>| flow.as_ref().is_none_or(Flow::is_finite);
+        Ok(found.filter(|(flow, _)| !self.about.rule.half || finite(flow)))
     }
 
     /// Says what has been wrong inside for a while, where learning suffers, and what no longer is.
-    fn warn(&mut self, (flow, activity): &(Flow, Activity)) -> Result<()> {
+    fn warn(&mut self, (flow, activity): &(Option<Flow>, Activity)) -> Result<()> {
         let state = &mut self.about.state;
         let suffers = state.suffers(self.task.score().naive);
-        for remark in self.watch.look(state.step as u64, flow, activity, suffers) {
+        for remark in self.watch.look(state.step as u64, flow.as_ref(), activity, suffers) {
             let said = match &remark {
                 Remark::Warning(warning) => format!("warning: {warning}; {}", advice(&warning.trouble)),
                 over => format!("well again: {over}"),
@@ -336,7 +334,7 @@ impl Training<'_> {
             Err(error @ Error::NonFinite { .. }) => {
                 // Whatever is wrong may be why.
                 if let Some((flow, activity)) = self.look_inside()? {
-                    for warning in troubles(self.about.state.step as u64, &flow, &activity) {
+                    for warning in troubles(self.about.state.step as u64, flow.as_ref(), &activity) {
                         self.bar.note(format!("warning: {warning}; {}", advice(&warning.trouble)))?;
                     }
                 }

@@ -141,7 +141,7 @@ pub(super) fn from_table(name: String, table: &Table, reading: Reading<'_>) -> R
         |cells: &[Option<f64>]| ordered.as_ref().map_or_else(|| cells.to_vec(), |ordered| ordered.spread(cells));
     let length = ordered.as_ref().map_or(table.lines.len(), |ordered| ordered.times.len());
     let present = ordered.as_ref().map_or_else(|| vec![true; length], Ordered::present);
-    let Kept { columns, rows: keep } = kept(table, &reading, &chosen, spread, &present, &mut notes)?;
+    let OfTable { columns, rows: keep } = kept(table, &reading, &chosen, spread, &present, &mut notes)?;
 
     let mut gathered = Columns::default();
     let mut measured = vec![true; keep.len()];
@@ -232,7 +232,7 @@ pub(super) fn from_table(name: String, table: &Table, reading: Reading<'_>) -> R
 }
 
 /// The columns that are taken, with a cell for each step of time, and the steps that are kept.
-struct Kept {
+struct OfTable {
     columns: Vec<(usize, Vec<Option<f64>>)>,
     rows: Vec<usize>,
 }
@@ -247,7 +247,7 @@ fn kept(
     spread: impl Fn(&[Option<f64>]) -> Vec<Option<f64>>,
     present: &[bool],
     notes: &mut Vec<String>,
-) -> Result<Kept> {
+) -> Result<OfTable> {
     let (file, length) = (&table.file, present.len());
     let mut kept = vec![true; length];
     let mut cut = |missing: &[bool]| gaps::long_runs(missing, LONGEST_GAP).for_each(|run| kept[run].fill(false));
@@ -290,7 +290,7 @@ fn kept(
             }
         ));
     }
-    Ok(Kept { columns, rows: keep })
+    Ok(OfTable { columns, rows: keep })
 }
 
 /// The cycles that are inputs: those that a model knows, that are given, or that the times deserve.

@@ -125,7 +125,7 @@ fn from_text(name: String, text: &str, shape: Shape, reading: Reading<'_>) -> Re
         let (all, documents) = document_begins(text, end);
         let other = if text.contains("\r\n") && !end.contains('\r') { " (its lines end with \"\\r\\n\")" } else { "" };
         ensure!(
-            documents > 1,
+            text.contains(end) || known.is_some(),
             "{name}: expected the text {end:?}, which ends its documents, got it nowhere within{other}"
         );
         notes.push(format!(

@@ -59,7 +59,7 @@ impl Utterances {
     /// Reads the text of a file; `file` is its name in messages.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-        let mut classes = None;
+        let (mut classes, mut width) = (None, None);
         loop {
             let Some((number, line)) = lines.next() else { bail!("{file}: expected a line `@data`, got none") };
             let mut words = line.split_whitespace();
@@ -77,6 +77,11 @@ impl Utterances {
                     }
                     classes = Some(named);
                 }
+                Some("@dimension" | "@dimensions") => {
+                    let count = words.next().and_then(|word| word.parse().ok()).filter(|count| *count > 0);
+                    let expected = || format!("{file}, line {number}: expected `@dimensions` and how many there are");
+                    width = Some(count.with_context(expected)?);
+                }
                 Some("@timestamps") => {
                     let stamped = words.next().is_some_and(|word| word.eq_ignore_ascii_case("true"));
                     ensure!(!stamped, "{file}, line {number}: expected values without time stamps");
@@ -88,7 +93,6 @@ impl Utterances {
         let classes = classes.with_context(|| {
             format!("{file}: expected a line `@classLabel true` and the classes, or `@classLabel false`")
         })?;
-        let mut width = None;
         let mut all = Vec::new();
         // Missing values, and sequences that have some.
         let mut filled = (0, 0);
@@ -120,6 +124,7 @@ impl Utterances {
             let values = (0..steps).flat_map(|step| columns.iter().map(move |column| column[step])).collect();
             all.push(Utterance { values, class });
         }
+        let width = width.filter(|_| !all.is_empty());
         let width = width.with_context(|| format!("{file}: expected sequences after `@data`, got none"))?;
         let notes = match filled {
             (0, _) => Vec::new(),
@@ -190,6 +195,10 @@ mod tests {
         assert_eq!(with("1"), "f.ts, line 7: expected a class");
         assert_eq!(with("1,2:3,4:eve"), "f.ts, line 7: expected one of the classes ann, bob, got `eve`");
         assert_eq!(with("1,2:ann"), "f.ts, line 7: expected 2 dimensions, got 1");
+        let said = Utterances::parse("f.ts", "@dimensions 2\n@classLabel true ann\n@data\n1:2:3:ann\n1:2:ann\n");
+        assert_eq!(said.unwrap_err().to_string(), "f.ts, line 4: expected 2 dimensions, got 3");
+        let said = Utterances::parse("f.ts", "@dimensions two\n@classLabel true ann\n@data\n1:2:ann\n");
+        assert_eq!(said.unwrap_err().to_string(), "f.ts, line 1: expected `@dimensions` and how many there are");
         assert_eq!(with("1,2:3:ann"), "f.ts, line 7: expected 2 values in every dimension, got 1");
         assert_eq!(with("1,x:3,4:ann"), "f.ts, line 7: expected a finite number or a missing value, got `x`");
         assert_eq!(with("1,inf:3,4:ann"), "f.ts, line 7: expected a finite number or a missing value, got `inf`");

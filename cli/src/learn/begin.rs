@@ -8,7 +8,7 @@ use wgpu_rnn::{Bias, Cell, Direction, Precision, RnnConfig, StepOptions};
 use super::saved::{About, Data, Rule};
 use crate::base::directed::Directed;
 use crate::base::dropouts::Dropouts;
-use crate::base::size;
+use crate::base::{seed, size};
 use crate::data::series::Ask;
 use crate::task::{Goals, Judging, Kind, MEDIAN, More, Sizes, Source, Stored, Windowing, fingerprint};
 
@@ -100,7 +100,7 @@ pub struct New {
     #[arg(long)]
     precision: Option<Precision>,
     /// Seed of weights and batches [default: 1]
-    #[arg(long)]
+    #[arg(long, value_parser = seed)]
     seed: Option<u64>,
 }
 
@@ -184,6 +184,8 @@ impl New {
         source.only_of_series(&[&quantiles, &windowing.given(), &judging.given(), &self.ask.given()])?;
         self.only_of_texts(kind)?;
         self.dropouts.check(self.layers.unwrap_or(1))?;
+        // Before data are read, whose widths it does not depend on.
+        self.layer(1, self.hidden.unwrap_or(1)).check()?;
         if kind == Kind::Speech && self.steps.is_some() {
             bail!("--steps: expected none, since utterances are as long as they are");
         }
@@ -297,9 +299,12 @@ impl New {
 
     /// The layer that is trained on it.
     pub fn config(&self, task: &dyn Stored) -> RnnConfig {
-        let hidden = self.hidden.unwrap_or(task.usual().trained_hidden);
+        self.layer(task.width(), self.hidden.unwrap_or(task.usual().trained_hidden))
+    }
+
+    fn layer(&self, input: usize, hidden: usize) -> RnnConfig {
         let resets = self.carry || self.reset_after.is_some();
-        let layer = RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), task.width(), hidden)
+        let layer = RnnConfig::new(self.cell.unwrap_or(Cell::Lstm), input, hidden)
             .layers(self.layers.unwrap_or(1))
             .bias(self.bias.unwrap_or_default())
             .direction(self.directed.direction())

@@ -118,9 +118,11 @@ impl Model {
         let form = Form { loss_at: LossAt::Last, carries: false, ..self.net.form.clone() };
         let scale = self.optimizer.scale().cloned();
         let net = Net::new(device, *config, form, *options, params.clone(), scale)?;
-        let pass = net.pass(Mode::Train, true)?;
+        // What comes back from step to step is not the gradient itself where that is clipped on its way.
+        let follows = config.options.clip.gradient.is_none();
+        let pass = net.pass(Mode::Train, follows)?;
         let gates = Gates::new(&pass.layer, &pass.reserve)?;
-        Ok(Inside { net, pass, gates })
+        Ok(Inside { net, pass, gates, follows })
     }
 
     /// What it reads and answers.
@@ -289,11 +291,14 @@ pub struct Inside {
     net: Net,
     pass: Pass,
     gates: Gates,
+    /// Whether gradients are followed from step to step.
+    follows: bool,
 }
 
 impl Inside {
-    /// What `model`, which this is of, does inside on the batch that it was fed; nothing before it was.
-    pub fn look(&self, model: &Model) -> Result<Option<(Flow, Activity)>> {
+    /// What `model`, which this is of, does inside on the batch that it was fed; nothing before it was. No flow where gradients are
+    /// not followed.
+    pub fn look(&self, model: &Model) -> Result<Option<(Option<Flow>, Activity)>> {
         let Some(batch) = &model.fed else { return Ok(None) };
         self.net.upload(&batch.at_last(&self.net.form))?;
         self.pass.begin(batch)?;
@@ -304,6 +309,7 @@ impl Inside {
             self.gates.record(recorder)?;
             self.pass.record_backward(recorder)
         })?;
-        Ok(Some((Flow::read(&self.pass.layer)?, self.gates.read()?)))
+        let flow = self.follows.then(|| Flow::read(&self.pass.layer)).transpose()?;
+        Ok(Some((flow, self.gates.read()?)))
     }
 }

@@ -19,6 +19,8 @@ pub struct Page<'a> {
     pub origin: &'a Origin,
     pub about: &'a About,
     pub score: &'a Score,
+    /// Whether sequences have lengths of their own.
+    pub lengths: bool,
     /// Parameters of the model.
     pub parameters: usize,
     /// Sequences trained on in a second, validation not counted, up to these steps.
@@ -141,6 +143,7 @@ impl Page<'_> {
         let name = self.about.config().map_or_else(|_| net.cell.clone(), |config| config.cell.title().to_string());
         let half = if rule.half { ", half precision" } else { "" };
         let turned = if rule.batch_first { ", batch first" } else { "" };
+        let up_to = if self.lengths { "up to " } else { "" };
         let order = if self.about.data.carries { ", each from where the one before ended" } else { "" };
         let of_batches = if rule.accumulate > 1 { format!("{} ", rule.accumulate) } else { String::new() };
         let page = page::Page {
@@ -155,7 +158,7 @@ impl Page<'_> {
                 (
                     "Training",
                     format!(
-                        "{of_batches}batches of {} sequences of {} steps{order}, learning rate {}, seed {}{half}{turned}",
+                        "{of_batches}batches of {} sequences of {up_to}{} steps{order}, learning rate {}, seed {}{half}{turned}",
                         self.about.data.batch,
                         self.about.data.steps,
                         number(rule.learning_rate),

@@ -38,7 +38,7 @@ fn flow_writes_norms_that_its_numbers_follow_from() {
         let csv = rows(&read(&out.join("flow.csv")));
         assert_eq!(
             csv[0],
-            ["cell", "hidden", "layer", "trained", "T", "steps_back", "norm_h", "norm_c", "norm_direct"]
+            ["cell", "hidden", "layer", "trained", "T", "steps_back", "norm_h", "norm_c", "norm_direct", "direction"]
         );
         assert_eq!(csv.len(), 1 + 3 * 2 * (6 + 40));
         for look in found {

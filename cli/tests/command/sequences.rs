@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::learn::{Place, content, resumes_to_the_bit};
-use super::{gpu, path, run};
+use super::{gpu, json, path, run};
 
 /// A text in order, whose states go from batch to batch, and begin anew where documents do.
 #[test]
@@ -32,6 +32,8 @@ fn truncated_back_propagation_resumes_to_the_bit() {
     resumes_to_the_bit(&place, "cpu", &carried, 100);
     let said = run(&["train", "--resume", "--reset-after", ".", "--out", path(&whole)]).failed(1);
     assert!(said.contains("--reset-after: expected ;, with which the training began, got ."), "{said}");
+    let said = run(&["train", "--resume", "--reset-after", "\\n", "--out", path(&whole)]).failed(1);
+    assert!(said.contains("began, got \\n "), "{said}");
     let same = ["--carry", "--reset-after", ";", "--learn-state"];
     run(&[&["train", "--resume", "--device", "cpu", "--out", path(&whole)], &same[..]].concat()).succeeded();
     for look in ["flow", "gates"] {
@@ -45,6 +47,57 @@ fn truncated_back_propagation_resumes_to_the_bit() {
     };
     // What was read before a document does not matter to it.
     assert_eq!(sampled("a..b;c"), sampled("h;c"));
+}
+
+/// What options of a layer change about what its values and gradients mean stands on the pages.
+#[test]
+fn pages_say_what_options_change() {
+    let place = Place::new();
+    let model = |name: &str, rest: &[&str]| {
+        let out = place.at(name);
+        let begin = ["train", "--task", "speech", "--hidden", "6", "--updates", "3", "--device", "cpu", "--out"];
+        run(&[&begin[..], &[path(&out)], rest].concat()).succeeded();
+        out
+    };
+    let page = |look: &str, model: &Path| {
+        let out = place.at("page");
+        run(&[look, "--device", "cpu", "--model", path(model), "--out", path(&out)]).succeeded();
+        let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+        (page, out)
+    };
+    let lstm = "peephole,coupled,clip_cell=2,zoneout=0.3,zoneout_cell=0.2";
+    let lstm = model("lstm", &["--options", lstm]);
+    let (gates, _) = page("gates", &lstm);
+    for said in [
+        "The cell state is clipped at ±2 when it is stored",
+        "through peepholes",
+        "The input gate is 1 − f",
+        "a unit’s h stays as it was with probability 0.3",
+        "a unit’s c stays as it was with probability 0.2",
+        "time constants are longer by as much",
+        "c_made and h_made are what a step makes",
+    ] {
+        assert!(gates.contains(said), "{said}");
+    }
+    let (flow, out) = page("flow", &lstm);
+    assert!(flow.contains("what stays of a state with zoneout comes past the gates"));
+    // Nothing reaches the last cell state, of which h saw another; the steps before it are what is looked at.
+    let found = json(&std::fs::read_to_string(out.join("flow.json")).unwrap());
+    let last = found.as_array().unwrap().last().unwrap().clone();
+    assert!(last["left_at_the_first"].is_number() && last["mostly_direct"].as_u64() > Some(0), "{last}");
+
+    let gru = model("gru", &["--cell", "gru", "--options", "gate=affine:0.2:0.5"]);
+    let (gates, _) = page("gates", &gru);
+    assert!(gates.contains("another function than one from 0 to 1") && !gates.contains("The plain RNN has no gates"));
+
+    let both = model("both", &["--bidirectional", "--layers", "2"]);
+    for look in ["gates", "flow"] {
+        let (page, out) = page(look, &both);
+        assert!(page.contains("LSTM, layer 1, backwards") && page.contains("A layer that goes backwards"), "{look}");
+        let found = json(&std::fs::read_to_string(out.join(format!("{look}.json"))).unwrap());
+        let ways = |way: &str| found.as_array().unwrap().iter().filter(|one| one["direction"] == way).count();
+        assert!(ways("forward") > 0 && ways("forward") == ways("backward"), "{look}");
+    }
 }
 
 /// A layer in two directions learns and is judged, and the order of axes changes nothing but where numbers lie.

@@ -142,18 +142,22 @@ fn time_says_what_is_changed_about_the_layer() {
         ),
         "{line}"
     );
-    let two = [TIME, &["--device", "cpu", "--runs", "1", "--layers", "2"]].concat();
-    let inferred = run(&[&two[..], &["--dropout", "0.25"]].concat()).succeeded();
-    assert!(!inferred.contains("dropout"), "to infer nothing is dropped: {inferred}");
     for (options, expected) in [
         (["--options", "peephole"], "a peephole is not available for GRU, which has no cell state to look at"),
-        (["--input-dropout", "1.5"], "the probability of input dropout must be within 0..1, got 1.5"),
         (["--dropout", "0.5"], "--dropout: expected --layers of at least 2, between which values are dropped, got 1"),
+        (
+            ["--weight-dropout", "0.5"],
+            "--weight-dropout: expected --mode train, in which alone something is dropped, got --mode forward",
+        ),
+        (["--options", "recurrent_dropout=0.5"], "recurrent_dropout among --options: expected --mode train"),
         (["--lengths", "2,4"], "length"),
+        (["--lengths", "2,3,3"], "--lengths: expected at most 2, one a sequence, got 3"),
     ] {
         let said = run(&[TIME, &options].concat()).failed(1);
         assert!(said.contains(expected), "{said}");
     }
+    let said = run(&[TIME, &["--input-dropout", "1.5"]].concat()).failed(2);
+    assert!(said.contains("expected a number from 0 to 1"), "{said}");
     let said = run(&[TIME, &["--options", "swish"]].concat()).failed(2);
     assert!(said.contains("the options of a step must be some of peephole, coupled, resets, gate=…"), "{said}");
 }
@@ -175,6 +179,8 @@ fn time_takes_sequences_of_every_kind() {
         assert_eq!(line.contains("of host recording"), device != "cpu", "{line}");
     }
     let step = [&TIME[..TIME.len() - 1], &["step", "--device", "cpu"]].concat();
+    let said = run(&[&step[..], &["--options", "resets"]].concat()).failed(1);
+    assert!(said.starts_with("--mode step on the CPU has no `resets`"), "{said}");
     for flag in [&["--lengths", "2"][..], &["--reset-every", "2"], &["--carry"], &["--last"], &["--batch-first"]] {
         let said = run(&[&step[..], flag].concat()).failed(1);
         assert_eq!(said, format!("--mode step has no {}", flag[0]));
@@ -189,6 +195,10 @@ fn train_says_what_data_an_option_is_for() {
         (&["--options", "resets"][..], 2, "`resets` follows from --reset-after and --carry"),
         (&["--reset-after", ""], 2, "expected at least one character"),
         (&["--reset-after", "\\x"], 2, "expected n, r, t or another backslash behind a backslash, got 'x'"),
+        (&["--learning-rate", "-1"], 2, "expected a number above zero"),
+        (&["--seed", "abc"], 2, "expected a whole number from 0 on"),
+        (&["--cell", "gru", "--options", "peephole"], 1, "a peephole is not available for GRU"),
+        (&["--options", "clip_cell=0"], 1, "must be above 0 and finite, got 0"),
         (&["--carry"], 1, "--carry: expected a text, which these data are not"),
         (&["--reset-after", "\\n"], 1, "--reset-after: expected a text, which these data are not"),
         (&["--data", text, "--direction", "reverse"], 1, "sees the next character, got reverse"),

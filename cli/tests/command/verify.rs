@@ -225,6 +225,15 @@ fn a_layer_that_makes_no_sense_is_refused() {
     }
     let unknown = changed("gru_small", |parts| parts.config(|config| config["batchfirst"] = true.into()));
     assert!(unknown.contains("unknown field `batchfirst`"), "{unknown}");
+    let contradicts = |name: &str, change: &dyn Fn(&mut serde_json::Value)| changed(name, |parts| parts.config(change));
+    let both = contradicts("gru_stacked_bidirectional", &|config| config["direction"] = "forward".into());
+    assert_eq!(both, "FILE: the direction of a bidirectional layer must be bidirectional, got forward");
+    let one = contradicts("gru_small", &|config| config["dropout"] = 0.5.into());
+    assert_eq!(one, "FILE: the dropout between layers, of one layer must be 0, got 0.5");
+    let summed = contradicts("onnx_gru_clip", &|config| config["accumulate"] = 3.into());
+    assert_eq!(summed, "FILE: `accumulate` of a case without gradients must be 1, got 3");
+    let dropped = contradicts("onnx_gru_clip", &|config| config["weight_dropout"] = 0.5.into());
+    assert!(dropped.contains("`weight_dropout` of a case without gradients, in which nothing is dropped"), "{dropped}");
     let resets = changed("gru_small", |parts| {
         parts.config(|config| config["options"] = "resets".into());
         let [steps, batch] = ["steps", "batch"].map(|name| parts.config_of(name));

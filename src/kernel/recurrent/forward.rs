@@ -64,7 +64,8 @@ impl Uniform {
         chunk: &Chunk,
         w_direction: usize,
         has_bias: bool,
-        (units, rows): (&Range<u32>, &Range<u32>),
+        units: &Range<u32>,
+        rows: &Range<u32>,
         recipe: RecipeUniform,
     ) -> Result<Self> {
         Ok(Self {
@@ -122,7 +123,7 @@ impl Chunk {
             let mut consts = tile.consts();
             consts.push(("CARRIED", u32::from(self.carry.is_some())));
             Op::of_dispatches(tile.cut(gpu, self)?.into_iter().map(|part| {
-                let uniform = Uniform::new(self, packed, weights.b_hh.is_some(), (&part.units, &part.rows), recipe)?;
+                let uniform = Uniform::new(self, packed, weights.b_hh.is_some(), &part.units, &part.rows, recipe)?;
                 Op::gpu(
                     gpu,
                     &Launch {

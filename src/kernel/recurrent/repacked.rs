@@ -1,9 +1,11 @@
 //! One time step forward where weights are put in order as they are needed, and no packed copy of all is held.
 
+use std::ops::Range;
+
 use super::forward::Uniform;
 use super::{Chunk, Weights};
 use crate::device::Nothing;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Work};
 use crate::kernel::cuts::{index, rectangles};
 use crate::kernel::op::{Launch, Op};
@@ -69,8 +71,10 @@ impl Chunk {
         let [w, lengths, saved, h, c, carry] = self.forward_buffers(&w, &nothing);
         let pieces = rectangles(gpu, [self.batch, self.hidden], [at_once, UNITS * GROUPS], work);
         Op::of_dispatches(pieces.into_iter().map(|[rows, units]| {
-            let part = (&(index(units.start)?..index(units.end)?), &(index(rows.start)?..index(rows.end)?));
-            let uniform = Uniform::new(self, weights.w_hh.direction, weights.b_hh.is_some(), part, recipe)?;
+            let within = |all: &Range<usize>| Ok::<_, Error>(index(all.start)?..index(all.end)?);
+            let has_bias = weights.b_hh.is_some();
+            let w_direction = weights.w_hh.direction;
+            let uniform = Uniform::new(self, w_direction, has_bias, &within(&units)?, &within(&rows)?, recipe)?;
             Op::gpu(
                 gpu,
                 &Launch {

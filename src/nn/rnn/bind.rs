@@ -101,6 +101,16 @@ pub struct Gradients {
 }
 
 impl Gradients {
+    /// The same with these, from [`Rnn::states`], as gradients of the final and of the initial states: of windows of one run, which
+    /// go backward from the last to the first, each leaves the gradient of the states that it began with for the one before it.
+    /// They are to be zero before the last window, if nothing depends on its final states.
+    #[must_use]
+    pub fn carrying(self, gradients: &[Buffer]) -> Self {
+        let mut gradients = gradients.iter().cloned();
+        let (h, c) = (gradients.next(), gradients.next());
+        Self { dhn: h.clone(), dh0: h, dcn: c.clone(), dc0: c, ..self }
+    }
+
     /// Gradients of the final states.
     pub(super) fn final_states(&self) -> StateBuffers<'_> {
         [("dhn", self.dhn.as_ref()), ("dcn", self.dcn.as_ref())]

@@ -8,8 +8,8 @@
 //!
 //! A sequence too long for one plan is trained in windows (truncated back-propagation through time): with [`Io::carrying`] the
 //! state goes on from window to window, and no gradient does. For the whole gradient the windows
-//! have bindings with a reserve each, all run forward before the first runs backward, the last window first, and each hands its
-//! `dh0` to the window before as `dhn`; parameters that [accumulate](crate::nn::Parameters::accumulating) hold the sum.
+//! have bindings with a reserve each, all run forward before the first runs backward, the last window first, and each hands the
+//! state's gradient to the window before it ([`Gradients::carrying`]); parameters that [accumulate](crate::nn::Parameters::accumulating) hold the sum.
 //!
 //! Rows are kept in step order inside (see [`kernel::rows`](crate::kernel::rows)); inputs and outputs are in time order.
 
@@ -126,12 +126,17 @@ pub struct Rnn {
 /// `weight_ch_l{k} [P·H]` behind them, and learnt initial states `h0_l{k} [H]` and `c0_l{k} [H]`. In parameters of another order
 /// peepholes must come after `weight_hh`, and a reverse direction's tensors after the other's.
 pub fn tensors(config: &RnnConfig, prefix: &str) -> Vec<(String, Vec<usize>)> {
-    let places = (0..config.layers).flat_map(|layer| (0..config.directions()).map(move |direction| (layer, direction)));
     let of = |(layer, direction)| {
         let tensors = config.recipe().tensors(config.layer_input(layer), config.hidden);
         tensors.map(move |(tensor, shape)| (name(config, prefix, tensor, layer, direction), shape))
     };
-    places.flat_map(of).collect()
+    places(config).flat_map(of).collect()
+}
+
+/// Its layers, and the directions of each.
+fn places(config: &RnnConfig) -> impl Iterator<Item = (usize, usize)> {
+    let directions = config.directions();
+    (0..config.layers).flat_map(move |layer| (0..directions).map(move |direction| (layer, direction)))
 }
 
 fn name(config: &RnnConfig, prefix: &str, tensor: Tensor, layer: usize, direction: usize) -> String {
@@ -348,6 +353,16 @@ impl Rnn {
             let entry = params.entry(&name)?;
             if entry.shape != shape {
                 return Err(Error::shape(name, &shape, &entry.shape));
+            }
+        }
+        if self.config.recipe().has(Tensor::WeightCh) {
+            for (layer, direction) in places(&self.config) {
+                let entry = |tensor| params.entry(&name(&self.config, prefix, tensor, layer, direction));
+                let (w_hh, w_ch) = (entry(Tensor::WeightHh)?, entry(Tensor::WeightCh)?);
+                if w_ch.offset < w_hh.offset {
+                    let after = format!("declared after `{}`", w_hh.name);
+                    return Err(Error::invalid(format!("`{}`", w_ch.name), after, "declared before it"));
+                }
             }
         }
         Ok(())
