@@ -54,6 +54,9 @@ fn sequence_of(at: Place, j: u32) -> u32 {
 
 // Which of an invocation's rows begin anew at a step, a bit each: asked once for all units. OWN is at most 32.
 fn rows_anew(at: Place, rows: u32, step: u32) -> u32 {
+    if !RESETS {
+        return 0u;
+    }
     var bits = 0u;
     for (var j = 0u; j < rows; j++) {
         bits |= select(0u, 1u << j, is_reset(sequence_of(at, j), step, at.direction));
