@@ -68,12 +68,16 @@ fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
     // A number below zero is a value, which the option itself refuses or not.
     let numbers = |arg: clap::Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
-    let command = Cli::command().mut_subcommands(|sub| sub.mut_args(numbers));
+    let command = Cli::command().mut_args(numbers).mut_subcommands(|sub| sub.mut_args(numbers));
     let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            // clap's first paragraph says what is wrong; the rest is usage, which `--help` gives in full.
-            complain(error.to_string().split("\n\n").next().unwrap_or("error: the command line is wrong"));
+            // clap's first paragraph says what is wrong, and a tip what was meant; the rest is usage, which `--help` gives in full.
+            let said = error.to_string();
+            let mut paragraphs = said.split("\n\n").map(str::trim);
+            let wrong = paragraphs.next().unwrap_or("error: the command line is wrong").to_string();
+            let tip = paragraphs.find_map(|tip| tip.strip_prefix("tip: ").filter(|tip| tip.contains("similar")));
+            complain(&tip.map_or_else(|| wrong.clone(), |tip| format!("{wrong}; {tip}")));
             return ExitCode::from(2);
         }
         Err(help) => {

@@ -24,7 +24,7 @@ pub struct Extras {
     /// The output is each sequence's last alone.
     #[arg(long)]
     pub last: bool,
-    /// Lengths of the sequences, separated by commas, one after the other and then the first again [default: T steps]
+    /// Lengths of the sequences, separated by commas; where there are fewer of them, they come again from the first [default: T]
     #[arg(long, value_delimiter = ',', value_parser = size)]
     pub lengths: Vec<usize>,
     /// Each sequence begins anew every so many steps; `resets` is then among the options.

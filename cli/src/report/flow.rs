@@ -253,7 +253,7 @@ impl Page {
             let end = look.trace.state().len().saturating_sub(1);
             let far = steps
                 .map_or_else(|| format!("not within {end} steps"), |steps| format!("in {}", plural(steps, "step")));
-            format!("those of the {} {far}", look.title())
+            format!("those of the {} {far}", look.of.in_words())
         };
         let all: Vec<String> = looks.iter().map(far).collect();
         let when = match first.trained {

@@ -299,7 +299,7 @@ fn sentence<'a>(looks: impl Iterator<Item = &'a Look>) -> String {
         let (median, longest) = (steps(*median), steps(*longest));
         Some(format!(
             "half of the units of the {} for {median} steps or longer, the longest for {longest}",
-            look.title()
+            look.of.in_words()
         ))
     };
     let all: Vec<String> = looks.filter_map(half).collect();

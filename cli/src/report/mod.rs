@@ -88,6 +88,15 @@ impl Looked {
         if self.goes_back() { layer + ", backwards" } else { layer }
     }
 
+    /// The same within a sentence.
+    fn in_words(self) -> String {
+        let cell = self.config.cell.title();
+        match self.ending().strip_prefix(", ") {
+            Some(ending) => format!("{cell} ({ending})"),
+            None => cell.to_string(),
+        }
+    }
+
     fn goes_back(self) -> bool {
         self.direction >= self.config.first_reversed()
     }

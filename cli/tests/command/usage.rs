@@ -22,6 +22,8 @@ fn help_and_version_are_no_errors() {
 fn a_wrong_command_line_is_one_sentence_that_says_what() {
     assert_eq!(refused(&["teach"]), "unrecognized subcommand 'teach'");
     assert_eq!(refused(&["--fast"]), "unexpected argument '--fast' found");
+    let meant = "unexpected argument '--hiden' found; a similar argument exists: '--hidden'";
+    assert_eq!(refused(&["train", "--hiden", "3"]), meant);
     assert_eq!(refused(&["adapters", "all"]), "unexpected argument 'all' found");
     assert_eq!(refused(&["compare", "--device", "cpu", "--fast"]), "unexpected argument '--fast' found");
     assert_eq!(refused(&["verify"]), "the following required arguments were not provided: <CASES>...");
