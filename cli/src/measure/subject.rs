@@ -78,7 +78,8 @@ impl Extras {
             bound.set_lengths(&self.lengths.iter().copied().cycle().take(batch).collect::<Vec<_>>())?;
         }
         if let Some(every) = self.reset_every {
-            let begins = |step: usize| std::iter::repeat_n(step.is_multiple_of(every), batch);
+            // A first step has its initial state anyhow, or the one that was carried.
+            let begins = |step: usize| std::iter::repeat_n(step > 0 && step.is_multiple_of(every), batch);
             bound.set_resets(&(0..steps).flat_map(begins).collect::<Vec<_>>())?;
         }
         Ok(())

@@ -89,6 +89,27 @@ fn batches_in_order_go_on_and_read_everything() {
     assert!(read[..898].iter().all(|count| (1..=3).contains(count)) && read[898..] == [0, 0], "{read:?}");
 }
 
+/// Validated in order or not, it is by the same characters, which the naive answer is judged by too.
+#[test]
+fn validation_in_order_asks_for_the_same_characters() {
+    let text: String = (0..1000).map(|i| char::from_u32(0x4e00 + i).unwrap()).collect();
+    let corpus = from_text("han".into(), &text, Shape { symbols: 2000, ..SHAPE }, Reading::default()).unwrap();
+    let batches = corpus.validation_batches();
+    assert!(batches > 2);
+    let (mut asked, mut before) = (Vec::new(), [0, 0]);
+    for index in 0..batches {
+        let Stretches { x, y, anew } = corpus.validation_in_order(index);
+        assert_eq!(anew, [[index == 0; 2], [false; 2], [false; 2]].concat());
+        assert!(index == 0 || x[..2] == before, "a stretch goes on where the one before it ended");
+        before = [y[4], y[5]];
+        asked.extend(y);
+    }
+    let mut judged = corpus.judged().to_vec();
+    asked.sort_unstable();
+    judged.sort_unstable();
+    assert_eq!(asked, judged);
+}
+
 #[test]
 fn documents_begin_after_what_ends_them() {
     let reading = Reading { reset_after: Some(". "), ..Reading::default() };
