@@ -3,6 +3,9 @@
 //! A cell is one row here, its equations `docs/equations/<stem>.md`, one shader `shaders/cell/<file>.wgsl` and one CPU
 //! file `src/cpu/cell/<file>.rs`, which cells that differ in a function share; no kernel, plan or strategy names one. [`for_each_cell`] hands the rows to whoever needs
 //! one item a cell.
+//!
+//! An option that makes other equations of a cell is a *form* in the cell's row, named after its field of
+//! [`StepOptions`](crate::StepOptions): with files of its own, and with what its row has in place of the cell's.
 
 use std::str::FromStr;
 
@@ -14,17 +17,27 @@ macro_rules! for_each_cell {
         $user! {
             /// Long short-term memory, gates i, f, g, o (PyTorch's `torch.nn.LSTM`).
             Lstm { stem: lstm, file: lstm, name: "lstm", title: "LSTM", gates: 4, saved: 4, hidden_slots: [0, 1, 2, 3],
-                states: ["h", "c"], values: [("i", Write), ("f", Keep), ("g", Squashed), ("o", Gate)] }
+                states: ["h", "c"], values: [("i", Write), ("f", Keep), ("g", Squashed), ("o", Gate)] } forms []
             /// Gated recurrent unit, gates r, z, n, reset after the product (PyTorch's `torch.nn.GRU`). The fourth
             /// saved value is the recurrent part of n, which backward needs apart.
             Gru { stem: gru, file: gru, name: "gru", title: "GRU", gates: 3, saved: 4, hidden_slots: [0, 1, 3],
                 states: ["h"], values: [("r", Gate), ("z", Keep), ("n", Squashed), ("hn", Free)] }
+                forms [reset_before: gru_reset_before { hidden_slots: [0, 1, 2], phases: [(2, H), (1, Saved(3))],
+                    values: [("r", Gate), ("z", Keep), ("n", Squashed), ("rh", Free)] }]
+            /// minGRU (Feng et al. 2024), gates z and n, which see the input alone: no product of a step reads h, there is no
+            /// `weight_hh` and no `bias_hh`. Saved is f = 1 − z, what stays of h.
+            MinGru { stem: min_gru, file: min_gru, name: "min_gru", title: "minGRU", gates: 2, saved: 2, hidden_slots: [],
+                states: ["h"], values: [("f", Keep), ("n", Squashed)] } forms []
+            /// minLSTM (Feng et al. 2024), gates f, i and n, which see the input alone, as minGRU's. The fourth saved value is what
+            /// stays of h, f / (f + i).
+            MinLstm { stem: min_lstm, file: min_lstm, name: "min_lstm", title: "minLSTM", gates: 3, saved: 4, hidden_slots: [],
+                states: ["h"], values: [("f", Gate), ("i", Gate), ("n", Squashed), ("stays", Keep)] } forms []
             /// Elman network with tanh (PyTorch's `torch.nn.RNN`).
             RnnTanh { stem: rnn_tanh, file: rnn, name: "rnn_tanh", title: "RNN", gates: 1, saved: 1, hidden_slots: [0],
-                states: ["h"], values: [("h", Squashed)] }
+                states: ["h"], values: [("h", Squashed)] } forms []
             /// Elman network with the rectifier (`torch.nn.RNN(nonlinearity="relu")`).
             RnnRelu { stem: rnn_relu, file: rnn, name: "rnn_relu", title: "RNN (relu)", gates: 1, saved: 1, hidden_slots: [0],
-                states: ["h"], values: [("h", Free)] }
+                states: ["h"], values: [("h", Free)] } forms []
         }
     };
 }
@@ -37,9 +50,11 @@ macro_rules! equations {
     };
 }
 
+pub(crate) use equations;
+
 macro_rules! declare {
     ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, file: $file:ident, name: $name:literal, title: $title:literal, gates: $gates:literal,
-        saved: $saved:literal, hidden_slots: $slots:expr, states: $states:expr, values: $values:expr })*) => {
+        saved: $saved:literal, hidden_slots: $slots:expr, states: $states:expr, values: $values:expr } forms $forms:tt)*) => {
         /// A recurrent cell. Each variant's documentation has its equations, forward and backward.
         ///
         #[doc = equations!(notation)]
@@ -64,8 +79,12 @@ macro_rules! declare {
                         use ValueKind::*;
                         const VALUES: [(&str, ValueKind); $saved] = $values;
                         const STATES: &[&str] = &$states;
+                        const SLOTS: &[usize] = &$slots;
+                        const PHASES: &[(usize, Operand)] = &[($gates, Operand::H)];
                         const ROW: CellRow = CellRow { name: $name, title: $title, gates: $gates, saved: $saved,
-                            hidden_slots: &$slots, states: STATES.len(), state_names: STATES, values: &VALUES };
+                            hidden_slots: SLOTS,
+                            phases: if SLOTS.is_empty() { &[] } else { PHASES }, states: STATES.len(), state_names: STATES,
+                            values: &VALUES };
                         &ROW
                     })*
                 }
@@ -90,14 +109,26 @@ pub struct CellRow {
     /// Values saved per unit and step for backward. Slots `0..gates` first hold the input projection, then the saved
     /// values, then (after backward) the gradients of the pre-activations on the input side.
     pub saved: usize,
-    /// For each gate the slot that holds, after backward, the gradient of its pre-activation on the recurrent side.
+    /// For each gate the slot that holds, after backward, the gradient of its pre-activation on the recurrent side; none where
+    /// gates see no state.
     pub hidden_slots: &'static [usize],
+    /// The products of a step with `weight_hh`, one after the other, if there are any: of how many gates each makes the recurrent parts, and what it reads.
+    pub phases: &'static [(usize, Operand)],
     /// State vectors carried from step to step: 1 (h) or 2 (h and c).
     pub states: usize,
     /// Their names: first `h`, which is what a step gives and what the product with `weight_hh` reads.
     pub state_names: &'static [&'static str],
     /// Name and kind of the saved value in each slot, between forward and backward.
     pub values: &'static [(&'static str, ValueKind)],
+}
+
+/// What a product of a step multiplies rows of `weight_hh` with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operand {
+    /// h before the step.
+    H,
+    /// The saved value in this slot, which an earlier phase has made. Backward leaves it as it is.
+    Saved(usize),
 }
 
 /// What a saved value can be.
@@ -170,7 +201,7 @@ impl Cell {
 impl FromStr for Cell {
     type Err = Error;
 
-    /// `lstm`, `gru`, `rnn_tanh` (or `rnn`), `rnn_relu`; anything else is an [`Error::Invalid`] that lists them.
+    /// `lstm`, `gru`, `min_gru`, `min_lstm`, `rnn_tanh` (or `rnn`), `rnn_relu`; anything else is an [`Error::Invalid`] that lists them.
     fn from_str(text: &str) -> Result<Self> {
         let text = if text == "rnn" { "rnn_tanh" } else { text };
         let found = Self::ALL.iter().find(|cell| cell.name() == text);

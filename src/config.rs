@@ -258,6 +258,10 @@ impl RnnConfig {
                 ));
             }
         }
+        if self.drops_weights() && !self.recipe().has_product() {
+            let place = format!("{}, which has no `weight_hh`", self.cell.title());
+            return Err(Error::Unsupported { option: "dropout of weights".to_string(), place });
+        }
         let widest = self.input.max(self.outputs());
         let rows = self.recipe().saved().max(self.recipe().gates()).saturating_mul(self.hidden).saturating_mul(2);
         fits_u32("one weight matrix", rows.saturating_mul(widest.saturating_add(1)))

@@ -3,18 +3,24 @@
 //! Plans, kernels, the CPU executor, initialisers and probes ask the recipe: how many gates there are, what is saved, which
 //! tensors a layer has. An option of a layer is told here and in the place that carries it out, and nowhere else.
 
+mod activations;
+mod name;
 mod options;
+mod phase;
 mod tensor;
 mod varied;
 
+pub(crate) use crate::cell::Operand;
+pub use activations::Activations;
 pub use options::{Bias, Clip, StepOptions, Zoneout};
+use phase::runs;
+pub use phase::{GateRun, Phase};
 pub use tensor::Tensor;
 
-use std::fmt;
 use std::ops::Range;
 
 use crate::activation::{Activation, Function, Number};
-use crate::cell::{Cell, ValueKind};
+use crate::cell::{Cell, CellRow, ValueKind};
 use crate::error::{Error, Result};
 
 /// A cell and the options of its step. Small, so that whoever needs a part of it may have it all.
@@ -33,15 +39,6 @@ pub struct Recipe {
     learns_state: bool,
     /// Whether they are [`StepOptions::NONE`]: asked for each row of a step.
     plain: bool,
-}
-
-/// Neighbouring gates whose gradients lie in neighbouring slots, so that one product makes all their weight gradients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GateRun {
-    /// The gates.
-    pub gates: Range<usize>,
-    /// The slot of the first one's gradient.
-    pub slot: usize,
 }
 
 impl From<Cell> for Recipe {
@@ -63,8 +60,18 @@ impl Recipe {
 
     /// An error for what no step can be: an option that the cell has no use for, a limit that is none.
     pub fn check(self) -> Result<()> {
-        let StepOptions { peephole, coupled, gate, output, candidate, clip, resets: _, zoneout, recurrent_dropout } =
-            self.options;
+        let StepOptions {
+            peephole,
+            coupled,
+            reset_before,
+            gate,
+            output,
+            candidate,
+            clip,
+            resets: _,
+            zoneout,
+            recurrent_dropout,
+        } = self.options;
         let unless = |has: bool, asked: bool, option: &str, why: &str| match asked && !has {
             true => {
                 Err(Error::Unsupported { option: option.to_string(), place: format!("{}, {why}", self.cell.title()) })
@@ -74,13 +81,29 @@ impl Recipe {
         let has_c = self.cell.has_c();
         unless(has_c, peephole, "a peephole", "which has no cell state to look at")?;
         unless(has_c, coupled, "a coupled input gate", "which has no input gate beside a forget gate")?;
+        unless(self.cell == Cell::Gru, reset_before, "`reset_before`", "which has no reset gate")?;
         unless(has_c, output.is_some(), "another output function", "whose h no function is applied to")?;
         unless(has_c, clip.cell.is_some(), "`clip_cell`", "which has no cell state")?;
         unless(has_c, clip.cell_as_read.is_some(), "`clip_cell_as_read`", "which has no cell state")?;
         unless(has_c, zoneout.c.is_some(), "`zoneout_cell`", "which has no cell state")?;
         unless(self.gates() > 1, gate.is_some(), "another gate function", "which has no gates")?;
+        let divides = self.cell == Cell::MinLstm;
+        unless(!divides, gate.is_some(), "another gate function", "whose gates are divided by their sum")?;
         let relu = self.cell == Cell::RnnRelu;
         unless(!relu, candidate.is_some(), "another function", "whose name says which it has: take the RNN")?;
+        let product = self.has_product();
+        unless(
+            product,
+            self.bias == Bias::Recurrent,
+            "`bias_hh` alone",
+            "whose steps have no product that it is added to",
+        )?;
+        unless(
+            product,
+            recurrent_dropout.is_some(),
+            "`recurrent_dropout`",
+            "whose steps have no product that reads h",
+        )?;
         for (name, limit) in clip.all() {
             if let Some(limit) = limit.map(Number::get).filter(|limit| !(limit.is_finite() && *limit > 0.0)) {
                 return Err(Error::invalid(name, "above 0 and finite", limit));
@@ -119,14 +142,25 @@ impl Recipe {
                 None => None,
             }
         }
-        let StepOptions { peephole, coupled, gate, candidate, output, clip, resets, zoneout, recurrent_dropout } =
-            self.options;
+        let StepOptions {
+            peephole,
+            coupled,
+            reset_before,
+            gate,
+            candidate,
+            output,
+            clip,
+            resets,
+            zoneout,
+            recurrent_dropout,
+        } = self.options;
         let Clip { inputs, cell, cell_as_read, gradient } = clip;
         let clip =
             Clip { inputs: one(inputs), cell: one(cell), cell_as_read: one(cell_as_read), gradient: one(gradient) };
         let options = StepOptions {
             peephole,
             coupled,
+            reset_before,
             gate: own(gate),
             candidate: own(candidate),
             output: own(output),
@@ -163,6 +197,8 @@ impl Recipe {
         let candidate = match (self.options.candidate, self.cell) {
             (Some(candidate), _) => candidate,
             (None, Cell::RnnRelu) => Activation::RELU,
+            // What the input gives, as it is.
+            (None, Cell::MinGru | Cell::MinLstm) => Activation::of(Function::Affine),
             (None, _) => Activation::TANH,
         };
         let output = match self.options.output {
@@ -226,9 +262,30 @@ impl Recipe {
         self.cell
     }
 
+    /// The row of the table of cells, or of its form that the options ask for.
+    const fn row(self) -> &'static CellRow {
+        phase::row(self.cell, &self.options)
+    }
+
+    /// The products of a step, one after the other. Between two of them the cell makes of the gates that are done what the next one
+    /// reads.
+    pub fn phases(self) -> impl DoubleEndedIterator<Item = Phase> + ExactSizeIterator {
+        let (all, fewer) = (self.row().phases, usize::from(self.options.coupled));
+        all.iter().enumerate().map(move |(index, &(gates, operand))| {
+            // A coupled gate is the first.
+            let first: usize = all.iter().take(index).map(|(gates, _)| gates).sum();
+            Phase { gates: first.saturating_sub(fewer)..first + gates - fewer, operand }
+        })
+    }
+
+    /// Whether a step has a product with `weight_hh`. Without, gates see the input alone.
+    pub const fn has_product(self) -> bool {
+        !self.row().phases.is_empty()
+    }
+
     /// Gates G: blocks of H rows in `weight_ih` and `weight_hh`.
     pub const fn gates(self) -> usize {
-        self.cell.gates() - self.options.coupled as usize
+        self.row().gates - self.options.coupled as usize
     }
 
     /// Values saved per unit and step besides the states.
@@ -238,7 +295,7 @@ impl Recipe {
 
     /// Those of them that the cell saves.
     pub(crate) const fn cell_saved(self) -> usize {
-        self.cell.saved() - self.options.coupled as usize + self.notes_clips() as usize
+        self.row().saved - self.options.coupled as usize + self.notes_clips() as usize
     }
 
     /// Name and kind of the saved value in each slot. A value whose function leaves the range of its kind is
@@ -250,7 +307,7 @@ impl Recipe {
             ValueKind::Squashed if !candidate.is_squashing() => ValueKind::Free,
             other => other,
         };
-        let own = self.cell.values().iter().skip(usize::from(self.options.coupled));
+        let own = self.row().values.iter().skip(usize::from(self.options.coupled));
         let clipped = self.clipped_slot().map(|_| ("clipped", ValueKind::Flags));
         let made = self.made_slot().map(|_| ("c_made", ValueKind::Free));
         // What a cell saves as h is not what is left where the state before may stay.
@@ -279,9 +336,27 @@ impl Recipe {
 
     /// For each gate the slot that holds, after backward, the gradient of its pre-activation on the recurrent side.
     pub const fn hidden_slots(self) -> &'static [usize] {
-        let all = self.cell.row().hidden_slots;
+        let all = self.row().hidden_slots;
         // The gates of a coupled cell are those that are left, in its first slots.
-        all.split_at(self.gates()).0
+        if self.has_product() { all.split_at(self.gates()).0 } else { all }
+    }
+
+    /// The gates by whose biases a unit keeps its state, and whether it keeps it the longer the larger they are.
+    pub(crate) fn keepers(self) -> Vec<(usize, bool)> {
+        match self.cell {
+            // What is saved is what stays, not the gate.
+            Cell::MinGru => vec![(0, false)],
+            Cell::MinLstm => vec![(0, true), (1, false)],
+            _ => {
+                let kinds = self.values().into_iter().take(self.gates()).map(|(_, kind)| kind).enumerate();
+                let keeper = |(gate, kind)| match kind {
+                    ValueKind::Keep => Some((gate, true)),
+                    ValueKind::Write => Some((gate, false)),
+                    _ => None,
+                };
+                kinds.filter_map(keeper).collect()
+            }
+        }
     }
 
     /// State vectors: 1 (h) or 2 (h and c), [`MOST_STATES`](crate::MOST_STATES) at most.
@@ -308,9 +383,10 @@ impl Recipe {
     /// Whether its layers have this tensor.
     pub const fn has(self, tensor: Tensor) -> bool {
         match tensor {
-            Tensor::WeightIh | Tensor::WeightHh => true,
+            Tensor::WeightIh => true,
+            Tensor::WeightHh => self.has_product(),
             Tensor::BiasIh => matches!(self.bias, Bias::Input | Bias::Both),
-            Tensor::BiasHh => matches!(self.bias, Bias::Recurrent | Bias::Both),
+            Tensor::BiasHh => self.has_product() && matches!(self.bias, Bias::Recurrent | Bias::Both),
             Tensor::WeightCh => self.options.peephole,
             Tensor::H0 => self.learns_state,
             Tensor::C0 => self.learns_state && self.has_c(),
@@ -350,85 +426,19 @@ impl Recipe {
 
     /// Runs of gates on the input side.
     pub fn input_runs(self) -> Vec<GateRun> {
-        runs(0..self.gates())
+        runs((0..self.gates()).map(|gate| (gate, gate)))
     }
 
-    /// Runs of gates on the recurrent side.
+    /// Runs of gates on the recurrent side, each of one phase.
     pub fn hidden_runs(self) -> Vec<GateRun> {
-        runs(self.hidden_slots().iter().copied())
+        self.phases().flat_map(|phase| self.runs_of(&phase)).collect()
     }
-}
 
-impl fmt::Display for Recipe {
-    /// The cell and what changes its kernels' text, as in the names of kernels' variants and in what is kept of an adapter:
-    /// `lstm+peephole+clip_inputs`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.cell.name())?;
-        let options = self.options.to_string();
-        // Numbers are not in a text.
-        let is_number = |name: &str| self.options.numbers().any(|(number, _)| number == name);
-        let named = |word: &str| match word.split_once('=') {
-            Some((name, _)) if is_number(name) => format!("+{name}"),
-            _ => format!("+{}", word.split(':').next().unwrap_or_default()),
-        };
-        options.split(',').filter(|word| !word.is_empty()).try_for_each(|word| f.write_str(&named(word)))
+    /// Those of a phase.
+    pub fn runs_of(self, phase: &Phase) -> Vec<GateRun> {
+        runs(phase.gates.clone().zip(self.hidden_slots()[phase.gates.clone()].iter().copied()))
     }
-}
-
-/// What the values of a step are put through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Activations {
-    /// The gates.
-    pub gate: Activation,
-    /// What is added to the state.
-    pub candidate: Activation,
-    /// The cell state on its way to h.
-    pub output: Activation,
-}
-
-impl Activations {
-    /// Each, and what it is of.
-    pub const fn by_role(self) -> [(&'static str, Activation); 3] {
-        [("gate", self.gate), ("candidate", self.candidate), ("output", self.output)]
-    }
-}
-
-fn runs(slots: impl Iterator<Item = usize>) -> Vec<GateRun> {
-    let mut runs: Vec<GateRun> = Vec::new();
-    for (gate, slot) in slots.enumerate() {
-        match runs.last_mut() {
-            Some(run) if run.slot + run.gates.len() == slot => run.gates.end += 1,
-            _ => runs.push(GateRun { gates: gate..gate + 1, slot }),
-        }
-    }
-    runs
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tensors_are_pytorchs_in_their_order() {
-        let of = |bias| {
-            let recipe = Recipe::new(Cell::Gru, bias, StepOptions::NONE, false);
-            let tensors: Vec<_> = recipe.tensors(2, 4).map(|(tensor, shape)| (tensor.stem(), shape)).collect();
-            let sizes = tensors.iter().map(|(_, shape)| shape.iter().product::<usize>());
-            assert_eq!(recipe.parameters(2, 4), sizes.sum::<usize>());
-            tensors
-        };
-        let [w_ih, w_hh] = [("weight_ih", vec![12, 2]), ("weight_hh", vec![12, 4])];
-        let [b_ih, b_hh] = [("bias_ih", vec![12]), ("bias_hh", vec![12])];
-        assert_eq!(of(Bias::None), [w_ih.clone(), w_hh.clone()]);
-        assert_eq!(of(Bias::Input), [w_ih.clone(), w_hh.clone(), b_ih.clone()]);
-        assert_eq!(of(Bias::Recurrent), [w_ih.clone(), w_hh.clone(), b_hh.clone()]);
-        assert_eq!(of(Bias::Both), [w_ih, w_hh, b_ih, b_hh]);
-    }
-
-    #[test]
-    fn runs_are_as_long_as_slots_are_neighbours() {
-        let gru = Recipe::from(Cell::Gru);
-        assert_eq!(gru.input_runs(), [GateRun { gates: 0..3, slot: 0 }]);
-        assert_eq!(gru.hidden_runs(), [GateRun { gates: 0..2, slot: 0 }, GateRun { gates: 2..3, slot: 3 }]);
-    }
-}
+mod tests;

@@ -74,9 +74,9 @@ fn a_step_leaves_nothing_behind() {
 /// On one thread nothing at all.
 fn inference_allocates_nothing() {
     let device = Device::cpu_with_threads(1).expect("CPU");
-    for &cell in Cell::ALL {
+    for (cell, options) in common::forms() {
         for two in [false, true] {
-            let config = RnnConfig::new(cell, 7, 33).layers(2).bidirectional(two);
+            let config = RnnConfig::new(cell, 7, 33).options(options).layers(2).bidirectional(two);
             let layer = Layer::random(config, 30, 5, 2).lengths(&[30, 3, 17, 1, 29]);
             let running = layer.bind(&device, Mode::Infer).expect("a layer");
             let forward = |_| {

@@ -84,32 +84,33 @@ fn threads_do_not_change_results() {
 
 /// Every kind of work, packing, steps, products of gradients and sums, is above what one thread does alone, which is some
 /// four million multiply-adds.
-fn large(cell: Cell) -> [Layer; 2] {
-    let config = RnnConfig::new(cell, 96, 96 * 4 / cell.gates()).layers(2).bidirectional(true);
+fn large((cell, options): (Cell, StepOptions)) -> [Layer; 2] {
+    let config = RnnConfig::new(cell, 96, 96 * 4 / cell.gates()).options(options).layers(2).bidirectional(true);
     let lengths: Vec<usize> = (0..33).map(|b| 24 - b % 23).collect();
     let layer = Layer::random(config, 24, 33, 8);
     [layer.clone(), layer.lengths(&lengths)]
 }
 
 /// Few sequences, and so much to a step that threads share it.
-fn wide(cell: Cell) -> [Layer; 2] {
-    let config = RnnConfig::new(cell, 40, 520).layers(2);
+fn wide((cell, options): (Cell, StepOptions)) -> [Layer; 2] {
+    let config = RnnConfig::new(cell, 40, 520).options(options).layers(2);
     [Layer::random(config, 17, 1, 8), Layer::random(config.bidirectional(true), 9, 5, 9).lengths(&[9, 4, 1, 8, 6])]
 }
 
 /// With everything that is drawn.
-fn drawn(layer: Layer) -> Layer {
+fn drawn_from(layer: Layer) -> Layer {
     let zoneout = Zoneout { h: Some(0.2.into()), ..Zoneout::NONE };
-    let options = StepOptions { zoneout, recurrent_dropout: Some(0.2.into()), ..StepOptions::NONE };
+    let options = StepOptions { zoneout, recurrent_dropout: Some(0.2.into()), ..layer.config.options };
     let config = layer.config.options(options).dropout(0.2).input_dropout(0.2).weight_dropout(0.2);
-    Layer { config, ..layer }
+    Layer { config: common::possible(config), ..layer }
 }
 
 #[test]
 fn threads_do_not_change_results_of_large_layers() {
-    let [plain, others] = [Cell::Gru, Cell::Lstm].map(|cell| [large(cell), wide(cell)].concat());
-    let drawn = [&plain[1], &others[0], &plain[2], &others[3]].map(|layer| drawn(layer.clone()));
-    for layer in Cell::ALL.iter().flat_map(|&cell| large(cell).into_iter().chain(wide(cell))).chain(drawn) {
+    let forms: Vec<(Cell, StepOptions)> = common::forms().collect();
+    let both = |form: &(Cell, StepOptions)| [large(*form), wide(*form)].concat();
+    let drawn = forms.iter().enumerate().flat_map(|(index, form)| both(form).into_iter().skip(index % 2).step_by(2));
+    for layer in forms.iter().flat_map(both).chain(drawn.map(drawn_from)) {
         let on = |threads| {
             let device = Device::cpu_with_threads(threads).expect("threads");
             let running = layer.bind(&device, Mode::Infer).expect("a plan");
@@ -129,7 +130,7 @@ fn threads_do_not_change_results_of_large_layers() {
 #[test]
 fn callers_may_share_a_device_between_threads() {
     let device = Device::cpu_with_threads(2).expect("threads");
-    let layers = [large(Cell::Gru), wide(Cell::Gru)].map(|[layer, _]| layer);
+    let layers = [large((Cell::Gru, StepOptions::NONE)), wide((Cell::Gru, StepOptions::NONE))].map(|[layer, _]| layer);
     let want = layers.each_ref().map(|layer| layer.run(&device));
     let once = |what: &str, which: usize| assert_same_bits(what, &layers[which].run(&device), &want[which]);
     std::thread::scope(|scope| {

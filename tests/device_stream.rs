@@ -78,7 +78,7 @@ fn calls_are_the_whole_sequence_to_the_bit() {
         layer.resets.fill(false);
         for (place, device) in DEVICES.iter().enumerate() {
             let steps = 1 + (index + place) % 3;
-            let got = streaming(&layer, device, steps, planned(device)).all(&layer);
+            let got = streaming(&layer, device, steps, planned(device, &layer.config)).all(&layer);
             let what = format!("{} on {device:?}, {steps} steps a call", layer.describe());
             common::assert_same_bits(&what, &got, &whole(&layer, device));
         }
@@ -105,7 +105,7 @@ fn half_precision_carries_the_state_in_full() {
     let config = RnnConfig::new(Cell::Gru, 4, 5).layers(2);
     let layer = Layer::random(config, 6, 3, 2).half(false);
     for device in &half_devices() {
-        let got = streaming(&layer, device, 1, planned(device)).all(&layer);
+        let got = streaming(&layer, device, 1, planned(device, &layer.config)).all(&layer);
         common::assert_same_bits(&format!("{device:?}"), &got, &whole(&layer, device));
     }
 }
@@ -118,7 +118,7 @@ fn sequences_take_steps_of_their_own_number() {
     let row = |b: usize, t: usize| layer.given["x"][(t * 2 + b) * 4..][..4].to_vec();
     for device in DEVICES.iter() {
         let want = whole(&layer, device);
-        let options = Options { lengths: true, ..planned(device) };
+        let options = Options { lengths: true, ..planned(device, &layer.config) };
         let of = streaming(&layer, device, 3, options);
         // The one takes 3, 3, and the other 1, 2 and 3.
         let mut taken = [0, 0];
@@ -152,7 +152,7 @@ fn sequences_begin_anew_or_are_replaced() {
         let has_c = usize::from(cell.has_c());
         let (h, c) = (vec![0.25; layers * hidden], vec![-0.5; has_c * layers * hidden]);
         for device in DEVICES.iter() {
-            let of = streaming(&layer, device, 1, planned(device));
+            let of = streaming(&layer, device, 1, planned(device, &layer.config));
             let mut on_thread = Stream::new(&of.params, "", config, batch).expect("a stream");
             let mut y = vec![0.0; batch * hidden];
             for (step, x) in layer.given["x"].chunks_exact(batch * 3).enumerate() {
@@ -201,8 +201,9 @@ fn begin_anew_within_a_call(device: &Device, half: bool, learns: bool, lengths: 
     let layer = if half { layer.half(false) } else { layer };
     let resets = config.options(StepOptions { resets: true, ..StepOptions::NONE });
     let masked = Layer { config: resets, ..layer.clone() };
-    let options = Options { lengths: true, ..planned(device) };
-    let (calls, between) = (streaming(&masked, device, 3, options), streaming(&layer, device, 1, planned(device)));
+    let options = Options { lengths: true, ..planned(device, &layer.config) };
+    let (calls, between) =
+        (streaming(&masked, device, 3, options), streaming(&layer, device, 1, planned(device, &layer.config)));
     calls.stream.bound().set_lengths(&lengths).expect("lengths");
     let steps: Vec<&[f64]> = layer.given["x"].chunks_exact(2 * 4).collect();
     // Sequence 1 before step 2, which it may not come to, and 0 where the second call begins; then 1 there.
@@ -256,7 +257,7 @@ fn other_weights_are_seen_once_they_are_loaded() {
         ..one.clone()
     };
     for device in DEVICES.iter() {
-        let of = streaming(&one, device, 1, planned(device));
+        let of = streaming(&one, device, 1, planned(device, &one.config));
         let first = of.all(&one);
         for (name, shape) in tensors(&config, "") {
             if name.starts_with("weight") {

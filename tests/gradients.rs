@@ -66,7 +66,7 @@ fn each_cell(configure: impl Fn(RnnConfig) -> RnnConfig, lengths: Option<&[usize
         let mut layer = Layer::random(config, 4, 3, 1);
         layer.lengths = lengths.map(<[usize]>::to_vec);
         // x, h0, for LSTM c0, and of each layer and direction two weights and its biases.
-        let tensors = config.recipe().tensors(2, 3).count();
+        let tensors = layer.config.recipe().tensors(2, 3).count();
         let weights = config.layers * config.directions() * tensors;
         assert_eq!(check(&layer), 2 + usize::from(cell.has_c()) + weights);
     }

@@ -6,21 +6,24 @@ use common::{Layer, OUTPUT_BOUND, Tensors, assert_close, assert_same_bits, force
 use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::nn::rnn::{Options, Rnn};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Bias, Cell, Device, Precision, RnnConfig};
+use wgpu_rnn::{BatchShape, Bias, Cell, Device, Precision, Recipe, RnnConfig};
 
 const HIDDEN: [usize; 3] = [5, 8, 150];
 
 fn layers() -> impl Iterator<Item = Layer> {
     let shapes = [(1, false, Bias::Both), (1, true, Bias::None), (3, true, Bias::Recurrent), (2, false, Bias::Input)];
-    let of = move |cell, hidden: usize| {
+    let of = move |(cell, options), hidden: usize| {
         shapes.map(|(layers, two, bias)| {
-            let config = RnnConfig::new(cell, 6, hidden).layers(layers).bidirectional(two).bias(bias);
+            let config = RnnConfig::new(cell, 6, hidden).options(options).layers(layers).bidirectional(two).bias(bias);
             let layer = Layer::random(config, 9, 19, 2);
             let lengths: Vec<usize> = (0..19).map(|b| 1 + (b * 4 + 8) % 9).collect();
             if layers == 1 { layer } else { layer.lengths(&lengths) }
         })
     };
-    Cell::ALL.iter().flat_map(move |&cell| HIDDEN.into_iter().flat_map(move |hidden| of(cell, hidden)))
+    let of_products = |(cell, _): &(Cell, _)| Recipe::from(*cell).has_product();
+    common::forms()
+        .filter(of_products)
+        .flat_map(move |form| HIDDEN.into_iter().flat_map(move |hidden| of(form, hidden)))
 }
 
 /// What comes out of a layer that is not trained.

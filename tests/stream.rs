@@ -5,11 +5,11 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell as Counter;
 
-use common::{Layer, devices};
+use common::{Layer, devices, forms, possible};
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Stream, tensors};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{Bias, Cell, Device, RnnConfig};
+use wgpu_rnn::{Bias, Cell, Device, RnnConfig, StepOptions};
 
 /// Counts what this thread allocates.
 struct Counting;
@@ -35,10 +35,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn configs(cell: Cell) -> impl Iterator<Item = (RnnConfig, usize)> {
+fn configs((cell, options): (Cell, StepOptions)) -> impl Iterator<Item = (RnnConfig, usize)> {
+    let of = move |(layers, bias, batch)| {
+        (possible(RnnConfig::new(cell, 5, 19).options(options).layers(layers).bias(bias)), batch)
+    };
     [(1, Bias::Both, 1), (1, Bias::None, 3), (3, Bias::Both, 2), (2, Bias::Input, 17), (2, Bias::Recurrent, 2)]
         .into_iter()
-        .map(move |(layers, bias, batch)| (RnnConfig::new(cell, 5, 19).layers(layers).bias(bias), batch))
+        .map(of)
 }
 
 /// Steps through x `[T, B, I]` from the given states; gives y `[T, B, H]`.
@@ -59,12 +62,12 @@ fn stepped(stream: &mut Stream, layer: &Layer) -> Vec<f32> {
 
 #[test]
 fn steps_are_what_the_whole_sequence_is() {
-    for &cell in Cell::ALL {
-        for (config, batch) in configs(cell) {
+    for form in forms() {
+        for (config, batch) in configs(form) {
             steps_are(&Layer::random(config, 40, batch, 3));
         }
         // Of one sequence for long, in the size that real-time use is measured in.
-        steps_are(&Layer::random(RnnConfig::new(cell, 32, 64), 1000, 1, 4));
+        steps_are(&Layer::random(RnnConfig::new(form.0, 32, 64).options(form.1), 1000, 1, 4));
     }
 }
 
@@ -101,8 +104,8 @@ fn steps_are(layer: &Layer) {
 /// Several steps a call, more at once than are run at once too, leave what single steps leave.
 #[test]
 fn several_steps_a_call_are_so_many_steps() {
-    for &cell in Cell::ALL {
-        for (config, batch) in configs(cell) {
+    for form in forms() {
+        for (config, batch) in configs(form) {
             let layer = Layer::random(config, 240, batch, 6);
             let running = layer.bind(&Device::cpu().expect("the CPU"), Mode::Infer).expect("a layer");
             let open = || Stream::new(&running.params, "", config, batch).expect("a stream");
@@ -138,8 +141,8 @@ fn several_steps_a_call_are_so_many_steps() {
 
 #[test]
 fn a_step_allocates_nothing() {
-    for &cell in Cell::ALL {
-        for (config, batch) in configs(cell) {
+    for form in forms() {
+        for (config, batch) in configs(form) {
             let layer = Layer::random(config, 4, batch, 5);
             let running = layer.bind(&Device::cpu().expect("the CPU"), Mode::Infer).expect("a layer");
             let mut stream = Stream::new(&running.params, "", config, batch).expect("a stream");

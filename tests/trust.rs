@@ -10,7 +10,7 @@ use wgpu_rnn::kernel::{Op, Program};
 use wgpu_rnn::nn::rnn::{Options, Rnn};
 use wgpu_rnn::nn::{Case, Extent};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Cell, Device, Error, Precision, Result, RnnConfig};
+use wgpu_rnn::{BatchShape, Cell, Device, Error, Precision, Recipe, Result, RnnConfig};
 
 /// States that are a hundredth too large.
 const WRONG: Plant = Plant::Text(
@@ -240,9 +240,13 @@ fn a_check_reports_every_case() {
         let report = device.check(Extent::Short).expect("a report");
         assert!(report.passed(), "{:#?}", report.failures().collect::<Vec<_>>());
         assert_eq!(device.gpu().map(|gpu| (gpu.counters(), gpu.pool_use())), before, "it leaves no trace");
-        let strategies: &[&str] = if device.gpu().is_some() { &["sequence", "stepwise"] } else { &["native"] };
-        for strategy in strategies {
-            for &cell in Cell::ALL {
+        for &cell in Cell::ALL {
+            let strategies: &[&str] = match (device.gpu(), Recipe::from(cell).has_product()) {
+                (Some(_), true) => &["sequence", "stepwise"],
+                (Some(_), false) => &["scan"],
+                (None, _) => &["native"],
+            };
+            for strategy in strategies {
                 let of =
                     report.cases.iter().filter(|case| case.subject == Subject::strategy_of(*strategy, cell, false));
                 assert_eq!(of.count(), 2, "{strategy} {cell}");

@@ -1,6 +1,6 @@
 // A step whose states are its cell's.
 
-fn step_forward(at: Site, x: array<f32, GATES>, r: array<f32, GATES>, h: f32, c: f32) -> Forward {
+fn step_forward(at: Site, x: array<f32, READS>, r: array<f32, GATES>, h: f32, c: f32) -> Forward {
     return cell_forward(at, x, r, h, c);
 }
 

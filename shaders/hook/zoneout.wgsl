@@ -17,7 +17,7 @@ fn staying(at: Site) -> vec2<f32> {
     return select(vec2(0.0), vec2(1.0), words < vec2(u.recipe.zoneout_below, u.recipe.zoneout_cell_below));
 }
 
-fn step_forward(at: Site, x: array<f32, GATES>, r: array<f32, GATES>, h: f32, c: f32) -> Forward {
+fn step_forward(at: Site, x: array<f32, READS>, r: array<f32, GATES>, h: f32, c: f32) -> Forward {
     var done = cell_forward(at, x, r, h, c);
     let stay = staying(at);
     if ZONEOUT_CELL {

@@ -1,14 +1,22 @@
 // What a cell's file implements, for one unit of one sequence at one step:
 //
-//   fn cell_forward(at: Site, x: array<f32, GATES>, r: array<f32, GATES>, h: f32, c: f32) -> Forward
+//   fn cell_forward(at: Site, x: array<f32, READS>, r: array<f32, GATES>, h: f32, c: f32) -> Forward
 //     x: W_ih x + b_ih and r: W_hh h + b_hh of each gate; h, c: the states before the step.
 //   fn cell_backward(at: Site, saved: array<f32, SAVED>, h: f32, c_before: f32, c: f32, dh: f32, dc: f32) -> Backward
 //     h, c_before: the states before the step, c after it; dh, dc: gradients of the states after it.
 //
+// The recurrent parts of gates are made by products, PHASES one after the other. A cell with two has in its file what comes
+// between them, other cells have hook/one_phase.wgsl. Its functions get all slots in place of x, and of r the gates of the phase.
+//
+//   fn between_forward(x: array<f32, READS>, r: array<f32, GATES>, h_read: f32) -> array<f32, READS>
+//     the slots, with the values of the gates that are done and what the next phase reads; h_read: what products read of h.
+//   fn between_backward(saved: array<f32, SAVED>, h_read: f32, gradient: f32) -> Between
+//     after cell_backward: gradient: that of what the later phase read.
+//
 // Here is what its equations leave open: the functions of gates, candidate and output, peepholes and limits. What the recipe
 // does not ask for is a constant false, and leaves the equations as they are.
 //
-// GATES, SAVED, HAS_C, HIDDEN_SLOTS and SLOT_GATES come from the recipe, the last two as four bits an entry: an array
+// GATES, SAVED, HAS_C, HIDDEN_SLOTS, SLOT_GATES, PHASE_BOUNDS and PHASE_OPERANDS come from the recipe, the last four as four bits an entry: an array
 // with an index that is no constant would be kept in memory. So do RESETS, PEEPHOLE, COUPLED and the
 // CLIPS_…; and of gate, candidate and output a `…_value(x)` and a `…_slope(y)`, the slope where the value is y, which call a file
 // of function/.
@@ -40,6 +48,9 @@ struct Recipe {
 // States that go from step to step.
 const CARRIES: u32 = select(1u, 2u, HAS_C);
 
+// What a cell reads of the slots before it makes its values: input parts and, where phases came before, their values.
+const READS: u32 = select(SAVED, GATES, PHASES < 2u);
+
 // The slot of what was clipped; the last is that of the cell state which may not be the one that is left.
 const CLIPPED: u32 = SAVED - select(1u, 2u, ZONEOUT_CELL);
 
@@ -58,6 +69,12 @@ struct Backward {
     dc_all: f32,
 }
 
+// saved: gradients and values, slot for slot; dh: the gradient of what products read of h, as far as it comes from between.
+struct Between {
+    saved: array<f32, SAVED>,
+    dh: f32,
+}
+
 // A unit's place in the states [B, D, H], where its initial h is, and of the states of one kind how many there are.
 fn own_place(sequence: u32, direction: u32, unit: u32) -> u32 {
     return (sequence * u.directions + direction) * u.hidden + unit;
@@ -69,6 +86,25 @@ fn initial_place(sequence: u32, direction: u32, unit: u32) -> u32 {
 
 fn state_count() -> u32 {
     return u.batch * u.directions * u.hidden;
+}
+
+// A phase's first gate, and the first that is no longer its own.
+fn phase_first(phase: u32) -> u32 {
+    return (PHASE_BOUNDS >> (4u * phase)) & 15u;
+}
+
+fn phase_end(phase: u32) -> u32 {
+    return (PHASE_BOUNDS >> (4u * phase + 4u)) & 15u;
+}
+
+// Whether a gate is of a phase. Without phases before or after nothing is asked.
+fn is_of_phase(phase: u32, gate: u32) -> bool {
+    return PHASES == 1u || (gate >= phase_first(phase) && gate < phase_end(phase));
+}
+
+// The slot that a phase reads; 15: it reads h.
+fn phase_operand(phase: u32) -> u32 {
+    return (PHASE_OPERANDS >> (4u * phase)) & 15u;
 }
 
 // The slot that holds the recurrent gradient of a gate.

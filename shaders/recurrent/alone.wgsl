@@ -13,7 +13,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var weights: array<u32, WIDTH>;
     for (var n = 0u; n < WIDTH; n++) {
         units[n] = u.first_unit + group.x * UNITS + n * LANES + lane;
-        weights[n] = direction * u.w_direction + min(units[n], u.hidden - 1u);
+        weights[n] = direction * u.w_direction + first_weight() + min(units[n], u.hidden - 1u);
     }
     var rows: array<u32, RB>;
     var sums: array<array<array<f32, SUMS>, WIDTH>, RB>;
@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     for (var part = 0u; part < parts(); part++) {
         let offset = part_offset(part);
-        var at = part * u.hidden * SUMS * u.hidden;
+        var at = part * u.hidden * STRIDE * u.hidden;
         for (var k = 0u; k < u.hidden; k++) {
             var column: array<array<f32, SUMS>, WIDTH>;
             for (var n = 0u; n < WIDTH; n++) {
@@ -43,7 +43,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     }
                 }
             }
-            at += SUMS * u.hidden;
+            at += STRIDE * u.hidden;
         }
     }
     for (var n = 0u; n < WIDTH; n++) {

@@ -3,6 +3,9 @@
 // what comes from the output), then runs the cell. The saved values become gradients of the pre-activations, in place.
 // The last dispatch, i = n, only passes step 0 through W_hh, which leaves the gradient of the chunk's first state.
 //
+// PHASE: which of a step's products this passes back. The first is that of the later step, and what is above. The others, the
+// last of them first, come behind it: they pass back what the cell has just left of this step, and end with what is between phases.
+//
 // Here are the buffers; unit_backward.wgsl runs the cell; alone.wgsl or shared.wgsl makes the product with W_hh, for which
 // this names its operand: the gradients of the later step, one part a gate.
 
@@ -31,23 +34,37 @@ struct Step {
 @group(0) @binding(8) var<storage, read_write> carry: array<f32>;
 
 const SUMS: u32 = 1u;
+// Columns of a row of W_hh, in units.
+const STRIDE: u32 = 1u;
+const FIRST_GATE: u32 = (PHASE_BOUNDS >> (4u * PHASE)) & 15u;
+const END_GATE: u32 = (PHASE_BOUNDS >> (4u * PHASE + 4u)) & 15u;
+
+// The first of the phase's rows of W_hh.
+fn first_weight() -> u32 {
+    return FIRST_GATE * u.hidden * u.hidden;
+}
 
 // Step done by the dispatch before.
 fn later() -> u32 {
     return u.steps - step.index;
 }
 
-// The first dispatch has no later step in its chunk.
+// The first dispatch has no later step in its chunk, and the last no step of its own.
 fn parts() -> u32 {
-    return select(GATES, 0u, step.index == 0u);
+    let without = select(u.steps, 0u, PHASE == 0u);
+    return select(END_GATE - FIRST_GATE, 0u, step.index == without);
 }
 
 fn part_offset(part: u32) -> u32 {
-    return hidden_slot(part) * u.hidden;
+    return hidden_slot(FIRST_GATE + part) * u.hidden;
 }
 
 fn operand_row(sequence: u32, direction: u32) -> u32 {
-    return ((later() * u.batch + sequence) * u.directions + direction) * u.hidden * SAVED;
+    var at = later();
+    if PHASE > 0u {
+        at = max(at, 1u) - 1u;
+    }
+    return ((at * u.batch + sequence) * u.directions + direction) * u.hidden * SAVED;
 }
 
 fn operand(at: u32) -> f32 {
@@ -58,8 +75,29 @@ fn start(weights: u32, column: u32) -> f32 {
     return 0.0;
 }
 
+// Behind a phase that is not the first.
+fn finish_between(direction: u32, sequence: u32, unit: u32, gradient: f32) {
+    if step.index == u.steps {
+        return;
+    }
+    let now = u.rows.first_step + later() - 1u;
+    if now >= lengths[sequence] {
+        return;
+    }
+    let own = own_place(sequence, direction, unit);
+    let m = (later() - 1u) * u.batch + sequence;
+    let row = m * u.directions + direction;
+    let h_seen = states_around(is_reset(sequence, now, direction), m, direction, unit).x;
+    let done = unit_between_backward(row, unit, saved_values(row, unit), operand_of_h(now, own, h_seen), gradient);
+    carry[own] = plus_through_operand(now, own, carry[own], done.dh);
+}
+
 // The cell of one unit of one sequence.
 fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, SUMS>) {
+    if PHASE > 0u {
+        finish_between(direction, sequence, unit, sums[0]);
+        return;
+    }
     let own = (sequence * u.directions + direction) * u.hidden + unit;
     let own_c = u.batch * u.directions * u.hidden + own;
     var dc = 0.0;

@@ -1,6 +1,6 @@
-// One time step of one layer, all its directions: gates from the product of h with W_hh, states. Here are the buffers;
-// unit_forward.wgsl runs the cell; alone.wgsl, shared.wgsl or repacked.wgsl makes the product, for which this names its operand: the h of the
-// step before.
+// A phase of a time step of one layer, all its directions: gates from a product with W_hh and, in the last phase, states. Here
+// are the buffers; unit_forward.wgsl runs the cell; alone.wgsl, shared.wgsl or repacked.wgsl makes the product, for which this
+// names its operand: the h of the step before, or what the phase before has made. PHASE: which one this is.
 
 struct Recurrent {
     batch: u32, hidden: u32, directions: u32, first_step: u32,
@@ -24,8 +24,22 @@ struct Step {
 // Then with resets the initial states likewise.
 @group(0) @binding(7) var<storage, read_write> carry: array<f32>;
 
-// Sums of a unit: its gates. The operand has one part, h.
-const SUMS: u32 = GATES;
+// Sums of a unit: the gates of the phase. The operand has one part.
+const FIRST_GATE: u32 = (PHASE_BOUNDS >> (4u * PHASE)) & 15u;
+const SUMS: u32 = ((PHASE_BOUNDS >> (4u * PHASE + 4u)) & 15u) - FIRST_GATE;
+const IS_LAST: bool = PHASE + 1u == PHASES;
+// Columns of a row of W_hhᵀ, in units, and in repacked.wgsl blocks of b_hh.
+const STRIDE: u32 = GATES;
+
+// The first of the phase's columns.
+fn first_weight() -> u32 {
+    return FIRST_GATE * u.hidden;
+}
+
+// The same in W_hh as it is.
+fn first_weight_in_place() -> u32 {
+    return FIRST_GATE * u.hidden * u.hidden;
+}
 
 fn parts() -> u32 {
     return 1u;
@@ -37,10 +51,16 @@ fn part_offset(part: u32) -> u32 {
 
 fn operand_row(sequence: u32, direction: u32) -> u32 {
     let row = ((step.index * u.batch + sequence) * u.directions + direction) * u.hidden;
+    if PHASE > 0u {
+        return row * SAVED + phase_operand(PHASE) * u.hidden;
+    }
     return row_seen(is_reset(sequence, u.first_step + step.index, direction), sequence, direction, row);
 }
 
 fn operand(at: u32) -> f32 {
+    if PHASE > 0u {
+        return f32(saved[at]);
+    }
     return operand_of_h(u.first_step + step.index, own_seen(at, step.index * state_count()), h_seen(at));
 }
 
@@ -52,7 +72,7 @@ fn start(weights: u32, gate: u32) -> f32 {
     return f32(w[weights + (u.hidden * GATES + gate) * u.hidden]);
 }
 
-// The cell of one unit of one sequence.
+// What the phase makes of one unit of one sequence: in the last the cell.
 fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, SUMS>) {
     let row = (step.index * u.batch + sequence) * u.directions + direction;
     let state = row * u.hidden + unit;
@@ -73,12 +93,22 @@ fn finish(direction: u32, sequence: u32, unit: u32, sums: array<f32, SUMS>) {
     }
     let now = u.first_step + step.index;
     if now >= lengths[sequence] {
-        leave_states(row, unit, h_before, c_before);
+        if IS_LAST {
+            leave_states(row, unit, h_before, c_before);
+        }
         return;
     }
     let at = Site(sequence, now, direction, unit);
     let before = seen(is_reset(sequence, now, direction), at, h_before, c_before);
-    let done = unit_forward(at, row, projected(row, unit), sums, before.x, before.y);
+    var parts: array<f32, GATES>;
+    for (var g = 0u; g < SUMS; g++) {
+        parts[FIRST_GATE + g] = sums[g];
+    }
+    if !IS_LAST {
+        unit_between(true, row, unit, projected(row, unit), parts, operand_of_h(now, own, before.x));
+        return;
+    }
+    let done = unit_forward(at, row, projected(row, unit), parts, before.x, before.y);
     if CARRIED == 1u {
         carry[own] = done.h;
         if HAS_C {

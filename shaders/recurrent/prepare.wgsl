@@ -9,6 +9,7 @@ struct Prepare {
     c0_row: u32, c0_direction: u32, given: u32, has_c: u32, // given: bit 0 h0, bit 1 c0
     packed_recurrent: u32, packed_direction: u32, // where in `packed` the recurrent weights begin, those of the other direction
     initial: u32, // where in `carry` the initial states go too; NOWHERE: they don't
+    recurrent_rows: u32, // rows of W_hhᵀ: H, or none
     peepholes: u32, peepholes_offset: u32, peepholes_direction: u32, // how many there are, and where
 }
 
@@ -30,7 +31,7 @@ fn main(
 ) {
     let direction = id.z;
     let inputs = u.inputs * u.gates;
-    let recurrent = inputs + u.hidden * u.gates;
+    let recurrent = inputs + u.recurrent_rows * u.gates;
     let biases = recurrent + u.has_bias * u.gates;
     let peepholes = biases + u.peepholes;
     for (var i = id.x; i < peepholes + u.batch * u.hidden; i += groups.x * LANES) {

@@ -21,16 +21,16 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let direction = group.z;
-    let biases = u.directions * SUMS * u.hidden;
+    let biases = u.directions * STRIDE * u.hidden;
     let packed = biases + (direction * groups.x + group.x) * u.hidden * SUMS * LANES + lane;
     for (var first = u.first_unit + group.x * LANES; first < u.end_unit; first += groups.x * LANES) {
         // Lanes beyond the last unit work on it too, and store nothing.
         let unit = min(first + lane, u.hidden - 1u);
-        pack(direction * u.w_direction + unit * u.hidden, packed);
+        pack(direction * u.w_direction + first_weight_in_place() + unit * u.hidden, packed);
         var from_bias: array<f32, SUMS>;
         if u.has_bias != 0u {
             for (var g = 0u; g < SUMS; g++) {
-                from_bias[g] = own[(direction * SUMS + g) * u.hidden + unit];
+                from_bias[g] = own[(direction * STRIDE + FIRST_GATE + g) * u.hidden + unit];
             }
         }
         for (var b0 = u.first_row; b0 < u.end_row; b0 += RB) {

@@ -39,6 +39,41 @@ const PARTS: u32 = select(0u, LANES * RB, SPLIT > 1u);
 // of sums. One array, since none may be empty.
 var<workgroup> later: array<f32, STATES + PARTS>;
 
+// Sums of some units of each row, over rows of W_hh from k_first to before k_end.
+fn product_with(at: Place, i0: u32, weights: u32, k_first: u32, k_end: u32) -> array<array<f32, RB>, TILE> {
+    var sums: array<array<f32, RB>, TILE>;
+    for (var k = k_first; k < k_end; k++) {
+        var row: array<f32, TILE>;
+        for (var t = 0u; t < TILE; t++) {
+            let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
+            row[t] = f32(w[weights + k * u.hidden + unit]);
+        }
+        for (var r = 0u; r < RB; r++) {
+            let gradient = later[k * RB + r];
+            for (var t = 0u; t < TILE; t++) {
+                sums[t][r] = fma(gradient, row[t], sums[t][r]);
+            }
+        }
+    }
+    return sums;
+}
+
+// Leaves an invocation's parts of sums for those that add them up.
+fn leave_parts(at: Place, sums: array<f32, RB>) {
+    for (var r = 0u; r < RB; r++) {
+        later[STATES + (at.part * RB + r) * COLUMNS + at.column] = sums[r];
+    }
+    workgroupBarrier();
+}
+
+fn sum_of_parts(at: Place, r: u32) -> f32 {
+    var sum = 0.0;
+    for (var p = 0u; p < SPLIT; p++) {
+        sum += later[STATES + (p * RB + r) * COLUMNS + at.column];
+    }
+    return sum;
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(group, lane);
@@ -50,7 +85,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let weights = direction * u.w_direction;
     let first = step.index * u.span;
     let end = min(first + u.span, u.steps);
-    let slice = slice_of(at, gates);
+    // Of the rows of W_hh that the first phase passes back through.
+    let slice = slice_of(at, phase_end(0u) * u.hidden);
     let k_first = slice.x;
     let k_end = slice.y;
 
@@ -146,31 +182,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         }
                     }
                 } else {
-                    for (var k = k_first; k < k_end; k++) {
-                        var row: array<f32, TILE>;
-                        for (var t = 0u; t < TILE; t++) {
-                            let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
-                            row[t] = f32(w[weights + k * u.hidden + unit]);
-                        }
-                        for (var r = 0u; r < RB; r++) {
-                            let gradient = later[k * RB + r];
-                            for (var t = 0u; t < TILE; t++) {
-                                sums[t][r] = fma(gradient, row[t], sums[t][r]);
-                            }
-                        }
-                    }
+                    sums = product_with(at, i0, weights, k_first, k_end);
                 }
                 if SPLIT > 1u {
-                    for (var r = 0u; r < RB; r++) {
-                        later[STATES + (at.part * RB + r) * COLUMNS + at.column] = sums[0][r];
-                    }
-                    workgroupBarrier();
+                    leave_parts(at, sums[0]);
                     for (var j = 0u; j < rows; j++) {
-                        let r = min(at.part + j * SPLIT, RB - 1u);
-                        var sum = 0.0;
-                        for (var p = 0u; p < SPLIT; p++) {
-                            sum += later[STATES + (p * RB + r) * COLUMNS + at.column];
-                        }
+                        let sum = sum_of_parts(at, min(at.part + j * SPLIT, RB - 1u));
                         let place = own_place(sequence_of(at, j), direction, only);
                         gradients[j] = plus_through_operand(after, place, gradients[j], sum);
                     }
@@ -238,10 +255,66 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         // As it will be read after the span.
                         later[(g * u.hidden + unit) * RB + r] = f32(saved_t(done.saved[v]));
                     }
+                    if PHASES > 1u && ROLLED == 0u {
+                        values_now[j][v] = f32(saved_t(done.saved[v]));
+                    }
                 }
             }
         }
         workgroupBarrier();
+        // The step's other phases, the last first, and what is before each.
+        if PHASES > 1u {
+            for (var phase = PHASES - 1u; phase > 0u; phase--) {
+                let first_gate = phase_first(phase);
+                let rows_before = first_gate * u.hidden;
+                let own_slice = slice_of(at, phase_end(phase) * u.hidden - rows_before);
+                for (var i0 = 0u; i0 < units; i0 += TILE) {
+                    let sums = product_with(at, i0, weights, rows_before + own_slice.x, rows_before + own_slice.y);
+                    if SPLIT > 1u {
+                        leave_parts(at, sums[0]);
+                    }
+                    for (var t = 0u; t < TILE; t++) {
+                        let unit = at.column + (i0 + t) * COLUMNS;
+                        for (var j = 0u; j < OWN; j++) {
+                            let r = at.part + j * SPLIT;
+                            let s = u.steps - 1u - n;
+                            let now = u.rows.first_step + s;
+                            if !exists(at, unit, r) || now >= lengths_own[j] {
+                                continue;
+                            }
+                            // Without a split an invocation's own rows are all rows.
+                            var gradient = sums[t][j];
+                            if SPLIT > 1u {
+                                gradient = sum_of_parts(at, r);
+                            }
+                            let m = s * u.batch + at.b0 + r;
+                            let row = m * u.directions + direction;
+                            var values: array<f32, SAVED>;
+                            var h_seen: f32;
+                            if ROLLED == 0u {
+                                values = values_now[j];
+                                h_seen = states_now[j].x;
+                            } else {
+                                values = saved_values(row, unit);
+                                h_seen = states_around(is_anew(anew, j), m, direction, unit).x;
+                            }
+                            let place = own_place(at.b0 + r, direction, unit);
+                            let h_read = operand_of_h(now, place, h_seen);
+                            let done = unit_between_backward(row, unit, values, h_read, gradient);
+                            let own = (i0 + t) * OWN + j;
+                            gradients[own] = plus_through_operand(now, place, gradients[own], done.dh);
+                            for (var v = 0u; v < SAVED; v++) {
+                                let g = slot_gate(v);
+                                if g < first_gate {
+                                    later[(g * u.hidden + unit) * RB + r] = f32(saved_t(done.saved[v]));
+                                }
+                            }
+                        }
+                    }
+                }
+                workgroupBarrier();
+            }
+        }
         anew_after = anew;
         anew = anew_before;
     }

@@ -28,11 +28,12 @@ struct Step {
 @group(0) @binding(8) var<storage, read_write> y: array<y_t>;      // [T, B, D·H] in time order, of the last layer
 
 const ROOM: u32 = max(COLUMNS * UNITS_EACH, SLICE * SPLIT);
-const STATES: u32 = 2u * ROOM * RB;
+const STATES: u32 = (1u + PHASES) * ROOM * RB;
+const OPERANDS: u32 = 2u * ROOM * RB;
 const PARTS: u32 = select(0u, LANES * RB * GATES, SPLIT > 1u);
 
-// What products read of h before the step and after it, in turn; zero where there is no unit or no sequence. Then the parts
-// of sums. One array, since none may be empty.
+// What products read of h before the step and after it, in turn, then what phases read that are not the first; zero where there
+// is no unit or no sequence. Then the parts of sums. One array, since none may be empty.
 var<workgroup> states: array<f32, STATES + PARTS>;
 
 @compute @workgroup_size(LANES)
@@ -99,7 +100,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let only = min(at.column, u.hidden - 1u);
     var mine: array<array<f32, GATES>, SLICE>;
     var bias: array<f32, GATES>;
-    var ahead: array<array<f32, GATES>, OWN>;
+    var ahead: array<array<f32, READS>, OWN>;
     if ROLLED == 0u {
         if HELD == 1u {
             for (var k = 0u; k < SLICE; k++) {
@@ -127,7 +128,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var s = first; s < end; s++) {
         let after = ROOM * RB - before;
         let anew_next = rows_anew(at, rows, u.first_step + s + 1u);
-        var x: array<array<f32, GATES>, OWN>;
+        var x: array<array<f32, READS>, OWN>;
         if ROLLED == 0u {
             x = ahead;
             let row = min(s + 1u, end - 1u) * u.batch;
@@ -137,121 +138,156 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 }
             }
         }
-        for (var i0 = 0u; i0 < units; i0 += TILE) {
-            var sums: array<array<array<f32, GATES>, RB>, TILE>;
-            if ROLLED == 0u {
-                for (var r = 0u; r < RB; r++) {
-                    sums[0][r] = bias;
-                }
-            } else if u.has_bias != 0u && at.part == 0u {
-                for (var t = 0u; t < TILE; t++) {
-                    let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
-                    for (var g = 0u; g < GATES; g++) {
-                        let value = f32(w[weights + u.hidden * gates + g * u.hidden + unit]);
-                        for (var r = 0u; r < RB; r++) {
-                            sums[t][r][g] = value;
-                        }
-                    }
-                }
+        for (var phase = 0u; phase < PHASES; phase++) {
+            var operand = before;
+            if PHASES > 1u && phase > 0u {
+                operand = OPERANDS + (phase - 1u) * ROOM * RB;
+                workgroupBarrier();
             }
-            if HELD == 1u {
-                for (var k = 0u; k < SLICE; k++) {
+            for (var i0 = 0u; i0 < units; i0 += TILE) {
+                var sums: array<array<array<f32, GATES>, RB>, TILE>;
+                if ROLLED == 0u {
                     for (var r = 0u; r < RB; r++) {
-                        let state = states[before + (k_first + k) * RB + r];
-                        for (var g = 0u; g < GATES; g++) {
-                            sums[0][r][g] = fma(state, mine[k][g], sums[0][r][g]);
-                        }
+                        sums[0][r] = bias;
                     }
-                }
-            } else {
-                for (var k = k_first; k < k_end; k++) {
-                    var row: array<array<f32, GATES>, TILE>;
+                } else if u.has_bias != 0u && at.part == 0u {
                     for (var t = 0u; t < TILE; t++) {
                         let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
                         for (var g = 0u; g < GATES; g++) {
-                            row[t][g] = f32(w[weights + k * gates + g * u.hidden + unit]);
-                        }
-                    }
-                    for (var r = 0u; r < RB; r++) {
-                        let state = states[before + k * RB + r];
-                        for (var t = 0u; t < TILE; t++) {
-                            for (var g = 0u; g < GATES; g++) {
-                                sums[t][r][g] = fma(state, row[t][g], sums[t][r][g]);
+                            let value = f32(w[weights + u.hidden * gates + g * u.hidden + unit]);
+                            for (var r = 0u; r < RB; r++) {
+                                sums[t][r][g] = value;
                             }
                         }
                     }
                 }
-            }
-            if SPLIT > 1u {
-                for (var r = 0u; r < RB; r++) {
-                    for (var g = 0u; g < GATES; g++) {
-                        states[STATES + ((at.part * RB + r) * GATES + g) * COLUMNS + at.column] = sums[0][r][g];
-                    }
-                }
-                workgroupBarrier();
-            }
-            var totals: array<array<f32, GATES>, TILE * RB>;
-            var tiles = TILE;
-            if ROLLED == 1u {
-                tiles = min(TILE, units - i0);
-                for (var t = 0u; t < TILE; t++) {
-                    for (var r = 0u; r < RB; r++) {
-                        totals[t * RB + r] = sums[t][r];
-                    }
-                }
-            }
-            for (var t = 0u; t < tiles; t++) {
-                let i = i0 + t;
-                let unit = at.column + i * COLUMNS;
-                for (var j = 0u; j < rows; j++) {
-                    let r = at.part + j * SPLIT;
-                    if !exists(at, unit, r) {
+                // Of the gates of the phase. Which that is has to be known where its sums are, for these to stay in registers; where
+                // there is one, nothing is asked.
+                for (var p = 0u; p < PHASES; p++) {
+                    if PHASES > 1u && p != phase {
                         continue;
                     }
-                    let sequence = at.b0 + r;
-                    let row = (s * u.batch + sequence) * u.directions + direction;
-                    let now = u.first_step + s;
-                    let length = lengths_own[j];
-                    let here = unit * RB + r;
-                    let h_before = h_of(states[before + here], whole[i * OWN + j]);
-                    if now >= length {
-                        states[after + here] = states[before + here];
-                        leave_states(row, unit, h_before, cells[i * OWN + j]);
+                    if HELD == 1u {
+                        for (var k = 0u; k < SLICE; k++) {
+                            for (var r = 0u; r < RB; r++) {
+                                let state = states[operand + (k_first + k) * RB + r];
+                                for (var g = 0u; g < GATES; g++) {
+                                    if is_of_phase(p, g) {
+                                        sums[0][r][g] = fma(state, mine[k][g], sums[0][r][g]);
+                                    }
+                                }
+                            }
+                        }
+                    } else {
+                        for (var k = k_first; k < k_end; k++) {
+                            var row: array<array<f32, GATES>, TILE>;
+                            for (var t = 0u; t < TILE; t++) {
+                                let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
+                                for (var g = 0u; g < GATES; g++) {
+                                    if is_of_phase(p, g) {
+                                        row[t][g] = f32(w[weights + k * gates + g * u.hidden + unit]);
+                                    }
+                                }
+                            }
+                            for (var r = 0u; r < RB; r++) {
+                                let state = states[operand + k * RB + r];
+                                for (var t = 0u; t < TILE; t++) {
+                                    for (var g = 0u; g < GATES; g++) {
+                                        if is_of_phase(p, g) {
+                                            sums[t][r][g] = fma(state, row[t][g], sums[t][r][g]);
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+                if SPLIT > 1u {
+                    for (var r = 0u; r < RB; r++) {
+                        for (var g = 0u; g < GATES; g++) {
+                            states[STATES + ((at.part * RB + r) * GATES + g) * COLUMNS + at.column] = sums[0][r][g];
+                        }
+                    }
+                    workgroupBarrier();
+                }
+                var totals: array<array<f32, GATES>, TILE * RB>;
+                var tiles = TILE;
+                if ROLLED == 1u {
+                    tiles = min(TILE, units - i0);
+                    for (var t = 0u; t < TILE; t++) {
+                        for (var r = 0u; r < RB; r++) {
+                            totals[t * RB + r] = sums[t][r];
+                        }
+                    }
+                }
+                for (var t = 0u; t < tiles; t++) {
+                    let i = i0 + t;
+                    let unit = at.column + i * COLUMNS;
+                    for (var j = 0u; j < rows; j++) {
+                        let r = at.part + j * SPLIT;
+                        if !exists(at, unit, r) {
+                            continue;
+                        }
+                        let sequence = at.b0 + r;
+                        let row = (s * u.batch + sequence) * u.directions + direction;
+                        let now = u.first_step + s;
+                        let length = lengths_own[j];
+                        let here = unit * RB + r;
+                        let h_before = h_of(states[before + here], whole[i * OWN + j]);
+                        if now >= length {
+                            if PHASES > 1u && phase + 1u < PHASES {
+                                continue;
+                            }
+                            states[after + here] = states[before + here];
+                            leave_states(row, unit, h_before, cells[i * OWN + j]);
+                            if u.has_y != 0u {
+                                y[(now * u.batch + sequence) * width + direction * u.hidden + unit] = y_t(0.0);
+                            }
+                            continue;
+                        }
+                        var recurrent: array<f32, GATES>;
+                        if SPLIT > 1u {
+                            for (var p = 0u; p < SPLIT; p++) {
+                                for (var g = 0u; g < GATES; g++) {
+                                    recurrent[g] += states[STATES + ((p * RB + r) * GATES + g) * COLUMNS + at.column];
+                                }
+                            }
+                        } else if ROLLED == 1u {
+                            recurrent = totals[t * RB + r];
+                        } else {
+                            recurrent = sums[t][r];
+                        }
+                        var input: array<f32, READS>;
+                        if ROLLED == 0u {
+                            input = x[j];
+                        } else {
+                            input = projected(row, unit);
+                        }
+                        if PHASES > 1u && phase + 1u < PHASES {
+                            let made = unit_between(ROLLED == 1u, row, unit, input, recurrent, states[before + here]);
+                            if ROLLED == 0u {
+                                x[j] = made;
+                            }
+                            for (var v = 0u; v < READS; v++) {
+                                if v == phase_operand(phase + 1u) {
+                                    states[OPERANDS + phase * ROOM * RB + here] = made[v];
+                                }
+                            }
+                            continue;
+                        }
+                        let site = Site(sequence, now, direction, unit);
+                        let done = unit_forward(site, row, input, recurrent, h_before, cells[i * OWN + j]);
+                        let next = seen(is_anew(anew_next, j), Site(sequence, now + 1u, direction, unit), done.h, done.c);
+                        let own = own_place(sequence, direction, unit);
+                        states[after + here] = operand_of_h(now + 1u, own, next.x);
+                        whole[i * OWN + j] = next.x;
+                        if HAS_C {
+                            cells[i * OWN + j] = next.y;
+                        }
                         if u.has_y != 0u {
-                            y[(now * u.batch + sequence) * width + direction * u.hidden + unit] = y_t(0.0);
+                            let time = other_side(now, length, is_reversed(direction, u.recipe.first_reversed));
+                            y[(time * u.batch + sequence) * width + direction * u.hidden + unit] = y_t(done.h);
                         }
-                        continue;
-                    }
-                    var recurrent: array<f32, GATES>;
-                    if SPLIT > 1u {
-                        for (var p = 0u; p < SPLIT; p++) {
-                            for (var g = 0u; g < GATES; g++) {
-                                recurrent[g] += states[STATES + ((p * RB + r) * GATES + g) * COLUMNS + at.column];
-                            }
-                        }
-                    } else if ROLLED == 1u {
-                        recurrent = totals[t * RB + r];
-                    } else {
-                        recurrent = sums[t][r];
-                    }
-                    var input: array<f32, GATES>;
-                    if ROLLED == 0u {
-                        input = x[j];
-                    } else {
-                        input = projected(row, unit);
-                    }
-                    let site = Site(sequence, now, direction, unit);
-                    let done = unit_forward(site, row, input, recurrent, h_before, cells[i * OWN + j]);
-                    let next = seen(is_anew(anew_next, j), Site(sequence, now + 1u, direction, unit), done.h, done.c);
-                    let own = own_place(sequence, direction, unit);
-                    states[after + here] = operand_of_h(now + 1u, own, next.x);
-                    whole[i * OWN + j] = next.x;
-                    if HAS_C {
-                        cells[i * OWN + j] = next.y;
-                    }
-                    if u.has_y != 0u {
-                        let time = other_side(now, length, is_reversed(direction, u.recipe.first_reversed));
-                        y[(time * u.batch + sequence) * width + direction * u.hidden + unit] = y_t(done.h);
                     }
                 }
             }

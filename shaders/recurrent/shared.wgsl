@@ -27,7 +27,7 @@ fn operand_at(row: u32, k: u32, depth: u32) -> f32 {
 
 // The weight of term k, from where column g begins; zero beyond them: zero times a weight that is not finite would not be.
 fn weight_at(column: u32, k: u32, depth: u32) -> f32 {
-    return select(0.0, f32(w[column + min(k, depth - 1u) * SUMS * u.hidden]), k < depth);
+    return select(0.0, f32(w[column + min(k, depth - 1u) * STRIDE * u.hidden]), k < depth);
 }
 
 @compute @workgroup_size(LANES)
@@ -37,7 +37,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let column = lane % UNITS;
     let unit = min(u.first_unit + group.x * UNITS + column, u.hidden - 1u);
     let b0 = u.first_row + group.y * RB;
-    let weights = direction * u.w_direction + unit;
+    let weights = direction * u.w_direction + first_weight() + unit;
     let depth = parts() * u.hidden;
 
     var sums: array<array<f32, SUMS>, RB>;

@@ -54,6 +54,19 @@ fn unit_backward(at: Site, row: u32, values: array<f32, SAVED>, states: vec4<f32
     return done;
 }
 
+// What comes back through a phase that is not the first, after the cell: `values` are what that left in the slots, `gradient` is that
+// of what the phase read.
+fn unit_between_backward(
+    row: u32, unit: u32, values: array<f32, SAVED>, h_read: f32, gradient: f32,
+) -> Between {
+    let done = between_backward(values, h_read, gradient);
+    let slots = row * u.hidden * SAVED + unit;
+    for (var s = 0u; s < SAVED; s++) {
+        saved[slots + s * u.hidden] = saved_t(done.saved[s]);
+    }
+    return done;
+}
+
 // A step that a sequence does not have: gradients of the final state wait for its own last step.
 fn pad_backward(row: u32, unit: u32) {
     let slots = row * u.hidden * SAVED + unit;

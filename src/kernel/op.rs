@@ -22,9 +22,8 @@ type CpuWork = Box<dyn Fn() -> Result<()> + Send + Sync>;
 enum Body {
     Gpu {
         gpu: Gpu,
+        /// Of its first dispatch.
         spec: Box<Spec>,
-        /// None on a device for plans alone.
-        compiled: Option<Arc<Compiled>>,
         /// Dispatched one after another, at every step where there are steps: as many as it takes for each to be short.
         each_step: Vec<Dispatch>,
         /// What the bind groups bind stays out of the pool while the op lives.
@@ -36,6 +35,8 @@ enum Body {
 
 /// A part of an op's work that is dispatched at once.
 struct Dispatch {
+    /// None on a device for plans alone.
+    compiled: Option<Arc<Compiled>>,
     /// None on a device for plans alone.
     bind_group: Option<wgpu::BindGroup>,
     groups: [u32; 3],
@@ -111,13 +112,13 @@ impl Op {
         let leases = launch.buffers.iter().filter_map(|buffer| Some(buffer.lease()?.0.clone())).collect();
         let steps = launch.steps.map(|count| Steps { count, stride });
         let (work, milliseconds) = (launch.work, gpu.milliseconds(&launch.work));
-        let each_step = vec![Dispatch { bind_group, groups: launch.groups, work, milliseconds }];
-        let body = Body::Gpu { gpu: gpu.clone(), spec: Box::new(spec), compiled, each_step, leases, steps };
+        let each_step = vec![Dispatch { compiled, bind_group, groups: launch.groups, work, milliseconds }];
+        let body = Body::Gpu { gpu: gpu.clone(), spec: Box::new(spec), each_step, leases, steps };
         Ok(Self { name: kernel.name, body, why: None })
     }
 
     /// Several ops of one kernel as one, whose dispatches come in their order, step by step where there are steps: work that
-    /// is cut so that no dispatch takes long.
+    /// is cut so that no dispatch takes long, and the phases of a step.
     pub(crate) fn of_dispatches(ops: impl IntoIterator<Item = Result<Self>>) -> Result<Self> {
         let mut ops = ops.into_iter();
         let nothing = || Err(Error::invalid("the work of an op", "one dispatch or more", "none"));
@@ -232,15 +233,19 @@ impl Op {
         let facts = Facts { kernel: self.name, dispatches: dispatches.len(), variant: &|| self.variant() };
         match &self.body {
             Body::Cpu(work) => recorder.cpu_op(&facts, work),
-            Body::Gpu { gpu, compiled, each_step, leases, steps, .. } => {
+            Body::Gpu { gpu, each_step, leases, steps, .. } => {
                 gpu.expect_more_than_plans()?;
-                let pipeline = compiled.as_ref().map(|compiled| &compiled.pipeline);
                 let stride = steps.map(|steps| steps.stride);
                 let record = |pass: &mut wgpu::ComputePass<'_>, dispatches: Range<usize>| {
-                    let Some(pipeline) = pipeline else { return };
-                    pass.set_pipeline(pipeline);
+                    let mut set: Option<&Arc<Compiled>> = None;
                     for dispatch in dispatches {
-                        let Dispatch { bind_group, groups: [x, y, z], .. } = &each_step[dispatch % each_step.len()];
+                        let Dispatch { compiled, bind_group, groups: [x, y, z], .. } =
+                            &each_step[dispatch % each_step.len()];
+                        let Some(compiled) = compiled else { return };
+                        if !set.is_some_and(|set| Arc::ptr_eq(set, compiled)) {
+                            pass.set_pipeline(&compiled.pipeline);
+                            set = Some(compiled);
+                        }
                         match stride {
                             None => pass.set_bind_group(0, bind_group.as_ref(), &[]),
                             Some(stride) => {

@@ -79,6 +79,8 @@ const KERNELS: &[(&Kernel, Sizes)] = &[
     (&recurrent::PREPARE, Sizes::Elements),
     (&recurrent::SEEN, Sizes::Elements),
     (&recurrent::STATES, Sizes::Elements),
+    (&recurrent::SCAN_FORWARD, Sizes::Elements),
+    (&recurrent::SCAN_BACKWARD, Sizes::Elements),
     (&recurrent::SEQUENCE_FORWARD, Sizes::Sequence(Pass::Forward)),
     (&recurrent::SEQUENCE_BACKWARD, Sizes::Sequence(Pass::Backward)),
     (&recurrent::UPSTREAM, Sizes::Elements),
@@ -104,6 +106,7 @@ const SWITCHES: &[(&str, &[u32])] = &[
     ("A_ALONG", &[0, 1]),
     ("FROM_SOURCE", &[0, 1, 2]),
     ("CARRIED", &[0, 1]),
+    ("PHASE", &[0, 1]),
     ("FACTORS", &[0, 1]),
     ("FLOW", &[0, 1]),
     ("FIRST", &[0, 1]),
@@ -198,7 +201,10 @@ fn of(kernel: &'static Kernel, sizes: Sizes, devices: &[Capabilities]) -> Vec<Sp
 /// Every variant of a kernel that has these sets of sizes.
 pub(super) fn with_sizes(kernel: &'static Kernel, sizes: impl Fn(Option<Recipe>) -> BTreeSet<Consts>) -> Vec<Spec> {
     let by_cell = kernel.fragments.iter().any(|fragment| fragment.name == "lib/cell.wgsl");
-    let cells: Vec<Option<Recipe>> = if by_cell { Recipe::texts().map(Some).collect() } else { vec![None] };
+    // Scans are of recipes without a product, and all others of those with one.
+    let scans = [recurrent::SCAN_FORWARD.name, recurrent::SCAN_BACKWARD.name].contains(&kernel.name);
+    let own = Recipe::texts().filter(|recipe| recipe.has_product() != scans);
+    let cells: Vec<Option<Recipe>> = if by_cell { own.map(Some).collect() } else { vec![None] };
     let mut specs = Vec::new();
     for recipe in cells {
         let tiles = sizes(recipe);
@@ -312,7 +318,17 @@ fn is_launched(spec: &Spec) -> bool {
     let carried = on("CARRIED") != (of("CARRIED").is_some() && spec.halves.contains(&"h"));
     // Weights are packed as they are needed only where nothing is f16.
     let repacked = spec.kernel.name == recurrent::FORWARD_REPACKED.name && !spec.halves.is_empty();
+    // A phase that the recipe has.
+    let phases = spec.recipe.map_or(1, |recipe| recipe.phases().len());
+    let no_phase = of("PHASE").is_some_and(|phase| phase as usize >= phases);
     // Without factors a stand-in is bound, which is f32.
     let factors = not("FACTORS") && spec.halves.contains(&"factors");
-    !(factors || scaled_without_gradient || adam || nesterov_without_momentum || mapped_along || carried || repacked)
+    !(factors
+        || no_phase
+        || scaled_without_gradient
+        || adam
+        || nesterov_without_momentum
+        || mapped_along
+        || carried
+        || repacked)
 }

@@ -176,15 +176,12 @@ fn check_chrono(config: &RnnConfig, steps: usize) -> Result<()> {
 /// Fills the blocks of the gates that keep and write, if there are such: of the first bias with chrono values, of a second
 /// with zeros.
 fn chrono(recipe: Recipe, steps: usize, bias: &mut [f32], first: bool, source: &mut Source) {
-    let hidden = bias.len() / recipe.gates();
-    let gate = |kind| recipe.values().iter().position(|&(_, found)| found == kind);
-    let (Some(keep), write) = (gate(ValueKind::Keep), gate(ValueKind::Write)) else { return };
-    for unit in 0..hidden {
+    let (hidden, keepers) = (bias.len() / recipe.gates(), recipe.keepers());
+    for unit in 0..if keepers.is_empty() { 0 } else { hidden } {
         let lasts = 1.0 + (source.signed() + 1.0) / 2.0 * (steps as f64 - 2.0);
         let value = if first { ln(lasts) as f32 } else { 0.0 };
-        bias[keep * hidden + unit] = value;
-        if let Some(write) = write {
-            bias[write * hidden + unit] = -value;
+        for &(gate, longer) in &keepers {
+            bias[gate * hidden + unit] = if longer { value } else { -value };
         }
     }
 }

@@ -3,6 +3,7 @@
 mod buffers;
 mod memory;
 mod purpose;
+mod scan;
 mod sequence;
 mod split;
 mod strategy;

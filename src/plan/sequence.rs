@@ -30,6 +30,9 @@ impl Strategy for Sequence {
         };
         let caps = gpu.capabilities();
         let (recipe, hidden) = (config.recipe(), config.hidden);
+        if !recipe.has_product() {
+            return Err("a step has no product, and no unit waits for another".to_string());
+        }
         for &pass in passes(mode) {
             let tile = SequenceTile::trusted(gpu, pass, recipe, hidden, config.directions(), shape.batch);
             let tile = tile.map_err(|doubt| {

@@ -1,6 +1,7 @@
 //! Strategies: ways to run the recurrence of one layer. All do the same work on the same buffers and pass the same
 //! tests; each says whether it can run a shape on a device.
 
+use super::scan::Scan;
 use super::sequence::Sequence;
 use crate::config::{BatchShape, Precision, RnnConfig};
 use crate::device::Device;
@@ -80,7 +81,7 @@ pub trait Strategy: Sync {
     }
 }
 
-/// One fused dispatch a time step, or some where one would take long. Fits every GPU and every size.
+/// One fused dispatch a phase of a time step, or some where one would take long. Fits every GPU and every size.
 struct Stepwise;
 
 /// All steps in native code, on the CPU executor's threads.
@@ -93,7 +94,7 @@ const AROUND: usize = 4;
 const MOST_DISPATCHES: usize = 2_000_000;
 
 /// Every strategy, in order of preference.
-pub const STRATEGIES: &[&dyn Strategy] = &[&Sequence, &Stepwise, &Native];
+pub const STRATEGIES: &[&dyn Strategy] = &[&Scan, &Sequence, &Stepwise, &Native];
 
 impl Strategy for Stepwise {
     fn name(&self) -> &'static str {
@@ -104,11 +105,15 @@ impl Strategy for Stepwise {
         if device.gpu().is_none() {
             return Err("it dispatches GPU kernels, and this is the CPU executor".to_string());
         }
+        if !config.recipe().has_product() {
+            return Err("a step has no product, and needs no dispatch of its own".to_string());
+        }
         // Backward takes one more, which brings the gradients to the initial states.
-        let a_layer = match mode {
+        let phases = config.recipe().phases().len();
+        let a_layer = phases.saturating_mul(match mode {
             Mode::Infer => shape.steps,
             Mode::Train => shape.steps.saturating_mul(2).saturating_add(1),
-        };
+        });
         // Around its steps every chunk has a projection, moves of its states and its output.
         let rows = self.rows_at_once(device).unwrap_or(usize::MAX);
         let chunks = if mode == Mode::Infer { shape.rows().div_ceil(rows).min(shape.steps) } else { 0 };
@@ -129,11 +134,7 @@ impl Strategy for Stepwise {
     }
 
     fn rows_at_once(&self, device: &Device) -> Option<usize> {
-        match device.gpu()?.capabilities().kind {
-            AdapterKind::Software => Some(512),
-            // Not measured: the input projection of a chunk should be work for every multiprocessor.
-            AdapterKind::Gpu => Some(8 << 10),
-        }
+        rows_of_gates(device)
     }
 }
 
@@ -164,6 +165,15 @@ impl Strategy for Native {
     fn rows_at_once(&self, _: &Device) -> Option<usize> {
         // Measured on two cores: with fewer, threads meet more often than pays; nothing is gained by more.
         Some(2 << 10)
+    }
+}
+
+/// Rows of gates that a GPU has at once where nothing is kept for backward.
+pub(super) fn rows_of_gates(device: &Device) -> Option<usize> {
+    match device.gpu()?.capabilities().kind {
+        AdapterKind::Software => Some(512),
+        // Not measured: the input projection of a chunk should be work for every multiprocessor.
+        AdapterKind::Gpu => Some(8 << 10),
     }
 }
 

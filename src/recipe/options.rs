@@ -118,6 +118,12 @@ pub struct StepOptions {
     /// `input_forget` couples them the other way, f = 1 − i: the same layer with the signs of that gate's rows turned where its
     /// function has φ(−a) = 1 − φ(a), as σ has.
     pub coupled: bool,
+    /// GRU: the reset gate acts on h before the product with the candidate's weights, as in the first paper (Cho et al. 2014;
+    /// Keras's `reset_after=False`, ONNX's `linear_before_reset = 0`), where PyTorch's and cuDNN's acts on the product. A step
+    /// then makes two products, one after the other.
+    ///
+    #[doc = crate::cell::equations!(gru_reset_before)]
+    pub reset_before: bool,
     /// The function of the gates, ONNX's f for LSTM and GRU; none: σ.
     pub gate: Option<Activation>,
     /// The function of what is added to the state, ONNX's g for LSTM and GRU, and f for the RNN; none: the cell's, tanh
@@ -145,6 +151,7 @@ impl StepOptions {
     pub const NONE: Self = Self {
         peephole: false,
         coupled: false,
+        reset_before: false,
         gate: None,
         candidate: None,
         output: None,
@@ -156,18 +163,20 @@ impl StepOptions {
 
     /// Whether nothing is changed.
     pub const fn is_none(self) -> bool {
-        let Self { peephole, coupled, gate, candidate, output, clip, resets, zoneout, recurrent_dropout } = self;
+        let Self { peephole, coupled, reset_before, gate, candidate, output, clip, resets, zoneout, recurrent_dropout } =
+            self;
         let Clip { inputs, cell, cell_as_read, gradient } = clip;
         let Zoneout { h, c } = zoneout;
         let functions = gate.is_some() || candidate.is_some() || output.is_some();
         let limits = inputs.is_some() || cell.is_some() || cell_as_read.is_some() || gradient.is_some();
         let drawn = h.is_some() || c.is_some() || recurrent_dropout.is_some();
-        !(peephole || coupled || resets || functions || limits || drawn)
+        !(peephole || coupled || reset_before || resets || functions || limits || drawn)
     }
 
     /// Its switches by name.
-    pub(crate) const fn switches(&self) -> [(&'static str, bool); 3] {
-        [("peephole", self.peephole), ("coupled", self.coupled), ("resets", self.resets)]
+    pub(crate) const fn switches(&self) -> [(&'static str, bool); 4] {
+        let Self { peephole, coupled, reset_before, resets, .. } = *self;
+        [("peephole", peephole), ("coupled", coupled), ("reset_before", reset_before), ("resets", resets)]
     }
 
     /// Its limits and probabilities by name.
@@ -196,7 +205,7 @@ impl fmt::Display for StepOptions {
 impl FromStr for StepOptions {
     type Err = Error;
 
-    /// Words with commas between them: `peephole`, `coupled`, `resets`; `gate=`, `candidate=` and `output=` with an
+    /// Words with commas between them: `peephole`, `coupled`, `reset_before`, `resets`; `gate=`, `candidate=` and `output=` with an
     /// [`Activation`]; `clip_inputs=`, `clip_cell=`, `clip_cell_as_read=`, `clip_gradient=`, `zoneout=`, `zoneout_cell=`
     /// and `recurrent_dropout=` with a number.
     fn from_str(text: &str) -> Result<Self> {
@@ -215,6 +224,7 @@ impl FromStr for StepOptions {
             match word.split_once('=') {
                 None if word == "peephole" => options.peephole = true,
                 None if word == "coupled" => options.coupled = true,
+                None if word == "reset_before" => options.reset_before = true,
                 None if word == "resets" => options.resets = true,
                 Some(("gate", value)) => options.gate = Some(value.parse()?),
                 Some(("candidate", value)) => options.candidate = Some(value.parse()?),
@@ -261,7 +271,7 @@ mod tests {
         let message = |text: &str| text.parse::<StepOptions>().unwrap_err().to_string();
         assert_eq!(
             message("peepholes"),
-            "the options of a step must be some of peephole, coupled, resets, gate=…, candidate=…, output=…, clip_inputs=…, \
+            "the options of a step must be some of peephole, coupled, reset_before, resets, gate=…, candidate=…, output=…, clip_inputs=…, \
              clip_cell=…, clip_cell_as_read=…, clip_gradient=…, zoneout=…, zoneout_cell=…, \
              recurrent_dropout=…, got `peepholes`"
         );

@@ -5,7 +5,8 @@ use crate::activation::{Activation, Function, Number};
 use crate::cell::Cell;
 
 /// Cells with options, such that of any two options of a cell each occurs with and without the other (the cells without any
-/// included). Each option of the LSTM is on in another four of six rows, of the other cells in another three of five. The
+/// included). Each option of the LSTM is on in another four of six rows, of the other cells in another three of five. The GRU
+/// with the reset before the product is there alone too, as files have it. The
 /// rectified RNN, which is the RNN with another function, has one row with all of its options.
 pub(super) const VARIED: &[(Cell, StepOptions)] = {
     const NONE: StepOptions = StepOptions::NONE;
@@ -109,9 +110,11 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
                 ..NONE
             },
         ),
+        (Cell::Gru, StepOptions { reset_before: true, ..NONE }),
         (
             Cell::Gru,
             StepOptions {
+                reset_before: true,
                 candidate: of(Function::Relu),
                 clip: clip(INPUT, 0.0, 0.0, SLOPE),
                 zoneout: zoneout(STAYS, 0.0),
@@ -131,6 +134,7 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
         (
             Cell::Gru,
             StepOptions {
+                reset_before: true,
                 resets: true,
                 gate: of(Function::HardSigmoid),
                 clip: clip(INPUT, 0.0, 0.0, 0.0),
@@ -152,6 +156,7 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
         (
             Cell::Gru,
             StepOptions {
+                reset_before: true,
                 resets: true,
                 candidate: of(Function::ScaledTanh),
                 clip: clip(0.0, 0.0, 0.0, SLOPE),
@@ -205,5 +210,27 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
                 ..NONE
             },
         ),
+        (
+            Cell::MinGru,
+            StepOptions {
+                resets: true,
+                candidate: of(Function::Softsign),
+                clip: clip(0.0, 0.0, 0.0, SLOPE),
+                zoneout: zoneout(STAYS, 0.0),
+                ..NONE
+            },
+        ),
+        (Cell::MinGru, StepOptions { gate: of(Function::HardSigmoid), clip: clip(INPUT, 0.0, 0.0, 0.0), ..NONE }),
+        (
+            Cell::MinLstm,
+            StepOptions {
+                resets: true,
+                candidate: of(Function::Tanh),
+                clip: clip(0.0, 0.0, 0.0, SLOPE),
+                zoneout: zoneout(STAYS, 0.0),
+                ..NONE
+            },
+        ),
+        (Cell::MinLstm, StepOptions { candidate: of(Function::Elu), clip: clip(INPUT, 0.0, 0.0, SLOPE), ..NONE }),
     ]
 };

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::fragment::{Fragment, Kernel, cell_fragment, fragments, function_fragment};
-use crate::recipe::Recipe;
+use crate::recipe::{Operand, Phase, Recipe};
 
 /// What decides a kernel's text: the kernel, the recipe, and its constants. It is the pipeline's identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,10 +43,13 @@ pub struct Composed {
     parts: Vec<(usize, &'static str)>,
 }
 
-/// The files that a recipe brings into a kernel: its cell, what becomes of the states that this makes, and the functions that it
-/// calls, each once.
+/// The files that a recipe brings into a kernel: its cell, what comes between its phases, what becomes of the states that it
+/// makes, and the functions that it calls, each once.
 pub fn recipe_fragments(recipe: Recipe) -> Vec<Fragment> {
-    let mut all: Vec<Fragment> = vec![cell_fragment(recipe.cell())];
+    let mut all: Vec<Fragment> = vec![cell_fragment(recipe)];
+    if recipe.phases().len() < 2 {
+        all.extend(fragments!["hook/one_phase.wgsl"]);
+    }
     let hooks: &[Fragment] = match recipe.zones() {
         true => fragments!["lib/random.wgsl", "hook/zoneout.wgsl"],
         false => fragments!["hook/cell_alone.wgsl"],
@@ -94,6 +97,17 @@ pub fn compose(spec: &Spec) -> Composed {
             hidden_slots |= (slot as u32) << (4 * gate);
             slot_gates ^= (15 ^ gate as u32) << (4 * slot);
         }
+        let (mut bounds, mut operands) = (0u32, 0u32);
+        for (index, Phase { gates, operand }) in recipe.phases().enumerate() {
+            bounds |= (gates.end as u32) << (4 * (index + 1));
+            operands |= match operand {
+                Operand::H => 15,
+                Operand::Saved(slot) => slot as u32,
+            } << (4 * index);
+        }
+        line(&mut source, format_args!("const PHASES: u32 = {}u;", recipe.phases().len()));
+        line(&mut source, format_args!("const PHASE_BOUNDS: u32 = {bounds:#x}u;"));
+        line(&mut source, format_args!("const PHASE_OPERANDS: u32 = {operands:#x}u;"));
         line(&mut source, format_args!("const HIDDEN_SLOTS: u32 = {hidden_slots:#x}u;"));
         line(&mut source, format_args!("const SLOT_GATES: u32 = {slot_gates:#x}u;"));
         let options = recipe.options();

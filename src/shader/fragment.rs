@@ -4,6 +4,7 @@ use super::uniform::Members;
 use crate::activation::{Function, for_each_function};
 use crate::cell::{Cell, for_each_cell};
 use crate::gpu::BindingKind;
+use crate::recipe::Recipe;
 
 /// One WGSL file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,15 +119,21 @@ impl Kernel {
 }
 
 macro_rules! cell_fragments {
-    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, file: $file:ident, $($rest:tt)* })*) => {
-        /// The WGSL file of a cell: `cell_forward` and `cell_backward`.
-        pub const fn cell_fragment(cell: Cell) -> Fragment {
-            match cell {
-                $(Cell::$id => Fragment {
-                    name: concat!("cell/", stringify!($file), ".wgsl"),
-                    source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/cell/", stringify!($file), ".wgsl")),
-                },)*
+    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, file: $file:ident, $($rest:tt)* }
+        forms [$($option:ident: $form:ident $row:tt),*])*) => {
+        /// The WGSL file of a recipe's equations, which implements what `shaders/lib/cell.wgsl` lists.
+        pub const fn cell_fragment(recipe: Recipe) -> Fragment {
+            let options = recipe.options();
+            match recipe.cell() {
+                $($(Cell::$id if options.$option => cell_fragments!(@ $form),)*
+                Cell::$id => cell_fragments!(@ $file),)*
             }
+        }
+    };
+    (@ $file:ident) => {
+        Fragment {
+            name: concat!("cell/", stringify!($file), ".wgsl"),
+            source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/cell/", stringify!($file), ".wgsl")),
         }
     };
 }

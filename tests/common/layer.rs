@@ -4,7 +4,7 @@ use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::{Mode, Reserve, Workspace};
 use wgpu_rnn::probe::{Activity, Gates};
-use wgpu_rnn::{BatchShape, Buffer, Device, Precision, Recorder, Result, RnnConfig};
+use wgpu_rnn::{BatchShape, Bias, Buffer, Device, Precision, Recorder, Result, RnnConfig, StepOptions};
 
 use super::{Random, Tensors, planned};
 
@@ -65,9 +65,20 @@ pub struct Running {
     pub outputs: Vec<(String, Buffer)>,
 }
 
+/// The layer without what none can have whose steps have no product.
+pub fn possible(config: RnnConfig) -> RnnConfig {
+    if config.recipe().has_product() {
+        return config;
+    }
+    let bias = if config.bias == Bias::Recurrent { Bias::Both } else { config.bias };
+    let options = StepOptions { recurrent_dropout: None, ..config.options };
+    config.bias(bias).weight_dropout(0.0).options(options)
+}
+
 impl Layer {
-    /// Seeded random weights as PyTorch initialises them, ±1/√H, and everything else in ±1.
+    /// Seeded random weights as PyTorch initialises them, ±1/√H, and everything else in ±1. The layer is the [`possible`] one.
     pub fn random(config: RnnConfig, steps: usize, batch: usize, seed: u64) -> Self {
+        let config = possible(config);
         let shape = BatchShape::new(steps, batch);
         let mut random = Random::new(seed);
         let mut given = Tensors::new();
@@ -179,7 +190,7 @@ impl Layer {
             flow: self.flow,
             precision: self.precision,
             batch_first: self.batch_first,
-            ..planned(device)
+            ..planned(device, &self.config)
         }
     }
 

@@ -2,13 +2,15 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses what it needs")]
 
+mod functions;
 pub mod ir;
 mod layer;
 mod masks;
 mod model;
 mod plain;
+mod side;
 
-pub use layer::{Layer, Running, SEED};
+pub use layer::{Layer, Running, SEED, possible};
 pub use model::Model;
 pub use plain::{plain, plain_to_infer};
 
@@ -18,7 +20,7 @@ use std::sync::{LazyLock, Mutex};
 use wgpu_rnn::gpu::{AdapterKind, Class};
 pub use wgpu_rnn::nn::relative_error;
 use wgpu_rnn::nn::rnn::Options;
-use wgpu_rnn::{Device, DeviceKind};
+use wgpu_rnn::{Cell, Device, DeviceKind, Recipe, RnnConfig, StepOptions};
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Vec<f64>>;
@@ -47,6 +49,12 @@ pub fn devices() -> Vec<Device> {
     [oracle, cpu].into_iter().chain(gpus).collect()
 }
 
+/// Every cell, and every option that makes other equations of one: in several phases.
+pub fn forms() -> impl Iterator<Item = (Cell, StepOptions)> {
+    let alone = |recipe: &Recipe| recipe.options().to_string() == "reset_before";
+    Recipe::texts().filter(move |recipe| recipe.is_plain() || alone(recipe)).map(|of| (of.cell(), of.options()))
+}
+
 /// Every strategy of GPUs.
 pub const GPU_STRATEGIES: [&str; 2] = ["stepwise", "sequence"];
 
@@ -67,9 +75,10 @@ pub fn choice(device: &Device) -> Option<Choice> {
     choices.iter().find(|(of, _)| of.gpu().is_some() && of.same(device)).map(|(_, choice)| *choice)
 }
 
-/// The same as options of a plan.
-pub fn planned(device: &Device) -> Options<'static> {
+/// The same as options of a plan of a layer: where its steps have no product, there is one strategy for both.
+pub fn planned(device: &Device, config: &RnnConfig) -> Options<'static> {
     let (strategy, span) = choice(device).unzip();
+    let strategy = strategy.map(|name| if config.recipe().has_product() { name } else { "scan" });
     Options { strategy, span: span.flatten(), ..Options::default() }
 }
 

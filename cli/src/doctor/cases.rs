@@ -75,13 +75,18 @@ fn options(device: &Device, strategy: &str, plain: Layer) -> Vec<(&'static str, 
         ("two layers, two directions, inference", Layer { config: deep, ..infers.clone() }),
         ("norms of gradients, lengths", padded(plain.config, Options { flow: true, ..lengths })),
     ];
-    let one = plain.config.bias(Bias::Recurrent).direction(Direction::Reverse).learn_state(true);
+    let has_product = plain.config.recipe().has_product();
+    let bias = if has_product { Bias::Recurrent } else { Bias::Input };
+    let one = plain.config.bias(bias).direction(Direction::Reverse).learn_state(true);
     all.push((
         "one bias, from the end alone, learnt initial states, added gradients",
         Layer { states: false, accumulates: true, ..padded(one, lengths) },
     ));
-    let dropped = plain.config.layers(2).dropout(0.2).input_dropout(0.2).weight_dropout(0.2);
-    all.push(("three dropouts", Layer { config: dropped, ..plain.clone() }));
+    let dropped = plain.config.layers(2).dropout(0.2).input_dropout(0.2);
+    all.push(match has_product {
+        true => ("three dropouts", Layer { config: dropped.weight_dropout(0.2), ..plain.clone() }),
+        false => ("two dropouts", Layer { config: dropped, ..plain.clone() }),
+    });
     all.push(("two layers, a step a call", Layer { config: plain.config.layers(2), streams: true, ..infers.clone() }));
     // Chunks that any class of device rounds to less than all steps.
     let long = Layer::new(RnnConfig::new(plain.config.cell, 4, 8).layers(2), 24, 32);
@@ -112,10 +117,12 @@ fn half(plain: Layer) -> Vec<(&'static str, Layer)> {
     let inside = Layer { options, ..plain };
     let deep = Layer { config: inside.config.layers(2).bidirectional(true), ..inside.clone() };
     // Without corners, at which rounding alone may be too much.
-    let (is_lstm, share) = (inside.config.cell == Cell::Lstm, Some(Number::from(0.25)));
+    let (cell, share) = (inside.config.cell, Some(Number::from(0.25)));
+    let (is_lstm, reset_before) = (cell == Cell::Lstm, cell == Cell::Gru);
     let zoneout = Zoneout { h: share, c: share.filter(|_| is_lstm) };
     let options = StepOptions { peephole: is_lstm, coupled: is_lstm, resets: true, zoneout, ..StepOptions::NONE };
-    let options = StepOptions { recurrent_dropout: share, ..options };
+    let drops = share.filter(|_| inside.config.recipe().has_product());
+    let options = StepOptions { reset_before, recurrent_dropout: drops, ..options };
     let changed = Layer { config: inside.config.options(options), ..inside.clone() };
     vec![
         ("options of its step", changed),

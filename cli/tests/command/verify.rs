@@ -98,7 +98,9 @@ fn every_fixture_passes_on_every_device() {
             for wanted in backward {
                 // The tensors of a layer that goes backward alone end in `_reverse`.
                 let has = names.iter().any(|name| name.trim_end_matches("_reverse") == wanted);
-                assert_eq!(has, has_gradients, "{wanted} of {}", case.display());
+                // Cells whose gates see the input alone have no weights of h.
+                let there = has_gradients && !(named("min_") && wanted == "grad.weight_hh_l0");
+                assert_eq!(has, there, "{wanted} of {}", case.display());
             }
             for line in tensors {
                 let gradient = line.trim_start().starts_with('d') || line.contains("grad.");

@@ -16,11 +16,15 @@ pub(super) trait Functions<S: Scalar>: Copy {
     fn output_slope(self, y: S) -> S;
 }
 
-/// PyTorch's: σ, tanh or for what is added to the state the rectifier, and tanh.
+/// Those of a cell without options: σ, for what is added to the state tanh or what CANDIDATE says, and tanh.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Usual<const RECTIFIED: bool>;
+pub(super) struct Usual<const CANDIDATE: u8>;
 
-impl<S: Scalar, const RECTIFIED: bool> Functions<S> for Usual<RECTIFIED> {
+/// What is added to the state: the rectifier, or what the product gives as it is.
+pub(super) const RECTIFIED: u8 = 1;
+pub(super) const AS_IT_IS: u8 = 2;
+
+impl<S: Scalar, const CANDIDATE: u8> Functions<S> for Usual<CANDIDATE> {
     #[inline(always)]
     fn gate<A: Simd>(self, a: S) -> S {
         a.sigmoid::<A>()
@@ -31,14 +35,18 @@ impl<S: Scalar, const RECTIFIED: bool> Functions<S> for Usual<RECTIFIED> {
     }
     #[inline(always)]
     fn candidate<A: Simd>(self, a: S) -> S {
-        if RECTIFIED { rectified(a) } else { a.tanh::<A>() }
+        match CANDIDATE {
+            RECTIFIED => rectified(a),
+            AS_IT_IS => a,
+            _ => a.tanh::<A>(),
+        }
     }
     #[inline(always)]
     fn candidate_slope(self, y: S) -> S {
-        match RECTIFIED {
-            true if y == S::ZERO => S::ZERO,
-            true => S::ONE,
-            false => S::ONE - y * y,
+        match CANDIDATE {
+            RECTIFIED if y == S::ZERO => S::ZERO,
+            RECTIFIED | AS_IT_IS => S::ONE,
+            _ => S::ONE - y * y,
         }
     }
     #[inline(always)]

@@ -1,12 +1,16 @@
 //! One step of one sequence, forward and backward: a file for each that the table in [`Cell`] names.
 //!
 //! Each file has `forward` and `backward` over rows of H elements. They are elementwise; the products with the weights
-//! come before (forward) and after (backward) and are the same for every cell.
+//! come before (forward) and after (backward) and are the same for every cell. Where a step has several phases, the file has
+//! `between_forward` and `between_backward` too.
 
 mod functions;
 mod gru;
+mod gru_reset_before;
 mod hooks;
 mod lstm;
+mod min_gru;
+mod min_lstm;
 mod rnn;
 mod zoneout;
 
@@ -15,7 +19,7 @@ pub use zoneout::Zoneout;
 
 use pulp::{Simd, WithSimd};
 
-use functions::{Named, Usual};
+use functions::{AS_IT_IS, Named, RECTIFIED, Usual};
 use hooks::{Chosen, Plain};
 
 use crate::activation::Function;
@@ -23,6 +27,9 @@ use crate::cell::{Cell, MOST_STATES, for_each_cell};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
 use crate::recipe::Recipe;
+
+/// The most slots of a cell with several phases: more than its row of the table has there may be one, of flags.
+pub const MOST_SLOTS: usize = 5;
 
 /// Where a row of units is. Twin of `Site` in `shaders/lib/cell.wgsl`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,6 +83,28 @@ pub struct BackwardRow<'a, S> {
     pub whole: [&'a mut [S]; MOST_STATES],
 }
 
+/// What comes between two phases of a step of one sequence, forward.
+#[derive(Debug)]
+pub struct BetweenForward<'a, S> {
+    /// `saved·H`. In: as of [`ForwardRow::saved`], with the recurrent parts of the gates that are done. Out: their values, and
+    /// what the next phase reads.
+    pub saved: &'a mut [S],
+    /// `H`: what products read of h.
+    pub h_read: &'a [S],
+}
+
+/// The same backward, after the cell; of some units, as many as each slice has.
+#[derive(Debug)]
+pub struct BetweenBackward<'a, S> {
+    /// In: what the cell left in each slot, and in that which the phase read the gradient of what it read. Out: the gradients of
+    /// the gates before the phase, and there again what it read.
+    pub saved: [&'a mut [S]; MOST_SLOTS],
+    /// What products read of h.
+    pub h_read: &'a [S],
+    /// The gradient of that is added to this.
+    pub dh: &'a mut [S],
+}
+
 /// The same slices, borrowed again.
 #[inline(always)]
 pub(super) fn again<'s, S>(slices: &'s mut [&mut [S]; MOST_STATES]) -> [&'s mut [S]; MOST_STATES] {
@@ -112,12 +141,24 @@ fn slots<S, const N: usize>(row: &mut [S], hidden: usize) -> [&mut [S]; N] {
 /// The functions of a cell as PyTorch has it.
 macro_rules! usual {
     ($id:ident) => {
-        Usual::<{ is_rectified(Cell::$id) }>
+        Usual::<{ candidate(Cell::$id) }>
+    };
+}
+
+/// The arms of a recipe whose equations are in `$file`: of its cell, or of a form of it.
+macro_rules! with_hooks {
+    ($file:ident::$pass:ident($arch:ident, $recipe:ident, $row:ident), $id:ident) => {
+        match $recipe {
+            recipe if recipe.is_plain() => $file::$pass($arch, Plain(usual!($id)), $row),
+            recipe if recipe.has_usual_functions() => $file::$pass($arch, Chosen::new(recipe, usual!($id)), $row),
+            recipe => $file::$pass($arch, Chosen::new(recipe, Named::new(recipe)), $row),
+        }
     };
 }
 
 macro_rules! declare {
-    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, file: $file:ident, $($field:ident: $value:expr),* })*) => {
+    ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, file: $file:ident, $($rest:tt)* }
+        forms [$($option:ident: $form:ident $row:tt),*])*) => {
         impl<S: Scalar> WithSimd for Step<'_, ForwardRow<'_, S>> {
             type Output = ();
 
@@ -126,11 +167,8 @@ macro_rules! declare {
                 let Self { recipe, row } = self;
                 let row = row.again();
                 match recipe.cell() {
-                    $(Cell::$id if recipe.is_plain() => $file::forward(arch, Plain(usual!($id)), row),
-                    Cell::$id if recipe.has_usual_functions() => {
-                        $file::forward(arch, Chosen::new(recipe, usual!($id)), row)
-                    }
-                    Cell::$id => $file::forward(arch, Chosen::new(recipe, Named::new(recipe)), row),)*
+                    $($(Cell::$id if recipe.options().$option => with_hooks!($form::forward(arch, recipe, row), $id),)*
+                    Cell::$id => with_hooks!($file::forward(arch, recipe, row), $id),)*
                 }
             }
         }
@@ -143,11 +181,34 @@ macro_rules! declare {
                 let Self { recipe, row } = self;
                 let row = row.again();
                 match recipe.cell() {
-                    $(Cell::$id if recipe.is_plain() => $file::backward(arch, Plain(usual!($id)), row),
-                    Cell::$id if recipe.has_usual_functions() => {
-                        $file::backward(arch, Chosen::new(recipe, usual!($id)), row)
-                    }
-                    Cell::$id => $file::backward(arch, Chosen::new(recipe, Named::new(recipe)), row),)*
+                    $($(Cell::$id if recipe.options().$option => with_hooks!($form::backward(arch, recipe, row), $id),)*
+                    Cell::$id => with_hooks!($file::backward(arch, recipe, row), $id),)*
+                }
+            }
+        }
+
+        impl<S: Scalar> WithSimd for Step<'_, BetweenForward<'_, S>> {
+            type Output = ();
+
+            #[inline(always)]
+            fn with_simd<A: Simd>(self, arch: A) {
+                let Self { recipe, row } = self;
+                match recipe.cell() {
+                    $($(Cell::$id if recipe.options().$option => with_hooks!($form::between_forward(arch, recipe, row), $id),)*)*
+                    _ => (),
+                }
+            }
+        }
+
+        impl<S: Scalar> WithSimd for Step<'_, BetweenBackward<'_, S>> {
+            type Output = ();
+
+            #[inline(always)]
+            fn with_simd<A: Simd>(self, arch: A) {
+                let Self { recipe, row } = self;
+                match recipe.cell() {
+                    $($(Cell::$id if recipe.options().$option => with_hooks!($form::between_backward(arch, recipe, row), $id),)*)*
+                    _ => (),
                 }
             }
         }
@@ -155,9 +216,13 @@ macro_rules! declare {
 }
 for_each_cell!(declare);
 
-/// Whether what a cell adds to the state is rectified rather than squashed.
-const fn is_rectified(cell: Cell) -> bool {
-    matches!(Recipe::of(cell).activations().candidate.function(), Function::Relu)
+/// What a cell adds to the state, as a constant of [`Usual`].
+const fn candidate(cell: Cell) -> u8 {
+    match Recipe::of(cell).activations().candidate.function() {
+        Function::Relu => RECTIFIED,
+        Function::Affine => AS_IT_IS,
+        _ => 0,
+    }
 }
 
 /// A row and the recipe that it is worked on by. Two pointers: a row that is passed on by value is copied at every call, by
@@ -165,6 +230,16 @@ const fn is_rectified(cell: Cell) -> bool {
 struct Step<'r, Row> {
     recipe: &'r Recipe,
     row: &'r mut Row,
+}
+
+/// What comes between two phases of a forward step of one sequence.
+pub fn between_forward<S: Scalar>(recipe: &Recipe, row: &mut BetweenForward<'_, S>) {
+    vectorised(Step { recipe, row });
+}
+
+/// The same of some units backward.
+pub fn between_backward<S: Scalar>(recipe: &Recipe, row: &mut BetweenBackward<'_, S>) {
+    vectorised(Step { recipe, row });
 }
 
 /// One forward step of one sequence. Where lengths disagree, the shortest counts.

@@ -7,12 +7,13 @@ use super::left::LeftRows;
 use super::resets::Anew;
 use super::{Initial, LayerShape, Left, Recurrent, Resets, Slots, Tensors, expect, running, shared};
 use crate::cell::{Cell, MOST_STATES};
-use crate::cpu::cell::{self, BackwardRow, Limit, Zoneout};
+use crate::cpu::cell::{self, BackwardRow, BetweenBackward, Limit, MOST_SLOTS, Zoneout};
 use crate::cpu::panel::{self, MOST_RUNS, Product, Rows};
 use crate::cpu::random::Masks;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Partition, Task, TaskRows, Threads};
 use crate::error::Result;
+use crate::recipe::{Operand, Phase};
 
 // A step's product reads a gate's gradients as a run each.
 const _: () = {
@@ -69,7 +70,14 @@ pub fn pack_backward<S: Scalar>(
     expect("the packed weights", packed.len(), &[layer.backward_packed_len()])?;
     let each = packed.len() / layer.directions;
     for (direction, packed) in packed.chunks_exact_mut(each.max(1)).enumerate() {
-        panel::pack(threads, w_hh.of(direction), layer.gate_width(), layer.hidden, packed);
+        let mut rest = packed;
+        for Phase { gates, .. } in layer.recipe.phases() {
+            let (depth, hidden) = (gates.len() * layer.hidden, layer.hidden);
+            let rows = &w_hh.of(direction)[gates.start * hidden * hidden..gates.end * hidden * hidden];
+            let (now, after) = rest.split_at_mut(panel::packed_len(depth, hidden));
+            panel::pack(threads, rows, depth, hidden, now);
+            rest = after;
+        }
     }
     Ok(())
 }
@@ -105,7 +113,7 @@ pub fn backward<S: Scalar>(
     partition.check(batch, layer.directions)?;
     let Backward { saved, states, dy, gradients, direct, norms, lengths, first_step, .. } = buffers;
     let Backward { resets, initial, masks, left, initial_gradients, .. } = buffers;
-    let each = packed.len() / layer.directions;
+    let (each, phases) = (packed.len() / layer.directions, phases(layer));
     let parts = [(saved, layer.saved_width()), (direct, direct_width), (norms, flows)];
     let lists = [gradients, initial_gradients].map(|list| list.map(|gradients| (gradients, hidden)));
     let work =
@@ -118,6 +126,7 @@ pub fn backward<S: Scalar>(
                 rows: task.rows(),
                 direction,
                 packed: &packed[direction * each..][..each],
+                phases: &phases,
                 w_ch: w_ch.map_or(&[], |w_ch| w_ch.of(direction)),
                 clip: layer.recipe.options().clip.gradient.map(|limit| Limit::new(Some(limit))),
                 saved,
@@ -135,10 +144,32 @@ pub fn backward<S: Scalar>(
             };
             worker.run();
         };
-    // SAFETY: between two meetings members write columns of h's gradient of their own and read `saved`, or run the cells of
-    // sequences of their own.
+    // SAFETY: between two meetings members write columns of h's gradient, or of what is their own, and read `saved`; or they run
+    // the cells of sequences of their own; or they write columns of their own of `saved` and of h's gradient.
     unsafe { partition.run(parts, lists, work) };
     Ok(())
+}
+
+/// What backward needs of a phase.
+struct Back {
+    operand: Operand,
+    /// Those of the gradients on the recurrent side of its gates.
+    slots: &'static [usize],
+    /// Where its gates' rows are in a direction's packed weights.
+    packed: Range<usize>,
+}
+
+/// Phases of a cell at most.
+pub(super) const MOST_PHASES: usize = 2;
+
+/// A recipe's phases, worked out once for all steps.
+fn phases(layer: &LayerShape) -> [Option<Back>; MOST_PHASES] {
+    let LayerShape { recipe, hidden, .. } = *layer;
+    let mut all = recipe.phases().map(|Phase { gates, operand }| {
+        let before = |gates: usize| panel::packed_len(gates * hidden, hidden);
+        Back { operand, packed: before(gates.start)..before(gates.end), slots: &recipe.hidden_slots()[gates] }
+    });
+    std::array::from_fn(|_| all.next())
 }
 
 /// One task, some sequences in one direction, or a member's share of it.
@@ -148,6 +179,7 @@ struct Worker<'a, S> {
     rows: Range<usize>,
     direction: usize,
     packed: &'a [S],
+    phases: &'a [Option<Back>],
     w_ch: &'a [S],
     /// Of the gradient of h before each cell.
     clip: Option<Limit<S>>,
@@ -167,9 +199,17 @@ struct Worker<'a, S> {
 
 impl<'a, S: Scalar> Worker<'a, S> {
     fn run(mut self) {
+        let products = self.layer.recipe.phases().len();
         for step in (0..self.layer.batch.steps).rev() {
             self.gates(step);
+            // Without a product no unit waits for another.
+            if products == 0 {
+                continue;
+            }
             self.member.meet();
+            if products > 1 {
+                self.phases(step);
+            }
             self.state(step);
             self.member.meet();
         }
@@ -250,23 +290,80 @@ impl<'a, S: Scalar> Worker<'a, S> {
         }
     }
 
-    /// Adds to the gradient of h what comes through the weights: `da·W_hh`.
-    fn state(&mut self, step: usize) {
-        let Self { member, layer, packed, ref saved, ref mut gradients, ref mut left, .. } = *self;
+    /// Passes a step's gradients back through its phases but the first, the last of them first.
+    fn phases(&mut self, step: usize) {
+        let hidden = self.layer.hidden;
+        for back in self.phases.iter().skip(1).rev().flatten() {
+            let Operand::Saved(slot) = back.operand else { continue };
+            let rows = running(self.lengths, self.rows.clone(), self.first_step + step);
+            let (product, own) = self.through(step, back, rows.clone());
+            let columns = slot * hidden + own.start..slot * hidden + own.end;
+            // SAFETY: a product reads gates of its phase, and writes another slot, of which the team's members have columns each.
+            let reads = unsafe { self.saved.again() };
+            let to = Slots { part: &mut self.saved, place: |row| (step, rows.start + row), columns };
+            product.run(&reads, false, to);
+            self.member.meet();
+            for row in rows.clone() {
+                if self.runs_at(row, step) {
+                    self.between(step, row, own.clone());
+                }
+            }
+            self.member.meet();
+        }
+    }
+
+    /// What comes between two phases of a step of one sequence, of some units: others of the team have theirs.
+    fn between(&mut self, step: usize, row: usize, own: Range<usize>) {
+        let h = match self.anew.at(step, row) {
+            Some([initial, ..]) => initial,
+            None => self.state_row(self.states[0], step, row),
+        };
+        let Self { layer, ref rows, ref mut saved, ref mut gradients, ref mut left, .. } = *self;
+        let (hidden, slots) = (layer.hidden, layer.recipe.saved());
+        let columns = |slot: usize| match slot < slots {
+            true => slot * hidden + own.start..slot * hidden + own.end,
+            false => slots * hidden..slots * hidden,
+        };
+        let saved = saved.columns_mut(step, row, std::array::from_fn::<_, MOST_SLOTS, _>(columns));
         let [dh, ..] = gradients;
-        let (hidden, rows) = (layer.hidden, running(self.lengths, self.rows.clone(), self.first_step + step));
-        let (own, panels) = shared(member, layer.gate_width(), hidden);
-        let packed = &packed[panels];
-        let product = Through { layer, packed, saved, step, rows: rows.clone(), columns: own.len() };
+        let [dh] = dh.columns_mut(0, row, [own.clone()]);
+        let Some(left) = left else {
+            let h_read = h.get(own).unwrap_or_default();
+            return cell::between_backward(&layer.recipe, &mut BetweenBackward { saved, h_read, dh });
+        };
+        let (h_read, back) = left.between(row - rows.start, own.clone(), h);
+        cell::between_backward(&layer.recipe, &mut BetweenBackward { saved, h_read, dh: back });
+        left.add_back(row - rows.start, own, dh);
+    }
+
+    /// The product of a step with the rows of `W_hh` of a phase, and a member's columns of it.
+    fn through(&self, step: usize, back: &'a Back, rows: Range<usize>) -> (Through<'a, S>, Range<usize>) {
+        let Self { member, layer, packed, .. } = *self;
+        let hidden = layer.hidden;
+        let (own, panels) = shared(member, back.slots.len() * hidden, hidden);
+        let packed = &packed[back.packed.clone()][panels];
+        (Through { hidden, packed, slots: back.slots, step, rows, columns: own.len() }, own)
+    }
+
+    /// Adds to the gradient of h what comes through the weights of the first phase: `da·W_hh`.
+    fn state(&mut self, step: usize) {
+        let rows = running(self.lengths, self.rows.clone(), self.first_step + step);
+        let Some(first) = self.phases.iter().flatten().next() else { return };
+        let (product, own) = self.through(step, first, rows.clone());
+        let Self { layer, ref saved, ref mut gradients, ref mut left, .. } = *self;
+        let ([dh, ..], hidden) = (gradients, layer.hidden);
         let Some(left) = left else {
             // A sequence that does not run at this step has nothing but zeros to add.
-            return product
-                .run(true, Slots { part: &mut *dh, place: |row| (0, rows.start + row), columns: own.clone() });
+            return product.run(
+                saved,
+                true,
+                Slots { part: &mut *dh, place: |row| (0, rows.start + row), columns: own.clone() },
+            );
         };
         // Columns of its own in rows of the room, then what dropout leaves of them.
         let first = rows.start - self.rows.start;
         let data = &mut left.room()[first * hidden..];
-        product.run(false, Strided { data, stride: hidden, columns: own.clone() });
+        product.run(saved, false, Strided { data, stride: hidden, columns: own.clone() });
         for row in rows.clone() {
             // Its own columns alone: others of the team have theirs.
             let mut columns = [&mut [][..]];
@@ -279,11 +376,11 @@ impl<'a, S: Scalar> Worker<'a, S> {
     }
 }
 
-/// `da·W_hh` of a step, of some columns.
+/// `da·W_hh` of a step and the gates of a phase, of some columns.
 struct Through<'a, S> {
-    layer: &'a LayerShape,
+    hidden: usize,
     packed: &'a [S],
-    saved: &'a TaskRows<'a, S>,
+    slots: &'static [usize],
     step: usize,
     /// The sequences that run.
     rows: Range<usize>,
@@ -291,16 +388,15 @@ struct Through<'a, S> {
 }
 
 impl<S: Scalar> Through<'_, S> {
-    fn run(self, adds: bool, c: impl Rows<S>) {
-        let Self { layer, packed, saved, step, rows, columns } = self;
+    fn run(self, saved: &TaskRows<'_, S>, adds: bool, c: impl Rows<S>) {
+        let Self { hidden, packed, slots, step, rows, columns } = self;
         // The gradients on the recurrent side, gate after gate.
-        let (slots, hidden) = (layer.recipe.hidden_slots(), layer.hidden);
         Product {
             packed,
-            depth: layer.gate_width(),
+            depth: slots.len() * hidden,
             bias: &[],
             runs: slots.len(),
-            a: |row, run: usize| &saved.row(step, rows.start + row)[slots[run] * hidden..][..hidden],
+            a: |row, run: usize| saved.columns(step, rows.start + row, slots[run] * hidden..(slots[run] + 1) * hidden),
             rows: rows.len(),
             columns,
             adds,

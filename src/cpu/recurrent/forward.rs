@@ -4,14 +4,15 @@ use std::ops::Range;
 
 use super::left::LeftRows;
 use super::resets::Anew;
-use super::{Initial, LayerShape, Left, Projection, Resets, Slots, Tensors, expect, running, shared};
+use super::{Group, Initial, LayerShape, Left, Projection, Resets, Slots, Tensors, expect, running, shared};
 use crate::cell::MOST_STATES;
-use crate::cpu::cell::{self, ForwardRow, Zoneout};
+use crate::cpu::cell::{self, BetweenForward, ForwardRow, Zoneout};
 use crate::cpu::panel::{self, Product, ROWS};
 use crate::cpu::random::Masks;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Partition, Task, TaskRows, Threads};
 use crate::error::Result;
+use crate::recipe::{Operand, Phase};
 
 /// The buffers of [`forward`]; shapes and order are in the [module](super)'s table.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ pub fn pack_forward<S: Scalar>(
     for direction in 0..layer.directions {
         let w = w_hh.of(direction);
         for group in layer.groups() {
-            let (now, after) = rest.split_at_mut(panel::packed_len(layer.hidden, group.columns.len()));
+            let (now, after) = rest.split_at_mut(group.packed.len());
             let rows = group.columns.start * layer.hidden..group.columns.end * layer.hidden;
             panel::pack_transposed(threads, &w[rows], layer.hidden, now);
             rest = after;
@@ -121,7 +122,7 @@ pub fn forward<S: Scalar>(
     projection.iter().try_for_each(|projection| projection.check(layer, needed))?;
     partition.check(batch, layer.directions)?;
 
-    let each = packed.len() / layer.directions;
+    let (each, groups) = (packed.len() / layer.directions, layer.all_groups());
     let (parts, lists) = ([(saved, layer.saved_width()), (y, hidden)], [states.map(|states| (states, hidden))]);
     let work =
         |task: &Task, member: Member<'_>, parts: [TaskRows<'_, S>; 2], lists: [[TaskRows<'_, S>; MOST_STATES]; 1]| {
@@ -135,6 +136,7 @@ pub fn forward<S: Scalar>(
                 projection,
                 keeps: keeps || projection.is_none(),
                 packed: &packed[direction * each..][..each],
+                groups: &groups,
                 bias: b_hh.map_or(&[], |bias| bias.of(direction)),
                 w_ch: w_ch.map_or(&[], |w_ch| w_ch.of(direction)),
                 saved,
@@ -148,8 +150,8 @@ pub fn forward<S: Scalar>(
             };
             worker.run();
         };
-    // SAFETY: between two meetings members write columns of `saved` of their own and read x and h, or run the cells of
-    // sequences of their own.
+    // SAFETY: between two meetings members write columns of `saved` of their own and read x, h and what they have of their own,
+    // or read `saved`, or run the cells, or what comes before a phase, of sequences of their own.
     unsafe { partition.run(parts, lists, work) };
     Ok(())
 }
@@ -163,6 +165,7 @@ struct Worker<'a, S> {
     projection: Option<Projection<'a, S>>,
     keeps: bool,
     packed: &'a [S],
+    groups: &'a [Option<Group>],
     bias: &'a [S],
     w_ch: &'a [S],
     saved: TaskRows<'a, S>,
@@ -175,12 +178,13 @@ struct Worker<'a, S> {
     left: Option<LeftRows<S>>,
 }
 
-impl<S: Scalar> Worker<'_, S> {
+impl<'a, S: Scalar> Worker<'a, S> {
     /// Some steps are projected at a time: so many that weights are read for enough rows, so few that what comes out is
     /// still in the cache when its step is run.
     fn run(mut self) {
         let steps = self.layer.batch.steps;
         let at_once = ROWS.div_ceil(self.rows.len().max(1));
+        let products = self.layer.recipe.phases().len();
         for first in (0..steps).step_by(at_once) {
             let block = first..steps.min(first + at_once);
             let saved_first = if self.keeps { first } else { 0 };
@@ -188,9 +192,20 @@ impl<S: Scalar> Worker<'_, S> {
             self.member.meet();
             for step in block {
                 let at = step - first + saved_first;
+                // Without a product no unit waits for another.
+                if products == 0 {
+                    self.cells(step, at);
+                    continue;
+                }
                 self.product(step, at);
                 self.member.meet();
+                if products > 1 {
+                    self.phases(step, at);
+                }
                 self.cells(step, at);
+                self.member.meet();
+            }
+            if products == 0 {
                 self.member.meet();
             }
         }
@@ -205,17 +220,57 @@ impl<S: Scalar> Worker<'_, S> {
         }
     }
 
-    /// The recurrent parts of a step, of which block `at` of `saved` has the projections.
+    /// The recurrent parts of a step's first phase, of which block `at` of `saved` has the projections.
     fn product(&mut self, step: usize, at: usize) {
-        let Self { member, layer, packed, bias, anew, ref states, ref mut saved, ref mut left, .. } = *self;
-        let [h, ..] = states;
         let rows = running(self.lengths, self.rows.clone(), self.first_step + step);
-        let products = Products { member, layer, packed, bias, rows: rows.clone(), at, backwards: step % 2 == 1 };
+        let products = self.products(step, at, 0, rows.clone());
+        let Self { anew, ref states, ref mut saved, ref mut left, .. } = *self;
+        let [h, ..] = states;
         let before = |row| anew.at(step, row).map_or_else(|| h.row(step, row), |[initial, ..]| initial);
         let Some(left) = left else { return products.run(saved, before) };
         let first = self.rows.start;
         rows.for_each(|row| left.read(row - first, before(row)));
         products.run(saved, |row| left.row(row - first));
+    }
+
+    /// The products of a phase of a step of some sequences.
+    fn products(&self, step: usize, at: usize, phase: usize, rows: Range<usize>) -> Products<'a, S> {
+        let Self { member, layer, packed, groups, bias, .. } = *self;
+        Products { member, hidden: layer.hidden, packed, groups, bias, phase, rows, at, backwards: step % 2 == 1 }
+    }
+
+    /// A step's other phases, and what comes before each.
+    fn phases(&mut self, step: usize, at: usize) {
+        for (phase, Phase { operand, .. }) in self.layer.recipe.phases().enumerate().skip(1) {
+            self.between(step, at);
+            self.member.meet();
+            let rows = running(self.lengths, self.rows.clone(), self.first_step + step);
+            let products = self.products(step, at, phase, rows.clone());
+            let Operand::Saved(slot) = operand else { continue };
+            let hidden = self.layer.hidden;
+            // SAFETY: a product writes gates of its phase, and reads another slot, which none of the team writes now.
+            let reads = unsafe { self.saved.again() };
+            let reads = |row| reads.columns(at, row, slot * hidden..(slot + 1) * hidden);
+            products.run(&mut self.saved, reads);
+            self.member.meet();
+        }
+    }
+
+    /// What a member's sequences make of the gates that are done.
+    fn between(&mut self, step: usize, at: usize) {
+        for row in self.own_rows() {
+            if self.lengths[row] as usize <= self.first_step + step {
+                continue;
+            }
+            let Self { layer, anew, ref states, ref mut saved, ref left, ref rows, .. } = *self;
+            let [h, ..] = states;
+            let h_read = match left {
+                Some(left) => left.row(row - rows.start),
+                None => anew.at(step, row).map_or_else(|| h.row(step, row), |[initial, ..]| initial),
+            };
+            let mut row = BetweenForward { saved: saved.row_mut(at, row), h_read };
+            cell::between_forward(&layer.recipe, &mut row);
+        }
     }
 
     /// A member's share of the sequences.
@@ -256,12 +311,14 @@ impl<S: Scalar> Worker<'_, S> {
     }
 }
 
-/// The recurrent parts of the gates of one step.
+/// The recurrent parts of the gates of a phase of one step.
 struct Products<'a, S> {
     member: Member<'a>,
-    layer: &'a LayerShape,
+    hidden: usize,
     packed: &'a [S],
+    groups: &'a [Option<Group>],
     bias: &'a [S],
+    phase: usize,
     /// The sequences that run.
     rows: Range<usize>,
     /// The block of `saved`.
@@ -271,14 +328,14 @@ struct Products<'a, S> {
 }
 
 impl<S: Scalar> Products<'_, S> {
-    /// Computes them from what `h` gives of each sequence.
+    /// Computes them from what `h` gives of each sequence, h or what a later phase reads.
     fn run<'h>(self, saved: &mut TaskRows<'_, S>, h: impl Fn(usize) -> &'h [S])
     where
         S: 'h,
     {
-        let Self { member, layer, mut packed, bias, rows, at, backwards } = self;
-        let hidden = layer.hidden;
-        for group in layer.groups() {
+        let Self { member, hidden, packed, groups, bias, phase, rows, at, backwards } = self;
+        for group in groups.iter().flatten().filter(|group| group.phase == phase) {
+            let packed = &packed[group.packed.clone()];
             let (own, panels) = shared(member, hidden, group.columns.len());
             let of = |all: Range<usize>| all.start + own.start..all.start + own.end;
             Product {
@@ -291,10 +348,9 @@ impl<S: Scalar> Products<'_, S> {
                 columns: own.len(),
                 adds: group.adds,
                 backwards,
-                c: Slots { part: &mut *saved, place: |row| (at, rows.start + row), columns: of(group.slots) },
+                c: Slots { part: &mut *saved, place: |row| (at, rows.start + row), columns: of(group.slots.clone()) },
             }
             .run();
-            packed = &packed[panel::packed_len(hidden, group.columns.len())..];
         }
     }
 }

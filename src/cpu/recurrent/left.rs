@@ -28,6 +28,8 @@ pub(super) struct LeftRows<S> {
     /// `[rows, H]`.
     factors: Vec<S>,
     room: Vec<S>,
+    /// The same for gradients of what comes between phases.
+    back: Vec<S>,
     hidden: usize,
 }
 
@@ -37,7 +39,7 @@ impl<S: Scalar> LeftRows<S> {
         let hidden = layer.hidden;
         let row = |row| (0..hidden).map(move |unit| left.factor(layer.place(direction, 0, row) + unit));
         let room = vec![S::ZERO; rows.len() * hidden];
-        Self { factors: rows.flat_map(row).collect(), room, hidden }
+        Self { factors: rows.flat_map(row).collect(), back: room.clone(), room, hidden }
     }
 
     /// The factors of row `row` of the task.
@@ -54,6 +56,22 @@ impl<S: Scalar> LeftRows<S> {
     pub(super) fn read(&mut self, row: usize, h: &[S]) {
         let (to, factors) = (&mut self.room[row * self.hidden..], &self.factors[row * self.hidden..]);
         to.iter_mut().zip(h).zip(factors).for_each(|((to, h), factor)| *to = *h * *factor);
+    }
+
+    /// What products read of some units of a row's h, and zeros for its gradient.
+    pub(super) fn between(&mut self, row: usize, own: Range<usize>, h: &[S]) -> (&[S], &mut [S]) {
+        self.read(row, h);
+        let own = row * self.hidden + own.start..row * self.hidden + own.end;
+        let back = &mut self.back[own.clone()];
+        back.fill(S::ZERO);
+        (&self.room[own], back)
+    }
+
+    /// Adds that gradient, as far as dropout leaves it, to that of h.
+    pub(super) fn add_back(&self, row: usize, own: Range<usize>, dh: &mut [S]) {
+        let own = row * self.hidden + own.start..row * self.hidden + own.end;
+        let back = self.back[own.clone()].iter().zip(&self.factors[own]);
+        dh.iter_mut().zip(back).for_each(|(dh, (back, factor))| *dh += *back * *factor);
     }
 
     /// The room, to write.

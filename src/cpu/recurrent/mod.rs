@@ -49,7 +49,7 @@ use crate::cpu::cell::Site;
 use crate::cpu::panel::{self, Rows, WIDTH};
 use crate::cpu::threads::{Member, TaskRows};
 use crate::error::{Error, Result, at_least_one};
-use crate::recipe::Recipe;
+use crate::recipe::{Phase, Recipe};
 
 /// One layer and the batch that it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -152,12 +152,18 @@ impl LayerShape {
 
     /// Elements of the weights packed by [`pack_forward`].
     pub fn forward_packed_len(&self) -> usize {
-        self.directions * self.groups().map(|group| panel::packed_len(self.hidden, group.columns.len())).sum::<usize>()
+        self.directions * self.groups().map(|group| group.packed.len()).sum::<usize>()
     }
 
     /// The gates, by where their recurrent parts go.
     fn groups(&self) -> impl Iterator<Item = Group> {
         groups(self.recipe, self.hidden)
+    }
+
+    /// The same, worked out once for all steps.
+    fn all_groups(&self) -> [Option<Group>; MOST_GROUPS] {
+        let mut all = self.groups();
+        std::array::from_fn(|_| all.next())
     }
 
     /// Elements of the weights of `inputs` inputs packed by [`pack_input`].
@@ -167,7 +173,8 @@ impl LayerShape {
 
     /// Elements of the weights packed by [`pack_backward`].
     pub const fn backward_packed_len(&self) -> usize {
-        self.directions * panel::packed_len(self.gate_width(), self.hidden)
+        let of_all = panel::packed_len(self.gate_width(), self.hidden);
+        if self.recipe.has_product() { self.directions * of_all } else { 0 }
     }
 
     /// Elements of `direct`.
@@ -254,10 +261,17 @@ impl LayerShape {
     }
 }
 
+/// Groups of a cell at most.
+const MOST_GROUPS: usize = 4;
+
 /// Gates one after the other whose recurrent parts `W_hh·h + b_hh` go one after the other into a row of saved values.
 struct Group {
+    /// The phase whose product makes them.
+    phase: usize,
     /// Rows of `weight_hh`.
     columns: Range<usize>,
+    /// Where they are in a direction's packed weights.
+    packed: Range<usize>,
     /// Columns of the row.
     slots: Range<usize>,
     /// Whether they are added to the input parts, which are there.
@@ -266,12 +280,17 @@ struct Group {
 
 /// The groups of a cell with `hidden` units. A gate whose recurrent part has a slot of its own does not add it.
 fn groups(recipe: Recipe, hidden: usize) -> impl Iterator<Item = Group> {
-    let runs = recipe.hidden_slots().chunk_by(|slot, next| slot + 1 == *next);
-    runs.scan(0, move |gate, slots| {
-        let (first, slot) = (*gate, slots.first().copied()?);
+    let runs = recipe.phases().enumerate().flat_map(move |(phase, Phase { gates, .. })| {
+        let runs = recipe.hidden_slots()[gates].chunk_by(|slot, next| slot + 1 == *next);
+        runs.map(move |slots| (phase, slots))
+    });
+    runs.scan((0, 0), move |(gate, packed), (phase, slots)| {
+        let (first, slot, begin) = (*gate, slots.first().copied()?, *packed);
         *gate += slots.len();
+        *packed += panel::packed_len(hidden, slots.len() * hidden);
         let wide = |from: usize| from * hidden..(from + slots.len()) * hidden;
-        Some(Group { columns: wide(first), slots: wide(slot), adds: slot == first })
+        let (columns, slots, adds) = (wide(first), wide(slot), slot == first);
+        Some(Group { phase, columns, packed: begin..*packed, slots, adds })
     })
 }
 
@@ -311,4 +330,18 @@ fn running(lengths: &[u32], rows: Range<usize>, step: usize) -> Range<usize> {
     let first = rows.clone().find(runs).unwrap_or(rows.end);
     let end = rows.clone().rev().find(runs).map_or(first, |last| last + 1);
     first..end
+}
+
+#[cfg(test)]
+mod sizes {
+    use super::*;
+
+    #[test]
+    fn lists_have_room_for_every_recipe() {
+        for recipe in Recipe::texts() {
+            assert!(groups(recipe, 5).count() <= MOST_GROUPS, "{recipe}");
+            assert!(recipe.phases().len() <= backward::MOST_PHASES, "{recipe}");
+            assert!(recipe.phases().len() < 2 || recipe.saved() <= crate::cpu::cell::MOST_SLOTS, "{recipe}");
+        }
+    }
 }

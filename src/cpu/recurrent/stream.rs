@@ -107,9 +107,14 @@ impl<S: Scalar> Stack<S> {
         expect("weight_ch", weights.w_ch.len(), &[layer.w_ch.len()])?;
         let (w_ih, w_hh) = (tensor("weight_ih", weights.w_ih)?, tensor("weight_hh", weights.w_hh)?);
         one.check_tensors("weight_ih", &w_ih, layer.inputs)?;
-        one.check_tensors("weight_hh", &w_hh, self.hidden)?;
+        match self.recipe.has_product() {
+            true => one.check_tensors("weight_hh", &w_hh, self.hidden)?,
+            false => expect("weight_hh", weights.w_hh.len(), &[0])?,
+        }
         pack_input(Threads::ONE, &one, &w_ih, layer.inputs, &mut layer.w_ih)?;
-        pack_forward(Threads::ONE, &one, &w_hh, &mut layer.w_hh)?;
+        if self.recipe.has_product() {
+            pack_forward(Threads::ONE, &one, &w_hh, &mut layer.w_hh)?;
+        }
         layer.w_ch.copy_from_slice(weights.w_ch);
         for (held, given) in [(&mut layer.b_ih, weights.b_ih), (&mut layer.b_hh, weights.b_hh)] {
             held.clear();

@@ -206,7 +206,9 @@ fn gradients_are_the_slopes_of_the_loss() {
             // dW_hh = Σ daᵀ·h_prev and db_hh = Σ da, of the recurrent side.
             for i in 0..case.b_hh.len() {
                 let (direction, gate, unit) = (i / gates, i % gates / hidden, i % hidden);
-                let column = cell.row().hidden_slots[gate] * hidden + unit;
+                // Gates that see the input alone have no such weights.
+                let Some(slot) = cell.row().hidden_slots.get(gate) else { continue };
+                let column = slot * hidden + unit;
                 let mut db = 0.0;
                 let mut dw = vec![0.0; hidden];
                 for row in (0..batch.rows()).map(|r| r * directions + direction) {

@@ -1,9 +1,9 @@
-//! One time step of a layer backward, and on the CPU all of them.
+//! One time step of a layer backward, a dispatch for each of its phases, and on the CPU all of them.
 
 use super::flow::initial_from;
 use super::native::{Crew, backward as backward_cpu};
 use super::numbers::RecipeUniform;
-use super::tiles::{Tile, Variants};
+use super::tiles::{StepPart, Tile, Variants};
 use super::{Chunk, ChunkGradients, Weights};
 use crate::device::{Buffer, Device, Nothing};
 use crate::error::Result;
@@ -90,30 +90,29 @@ impl Chunk {
     fn backward_gpu(&self, gpu: &Gpu, weights: &Weights, gradients: &ChunkGradients) -> Result<Op> {
         let nothing = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own.
-        let (w, recipe) = weights.in_place(self, initial_from(&self.layer()))?;
+        let (w, recipe) = weights.in_place(self, initial_from(&self.layer()), &nothing.read)?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
         Tile::made(gpu, self, self.recipe.gates() * self.hidden, &variants, |tile| {
-            let mut consts = tile.consts();
-            consts.push(("FLOW", u32::from(gradients.norms.is_some())));
-            Op::of_dispatches(tile.cut(gpu, self)?.into_iter().map(|part| {
+            let dispatch = |(phase, part): (usize, StepPart)| {
                 let uniform = Uniform {
                     batch: index(self.batch)?,
                     hidden: index(self.hidden)?,
                     directions: index(self.directions)?,
                     steps: index(self.steps)?,
-                    w_direction: index(weights.w_hh.direction)?,
+                    w_direction: index(weights.w_hh()?.direction)?,
                     dy_order: gradients.order(),
                     first_unit: part.units.start,
                     first_row: part.rows.start,
                     rows: gradients.rows.uniform()?,
                     recipe,
                 };
+                let flow = ("FLOW", u32::from(gradients.norms.is_some()));
                 Op::gpu(
                     gpu,
                     &Launch {
                         kernel: tile.kernel(&variants),
                         recipe: Some(self.recipe),
-                        consts: consts.clone(),
+                        consts: [&tile.consts()[..], &[flow, ("PHASE", index(phase)?)]].concat(),
                         uniform: &uniform.bytes(),
                         buffers: &self.backward_buffers(&w, gradients, &nothing),
                         groups: part.groups,
@@ -121,7 +120,10 @@ impl Chunk {
                         work: part.work,
                     },
                 )
-            }))
+            };
+            // The product of the step after and the cell first, then the others of the step, the last first.
+            let phases = std::iter::once(0).chain((1..self.recipe.phases().len()).rev());
+            Op::of_dispatches(tile.cut(gpu, self, phases)?.into_iter().map(dispatch))
         })
     }
 }

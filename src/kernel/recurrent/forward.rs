@@ -1,10 +1,10 @@
-//! One time step of a layer forward, and on the CPU all of them.
+//! One time step of a layer forward, a dispatch for each of its phases, and on the CPU all of them.
 
 use std::ops::Range;
 
 use super::native::{Crew, forward as forward_cpu};
 use super::numbers::{RecipeUniform, packed_recurrent};
-use super::tiles::{Tile, Variants};
+use super::tiles::{StepPart, Tile, Variants};
 use super::{Chunk, Weights};
 use crate::device::{Buffer, Device, Nothing};
 use crate::error::Result;
@@ -91,7 +91,7 @@ impl Chunk {
         weights.check(self)?;
         let written = [&self.saved, &weights.workspace].into_iter().chain(&self.states);
         let written: Vec<&Buffer> = written.chain(self.carried()).chain(&self.output).collect();
-        let read = [&weights.w_hh.buffer].into_iter().chain(self.input.as_ref().map(|input| &input.source));
+        let read = weights.w_hh.iter().map(|w_hh| &w_hh.buffer).chain(self.input.as_ref().map(|input| &input.source));
         distinct("recurrent_forward", &written, &read.collect::<Vec<_>>())?;
         match device.target() {
             Target::Gpu(gpu) if weights.repacked => self.forward_repacked(gpu, weights),
@@ -120,16 +120,15 @@ impl Chunk {
         let nothing = Nothing::of(gpu)?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
         Tile::made(gpu, self, self.hidden, &variants, |tile| {
-            let mut consts = tile.consts();
-            consts.push(("CARRIED", u32::from(self.carry.is_some())));
-            Op::of_dispatches(tile.cut(gpu, self)?.into_iter().map(|part| {
+            let dispatch = |(phase, part): (usize, StepPart)| {
                 let uniform = Uniform::new(self, packed, weights.b_hh.is_some(), &part.units, &part.rows, recipe)?;
+                let carried = ("CARRIED", u32::from(self.carry.is_some()));
                 Op::gpu(
                     gpu,
                     &Launch {
                         kernel: tile.kernel(&variants),
                         recipe: Some(self.recipe),
-                        consts: consts.clone(),
+                        consts: [&tile.consts()[..], &[carried, ("PHASE", index(phase)?)]].concat(),
                         uniform: &uniform.bytes(),
                         buffers: &self.forward_buffers(&weights.workspace, &nothing),
                         groups: part.groups,
@@ -137,7 +136,8 @@ impl Chunk {
                         work: part.work,
                     },
                 )
-            }))
+            };
+            Op::of_dispatches(tile.cut(gpu, self, 0..self.recipe.phases().len())?.into_iter().map(dispatch))
         })
     }
 }

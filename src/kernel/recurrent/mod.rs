@@ -13,7 +13,8 @@
 //! sequence of one step index after another is one pipeline and one bind group with a moving offset. No buffer aliases
 //! another; none needs zeroing; `saved`, `h` and `c` must reach backward.
 //!
-//! The `sequence_*` kernels do the same in a dispatch for many steps, and forward writes the output with them.
+//! The `sequence_*` kernels do the same in a dispatch for many steps, and forward writes the output with them; the `scan_*`
+//! kernels likewise, where no product of a step reads h.
 //!
 //! A shader of `shaders/recurrent/`, its host file here and its CPU twin share a stem.
 
@@ -27,6 +28,8 @@ mod numbers;
 mod output;
 mod prepare;
 mod repacked;
+mod scan_backward;
+mod scan_forward;
 mod seen;
 mod sequence;
 mod sequence_backward;
@@ -47,6 +50,8 @@ pub use output::KERNEL as OUTPUT;
 pub use prepare::{KERNEL as PREPARE, Prepare};
 pub(super) use repacked::repacked_rows;
 pub use repacked::{KERNEL as FORWARD_REPACKED, repacked_len};
+pub use scan_backward::KERNEL as SCAN_BACKWARD;
+pub use scan_forward::KERNEL as SCAN_FORWARD;
 pub use seen::KERNEL as SEEN;
 pub use sequence::{Pass, SequenceTile, compile_sequence};
 pub use sequence_backward::KERNEL as SEQUENCE_BACKWARD;
@@ -147,8 +152,8 @@ pub struct Input {
 /// Recurrent weights, as each executor reads them.
 #[derive(Clone)]
 pub struct Weights {
-    /// `W_hh [G·H, H]` of each direction.
-    pub w_hh: Matrix,
+    /// `W_hh [G·H, H]` of each direction, where steps have a product.
+    pub w_hh: Option<Matrix>,
     /// `b_hh [G·H]` of each direction.
     pub b_hh: Option<Matrix>,
     /// Peepholes `[P·H]` of each direction.
@@ -210,6 +215,14 @@ impl Chunk {
     /// The lengths, without what lies behind them.
     pub fn lengths_alone(&self) -> Buffer {
         self.lengths.slice(0..self.batch.min(self.lengths.len())).unwrap_or_else(|_| self.lengths.clone())
+    }
+
+    /// An error unless the output, where there is one, has room for all steps up to the chunk's last.
+    fn check_output(&self, device: &Device) -> Result<()> {
+        let Some(y) = &self.output else { return Ok(()) };
+        let width = self.directions * self.hidden;
+        let rows = y.len() / (self.batch * width).max(1);
+        y.check_floats("y", device, &[rows.max(self.first_step + self.steps), self.batch, width])
     }
 
     /// An error unless the chunk's buffers are of its sizes, on `device`.
@@ -275,7 +288,8 @@ impl ChunkGradients {
         }
         let carried = carry_len(device, &chunk.layer(), self.norms.is_some());
         self.carry.check("the carried gradients", device, &[carried], DType::Float)?;
-        let mut read = vec![&weights.w_hh.buffer, &weights.workspace, &chunk.lengths];
+        let mut read = vec![&weights.workspace, &chunk.lengths];
+        read.extend(weights.w_hh.iter().map(|w_hh| &w_hh.buffer));
         if let Some(dy) = &self.dy {
             let rows = if self.in_step_order { chunk.steps * chunk.batch } else { self.rows.window_rows };
             dy.check_floats("dy", device, &[rows, chunk.directions * chunk.hidden])?;
@@ -289,10 +303,17 @@ impl ChunkGradients {
 }
 
 impl Weights {
+    /// `W_hh`; an error where there is none.
+    fn w_hh(&self) -> Result<&Matrix> {
+        self.w_hh.as_ref().ok_or_else(|| Error::invalid("`weight_hh`", "there", "none"))
+    }
+
     /// An error unless each matrix holds the weights of `chunk`'s layer.
     fn check(&self, chunk: &Chunk) -> Result<()> {
         let gates = chunk.recipe.gates() * chunk.hidden;
-        self.w_hh.check("weight_hh", gates, chunk.hidden, chunk.directions)?;
+        if chunk.recipe.has_product() {
+            self.w_hh()?.check("weight_hh", gates, chunk.hidden, chunk.directions)?;
+        }
         let peepholes = chunk.recipe.peepholes() * chunk.hidden;
         for (name, row, columns) in [("bias_hh", &self.b_hh, gates), ("weight_ch", &self.w_ch, peepholes)] {
             if let Some(row) = row {

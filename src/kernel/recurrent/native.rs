@@ -47,11 +47,15 @@ impl Crew {
     pub(super) fn new(pool: &Arc<Pool>, chunk: &Chunk, packed: usize) -> Self {
         let Chunk { recipe, hidden, directions, batch, steps, .. } = *chunk;
         let inputs = chunk.input.as_ref().map_or(0, |input| input.width);
-        let terms = recipe.gates().saturating_mul(hidden).saturating_mul(hidden + inputs);
+        // What a sequence's step multiplies h with, and its input.
+        let of_h = if recipe.has_product() { recipe.gates().saturating_mul(hidden).saturating_mul(hidden) } else { 0 };
+        let of_input = recipe.gates().saturating_mul(hidden).saturating_mul(inputs);
+        let terms = of_h.saturating_add(of_input);
         let work = terms.saturating_mul(batch * directions).saturating_mul(steps);
         // An element is packed in about the time of four multiply-adds.
         let (threads, packers) = (pool.threads_for(work), pool.threads_for(packed.saturating_mul(4)));
-        let step = recipe.gates().saturating_mul(hidden).saturating_mul(hidden);
+        // Without a product of their own, steps are projected together.
+        let step = if recipe.has_product() { of_h } else { of_input };
         let partition = Partition::together(threads, batch, directions, step, TOGETHER);
         Self { pool: pool.clone(), partition, packers }
     }
@@ -137,7 +141,7 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let initial = chunk.initial.as_ref().map(|initial| initial.buffer.read::<S>()).transpose()?;
     let initial = initial.as_deref().and_then(|values| values.get(chunk.initial_offset()..)).unwrap_or_default();
     let initial = Initial { states: layer.each_state(initial) };
-    let w_hh = weights.w_hh.buffer.read::<S>()?;
+    let w_hh = weights.w_hh.as_ref().map(|w_hh| w_hh.buffer.read::<S>()).transpose()?;
     let b_hh = weights.b_hh.as_ref().map(|bias| bias.buffer.read::<S>()).transpose()?;
     let w_ch = weights.w_ch.as_ref().map(|w_ch| w_ch.buffer.read::<S>()).transpose()?;
     let input = chunk.input.as_ref();
@@ -157,8 +161,10 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let len = recurrent_len + input_len;
     let pack = |threads: Threads, packed: &mut [S]| {
         let (of_recurrent, of_input) = packed.split_at_mut(recurrent_len);
-        let all = tensors("weight_hh", &w_hh, &weights.w_hh, directions, gates * layer.hidden)?;
-        cpu::pack_forward(threads, &layer, &all, of_recurrent)?;
+        if let (Some(w_hh), Some(at)) = (&w_hh, &weights.w_hh) {
+            let all = tensors("weight_hh", w_hh, at, directions, gates * layer.hidden)?;
+            cpu::pack_forward(threads, &layer, &all, of_recurrent)?;
+        }
         if let (Some(input), Some(w_ih)) = (input, &w_ih) {
             let all = tensors("weight_ih", w_ih, &input.w_ih, directions, gates * input.width)?;
             cpu::pack_input(threads, &layer, &all, input.width, of_input)?;
@@ -198,7 +204,8 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
         });
     };
     let other = input.map_or(Ok(0), |input| input.w_ih.buffer.writes::<S>())?;
-    let now = weights.w_hh.buffer.writes::<S>()?.wrapping_add(other).wrapping_add(1);
+    let own = weights.w_hh.as_ref().map_or(Ok(0), |w_hh| w_hh.buffer.writes::<S>())?;
+    let now = own.wrapping_add(other).wrapping_add(1);
     expect_space(kept.buffer.len(), len)?;
     if kept.of.load(Ordering::Relaxed) != now {
         let mut packed = kept.buffer.write::<S>()?;
@@ -221,7 +228,7 @@ pub(super) fn backward<S: Scalar + Element>(
     let layer = chunk.layer();
     let lengths = chunk.lengths.read::<u32>()?;
     let Words { lengths, resets, masks, left } = chunk.words(&lengths)?;
-    let w_hh = weights.w_hh.buffer.read::<S>()?;
+    let w_hh = weights.w_hh.as_ref().map(|w_hh| w_hh.buffer.read::<S>()).transpose()?;
     let w_ch = weights.w_ch.as_ref().map(|w_ch| w_ch.buffer.read::<S>()).transpose()?;
     let w_ch = peepholes(chunk, weights, w_ch.as_deref())?;
     let mut saved = chunk.saved.write::<S>()?;
@@ -256,12 +263,16 @@ pub(super) fn backward<S: Scalar + Element>(
         left,
         initial_gradients: layer.each_state_mut(initial_gradients),
     };
-    let w_hh = tensors("weight_hh", &w_hh, &weights.w_hh, chunk.directions, layer.gate_width() * layer.hidden)?;
+    let len_of_all = layer.gate_width() * layer.hidden;
+    let all = |(values, at)| tensors("weight_hh", values, at, chunk.directions, len_of_all);
+    let w_hh = w_hh.as_deref().zip(weights.w_hh.as_ref()).map(all).transpose()?;
     let len = layer.backward_packed_len();
     expect_space(workspace.len(), len)?;
     let packed = &mut workspace[..len];
     crew.run(true, |threads| {
-        cpu::pack_backward(threads, &layer, &w_hh, packed)?;
+        if let Some(w_hh) = &w_hh {
+            cpu::pack_backward(threads, &layer, w_hh, packed)?;
+        }
         cpu::backward(&crew.partition, &layer, Recurrent { packed, b_hh: None, w_ch }, buffers)
     })
 }

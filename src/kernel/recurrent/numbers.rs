@@ -82,16 +82,22 @@ impl RecipeUniform {
     }
 }
 
-/// Elements of a direction's packed recurrent weights: `W_hhᵀ [H, G·H]`, `b_hh [G·H]`, peepholes `[P·H]`.
+/// Elements of a direction's packed recurrent weights: `W_hhᵀ [H, G·H]`, `b_hh [G·H]`, peepholes `[P·H]`. None without a product:
+/// kernels then read the parameters themselves.
 pub const fn packed_recurrent(recipe: Recipe, hidden: usize) -> usize {
-    ((hidden + 1) * recipe.gates() + recipe.peepholes()) * hidden
+    if recipe.has_product() { ((hidden + 1) * recipe.gates() + recipe.peepholes()) * hidden } else { 0 }
 }
 
 impl Weights {
     /// What a kernel binds that reads the parameters themselves: `W_hh` from its first element on, and peepholes behind it.
-    /// `initial` is where in `carry` the initial states begin. Errors: peepholes before `W_hh`, or in other memory.
-    pub(super) fn in_place(&self, chunk: &Chunk, initial: usize) -> Result<(Buffer, RecipeUniform)> {
-        let w_hh = self.w_hh.buffer.slice(self.w_hh.offset..self.w_hh.buffer.len())?;
+    /// `initial` is where in `carry` the initial states begin, `nothing` what is bound where there are no such parameters. Errors: peepholes before `W_hh`, or in other memory.
+    pub(super) fn in_place(&self, chunk: &Chunk, initial: usize, nothing: &Buffer) -> Result<(Buffer, RecipeUniform)> {
+        let Some(w_hh) = &self.w_hh else {
+            let [first, apart] = self.w_ch.as_ref().map_or([0; 2], |w_ch| [w_ch.offset, w_ch.direction]);
+            let w_ch = self.w_ch.as_ref().map_or(nothing, |w_ch| &w_ch.buffer);
+            return Ok((w_ch.clone(), RecipeUniform::new(chunk, first, apart, initial)?));
+        };
+        let w_hh = w_hh.buffer.slice(w_hh.offset..w_hh.buffer.len())?;
         let Some(w_ch) = &self.w_ch else { return Ok((w_hh, RecipeUniform::new(chunk, 0, 0, initial)?)) };
         match Buffer::covering(&[&w_hh, &w_ch.buffer]) {
             Some((all, firsts)) if firsts.first() == Some(&0) => {

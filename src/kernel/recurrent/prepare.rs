@@ -51,6 +51,7 @@ uniform! {
         packed_recurrent: u32,
         packed_direction: u32,
         initial: u32,
+        recurrent_rows: u32,
         peepholes: u32,
         peepholes_offset: u32,
         peepholes_direction: u32,
@@ -75,11 +76,17 @@ impl Chunk {
     /// dispatch, and where the driver does not take the kernel.
     pub fn prepare(&self, device: &Device, weights: &Weights, with: &Prepare<'_>) -> Result<Option<Op>> {
         let Some(gpu) = device.gpu() else { return Ok(None) };
-        let parts = [Some(&with.w_ih), Some(&weights.w_hh), weights.b_hh.as_ref(), weights.w_ch.as_ref()];
+        let has_product = self.recipe.has_product();
+        let w_ch = weights.w_ch.as_ref().filter(|_| has_product);
+        let parts = [Some(&with.w_ih), weights.w_hh.as_ref(), weights.b_hh.as_ref(), w_ch];
         let buffers: Vec<&Buffer> = parts.iter().flatten().map(|part| &part.buffer).collect();
         let Some((values, firsts)) = Buffer::covering(&buffers) else { return Ok(None) };
-        let Some((packed, [_, recurrent_first])) = Buffer::covering(&[with.packed_input, &weights.workspace])
-            .and_then(|(packed, firsts)| Some((packed, <[usize; 2]>::try_from(firsts).ok()?)))
+        let both = match has_product {
+            true => Buffer::covering(&[with.packed_input, &weights.workspace]),
+            false => Some((with.packed_input.clone(), vec![0; 2])),
+        };
+        let Some((packed, [_, recurrent_first])) =
+            both.and_then(|(packed, firsts)| Some((packed, <[usize; 2]>::try_from(firsts).ok()?)))
         else {
             return Ok(None);
         };
@@ -89,7 +96,7 @@ impl Chunk {
         let gates = self.recipe.gates() * self.hidden;
         let lanes = element_lanes(gpu.capabilities());
         let (peepholes, packed_direction) =
-            (self.recipe.peepholes() * self.hidden, packed_recurrent(self.recipe, self.hidden));
+            (w_ch.map_or(0, |_| self.recipe.peepholes() * self.hidden), packed_recurrent(self.recipe, self.hidden));
         let elements = with.inputs * gates + packed_direction + self.batch * self.hidden;
         let bytes = (values.element_bytes() + with.packed_input.element_bytes()) as f64;
         let work = Work::moved(self.directions * elements, bytes, lanes);
@@ -101,8 +108,10 @@ impl Chunk {
         with.w_ih.check("weight_ih", gates, with.inputs, self.directions)?;
         let input = Matrix { direction: with.inputs * gates, ..Matrix::dense(with.packed_input, gates) };
         input.check("the packed input weights", with.inputs, gates, self.directions)?;
-        let recurrent = Matrix { direction: packed_direction, ..Matrix::dense(&weights.workspace, gates) };
-        recurrent.check("the packed recurrent weights", self.hidden + 1, gates, self.directions)?;
+        if has_product {
+            let recurrent = Matrix { direction: packed_direction, ..Matrix::dense(&weights.workspace, gates) };
+            recurrent.check("the packed recurrent weights", self.hidden + 1, gates, self.directions)?;
+        }
         for state in with.initial.iter().flatten() {
             state.check("an initial state", self.batch, self.hidden, self.directions)?;
         }
@@ -153,6 +162,7 @@ impl Chunk {
             packed_direction: index(packed_direction)?,
             // NOWHERE in the shader.
             initial: self.initial.as_ref().map_or(Ok(u32::MAX), |initial| index(initial.offset))?,
+            recurrent_rows: index(if has_product { self.hidden } else { 0 })?,
             peepholes: index(peepholes)?,
             peepholes_offset,
             peepholes_direction,

@@ -54,10 +54,9 @@ impl Chunk {
     pub(super) fn forward_repacked(&self, gpu: &Gpu, weights: &Weights) -> Result<Op> {
         let nothing = Nothing::of(gpu)?;
         let at_once = self.batch.next_power_of_two().min(16);
-        let terms = self.recipe.gates() * self.hidden;
-        let work = |rows: usize, units: usize| {
+        let work = |gates: usize, rows: usize, units: usize| {
             let (rows, units) = ((rows * self.directions) as f64, units as f64);
-            let terms = terms as f64;
+            let terms = (gates * self.hidden) as f64;
             Work {
                 multiply_adds: rows * units * terms,
                 bytes: 4.0 * units * terms * (2.0 + rows / at_once as f64),
@@ -67,25 +66,31 @@ impl Chunk {
             }
         };
         // Offsets within a binding are the matrices' own.
-        let (w, recipe) = weights.in_place(self, self.initial_offset())?;
+        let (w, recipe) = weights.in_place(self, self.initial_offset(), &nothing.read)?;
         let [w, lengths, saved, h, c, carry] = self.forward_buffers(&w, &nothing);
-        let pieces = rectangles(gpu, [self.batch, self.hidden], [at_once, UNITS * GROUPS], work);
-        Op::of_dispatches(pieces.into_iter().map(|[rows, units]| {
+        let phases = self.recipe.phases().map(|phase| phase.gates.len()).enumerate();
+        let parts = phases.flat_map(|(phase, gates)| {
+            let pieces = rectangles(gpu, [self.batch, self.hidden], [at_once, UNITS * GROUPS], |rows, units| {
+                work(gates, rows, units)
+            });
+            pieces.into_iter().map(move |piece| (phase, gates, piece))
+        });
+        Op::of_dispatches(parts.map(|(phase, gates, [rows, units])| {
             let within = |all: &Range<usize>| Ok::<_, Error>(index(all.start)?..index(all.end)?);
             let has_bias = weights.b_hh.is_some();
-            let w_direction = weights.w_hh.direction;
+            let w_direction = weights.w_hh()?.direction;
             let uniform = Uniform::new(self, w_direction, has_bias, &within(&units)?, &within(&rows)?, recipe)?;
             Op::gpu(
                 gpu,
                 &Launch {
                     kernel: &KERNEL,
                     recipe: Some(self.recipe),
-                    consts: [&repacked_rows(self.batch)[..], &[("CARRIED", 0)]].concat(),
+                    consts: [&repacked_rows(self.batch)[..], &[("CARRIED", 0), ("PHASE", index(phase)?)]].concat(),
                     uniform: &uniform.bytes(),
                     buffers: &[w, lengths, saved, h, c, carry, &weights.workspace],
                     groups: [index(groups(self.hidden))?, 1, index(self.directions)?],
                     steps: Some(index(self.steps)?),
-                    work: work(rows.len(), units.len()),
+                    work: work(gates, rows.len(), units.len()),
                 },
             )
         }))

@@ -199,9 +199,11 @@ impl SequenceTile {
             let dealt = Dealt { lanes: columns * split, rows, units: 1, tile: 1, split, held, rolled: false };
             Self::of(pass, recipe, hidden, dealt)
         };
+        // Backward holds the weights of one product alone.
+        let may_hold = pass == Pass::Forward || recipe.phases().len() == 1;
         let holds = |split: &usize| {
             let held = (hidden * recipe.gates()).div_ceil(*split);
-            held <= HELD && held * columns * split <= HELD_BY_ALL
+            may_hold && held <= HELD && held * columns * split <= HELD_BY_ALL
         };
         [
             splits().filter(holds).map(|split| of(split, true)).collect(),
@@ -215,7 +217,7 @@ impl SequenceTile {
         let (gates, saved, carried) = (recipe.gates() as u32, recipe.saved() as u32, recipe.states() as u32 - 1);
         let own = self.rows.div_ceil(self.split);
         let [sums, row] = match pass {
-            Pass::Forward => [gates, gates + carried],
+            Pass::Forward => [gates, if recipe.phases().len() > 1 { saved } else { gates } + carried],
             Pass::Backward => [1, saved + 3 + 3 * carried],
         };
         let weights = sums * if self.held { self.slice } else { 1 };
@@ -238,7 +240,8 @@ impl SequenceTile {
         let slice = if held { terms.div_ceil(split) } else { 1 };
         let owned = lanes / split * units;
         let states = match pass {
-            Pass::Forward => 2 * owned.max(slice * split),
+            // What products read of h before and after a step, and what later phases read.
+            Pass::Forward => (1 + recipe.phases().len()) * owned.max(slice * split),
             Pass::Backward => (owned * gates).max(slice * split),
         };
         let parts = if split > 1 { lanes * rows * sums } else { 0 };

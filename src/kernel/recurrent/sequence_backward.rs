@@ -50,7 +50,7 @@ impl Chunk {
         let SequenceCut { gpu, tile, span, .. } = cut;
         let nothing = Nothing::of(gpu)?;
         // Offsets within a binding are the matrices' own.
-        let (w, recipe) = weights.in_place(self, initial_from(&self.layer()))?;
+        let (w, recipe) = weights.in_place(self, initial_from(&self.layer()), &nothing.read)?;
         let mut consts = tile.constants();
         consts.push(("FLOW", u32::from(gradients.norms.is_some())));
         Op::of_dispatches(cut.groups.iter().map(|groups| {
@@ -60,7 +60,7 @@ impl Chunk {
                 directions: index(self.directions)?,
                 steps: index(self.steps)?,
                 span: index(span)?,
-                w_direction: index(weights.w_hh.direction)?,
+                w_direction: index(weights.w_hh()?.direction)?,
                 dy_order: gradients.order(),
                 first_row: index(groups.start * tile.rows as usize)?,
                 rows: gradients.rows.uniform()?,

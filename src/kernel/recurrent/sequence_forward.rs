@@ -55,14 +55,10 @@ impl Chunk {
     pub fn sequence_forward(&self, device: &Device, weights: &Weights) -> Result<Op> {
         self.check(device)?;
         weights.check(self)?;
-        let width = self.directions * self.hidden;
-        if let Some(y) = &self.output {
-            let rows = y.len() / (self.batch * width).max(1);
-            y.check_floats("y", device, &[rows.max(self.first_step + self.steps), self.batch, width])?;
-        }
+        self.check_output(device)?;
         let written = [&self.saved].into_iter().chain(&self.states).chain(self.carried()).chain(&self.output);
         let written: Vec<&Buffer> = written.collect();
-        distinct("sequence_forward", &written, &[&weights.w_hh.buffer, &weights.workspace, &self.lengths])?;
+        distinct("sequence_forward", &written, &[&weights.w_hh()?.buffer, &weights.workspace, &self.lengths])?;
         let cut = self.sequence(device, Pass::Forward)?;
         let SequenceCut { gpu, tile, span, .. } = cut;
         let nothing = Nothing::of(gpu)?;

@@ -127,10 +127,11 @@ impl Tile {
         vec![("LANES", self.lanes as u32), ("UNITS", self.units as u32), ("RB", self.rows as u32)]
     }
 
-    /// What a dispatch does that makes so many groups of units for so many groups of sequences of one step of `chunk`.
-    fn work(&self, chunk: &Chunk, units: usize, rows: usize) -> Work {
+    /// What a dispatch does that makes so many groups of units for so many groups of sequences of a phase of one step of
+    /// `chunk`, with so many gates.
+    fn work(&self, chunk: &Chunk, gates: usize, units: usize, rows: usize) -> Work {
         let (units_done, rows_done) = (units * self.units, rows * self.rows);
-        let terms = (chunk.recipe.gates() * chunk.hidden) as f64;
+        let terms = (gates * chunk.hidden) as f64;
         let cells = (units_done * rows_done * chunk.directions) as f64;
         let size = chunk.h().element_bytes() as f64;
         // Weights are read for each group of sequences, what they are multiplied with for each group of units.
@@ -144,19 +145,30 @@ impl Tile {
         }
     }
 
-    /// A step of `chunk`, cut into what is dispatched at once.
-    pub(super) fn cut(&self, gpu: &Gpu, chunk: &Chunk) -> Result<Vec<StepPart>> {
+    /// A step of `chunk`, cut into what is dispatched at once, for each of its `phases` in this order.
+    pub(super) fn cut(
+        &self,
+        gpu: &Gpu,
+        chunk: &Chunk,
+        phases: impl IntoIterator<Item = usize>,
+    ) -> Result<Vec<(usize, StepPart)>> {
         let groups = [chunk.batch.div_ceil(self.rows), chunk.hidden.div_ceil(self.units)];
-        let pieces = rectangles(gpu, groups, [1, 1], |rows, units| self.work(chunk, units, rows));
-        let part = |[rows, units]: [Range<usize>; 2]| {
-            Ok(StepPart {
+        let gates = |phase| chunk.recipe.phases().nth(phase).map_or(0, |phase| phase.gates.len());
+        let parts = phases.into_iter().flat_map(|phase| {
+            let gates = gates(phase);
+            let pieces = rectangles(gpu, groups, [1, 1], |rows, units| self.work(chunk, gates, units, rows));
+            pieces.into_iter().map(move |piece| (phase, gates, piece))
+        });
+        let part = |(phase, gates, [rows, units]): (usize, usize, [Range<usize>; 2])| {
+            let part = StepPart {
                 units: index(units.start * self.units)?..index((units.end * self.units).min(chunk.hidden))?,
                 rows: index(rows.start * self.rows)?..index((rows.end * self.rows).min(chunk.batch))?,
                 groups: [index(units.len())?, index(rows.len())?, index(chunk.directions)?],
-                work: self.work(chunk, units.len(), rows.len()),
-            })
+                work: self.work(chunk, gates, units.len(), rows.len()),
+            };
+            Ok((phase, part))
         };
-        pieces.into_iter().map(part).collect()
+        parts.map(part).collect()
     }
 }
 

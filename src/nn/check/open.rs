@@ -1,6 +1,6 @@
 //! Opening a device that is believed: a GPU that makes a first layer right, or else the CPU executor.
 
-use super::{choose, layer};
+use super::{Extent, choose, layer};
 use crate::config::Precision;
 use crate::device::{Device, DeviceKind};
 use crate::error::Result;
@@ -42,8 +42,9 @@ impl Device {
         if let Err(error) = choose::products(self) {
             return Some(error.to_string());
         }
-        // The last is the one that runs everything.
-        let strategies: Vec<_> = layer::strategies(self).collect();
+        // The last is the one that runs everything. Those that don't run this cell say nothing.
+        let runs = |name: &&'static str| !layer::cases(self, name, recipe, Precision::Full, Extent::Short).is_empty();
+        let strategies: Vec<_> = layer::strategies(self).filter(runs).collect();
         for name in strategies.into_iter().rev() {
             let subject = Subject::strategy_of(name, recipe, true);
             match choose::layers(self, gpu, name, recipe, Precision::Full) {

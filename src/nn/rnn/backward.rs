@@ -12,7 +12,7 @@ use crate::kernel::gemm::{self, Accumulate, Gemm, Mapped, Matrix};
 use crate::kernel::recurrent::{self, Chunk, Move, move_states};
 use crate::kernel::rows::RowMap;
 use crate::plan::{bindable, granule, overlap, windows};
-use crate::recipe::{GateRun, Tensor};
+use crate::recipe::{GateRun, Operand, Tensor};
 
 /// Layers last first, and of each the chunks last first: that is the order of all sums over steps.
 pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
@@ -228,13 +228,13 @@ fn upstream(
     Ok((Some(staging), rnn.row_map(chunk, &steps, &whole), true))
 }
 
-/// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before; with `go_on` the sums start from what the gradients hold,
+/// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before, or of gates of a later phase what that read; with `go_on` the sums start from what the gradients hold,
 /// that of `dW_hh` where `dw_hh` says so.
 fn weight_gradients(
     with: &BindContext<'_>,
     stage: &Stage<'_>,
     bound: &BoundChunk,
-    dw_hh: SumTo,
+    dw_hh: Option<SumTo>,
     go_on: bool,
     program: &mut Program,
 ) -> Result<()> {
@@ -273,14 +273,21 @@ fn weight_gradients(
             }
         }
     }
-    for GateRun { gates, slot } in rnn.config.recipe().hidden_runs() {
+    let Some(dw_hh) = dw_hh else { return Ok(()) };
+    let recipe = rnn.config.recipe();
+    let runs =
+        recipe.phases().flat_map(|phase| recipe.runs_of(&phase).into_iter().map(move |run| (run, phase.operand)));
+    for (GateRun { gates, slot }, operand) in runs {
         let to = Matrix { offset: gates.start * hidden * hidden, ..dw_hh.matrix.clone() };
         let mut go_on = dw_hh.goes_on;
         for steps in rnn.granules(chunk, native).into_iter().rev() {
             let left = rnn.saved(chunk, &steps, slot).transposed();
-            let before = rnn.slot(chunk.h(), steps.start - chunk.first_step);
+            let right = match operand {
+                Operand::H => rnn.slot(chunk.h(), steps.start - chunk.first_step),
+                Operand::Saved(slot) => rnn.saved(chunk, &steps, slot),
+            };
             let rows = steps.len() * batch;
-            let product = Gemm::plain(gates.len() * hidden, hidden, rows, left, before, to.clone());
+            let product = Gemm::plain(gates.len() * hidden, hidden, rows, left, right, to.clone());
             let (slices, granule) = (slices(hidden, gates.len()), batch);
             Gemm { directions: 0..directions, accumulate: accumulate(go_on), slices, granule, ..product }
                 .add_to(&rnn.device, program)?;

@@ -148,8 +148,8 @@ impl BindContext<'_> {
     }
 
     /// `W_hh` and peepholes of a layer as steps use them: the parameters, or what dropout leaves.
-    pub(super) fn left_weights(&self, layer: usize) -> Result<(Matrix, Option<Matrix>)> {
-        let (w_hh, w_ch) = (self.tensor(Tensor::WeightHh, layer, false)?, self.optional(Tensor::WeightCh, layer)?);
+    pub(super) fn left_weights(&self, layer: usize) -> Result<(Option<Matrix>, Option<Matrix>)> {
+        let (w_hh, w_ch) = (self.optional(Tensor::WeightHh, layer)?, self.optional(Tensor::WeightCh, layer)?);
         if !self.rnn.config.drops_weights() {
             return Ok((w_hh, w_ch));
         }
@@ -159,13 +159,13 @@ impl BindContext<'_> {
         let left = Matrix { direction: first + peepholes, ..Matrix::dense(&self.workspace.dropped_weights[0], hidden) };
         // One behind the other in one buffer, as kernels bind them.
         let w_ch = w_ch.map(|_| Matrix { offset: first, row: 1, ..left.clone() });
-        Ok((left, w_ch))
+        Ok((Some(left), w_ch))
     }
 
     /// Drops of the weights between a layer's steps, and brings peepholes behind what is left.
     fn drop_weights(&self, layer: usize, draws: &Draws, program: &mut Program) -> Result<()> {
         let given = self.tensor(Tensor::WeightHh, layer, false)?;
-        let (left, peepholes) = self.left_weights(layer)?;
+        let (Some(left), peepholes) = self.left_weights(layer)? else { return Ok(()) };
         self.mask_weights(layer, draws, &given, &left, false, program)?;
         let rnn = self.rnn;
         if let (Some(from), Some(to)) = (self.optional(Tensor::WeightCh, layer)?, peepholes) {
@@ -200,20 +200,23 @@ impl BindContext<'_> {
     }
 
     /// Where the gradient of `W_hh` is summed, in the layer's chunk `index` from the last: in that of the parameters, or in that of
-    /// what dropout leaves of them, which begins anew with the first of these chunks.
-    pub(super) fn gradient_of_weights(&self, layer: usize, index: usize, goes_on: bool) -> Result<SumTo> {
+    /// what dropout leaves of them, which begins anew with the first of these chunks. None where there is no `W_hh`.
+    pub(super) fn gradient_of_weights(&self, layer: usize, index: usize, goes_on: bool) -> Result<Option<SumTo>> {
+        if !self.rnn.config.recipe().has_product() {
+            return Ok(None);
+        }
         if !self.rnn.config.drops_weights() {
-            return Ok(SumTo { matrix: self.tensor(Tensor::WeightHh, layer, true)?, goes_on });
+            return Ok(Some(SumTo { matrix: self.tensor(Tensor::WeightHh, layer, true)?, goes_on }));
         }
         let left = Matrix::dense(&self.workspace.dropped_weights[1], self.rnn.config.hidden);
-        Ok(SumTo { matrix: Matrix { direction: self.rnn.recurrent_weights(), ..left }, goes_on: index > 0 })
+        Ok(Some(SumTo { matrix: Matrix { direction: self.rnn.recurrent_weights(), ..left }, goes_on: index > 0 }))
     }
 
     /// The gradient of `W_hh`, from that of what dropout left of it.
     pub(super) fn drop_gradient_of_weights(&self, layer: usize, program: &mut Program) -> Result<()> {
         let Some(draws) = self.draws.filter(|_| self.rnn.config.drops_weights()) else { return Ok(()) };
         let to = self.tensor(Tensor::WeightHh, layer, true)?;
-        let from = self.gradient_of_weights(layer, 0, false)?.matrix;
-        self.mask_weights(layer, draws, &from, &to, self.params.accumulates(), program)
+        let Some(from) = self.gradient_of_weights(layer, 0, false)? else { return Ok(()) };
+        self.mask_weights(layer, draws, &from.matrix, &to, self.params.accumulates(), program)
     }
 }

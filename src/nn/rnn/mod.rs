@@ -355,7 +355,7 @@ impl Rnn {
                 return Err(Error::shape(name, &shape, &entry.shape));
             }
         }
-        if self.config.recipe().has(Tensor::WeightCh) {
+        if self.config.recipe().has(Tensor::WeightCh) && self.config.recipe().has_product() {
             for (layer, direction) in places(&self.config) {
                 let entry = |tensor| params.entry(&name(&self.config, prefix, tensor, layer, direction));
                 let (w_hh, w_ch) = (entry(Tensor::WeightHh)?, entry(Tensor::WeightCh)?);

@@ -137,7 +137,8 @@ impl<'a> Stage<'a> {
         let recipe = config.recipe();
         let direction = packed_recurrent(recipe, hidden);
         let packed = Matrix { direction, ..Matrix::dense(&weights.workspace, gates) };
-        program.push(transpose(gpu, directions, gates, hidden, &weights.w_hh, &packed)?);
+        let Some(w_hh) = &weights.w_hh else { return Ok(()) };
+        program.push(transpose(gpu, directions, gates, hidden, w_hh, &packed)?);
         let peepholes = recipe.peepholes() * hidden;
         let rows = [(&weights.b_hh, hidden * gates, gates), (&weights.w_ch, (hidden + 1) * gates, peepholes)];
         for (row, offset, columns) in rows {

@@ -74,7 +74,8 @@ impl Stream {
             false => Ok(Vec::new()),
         };
         let all = (0..self.config.layers).map(|layer| {
-            let [w_ih, w_hh] = [read(Tensor::WeightIh, layer)?, read(Tensor::WeightHh, layer)?];
+            let w_ih = read(Tensor::WeightIh, layer)?;
+            let w_hh = read(Tensor::WeightHh, layer)?;
             let [b_ih, b_hh] = [read(Tensor::BiasIh, layer)?, read(Tensor::BiasHh, layer)?];
             Ok([w_ih, w_hh, b_ih, b_hh, read(Tensor::WeightCh, layer)?])
         });
