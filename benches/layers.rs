@@ -1,4 +1,4 @@
-//! GRU against LSTM against RNN: forward and training over hidden size, length and batch, one table of parameters and
+//! GRU against LSTM against RNN, against other forms of them and the cells without a product: forward and training over hidden size, length and batch, one table of parameters and
 //! bytes, and every strategy that the device can run.
 //!
 //! `cargo bench` runs on the CPU executor; `WGPU_RNN_DEVICE=gpu` (auto, software) on another device. Where the device
@@ -10,9 +10,19 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::nn::{Init, Layer, Parameters};
 use wgpu_rnn::plan::{Mode, STRATEGIES};
-use wgpu_rnn::{BatchShape, Cell, Device, DeviceKind, Result, RnnConfig};
+use wgpu_rnn::{BatchShape, Cell, Device, DeviceKind, Result, RnnConfig, StepOptions};
 
-const CELLS: [Cell; 3] = [Cell::RnnTanh, Cell::Gru, Cell::Lstm];
+/// A cell and what is changed about its step, by the name that it has here.
+type Kind = (&'static str, Cell, StepOptions);
+
+const KINDS: [Kind; 6] = [
+    ("RNN", Cell::RnnTanh, StepOptions::NONE),
+    ("GRU", Cell::Gru, StepOptions::NONE),
+    ("LSTM", Cell::Lstm, StepOptions::NONE),
+    ("GRU (reset_before)", Cell::Gru, StepOptions { reset_before: true, ..StepOptions::NONE }),
+    ("minGRU", Cell::MinGru, StepOptions::NONE),
+    ("minLSTM", Cell::MinLstm, StepOptions::NONE),
+];
 
 /// What is varied, and (T, B, I, H) of each point.
 const SWEEPS: [(&str, [[usize; 4]; 3]); 3] = [
@@ -30,12 +40,12 @@ fn device() -> Device {
 /// A layer with seeded weights and bounded inputs, bound and ready to be recorded.
 fn layer(
     device: &Device,
-    cell: Cell,
+    (_, cell, options): Kind,
     [steps, batch, input, hidden]: [usize; 4],
     mode: Mode,
     strategy: Option<&str>,
 ) -> Result<Bound> {
-    let (config, shape) = (RnnConfig::new(cell, input, hidden), BatchShape::new(steps, batch));
+    let (config, shape) = (RnnConfig::new(cell, input, hidden).options(options), BatchShape::new(steps, batch));
     let rnn = Rnn::new(device, config, shape, mode, Options { strategy, ..Options::default() })?;
     let params = Parameters::new(device, tensors(&config, ""))?;
     Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
@@ -69,10 +79,10 @@ fn sweep(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group(format!("{name}/{what}"));
             group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
             for shape in points {
-                for cell in CELLS {
-                    let bound = layer(&device, cell, shape, mode, None).expect("a layer");
+                for kind in KINDS {
+                    let bound = layer(&device, kind, shape, mode, None).expect("a layer");
                     let [steps, batch, input, hidden] = shape;
-                    let id = BenchmarkId::new(cell.title(), format!("T{steps} B{batch} I{input} H{hidden}"));
+                    let id = BenchmarkId::new(kind.0, format!("T{steps} B{batch} I{input} H{hidden}"));
                     group.bench_function(id, |bencher| bencher.iter_custom(|runs| measure(&device, &bound, runs)));
                 }
             }
@@ -84,16 +94,16 @@ fn sweep(criterion: &mut Criterion) {
 /// Parameters and bytes of every point of the hidden-size sweep, as allocated.
 fn table(device: &Device) {
     println!(
-        "{:<6} {:>6} {:>12} {:>12} {:>12} {:>12}",
+        "{:<18} {:>6} {:>12} {:>12} {:>12} {:>12}",
         "cell", "hidden", "parameters", "weights B", "reserve B", "work B"
     );
     for shape in SWEEPS[0].1 {
-        for cell in CELLS {
-            let bound = layer(device, cell, shape, Mode::Train, None).expect("a layer");
+        for kind in KINDS {
+            let bound = layer(device, kind, shape, Mode::Train, None).expect("a layer");
             let (parameters, memory) = (bound.rnn().config().parameters(), bound.memory());
             println!(
-                "{:<6} {:>6} {parameters:>12} {:>12} {:>12} {:>12}",
-                cell.title(),
+                "{:<18} {:>6} {parameters:>12} {:>12} {:>12} {:>12}",
+                kind.0,
                 shape[3],
                 parameters as u64 * device.float_bytes(),
                 memory.reserve,
@@ -115,7 +125,7 @@ fn strategies(criterion: &mut Criterion) {
             for strategy in STRATEGIES {
                 let (config, batch) = (RnnConfig::new(Cell::Gru, input, hidden), BatchShape::new(steps, batch));
                 if strategy.fits(&device, &config, batch, mode).is_ok() {
-                    let bound = layer(&device, Cell::Gru, shape, mode, Some(strategy.name())).expect("a layer");
+                    let bound = layer(&device, KINDS[1], shape, mode, Some(strategy.name())).expect("a layer");
                     let id = BenchmarkId::new("GRU", strategy.name());
                     group.bench_function(id, |bencher| bencher.iter_custom(|runs| measure(&device, &bound, runs)));
                 }

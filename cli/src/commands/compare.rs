@@ -1,4 +1,4 @@
-//! `wgpu-rnn compare`: RNN, GRU and LSTM on the same real data, at equal hidden size and at equal parameter count.
+//! `wgpu-rnn compare`: RNN, GRU and LSTM, or the cells that are named, on the same real data, at equal hidden size and at equal parameter count.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::base::files::Claim;
 use crate::base::{command_line, say, stop, today};
 use crate::learn::tell;
 use crate::learn::training::{self, Plan};
-use crate::net::{CELLS, Model, Setup, of_equal_parameters};
+use crate::net::{Kind, Model, Setup, formula, of_equal_parameters, title};
 use crate::report;
 use crate::results::{DeviceUsed, Results, Run};
 use crate::study;
@@ -24,6 +24,15 @@ pub struct Args {
     /// Results then depend on how fast the device is.
     #[arg(long, value_parser = seconds)]
     seconds: Option<Duration>,
+    /// The cells that are compared, each with what is changed about its step, if anything is, behind a plus: gru+reset_before.
+    #[arg(
+        long,
+        value_name = "CELL,..",
+        value_delimiter = ',',
+        default_value = "rnn_tanh,gru,lstm",
+        conflicts_with = "claims"
+    )]
+    cells: Vec<Kind>,
     /// Measure the common claims about the cells instead: at equal parameters, with several seeds, on the adding problem
     /// and delayed copy at growing lags, on the series, on the bundled speech and, with --text, on that text too.
     #[arg(long, conflicts_with_all = ["seconds", "precision"])]
@@ -54,7 +63,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let task = args.what.seen(&device, task)?;
 
     let mut trained: Vec<(Model, Vec<training::Learned>)> = Vec::new();
-    let (contenders, seeds) = (contenders(&*task), args.what.seeds(1));
+    let (contenders, seeds) = (contenders(&args.cells, &*task)?, args.what.seeds(1));
     // At equal parameters one network is the same as at equal hidden size; what it learnt there counts for both.
     let twin = |index: usize| contenders[..index].iter().position(|one| one.config == contenders[index].config);
     let model = |index: usize, seed: u64, updates| {
@@ -123,14 +132,23 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// No budget is longer: a hundred years.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Six networks: three cells at the LSTM's hidden size, three at (about) the LSTM's parameter count.
-fn contenders(task: &dyn Stored) -> Vec<Contender> {
+/// Two networks a cell: one of the LSTM's hidden size, one with (about) the LSTM's parameter count.
+fn contenders(kinds: &[Kind], task: &dyn Stored) -> anyhow::Result<Vec<Contender>> {
     let (input, hidden) = (task.width(), task.usual().hidden);
+    for (index, kind) in kinds.iter().enumerate() {
+        if kinds[..index].contains(kind) {
+            bail!("--cells names {} twice", title(&kind.config(input, hidden)));
+        }
+        if kind.options.resets {
+            bail!("--cells: no sequence of the data begins anew within a batch, so `resets` would have no effect");
+        }
+    }
     let equal_hidden =
-        CELLS.map(|cell| Contender { config: RnnConfig::new(cell, input, hidden), group: "equal hidden size" });
-    let equal_parameters =
-        CELLS.map(|cell| Contender { config: of_equal_parameters(cell, input, hidden), group: "equal parameters" });
-    equal_hidden.into_iter().chain(equal_parameters).collect()
+        kinds.iter().map(|kind| Contender { config: kind.config(input, hidden), group: "equal hidden size" });
+    let equal_parameters = kinds
+        .iter()
+        .map(|&kind| Contender { config: of_equal_parameters(kind, input, hidden), group: "equal parameters" });
+    Ok(equal_hidden.chain(equal_parameters).collect())
 }
 
 /// Times every model side by side, forecasts with its first seed's best weights, and brings everything together.
@@ -146,7 +164,7 @@ fn gather(
         stop::check()?;
         model.restore(&learned[0].best)?;
         if let Some(values) = task.forecast(model)? {
-            let name = format!("{}, {}", contender.config.cell.title(), contender.group);
+            let name = format!("{}, {}", title(&contender.config), contender.group);
             predictions.push((name, values));
         }
     }
@@ -157,16 +175,16 @@ fn gather(
         .zip(timings)
         .map(|(((model, learned), contender), (forward_ms, step_ms))| {
             let config = &contender.config;
-            let (input, hidden, gates) = (config.input, config.hidden, config.cell.gates());
+            let (hidden, gates) = (config.hidden, config.recipe().gates());
             let (allocated, predicted) = model.memory();
             let errors: Vec<f64> = learned.iter().map(|one| one.best_error).collect();
             Run {
-                cell: config.cell.title().to_string(),
+                cell: title(config),
                 group: contender.group.to_string(),
                 hidden,
                 gates,
                 parameters: model.layer_parameters(),
-                formula: format!("{gates}·({hidden}·{input} + {hidden}·{hidden} + 2·{hidden})"),
+                formula: formula(config),
                 parameters_by_formula: config.parameters(),
                 model_parameters: model.parameters().count(),
                 weight_bytes: model.layer_parameters() as u64 * device.float_bytes(),

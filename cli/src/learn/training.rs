@@ -9,7 +9,7 @@ use wgpu_rnn::RnnConfig;
 use crate::base::numbers::significant;
 use crate::base::progress::Progress;
 use crate::base::stop;
-use crate::net::Model;
+use crate::net::{Model, title};
 use crate::results::{Point, Spread};
 use crate::task::{More, Task, Validated};
 
@@ -27,7 +27,7 @@ pub struct Learned {
 
 /// What is said of the training of one of several nets.
 pub fn progress(index: usize, of: usize, config: RnnConfig, group: &str) -> Progress {
-    Progress::new(format!("[{}/{of}] {} H={} ({group})", index + 1, config.cell.title(), config.hidden))
+    Progress::new(format!("[{}/{of}] {} H={} ({group})", index + 1, title(&config), config.hidden))
 }
 
 /// How long a training is.

@@ -258,11 +258,11 @@ fn method(results: &Results) -> Markup {
         "The validation error of a run is the lowest of all its validations, and so lower than on data that it was not chosen \
          by."
             .to_owned(),
-        "Three networks have an equal hidden size; three have as nearly equal a number of parameters as whole hidden units \
-         allow."
+        "One network of each cell has the LSTM’s hidden size; another has as nearly its number of parameters as whole hidden \
+         units allow."
             .to_owned(),
         "Parameters are counted from the recurrent layer’s tensors and, apart from that, computed by formula: gates · (H·I + \
-         H·H + biases)."
+         H·H + biases), without H·H where no step multiplies h with weights."
             .to_owned(),
         "Memory is as allocated: the weights, the reserve that the forward pass keeps for the backward pass, and the workspace \
          that both need while they run. Predicted sizes are computed beforehand."

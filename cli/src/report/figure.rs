@@ -21,13 +21,29 @@ pub enum Role {
     Rnn,
     Gru,
     Lstm,
+    MinGru,
+    MinLstm,
+    /// A cell whose step is changed.
+    Changed,
 }
 
 impl Role {
     /// The role of a run, from a text that begins with its cell's name.
     pub fn of(cell: &str) -> Self {
-        let cells = [("RNN", Self::Rnn), ("GRU", Self::Gru), ("LSTM", Self::Lstm)];
-        cells.into_iter().find(|(name, _)| cell.starts_with(name)).map_or(Self::Ink, |(_, role)| role)
+        let cells = [
+            ("minGRU", Self::MinGru),
+            ("minLSTM", Self::MinLstm),
+            ("RNN", Self::Rnn),
+            ("GRU", Self::Gru),
+            ("LSTM", Self::Lstm),
+        ];
+        let found = cells.into_iter().find(|(name, _)| cell.starts_with(name));
+        match found {
+            // A rectified RNN is a cell.
+            Some((name, _)) if cell[name.len()..].starts_with(" (") && !cell.starts_with("RNN (relu)") => Self::Changed,
+            Some((_, role)) => role,
+            None => Self::Ink,
+        }
     }
 
     /// Name of the role in the style sheet.
@@ -38,6 +54,9 @@ impl Role {
             Self::Rnn => "rnn",
             Self::Gru => "gru",
             Self::Lstm => "lstm",
+            Self::MinGru => "mingru",
+            Self::MinLstm => "minlstm",
+            Self::Changed => "changed",
         }
     }
 }
@@ -339,13 +358,18 @@ mod tests {
     #[test]
     fn every_role_has_a_colour_on_light_pages_and_on_dark_ones() {
         let style = include_str!("style.css");
-        for role in [Role::Ink, Role::Naive, Role::Rnn, Role::Gru, Role::Lstm] {
+        let cells = [Role::Rnn, Role::Gru, Role::Lstm, Role::MinGru, Role::MinLstm, Role::Changed];
+        for role in [Role::Ink, Role::Naive].into_iter().chain(cells) {
             assert_eq!(style.matches(&format!("--{}:", role.name())).count(), 2, "{role:?}");
             assert_eq!(serde_json::json!(role), role.name());
         }
         assert_eq!(
             [Role::of("LSTM, equal"), Role::of("RNN 64"), Role::of("other")],
             [Role::Lstm, Role::Rnn, Role::Ink]
+        );
+        assert_eq!(
+            [Role::of("minGRU, equal"), Role::of("GRU (reset_before), equal"), Role::of("RNN (relu)")],
+            [Role::MinGru, Role::Changed, Role::Rnn]
         );
     }
 

@@ -59,10 +59,15 @@ struct Numbers {
 const DRAWN_STEPS: usize = 100;
 const DRAWN_UNITS: usize = 32;
 
+/// Whether a value is more than a part of another, which backward needs apart.
+fn is_shown(value: &Value) -> bool {
+    !["hn", "rh"].contains(&value.name)
+}
+
 impl Look {
     /// Every value with what its units did together. What only backward needs is left out.
     fn summaries(&self) -> Vec<(Value, Summary)> {
-        let values = self.activity.values().into_iter().filter(|value| value.name != "hn");
+        let values = self.activity.values().into_iter().filter(is_shown);
         let Looked { layer, direction, .. } = self.of;
         values.filter_map(|value| Some((value, self.activity.summary(layer, direction, value)?))).collect()
     }
@@ -316,7 +321,7 @@ fn sentence<'a>(looks: impl Iterator<Item = &'a Look>) -> String {
 
 /// What options of a layer change about what its values mean, each with a space before it.
 fn changes(config: &RnnConfig) -> String {
-    let StepOptions { peephole, coupled, clip, resets, zoneout, .. } = config.options;
+    let StepOptions { peephole, coupled, reset_before, clip, resets, zoneout, .. } = config.options;
     let mut said = String::new();
     let names = config.recipe().values();
     if config.recipe().gates() > 1 && names.iter().all(|(_, kind)| *kind != ValueKind::Keep) {
@@ -343,6 +348,9 @@ fn changes(config: &RnnConfig) -> String {
     }
     if coupled {
         said += " The input gate is 1 − f, and has no row of its own.";
+    }
+    if reset_before {
+        said += " The reset gate r acts on h before the candidate’s weights read it.";
     }
     for (share, state) in [(zoneout.h, "h"), (zoneout.c, "c")] {
         if let Some(share) = share {
@@ -396,7 +404,7 @@ fn letter(character: Option<char>) -> String {
 /// Heat maps of every gate and state of a net on one sequence, above what it shows.
 fn figure(look: &Look) -> Figure {
     let hidden = look.values.hidden();
-    let drawn = look.values.all().iter().filter(|(value, _)| value.name != "hn");
+    let drawn = look.values.all().iter().filter(|(value, _)| is_shown(value));
     let steps = look.values.all().first().map_or(0, |(_, numbers)| numbers.len() / hidden.max(1));
     let (some_steps, some) = (steps.min(DRAWN_STEPS), hidden.min(DRAWN_UNITS));
     let names: Vec<String> = match &look.shown {

@@ -407,3 +407,34 @@ fn an_interrupt_leaves_what_was_there() {
         }
     }
 }
+
+#[test]
+fn other_cells_are_compared() {
+    let place = Place::new();
+    let csv = place.file("waves.csv", &waves(500));
+    let with = |cells: &str| {
+        let csv = path(&csv);
+        place.compare(&["--device", "cpu", "--csv", csv, "--column", "wind", "--seconds", "3", "--cells", cells])
+    };
+    with("gru,gru").failed(1).contains("--cells names GRU twice");
+    with("gru,lstm+resets").failed(1).contains("`resets` would have no effect");
+    with("lstm+reset_before").failed(2).contains("`reset_before` is not available for LSTM, which has no reset gate");
+    let text = with("gru+reset_before,min_gru").succeeded();
+    assert!(text.contains("[1/4] GRU (reset_before) H=32 (equal hidden size)"), "{text}");
+    let results = place.results();
+    let runs = results["runs"].as_array().unwrap();
+    let names: Vec<_> = runs.iter().map(|run| run["cell"].as_str().unwrap()).collect();
+    assert_eq!(names, ["GRU (reset_before)", "minGRU"].repeat(2));
+    let input = results["input"].as_u64().unwrap();
+    for run in runs {
+        let (hidden, gates) = (run["hidden"].as_u64().unwrap(), run["gates"].as_u64().unwrap());
+        let of_h = if run["cell"] == "minGRU" { hidden } else { hidden * hidden + 2 * hidden };
+        assert_eq!(
+            (gates, &run["parameters"]),
+            (if run["cell"] == "minGRU" { 2 } else { 3 }, &run["parameters_by_formula"])
+        );
+        assert_eq!(run["parameters"], gates * (hidden * input + of_h), "{run}");
+    }
+    // What is weighed is about GRU and LSTM.
+    assert_eq!(results["claims"].as_array().map(Vec::len), Some(0));
+}
