@@ -419,7 +419,7 @@ impl Recipe {
     }
 
     /// Parameters of a layer and direction: `G·(H·I + H·H)`, `G·H` for each bias, `P·H` peepholes, and H
-    /// for each initial state that is learnt.
+    /// for each initial state that is learnt; without a product neither `G·H·H` nor `bias_hh`.
     pub fn parameters(self, inputs: usize, hidden: usize) -> usize {
         self.tensors(inputs, hidden).map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }

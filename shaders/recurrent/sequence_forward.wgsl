@@ -161,41 +161,35 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         }
                     }
                 }
-                // Of the gates of the phase. Which that is has to be known where its sums are, for these to stay in registers; where
-                // there is one, nothing is asked.
-                for (var p = 0u; p < PHASES; p++) {
-                    if PHASES > 1u && p != phase {
-                        continue;
-                    }
-                    if HELD == 1u {
-                        for (var k = 0u; k < SLICE; k++) {
-                            for (var r = 0u; r < RB; r++) {
-                                let state = states[operand + (k_first + k) * RB + r];
-                                for (var g = 0u; g < GATES; g++) {
-                                    if is_of_phase(p, g) {
-                                        sums[0][r][g] = fma(state, mine[k][g], sums[0][r][g]);
-                                    }
+                // Of the gates of the phase.
+                if HELD == 1u {
+                    for (var k = 0u; k < SLICE; k++) {
+                        for (var r = 0u; r < RB; r++) {
+                            let state = states[operand + (k_first + k) * RB + r];
+                            for (var g = 0u; g < GATES; g++) {
+                                if is_of_phase(phase, g) {
+                                    sums[0][r][g] = fma(state, mine[k][g], sums[0][r][g]);
                                 }
                             }
                         }
-                    } else {
-                        for (var k = k_first; k < k_end; k++) {
-                            var row: array<array<f32, GATES>, TILE>;
-                            for (var t = 0u; t < TILE; t++) {
-                                let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
-                                for (var g = 0u; g < GATES; g++) {
-                                    if is_of_phase(p, g) {
-                                        row[t][g] = f32(w[weights + k * gates + g * u.hidden + unit]);
-                                    }
+                    }
+                } else {
+                    for (var k = k_first; k < k_end; k++) {
+                        var row: array<array<f32, GATES>, TILE>;
+                        for (var t = 0u; t < TILE; t++) {
+                            let unit = min(at.column + (i0 + t) * COLUMNS, u.hidden - 1u);
+                            for (var g = 0u; g < GATES; g++) {
+                                if is_of_phase(phase, g) {
+                                    row[t][g] = f32(w[weights + k * gates + g * u.hidden + unit]);
                                 }
                             }
-                            for (var r = 0u; r < RB; r++) {
-                                let state = states[operand + k * RB + r];
-                                for (var t = 0u; t < TILE; t++) {
-                                    for (var g = 0u; g < GATES; g++) {
-                                        if is_of_phase(p, g) {
-                                            sums[t][r][g] = fma(state, row[t][g], sums[t][r][g]);
-                                        }
+                        }
+                        for (var r = 0u; r < RB; r++) {
+                            let state = states[operand + k * RB + r];
+                            for (var t = 0u; t < TILE; t++) {
+                                for (var g = 0u; g < GATES; g++) {
+                                    if is_of_phase(phase, g) {
+                                        sums[t][r][g] = fma(state, row[t][g], sums[t][r][g]);
                                     }
                                 }
                             }

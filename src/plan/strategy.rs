@@ -81,7 +81,8 @@ pub trait Strategy: Sync {
     }
 }
 
-/// One fused dispatch a phase of a time step, or some where one would take long. Fits every GPU and every size.
+/// One fused dispatch a phase of a time step, or some where one would take long. Fits every GPU and every size, where
+/// steps have a product.
 struct Stepwise;
 
 /// All steps in native code, on the CPU executor's threads.

@@ -44,7 +44,7 @@ pub struct Results {
     /// Validation error of the naive forecast.
     #[serde(deserialize_with = "number")]
     pub naive_error: f64,
-    /// Six runs: three cells at equal hidden size, three at equal parameter count.
+    /// Two runs a cell: at equal hidden size, and at equal parameter count.
     pub runs: Vec<Run>,
     /// Common claims with what was measured.
     pub claims: Vec<Claim>,

@@ -145,7 +145,8 @@ pub fn backward<S: Scalar>(
             worker.run();
         };
     // SAFETY: between two meetings members write columns of h's gradient, or of what is their own, and read `saved`; or they run
-    // the cells of sequences of their own; or they write columns of their own of `saved` and of h's gradient.
+    // the cells of sequences of their own; or they write columns of their own of a slot of `saved` that none of them reads; or they
+    // write columns of their own of `saved` and of h's gradient, and read no others.
     unsafe { partition.run(parts, lists, work) };
     Ok(())
 }

@@ -205,7 +205,8 @@ impl<'a, S: Scalar> Worker<'a, S> {
                 self.cells(step, at);
                 self.member.meet();
             }
-            if products == 0 {
+            // The next block is projected into the same place.
+            if products == 0 && !self.keeps {
                 self.member.meet();
             }
         }

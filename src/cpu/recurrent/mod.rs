@@ -340,6 +340,7 @@ mod sizes {
     fn lists_have_room_for_every_recipe() {
         for recipe in Recipe::texts() {
             assert!(groups(recipe, 5).count() <= MOST_GROUPS, "{recipe}");
+            assert!(recipe.hidden_slots().len() <= panel::MOST_RUNS, "{recipe}");
             assert!(recipe.phases().len() <= backward::MOST_PHASES, "{recipe}");
             assert!(recipe.phases().len() < 2 || recipe.saved() <= crate::cpu::cell::MOST_SLOTS, "{recipe}");
         }

@@ -104,6 +104,9 @@ impl<S: Scalar> Stack<S> {
                 expect(name, bias.len(), &[gates])?;
             }
         }
+        if !self.recipe.has_product() {
+            expect("bias_hh", weights.b_hh.len(), &[0])?;
+        }
         expect("weight_ch", weights.w_ch.len(), &[layer.w_ch.len()])?;
         let (w_ih, w_hh) = (tensor("weight_ih", weights.w_ih)?, tensor("weight_hh", weights.w_hh)?);
         one.check_tensors("weight_ih", &w_ih, layer.inputs)?;

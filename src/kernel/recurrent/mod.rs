@@ -9,7 +9,7 @@
 //! | `dy` | `[T, B, D·H]` in time order | read by backward, optional |
 //! | `carry` | `[states, B, D, H]` | backward, in place: gradients of the states after the chunk → before it; then [what resets and probes need](carry_len) |
 //!
-//! Forward is one dispatch a step, backward one a step and one more that passes the first step through `W_hh`. The
+//! Forward is one dispatch a phase of a step, backward one a phase and one more that passes the first step through `W_hh`. The
 //! sequence of one step index after another is one pipeline and one bind group with a moving offset. No buffer aliases
 //! another; none needs zeroing; `saved`, `h` and `c` must reach backward.
 //!

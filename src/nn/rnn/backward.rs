@@ -72,7 +72,9 @@ pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
             program.push(rnn.strategy.backward(&rnn.device, chunk, &stage.weights, &around)?);
             chunk.flow(&rnn.device, &around)?.into_iter().for_each(|op| program.push(op));
             peephole_gradients(with, layer, chunk, PeepedAt::After, go_on, &mut program)?;
-            if resets || rnn.config.options.recurrent_dropout.is_some() {
+            // Without a product nothing reads the states after this.
+            let reads = rnn.config.recipe().has_product() || rnn.config.recipe().peepholes() > 0;
+            if reads && (resets || rnn.config.options.recurrent_dropout.is_some()) {
                 let initial = recurrent::Initial { buffer: around.carry.clone(), offset: initial };
                 program.push(chunk.seen(&rnn.device, Some(&initial).filter(|_| resets))?);
             }
