@@ -6,7 +6,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::cuts::{element_lanes, index, runs};
+use super::cuts::{element_lanes, index, rectangles, runs};
 use super::gemm::Matrix;
 use super::op::{Launch, Op, Target, cpu_op, distinct};
 use crate::activation::Number;
@@ -124,9 +124,9 @@ impl ColumnSum {
         Self { factors: Some(factors), most_factor, ..self }
     }
 
-    fn work(&self, rows: usize, groups: usize) -> Work {
+    fn work(&self, rows: usize, columns: usize, groups: usize) -> Work {
         let bytes = self.from.buffer.element_bytes() as f64;
-        Work { bytes: (rows * self.columns) as f64 * bytes, groups: groups as f64, ..Work::default() }
+        Work { bytes: (rows * columns) as f64 * bytes, groups: groups as f64, ..Work::default() }
     }
 
     /// The op; an error when a matrix does not lie in its buffer, or both share one.
@@ -147,21 +147,21 @@ impl ColumnSum {
                 let nothing = Nothing::of(gpu)?;
                 let (factors_buffer, [factors_row, factors_offset]) =
                     factors.map_or((&nothing.read, [0; 2]), |of| (&of.buffer, [of.row, of.offset]));
-                let across = self.columns.div_ceil(lanes as usize);
-                let sum = |rows: Range<usize>, to: usize, parts: usize, accumulate: bool| {
+                let across = |columns: usize| columns.div_ceil(lanes as usize);
+                let sum = |rows: Range<usize>, columns: Range<usize>, to: usize, parts: usize, accumulate: bool| {
                     let uniform = Uniform {
                         rows: index(rows.len())?,
-                        columns: index(self.columns)?,
+                        columns: index(columns.len())?,
                         row: index(self.from.row)?,
-                        offset: index(self.from.offset + rows.start * self.from.row)?,
+                        offset: index(self.from.offset + rows.start * self.from.row + columns.start)?,
                         part_rows: index(self.part_rows)?,
                         to_row: index(self.to.row)?,
-                        to_offset: index(self.to.offset + to * self.to.row)?,
+                        to_offset: index(self.to.offset + to * self.to.row + columns.start)?,
                         accumulate: u32::from(accumulate),
                         run_rows: index(self.run_rows)?,
                         parts: index(parts)?,
                         factors_row: index(factors_row)?,
-                        factors_offset: index(factors_offset + rows.start * factors_row)?,
+                        factors_offset: index(factors_offset + rows.start * factors_row + columns.start)?,
                         most_factor: self.most_factor.map_or(f32::INFINITY, Number::get),
                     };
                     Op::gpu(
@@ -172,26 +172,32 @@ impl ColumnSum {
                             consts: vec![("LANES", lanes), ("FACTORS", u32::from(factors.is_some()))],
                             uniform: &uniform.bytes(),
                             buffers: &[&self.from.buffer, factors_buffer, &self.to.buffer],
-                            groups: [index(across)?, index(parts.min(most))?, 1],
+                            groups: [index(across(columns.len()))?, index(parts.min(most))?, 1],
                             steps: None,
-                            work: self.work(rows.len(), across * parts),
+                            work: self.work(rows.len(), columns.len(), across(columns.len()) * parts),
                         },
                     )
                 };
                 if self.run_rows >= self.rows && parts == 1 {
                     // One sum, from its last rows to its first, going on from what there is.
-                    let rows = runs(gpu, self.rows, 1, |rows| self.work(rows, across));
+                    let rows = runs(gpu, self.rows, 1, |rows| self.work(rows, self.columns, across(self.columns)));
                     let last = rows.len() - 1;
                     let pieces = rows.into_iter().enumerate().rev();
-                    let pieces = pieces.map(|(index, rows)| sum(rows, 0, 1, self.accumulate || index < last));
+                    let all = || 0..self.columns;
+                    let pieces = pieces.map(|(index, rows)| sum(rows, all(), 0, 1, self.accumulate || index < last));
                     return Op::of_dispatches(pieces);
                 }
                 let each = self.run_rows.div_ceil(self.part_rows);
-                let work = |rows: usize| self.work(rows, across * count(rows, self.run_rows, self.part_rows));
-                Op::of_dispatches(runs(gpu, self.rows, self.run_rows, work).into_iter().map(|rows| {
+                // Runs of rows, of all columns or, where one run takes long, of some.
+                let work = |rows: usize, columns: usize| {
+                    self.work(rows, columns, across(columns) * count(rows, self.run_rows, self.part_rows))
+                };
+                let granules = [self.run_rows, lanes as usize];
+                let pieces = rectangles(gpu, [self.rows, self.columns], granules, work);
+                Op::of_dispatches(pieces.into_iter().map(|[rows, columns]| {
                     let parts = count(rows.len(), self.run_rows, self.part_rows);
                     let to = rows.start / self.run_rows * each;
-                    sum(rows, to, parts, self.accumulate)
+                    sum(rows, columns, to, parts, self.accumulate)
                 }))
             }
             Target::Cpu(pool, precision) => {
