@@ -1,5 +1,5 @@
-//! GRU against LSTM against RNN, against other forms of them and the cells without a product: forward and training over hidden size, length and batch, one table of parameters and
-//! bytes, and every strategy that the device can run.
+//! GRU against LSTM against RNN, against other forms of them and the cells without a product: forward and training over hidden
+//! size, length and batch, one table of parameters and bytes, and every strategy that the device can run.
 //!
 //! `cargo bench` runs on the CPU executor; `WGPU_RNN_DEVICE=gpu` (auto, software) on another device. Where the device
 //! has timestamps the GPU's own time is measured, else the wall clock until the work is done.
@@ -15,13 +15,16 @@ use wgpu_rnn::{BatchShape, Cell, Device, DeviceKind, Result, RnnConfig, StepOpti
 /// A cell and what is changed about its step, by the name that it has here.
 type Kind = (&'static str, Cell, StepOptions);
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 9] = [
     ("RNN", Cell::RnnTanh, StepOptions::NONE),
     ("GRU", Cell::Gru, StepOptions::NONE),
     ("LSTM", Cell::Lstm, StepOptions::NONE),
     ("GRU (reset_before)", Cell::Gru, StepOptions { reset_before: true, ..StepOptions::NONE }),
     ("minGRU", Cell::MinGru, StepOptions::NONE),
     ("minLSTM", Cell::MinLstm, StepOptions::NONE),
+    ("SRU", Cell::Sru, StepOptions::NONE),
+    ("IndRNN", Cell::IndRnn, StepOptions::NONE),
+    ("LSTM, projected", Cell::Lstm, StepOptions { projection: Some(16), ..StepOptions::NONE }),
 ];
 
 /// What is varied, and (T, B, I, H) of each point.
@@ -51,7 +54,7 @@ fn layer(
     Init::new(0).apply(&params, "", Layer::Rnn(&config))?;
     let wave = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect() };
     let x = device.upload("x", &wave(shape.rows() * input))?;
-    let dy = device.upload("dy", &wave(shape.rows() * hidden))?;
+    let dy = device.upload("dy", &wave(shape.rows() * config.outputs()))?;
     let io = Io::new(&x, &device.alloc("y", dy.len())?);
     let gradients = Gradients { dy: Some(dy), dx: Some(device.alloc("dx", x.len())?), ..Gradients::default() };
     rnn.bind(&params, "", &io, &gradients, &rnn.reserve()?, &rnn.workspace()?)

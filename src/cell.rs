@@ -1,8 +1,8 @@
 //! The table of recurrent cells.
 //!
-//! A cell is one row here, its equations `docs/equations/<stem>.md`, one shader `shaders/cell/<file>.wgsl` and one CPU
-//! file `src/cpu/cell/<file>.rs`, which cells that differ in a function share; no kernel, plan or strategy names one. [`for_each_cell`] hands the rows to whoever needs
-//! one item a cell.
+//! A cell is one row here, its equations `docs/equations/<stem>.md`, one shader `shaders/cell/<file>.wgsl` and one CPU file
+//! `src/cpu/cell/<file>.rs`, which cells that differ in a function share; no kernel, plan or strategy names one.
+//! [`for_each_cell`] hands the rows to whoever needs one item a cell.
 //!
 //! An option that makes other equations of a cell is a *form* in the cell's row, named after its field of
 //! [`StepOptions`](crate::StepOptions): with files of its own, and with what its row has in place of the cell's.
@@ -16,27 +16,36 @@ macro_rules! for_each_cell {
     ($user:ident) => {
         $user! {
             /// Long short-term memory, gates i, f, g, o (PyTorch's `torch.nn.LSTM`).
-            Lstm { stem: lstm, file: lstm, name: "lstm", title: "LSTM", gates: 4, saved: 4, hidden_slots: [0, 1, 2, 3],
+            Lstm { stem: lstm, file: lstm, name: "lstm", title: "LSTM", gates: 4, saved: 4, hidden_slots: [0, 1, 2, 3], looks: [],
                 states: ["h", "c"], values: [("i", Write), ("f", Keep), ("g", Squashed), ("o", Gate)] } forms []
             /// Gated recurrent unit, gates r, z, n, reset after the product (PyTorch's `torch.nn.GRU`). The fourth
             /// saved value is the recurrent part of n, which backward needs apart.
-            Gru { stem: gru, file: gru, name: "gru", title: "GRU", gates: 3, saved: 4, hidden_slots: [0, 1, 3],
+            Gru { stem: gru, file: gru, name: "gru", title: "GRU", gates: 3, saved: 4, hidden_slots: [0, 1, 3], looks: [],
                 states: ["h"], values: [("r", Gate), ("z", Keep), ("n", Squashed), ("hn", Free)] }
                 forms [reset_before: gru_reset_before { hidden_slots: [0, 1, 2], phases: [(2, H), (1, Saved(3))],
                     values: [("r", Gate), ("z", Keep), ("n", Squashed), ("rh", Free)] }]
             /// minGRU (Feng et al. 2024), gates z and n, which see the input alone: no product of a step reads h, there is no
             /// `weight_hh` and no `bias_hh`. Saved is f = 1 − z, what stays of h.
-            MinGru { stem: min_gru, file: min_gru, name: "min_gru", title: "minGRU", gates: 2, saved: 2, hidden_slots: [],
+            MinGru { stem: min_gru, file: min_gru, name: "min_gru", title: "minGRU", gates: 2, saved: 2, hidden_slots: [], looks: [],
                 states: ["h"], values: [("f", Keep), ("n", Squashed)] } forms []
             /// minLSTM (Feng et al. 2024), gates f, i and n, which see the input alone, as minGRU's. The fourth saved value is what
             /// stays of h, f / (f + i).
-            MinLstm { stem: min_lstm, file: min_lstm, name: "min_lstm", title: "minLSTM", gates: 3, saved: 4, hidden_slots: [],
+            MinLstm { stem: min_lstm, file: min_lstm, name: "min_lstm", title: "minLSTM", gates: 3, saved: 4, hidden_slots: [], looks: [],
                 states: ["h"], values: [("f", Gate), ("i", Gate), ("n", Squashed), ("stays", Keep)] } forms []
+            /// Simple recurrent unit (Lei et al. 2018), gates n, f, r and k, which see the input and, f and r, their own unit's
+            /// cell state before the step: `weight_ch`. No product of a step reads a state. h is no state of its equations: it is
+            /// what a step gives.
+            Sru { stem: sru, file: sru, name: "sru", title: "SRU", gates: 4, saved: 4, hidden_slots: [], looks: [(1, 1), (2, 1)],
+                states: ["h", "c"], values: [("n", Squashed), ("f", Keep), ("r", Gate), ("k", Free)] } forms []
+            /// Independently recurrent network (Li et al. 2018): a unit sees its own h before the step alone, by `weight_hh [H]`,
+            /// and the rectifier makes h. No product of a step reads h.
+            IndRnn { stem: ind_rnn, file: ind_rnn, name: "ind_rnn", title: "IndRNN", gates: 1, saved: 1, hidden_slots: [], looks: [(0, 0)],
+                states: ["h"], values: [("h", Free)] } forms []
             /// Elman network with tanh (PyTorch's `torch.nn.RNN`).
-            RnnTanh { stem: rnn_tanh, file: rnn, name: "rnn_tanh", title: "RNN", gates: 1, saved: 1, hidden_slots: [0],
+            RnnTanh { stem: rnn_tanh, file: rnn, name: "rnn_tanh", title: "RNN", gates: 1, saved: 1, hidden_slots: [0], looks: [],
                 states: ["h"], values: [("h", Squashed)] } forms []
             /// Elman network with the rectifier (`torch.nn.RNN(nonlinearity="relu")`).
-            RnnRelu { stem: rnn_relu, file: rnn, name: "rnn_relu", title: "RNN (relu)", gates: 1, saved: 1, hidden_slots: [0],
+            RnnRelu { stem: rnn_relu, file: rnn, name: "rnn_relu", title: "RNN (relu)", gates: 1, saved: 1, hidden_slots: [0], looks: [],
                 states: ["h"], values: [("h", Free)] } forms []
         }
     };
@@ -54,7 +63,7 @@ pub(crate) use equations;
 
 macro_rules! declare {
     ($($(#[$doc:meta])* $id:ident { stem: $stem:ident, file: $file:ident, name: $name:literal, title: $title:literal, gates: $gates:literal,
-        saved: $saved:literal, hidden_slots: $slots:expr, states: $states:expr, values: $values:expr } forms $forms:tt)*) => {
+        saved: $saved:literal, hidden_slots: $slots:expr, looks: $looks:expr, states: $states:expr, values: $values:expr } forms $forms:tt)*) => {
         /// A recurrent cell. Each variant's documentation has its equations, forward and backward.
         ///
         #[doc = equations!(notation)]
@@ -82,7 +91,7 @@ macro_rules! declare {
                         const SLOTS: &[usize] = &$slots;
                         const PHASES: &[(usize, Operand)] = &[($gates, Operand::H)];
                         const ROW: CellRow = CellRow { name: $name, title: $title, gates: $gates, saved: $saved,
-                            hidden_slots: SLOTS,
+                            hidden_slots: SLOTS, looks: &$looks,
                             phases: if SLOTS.is_empty() { &[] } else { PHASES }, states: STATES.len(), state_names: STATES,
                             values: &VALUES };
                         &ROW
@@ -112,8 +121,12 @@ pub struct CellRow {
     /// For each gate the slot that holds, after backward, the gradient of its pre-activation on the recurrent side; none where
     /// gates see no state.
     pub hidden_slots: &'static [usize],
-    /// The products of a step with `weight_hh`, one after the other, if there are any: of how many gates each makes the recurrent parts, and what it reads.
+    /// The products of a step with `weight_hh`, one after the other, if there are any: of how many gates each makes the recurrent
+    /// parts, and what it reads.
     pub phases: &'static [(usize, Operand)],
+    /// The gates that see a state of their own unit before the step, each by a weight of that unit: the gate's slot, and the
+    /// state, 0 h and 1 c.
+    pub looks: &'static [(usize, usize)],
     /// State vectors carried from step to step: 1 (h) or 2 (h and c).
     pub states: usize,
     /// Their names: first `h`, which is what a step gives and what the product with `weight_hh` reads.
@@ -201,7 +214,8 @@ impl Cell {
 impl FromStr for Cell {
     type Err = Error;
 
-    /// `lstm`, `gru`, `min_gru`, `min_lstm`, `rnn_tanh` (or `rnn`), `rnn_relu`; anything else is an [`Error::Invalid`] that lists them.
+    /// `lstm`, `gru`, `min_gru`, `min_lstm`, `sru`, `ind_rnn`, `rnn_tanh` (or `rnn`), `rnn_relu`; anything else is an
+    /// [`Error::Invalid`] that lists them.
     fn from_str(text: &str) -> Result<Self> {
         let text = if text == "rnn" { "rnn_tanh" } else { text };
         let found = Self::ALL.iter().find(|cell| cell.name() == text);

@@ -222,12 +222,17 @@ impl RnnConfig {
         self.first_reversed() < self.directions()
     }
 
-    /// Width of the output, D·H.
+    /// Width of the output, D·H; with a [projection](StepOptions::projection) D·P.
     pub const fn outputs(&self) -> usize {
-        self.directions() * self.hidden
+        self.directions().saturating_mul(self.width(0))
     }
 
-    /// Input size of a layer: I for the first, D·H for the others.
+    /// Elements of a state of one sequence, layer and direction, 0 h and 1 c: H, of a projected h P.
+    pub const fn width(&self, state: usize) -> usize {
+        self.recipe().width(state, self.hidden)
+    }
+
+    /// Input size of a layer: I for the first, the width of the output for the others.
     pub const fn layer_input(&self, layer: usize) -> usize {
         if layer == 0 { self.input } else { self.outputs() }
     }
@@ -263,7 +268,8 @@ impl RnnConfig {
             return Err(Error::Unsupported { option: "dropout of weights".to_string(), place });
         }
         let widest = self.input.max(self.outputs());
-        let rows = self.recipe().saved().max(self.recipe().gates()).saturating_mul(self.hidden).saturating_mul(2);
+        let slots = self.recipe().saved().max(self.recipe().gates()).saturating_mul(self.hidden);
+        let rows = slots.saturating_add(self.width(0)).saturating_mul(2);
         fits_u32("one weight matrix", rows.saturating_mul(widest.saturating_add(1)))
     }
 }

@@ -4,9 +4,11 @@
 //! tensors a layer has. An option of a layer is told here and in the place that carries it out, and nowhere else.
 
 mod activations;
+mod looks;
 mod name;
 mod options;
 mod phase;
+mod sizes;
 mod tensor;
 mod varied;
 
@@ -16,8 +18,6 @@ pub use options::{Bias, Clip, StepOptions, Zoneout};
 use phase::runs;
 pub use phase::{GateRun, Phase};
 pub use tensor::Tensor;
-
-use std::ops::Range;
 
 use crate::activation::{Activation, Function, Number};
 use crate::cell::{Cell, CellRow, ValueKind};
@@ -64,6 +64,7 @@ impl Recipe {
             peephole,
             coupled,
             reset_before,
+            projection,
             gate,
             output,
             candidate,
@@ -78,10 +79,19 @@ impl Recipe {
             }
             false => Ok(()),
         };
-        let has_c = self.cell.has_c();
-        unless(has_c, peephole, "a peephole", "which has no cell state to look at")?;
-        unless(has_c, coupled, "a coupled input gate", "which has no input gate beside a forget gate")?;
+        let (has_c, lstm) = (self.cell.has_c(), self.cell == Cell::Lstm);
+        let no_peephole = if has_c { "which has what it has of them" } else { "which has no cell state to look at" };
+        unless(lstm, peephole, "a peephole", no_peephole)?;
+        unless(lstm, coupled, "a coupled input gate", "which has no input gate beside a forget gate")?;
         unless(self.cell == Cell::Gru, reset_before, "`reset_before`", "which has no reset gate")?;
+        let no_projection = if has_c { "whose products read the input alone" } else { "whose h is its own state" };
+        unless(lstm, projection.is_some(), "a projection", no_projection)?;
+        let whole = projection.is_none();
+        unless(!whole, clip.projection.is_some(), "`clip_projection`", "whose h no projection makes")?;
+        unless(whole, zoneout.h.is_some(), "`zoneout` with a projection", "whose h is then made of all units")?;
+        if projection == Some(0) {
+            return Err(Error::invalid("the size of the projection", "at least 1", 0));
+        }
         unless(has_c, output.is_some(), "another output function", "whose h no function is applied to")?;
         unless(has_c, clip.cell.is_some(), "`clip_cell`", "which has no cell state")?;
         unless(has_c, clip.cell_as_read.is_some(), "`clip_cell_as_read`", "which has no cell state")?;
@@ -146,6 +156,7 @@ impl Recipe {
             peephole,
             coupled,
             reset_before,
+            projection,
             gate,
             candidate,
             output,
@@ -154,13 +165,22 @@ impl Recipe {
             zoneout,
             recurrent_dropout,
         } = self.options;
-        let Clip { inputs, cell, cell_as_read, gradient } = clip;
-        let clip =
-            Clip { inputs: one(inputs), cell: one(cell), cell_as_read: one(cell_as_read), gradient: one(gradient) };
+        let Clip { inputs, cell, cell_as_read, gradient, projection: of_h } = clip;
+        let clip = Clip {
+            inputs: one(inputs),
+            cell: one(cell),
+            cell_as_read: one(cell_as_read),
+            gradient: one(gradient),
+            projection: one(of_h),
+        };
         let options = StepOptions {
             peephole,
             coupled,
             reset_before,
+            projection: match projection {
+                Some(_) => Some(1),
+                None => None,
+            },
             gate: own(gate),
             candidate: own(candidate),
             output: own(output),
@@ -196,14 +216,15 @@ impl Recipe {
         };
         let candidate = match (self.options.candidate, self.cell) {
             (Some(candidate), _) => candidate,
-            (None, Cell::RnnRelu) => Activation::RELU,
+            (None, Cell::RnnRelu | Cell::IndRnn) => Activation::RELU,
             // What the input gives, as it is.
-            (None, Cell::MinGru | Cell::MinLstm) => Activation::of(Function::Affine),
+            (None, Cell::MinGru | Cell::MinLstm | Cell::Sru) => Activation::of(Function::Affine),
             (None, _) => Activation::TANH,
         };
-        let output = match self.options.output {
-            Some(output) => output,
-            None => Activation::TANH,
+        let output = match (self.options.output, self.cell) {
+            (Some(output), _) => output,
+            (None, Cell::Sru) => Activation::of(Function::Affine),
+            (None, _) => Activation::TANH,
         };
         Activations { gate, candidate, output }
     }
@@ -225,21 +246,6 @@ impl Recipe {
         share.map_or(0.0, |share| f64::from(share.get()))
     }
 
-    /// Peepholes P: blocks of H in `weight_ch`.
-    pub const fn peepholes(self) -> usize {
-        match (self.options.peephole, self.options.coupled) {
-            (false, _) => 0,
-            (true, true) => 2,
-            (true, false) => 3,
-        }
-    }
-
-    /// The slots of the gates that see the cell state before the step, in the order of their peepholes; the gate that sees
-    /// the state after it comes behind them, in the last gate's slot.
-    pub const fn peeps_before(self) -> Range<usize> {
-        0..self.peepholes().saturating_sub(1)
-    }
-
     /// The slot whose value says, as a sum of powers of two, which gates' inputs were clipped, by slot, and whether the
     /// cell state was, one power above those; none where nothing of the kind can be.
     pub const fn clipped_slot(self) -> Option<usize> {
@@ -252,7 +258,7 @@ impl Recipe {
     }
 
     /// With zoneout of c, the slot of the cell state that the cell has made, whether or not it is the one that is left: the
-    /// last slot.
+    /// slot behind the cell's.
     pub const fn made_slot(self) -> Option<usize> {
         if self.options.zoneout.c.is_some() { Some(self.cell_saved()) } else { None }
     }
@@ -278,7 +284,7 @@ impl Recipe {
         })
     }
 
-    /// Whether a step has a product with `weight_hh`. Without, gates see the input alone.
+    /// Whether a step has a product with `weight_hh`. Without, gates see the input and states of their own unit alone.
     pub const fn has_product(self) -> bool {
         !self.row().phases.is_empty()
     }
@@ -290,7 +296,7 @@ impl Recipe {
 
     /// Values saved per unit and step besides the states.
     pub const fn saved(self) -> usize {
-        self.cell_saved() + self.made_slot().is_some() as usize
+        self.cell_saved() + self.made_slot().is_some() as usize + self.projection().is_some() as usize
     }
 
     /// Those of them that the cell saves.
@@ -312,19 +318,14 @@ impl Recipe {
         let made = self.made_slot().map(|_| ("c_made", ValueKind::Free));
         // What a cell saves as h is not what is left where the state before may stay.
         let name = |name: &'static str| if name == "h" && self.options.zoneout.h.is_some() { "h_made" } else { name };
-        own.map(|&(of, value)| (name(of), kind(value))).chain(clipped).chain(made).collect()
+        let projected = self.projected_slot().map(|_| ("m", kind_of_made(self)));
+        own.map(|&(of, value)| (name(of), kind(value))).chain(clipped).chain(made).chain(projected).collect()
     }
 
     /// What h can be. Where some of the state before may stay it may be an initial one for ever, whatever that is.
     pub const fn kind_of_h(self) -> ValueKind {
-        let Activations { gate, candidate, output } = self.activations();
-        let added = if self.has_c() { output } else { candidate };
         let stays = self.options.zoneout.h.is_some();
-        if (gate.is_gate() || self.gates() == 1) && added.is_squashing() && !stays {
-            ValueKind::Squashed
-        } else {
-            ValueKind::Free
-        }
+        if stays || self.projection().is_some() { ValueKind::Free } else { kind_of_made(self) }
     }
 
     /// Whether h is what a rectifier gives, as it is: where that is zero, so is its slope.
@@ -384,10 +385,11 @@ impl Recipe {
     pub const fn has(self, tensor: Tensor) -> bool {
         match tensor {
             Tensor::WeightIh => true,
-            Tensor::WeightHh => self.has_product(),
+            Tensor::WeightHh => self.has_product() || matches!(self.cell, Cell::IndRnn),
             Tensor::BiasIh => matches!(self.bias, Bias::Input | Bias::Both),
             Tensor::BiasHh => self.has_product() && matches!(self.bias, Bias::Recurrent | Bias::Both),
-            Tensor::WeightCh => self.options.peephole,
+            Tensor::WeightHr => self.options.projection.is_some(),
+            Tensor::WeightCh => self.options.peephole || matches!(self.cell, Cell::Sru),
             Tensor::H0 => self.learns_state,
             Tensor::C0 => self.learns_state && self.has_c(),
         }
@@ -401,27 +403,6 @@ impl Recipe {
     /// Whether its layers have a bias at all.
     pub const fn has_bias(self) -> bool {
         !matches!(self.bias, Bias::None)
-    }
-
-    /// The tensors of a layer and direction of `inputs` inputs and `hidden` units, and their shapes.
-    pub fn tensors(self, inputs: usize, hidden: usize) -> impl Iterator<Item = (Tensor, Vec<usize>)> {
-        let gates = self.gates() * hidden;
-        Tensor::ALL.into_iter().filter(move |&tensor| self.has(tensor)).map(move |tensor| {
-            let shape = match tensor {
-                Tensor::WeightIh => vec![gates, inputs],
-                Tensor::WeightHh => vec![gates, hidden],
-                Tensor::BiasIh | Tensor::BiasHh => vec![gates],
-                Tensor::WeightCh => vec![self.peepholes() * hidden],
-                Tensor::H0 | Tensor::C0 => vec![hidden],
-            };
-            (tensor, shape)
-        })
-    }
-
-    /// Parameters of a layer and direction: `G·(H·I + H·H)`, `G·H` for each bias, `P·H` peepholes, and H
-    /// for each initial state that is learnt; without a product neither `G·H·H` nor `bias_hh`.
-    pub fn parameters(self, inputs: usize, hidden: usize) -> usize {
-        self.tensors(inputs, hidden).map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
     /// Runs of gates on the input side.
@@ -438,6 +419,17 @@ impl Recipe {
     pub fn runs_of(self, phase: &Phase) -> Vec<GateRun> {
         runs(phase.gates.clone().zip(self.hidden_slots()[phase.gates.clone()].iter().copied()))
     }
+}
+
+/// What a cell's h can be as the cell makes it.
+const fn kind_of_made(recipe: Recipe) -> ValueKind {
+    // What the input gives is in it as it is.
+    if matches!(recipe.cell, Cell::Sru) {
+        return ValueKind::Free;
+    }
+    let Activations { gate, candidate, output } = recipe.activations();
+    let added = if recipe.has_c() { output } else { candidate };
+    if (gate.is_gate() || recipe.gates() == 1) && added.is_squashing() { ValueKind::Squashed } else { ValueKind::Free }
 }
 
 #[cfg(test)]

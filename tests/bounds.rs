@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Layer, Model, Random, assert_same_bits, forced, tiled, wgpu_device};
+use common::{Layer, Model, Random, assert_same_bits, cells, forced, tiled, wgpu_device};
 use wgpu_rnn::gpu::{AdapterKind, Bounds, Capabilities, Class, DISPATCH_MS, SUBMIT_MS};
 use wgpu_rnn::kernel::Program;
 use wgpu_rnn::kernel::gemm::{Accumulate, Gemm, Mapped, Matrix, Tile};
@@ -89,11 +89,17 @@ fn dispatches_and_submits_of_large_layers_are_short() {
     ];
     for kind in CLASSES {
         for device in [planned(kind, |_| ()), planned(kind, large)] {
-            for ([steps, batch, inputs, hidden], cell) in sizes.into_iter().zip(Cell::ALL.iter().cycle()) {
-                let config = RnnConfig::new(*cell, inputs, hidden);
+            // Every size with a cell whose steps have a product and with one whose steps have none, and narrow and wide projections.
+            let of = |product| sizes.into_iter().zip(cells(product).into_iter().cycle());
+            let cells = of(true).chain(of(false)).map(|(size, cell)| (size, cell, None));
+            let projected = [(sizes[0], 64), (sizes[3], 4096), (sizes[5], 512)].into_iter();
+            let projected = projected.map(|(size, width)| (size, Cell::Lstm, Some(width)));
+            for ([steps, batch, inputs, hidden], cell, projection) in cells.chain(projected) {
+                let config = RnnConfig::new(cell, inputs, hidden);
+                let config = config.options(StepOptions { projection, ..StepOptions::NONE });
                 let shape = BatchShape::new(steps, batch);
                 let half = Precision::Half;
-                let options = StepOptions { recurrent_dropout: Some(0.1.into()), ..StepOptions::NONE };
+                let options = StepOptions { recurrent_dropout: Some(0.1.into()), ..config.options };
                 let drawn = config.options(options).layers(2).dropout(0.1).input_dropout(0.1).weight_dropout(0.1);
                 let drawn = common::possible(drawn);
                 let of_any_size = if config.recipe().has_product() { "stepwise" } else { "scan" };
@@ -102,7 +108,11 @@ fn dispatches_and_submits_of_large_layers_are_short() {
                     (config, Mode::Infer, Options::default()),
                     (config, Mode::Train, Options::default()),
                     (config.bidirectional(true), Mode::Train, Options { precision: half, ..Options::default() }),
-                    (config, Mode::Train, Options { flow: true, recompute: Some(64), ..Options::default() }),
+                    (
+                        config,
+                        Mode::Train,
+                        Options { flow: projection.is_none(), recompute: Some(64), ..Options::default() },
+                    ),
                     (config, Mode::Infer, Options { strategy: Some(of_any_size), ..Options::default() }),
                 ];
                 for (config, mode, options) in plans {

@@ -31,7 +31,7 @@ fn streaming(layer: &Layer, device: &Device, steps: usize, options: Options<'_>)
         params.set_f64(name, shape, &layer.given[name]).expect("a tensor");
     }
     let x = device.alloc("x", steps * batch * config.input).expect("x");
-    let y = device.alloc("y", steps * batch * config.hidden).expect("y");
+    let y = device.alloc("y", steps * batch * config.outputs()).expect("y");
     let options = Options { precision: layer.precision, ..options };
     let stream = DeviceStream::new(&params, "", config, BatchShape::new(steps, batch), &x, &y, options);
     Streaming {

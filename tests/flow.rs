@@ -74,9 +74,18 @@ fn norms_are_those_of_the_gradients_of_each_state() {
                 assert!((got.h - want).abs() <= 1e-10 * want, "{cell}: h after step {step}: {} for {want}", got.h);
                 assert_eq!(got.c.is_some(), cell.has_c());
                 if let (Some(got), Some(dc)) = (got.c, &dc) {
-                    // h = o·tanh(c), which gives o.
+                    // h = o·tanh(c), which gives o; of an SRU h = r·c + (1 − r)·k, which gives r.
                     let (h, c) = (&before["hn"], &before["cn"]);
-                    let through = |i: usize| dh[i] * h[i] / c[i].tanh() * (1.0 - c[i].tanh().powi(2));
+                    let highway = |i: usize| {
+                        let row = 3 * hidden + i % hidden;
+                        let x = &layer.given["x"][(step * batch + sequence) * 2..][..2];
+                        let weights = &layer.given["weight_ih_l0"][row * 2..][..2];
+                        layer.given["bias_ih_l0"][row] + weights[0] * x[0] + weights[1] * x[1]
+                    };
+                    let through = |i: usize| match cell {
+                        Cell::Sru => dh[i] * (h[i] - highway(i)) / (c[i] - highway(i)),
+                        _ => dh[i] * h[i] / c[i].tanh() * (1.0 - c[i].tanh().powi(2)),
+                    };
                     let want = length(row.map(|i| dc[i] + through(i)));
                     assert!((got - want).abs() <= 1e-10 * want, "{cell}: c after step {step}: {got} for {want}");
                 }

@@ -53,7 +53,8 @@ fn a_kernel_writes_no_range_through_two_bindings() {
     for device in devices().into_iter().filter(|device| device.gpu().is_some()) {
         let state = device.alloc("states", 192).expect("memory");
         let part = |range| Matrix::dense(&state.slice(range).expect("a part"), 64);
-        let to = |h, c| move_states(&device, [1, 1, 64], &Move::each([None, None], [h, c]), &mut Program::default());
+        let to =
+            |h, c| move_states(&device, [1, 1], &Move::each([64; 2], [None, None], [h, c]), &mut Program::default());
         to(part(0..64), part(64..128)).expect("neighbours");
         let why = text(to(part(0..64), part(0..64)));
         let want = "`h_to` of kernel `recurrent_states` must be bound alone, got what `c_to` holds too";

@@ -6,7 +6,7 @@ use common::{Layer, OUTPUT_BOUND, Tensors, assert_close, assert_same_bits, force
 use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::nn::rnn::{Options, Rnn};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Bias, Cell, Device, Precision, Recipe, RnnConfig};
+use wgpu_rnn::{BatchShape, Bias, Cell, Device, Precision, Recipe, RnnConfig, StepOptions};
 
 const HIDDEN: [usize; 3] = [5, 8, 150];
 
@@ -20,7 +20,8 @@ fn layers() -> impl Iterator<Item = Layer> {
             if layers == 1 { layer } else { layer.lengths(&lengths) }
         })
     };
-    let of_products = |(cell, _): &(Cell, _)| Recipe::from(*cell).has_product();
+    let of_products =
+        |(cell, options): &(Cell, StepOptions)| Recipe::from(*cell).has_product() && options.projection.is_none();
     common::forms()
         .filter(of_products)
         .flat_map(move |form| HIDDEN.into_iter().flat_map(move |hidden| of(form, hidden)))

@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, forced, tiled, wgpu_device};
+use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, cells, forced, tiled, wgpu_device};
 use wgpu_rnn::gpu::{Capabilities, Class};
 use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{BatchShape, Cell, Device, Error, Recipe, RnnConfig};
+use wgpu_rnn::{BatchShape, Cell, Device, Error, RnnConfig};
 
 /// Software, and of hardware the classes whose layouts have the most in registers and the least.
 const KINDS: [Class; 3] = [Class::Software, Class::Rdna, Class::Unknown];
@@ -42,7 +42,7 @@ fn dispatches(device: &Device, config: RnnConfig, shape: BatchShape, span: Optio
 fn a_layer_is_two_dispatches_and_its_spans() {
     for kind in KINDS {
         let device = tiled(kind);
-        for &cell in Cell::ALL.iter().filter(|&&cell| Recipe::from(cell).has_product()) {
+        for cell in cells(true) {
             let config = RnnConfig::new(cell, 3, 8);
             for steps in [10, 1000] {
                 let of = |config, span| dispatches(&device, config, BatchShape::new(steps, 2), span);
@@ -88,7 +88,7 @@ fn every_layout_agrees() {
     let devices = KINDS.map(|kind| [tiled(kind), own(kind)].map(|device| forced(device, "sequence", Some(3))));
     let sizes = [(1, 1), (1, 32), (3, 64), (2, 96), (1, 130), (1, 260), (2, 520), (130, 17), (260, 33)];
     // Every size with one cell, every cell with several sizes: it is compiling that takes long.
-    for ((batch, hidden), &cell) in sizes.into_iter().zip(Cell::ALL.iter().cycle()) {
+    for ((batch, hidden), cell) in sizes.into_iter().zip(cells(true).into_iter().cycle()) {
         let config = RnnConfig::new(cell, 2, hidden).bidirectional(hidden < 64);
         let layer = Layer::random(config, 4, batch, hidden as u64);
         let want = layer.run(&oracle);

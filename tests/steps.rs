@@ -5,11 +5,11 @@ mod common;
 
 use std::sync::LazyLock;
 
-use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, forced, tiled};
+use common::{GRADIENT_BOUND, Layer, OUTPUT_BOUND, assert_close, assert_same_bits, cells, forced, tiled};
 use wgpu_rnn::gpu::AdapterKind;
 use wgpu_rnn::kernel::Program;
 use wgpu_rnn::plan::Mode;
-use wgpu_rnn::{Cell, Device, RnnConfig};
+use wgpu_rnn::{Cell, Device, RnnConfig, StepOptions};
 
 static ORACLE: LazyLock<Device> = LazyLock::new(|| Device::oracle().expect("oracle"));
 static TILED: LazyLock<[Device; 2]> =
@@ -25,11 +25,12 @@ fn agree(layer: &Layer) {
     }
 }
 
-/// Every combination of a batch and a hidden size, the cells in turn.
+/// Every combination of a batch and a hidden size, the cells whose steps have a product in turn.
 fn combinations(batches: &[usize], hidden: &[usize]) {
-    let all = batches.iter().flat_map(|&batch| hidden.iter().map(move |&hidden| (batch, hidden)));
+    let (all, cells) =
+        (batches.iter().flat_map(|&batch| hidden.iter().map(move |&hidden| (batch, hidden))), cells(true));
     for (seed, (batch, hidden)) in all.enumerate() {
-        let cell = Cell::ALL[(seed + seed / 4) % Cell::ALL.len()];
+        let cell = cells[(seed + seed / 4) % cells.len()];
         agree(&Layer::random(RnnConfig::new(cell, 3, hidden), 2, batch, seed as u64));
     }
 }
@@ -42,6 +43,28 @@ fn small_layers_of_every_batch() {
 #[test]
 fn large_layers_of_every_batch() {
     combinations(&[1, 2, 3, 33, 64], &[100, 257]);
+}
+
+/// Cells whose steps have no product, each at sizes around those of workgroups.
+#[test]
+fn layers_without_a_product() {
+    for (seed, cell) in cells(false).into_iter().enumerate() {
+        for (batch, hidden) in [(1, 1), (3, 33), (2, 257), (64, 7)] {
+            agree(&Layer::random(RnnConfig::new(cell, 3, hidden), 3, batch, seed as u64));
+        }
+    }
+}
+
+/// Projections narrower and wider than the units, and as wide, at sizes around those of tiles.
+#[test]
+fn projections_of_every_width() {
+    for (seed, (batch, hidden, width)) in
+        [(1, 1, 1), (3, 7, 40), (2, 33, 33), (33, 40, 9), (1, 257, 100), (2, 100, 257)].into_iter().enumerate()
+    {
+        let options = StepOptions { projection: Some(width), resets: seed % 2 == 1, ..StepOptions::NONE };
+        let config = RnnConfig::new(Cell::Lstm, 3, hidden).options(options).layers(2).bidirectional(seed % 3 == 0);
+        agree(&Layer::random(config, 3, batch, seed as u64));
+    }
 }
 
 /// More terms than are staged at once, in backward.

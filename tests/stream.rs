@@ -51,7 +51,7 @@ fn stepped(stream: &mut Stream, layer: &Layer) -> Vec<f32> {
     };
     stream.set_state(single("h0").as_deref(), single("c0").as_deref()).expect("states");
     let x = single("x").expect("x");
-    let outputs = stream.batch() * stream.config().hidden;
+    let outputs = stream.batch() * stream.config().outputs();
     let mut y = vec![0.0; layer.shape.steps * outputs];
     let steps = x.chunks_exact(stream.batch() * stream.config().input).zip(y.chunks_exact_mut(outputs));
     for (x, y) in steps {
@@ -83,10 +83,10 @@ fn steps_are(layer: &Layer) {
         for (at, (got, want)) in got.iter().zip(&want["y"]).enumerate() {
             assert!((f64::from(*got) - want).abs() < 1e-6, "{what}: y[{at}] is {got}, not {want}");
         }
-        let one = batch * config.hidden;
         for index in 0..config.layers {
             let finals = [("hn", stream.h(index)), ("cn", stream.c(index))];
-            for (name, state) in finals {
+            for (of, (name, state)) in finals.into_iter().enumerate() {
+                let one = batch * config.width(of);
                 assert_eq!(state.is_some(), name == "hn" || cell.has_c());
                 let wanted = want.get(name).map_or(&[][..], |all| &all[index * one..]);
                 for (got, want) in state.into_iter().flatten().zip(wanted) {
@@ -115,7 +115,7 @@ fn several_steps_a_call_are_so_many_steps() {
                 layer.given.get(name).map(|values| values.iter().map(|&value| value as f32).collect())
             };
             several.set_state(single("h0").as_deref(), single("c0").as_deref()).expect("states");
-            let (inputs, outputs) = (batch * config.input, batch * config.hidden);
+            let (inputs, outputs) = (batch * config.input, batch * config.outputs());
             let (x, mut y) = (single("x").expect("x"), vec![0.0; 240 * outputs]);
             let mut first = 0;
             for steps in [1, 2, 7, 95, 97, 38] {
@@ -131,7 +131,7 @@ fn several_steps_a_call_are_so_many_steps() {
                 assert_eq!((one.h(index), one.c(index)), (several.h(index), several.c(index)));
             }
             let why = several.step(&x[..2 * inputs], &mut y[..outputs]).expect_err("a y of fewer steps").to_string();
-            let shape = [2, batch, config.hidden];
+            let shape = [2, batch, config.outputs()];
             assert_eq!(why, format!("`y` must have shape {shape:?}, got [{outputs}]"));
             let why = several.step(&[], &mut []).expect_err("no step").to_string();
             assert_eq!(why, format!("`x` must have shape [1, {batch}, {}], got [0]", config.input));
@@ -146,7 +146,7 @@ fn a_step_allocates_nothing() {
             let layer = Layer::random(config, 4, batch, 5);
             let running = layer.bind(&Device::cpu().expect("the CPU"), Mode::Infer).expect("a layer");
             let mut stream = Stream::new(&running.params, "", config, batch).expect("a stream");
-            let (x, mut y) = (vec![0.5; batch * config.input], vec![0.0; batch * config.hidden]);
+            let (x, mut y) = (vec![0.5; batch * config.input], vec![0.0; batch * config.outputs()]);
             let before = ALLOCATIONS.with(Counter::get);
             for _ in 0..100 {
                 stream.step(&x, &mut y).expect("a step");

@@ -62,7 +62,8 @@ fn only(device: &Device, layer: Layer, expected: impl Fn(Trouble) -> bool, words
 #[test]
 fn all_is_well_is_no_warning() {
     for device in devices() {
-        for &cell in Cell::ALL.iter().filter(|&&cell| cell != Cell::RnnRelu) {
+        // What a rectifier makes may be zero for every input of so few.
+        for &cell in Cell::ALL.iter().filter(|cell| ![Cell::RnnRelu, Cell::IndRnn].contains(cell)) {
             let [first, second] = warned(&device, layer(cell, 4));
             assert!(first.is_empty() && second.is_empty(), "{cell}: {first:?}");
         }

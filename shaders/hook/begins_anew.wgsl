@@ -21,12 +21,15 @@ fn is_reset(sequence: u32, step: u32, direction: u32) -> bool {
 // The states that a step sees. Loads are not in branches: LLVM, below software adapters, takes many times as long to compile those.
 fn seen(anew: bool, at: Site, h_before: f32, c_before: f32) -> vec2<f32> {
     if RESETS {
-        let first = initial_place(at.sequence, at.direction, at.unit);
-        var c_first = 0.0;
-        if HAS_C {
-            c_first = carry[first + state_count()];
+        var first = vec2(0.0);
+        // What a projection has made is of other units.
+        if !PROJECTION {
+            first.x = carry[initial_place(at.sequence, at.direction, at.unit)];
         }
-        return select(vec2(h_before, c_before), vec2(carry[first], c_first), anew);
+        if HAS_C {
+            first.y = carry[u.recipe.initial + h_count() + own_place(at.sequence, at.direction, at.unit)];
+        }
+        return select(vec2(h_before, c_before), first, anew);
     }
     return vec2(h_before, c_before);
 }
@@ -58,7 +61,7 @@ fn own_seen(at: u32, first: u32) -> u32 {
 
 // Where the sums of gradients of a unit's initial states are, and these sums.
 fn initial_gradient_place(at: Site) -> u32 {
-    return initial_place(at.sequence, at.direction, at.unit) + CARRIES * state_count();
+    return initial_place(at.sequence, at.direction, at.unit) + carried_count();
 }
 
 fn sums_for_initial(at: Site) -> vec2<f32> {
@@ -105,4 +108,16 @@ fn passed_on(anew: bool, at: Site, gradients: vec2<f32>) -> vec2<f32> {
         }
     }
     return gradients;
+}
+
+// The same of one state, of which this is the place among the sums.
+fn one_passed_on(anew: bool, place: u32, gradient: f32) -> f32 {
+    if RESETS {
+        if anew {
+            let sum = u.recipe.initial + carried_count() + place;
+            carry[sum] = carry[sum] + gradient;
+            return 0.0;
+        }
+    }
+    return gradient;
 }

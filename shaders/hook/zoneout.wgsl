@@ -21,7 +21,7 @@ fn step_forward(at: Site, x: array<f32, READS>, r: array<f32, GATES>, h: f32, c:
     var done = cell_forward(at, x, r, h, c);
     let stay = staying(at);
     if ZONEOUT_CELL {
-        done.saved[SAVED - 1u] = done.c;
+        done.saved[CELL_SAVED - 1u] = done.c;
         done.c = fma(stay.y, c, (1.0 - stay.y) * done.c);
     }
     if ZONEOUT {
@@ -34,7 +34,7 @@ fn step_backward(at: Site, saved: array<f32, SAVED>, h: f32, c_before: f32, c: f
     let stay = staying(at);
     var made = c;
     if ZONEOUT_CELL {
-        made = saved[SAVED - 1u];
+        made = saved[CELL_SAVED - 1u];
     }
     var done = cell_backward(at, saved, h, c_before, made, (1.0 - stay.x) * dh, (1.0 - stay.y) * dc);
     done.dh = fma(stay.x, dh, done.dh);
@@ -42,7 +42,7 @@ fn step_backward(at: Site, saved: array<f32, SAVED>, h: f32, c_before: f32, c: f
     if ZONEOUT_CELL {
         // The output gate's peephole saw the cell state that was made, so its gradient needs that; h has seen nothing of the
         // one that is left.
-        done.saved[SAVED - 1u] = made;
+        done.saved[CELL_SAVED - 1u] = made;
         done.dc_all = dc;
     }
     return done;

@@ -16,6 +16,10 @@
 // Here is what its equations leave open: the functions of gates, candidate and output, peepholes and limits. What the recipe
 // does not ask for is a constant false, and leaves the equations as they are.
 //
+// PROJECTION: h is a product of what the cell makes, which kernels keep as the last saved value, and u.recipe.width wide; behind the
+// saved values of a row there are as many elements for the gradient of h. What the cell gives as h, and gets as its gradient, is then
+// of what it makes.
+//
 // GATES, SAVED, HAS_C, HIDDEN_SLOTS, SLOT_GATES, PHASE_BOUNDS and PHASE_OPERANDS come from the recipe, the last four as four bits an entry: an array
 // with an index that is no constant would be kept in memory. So do RESETS, PEEPHOLE, COUPLED and the
 // CLIPS_…; and of gate, candidate and output a `…_value(x)` and a `…_slope(y)`, the slope where the value is y, which call a file
@@ -35,9 +39,11 @@ struct Site {
 // Numbers of a recipe; `u.recipe` in every kernel with a cell.
 struct Recipe {
     peepholes: u32, peepholes_direction: u32, // where in `w` they begin, and how far those of the other direction are
+    width: u32, // elements of h of a sequence and direction: H, or those of its projection
+    projection: u32, projection_direction: u32, // where in `w` the weights of that are, as for peepholes
     first_reversed: u32, // the first direction that starts at the end
     initial: u32, // where in `carry` the initial states begin, [B, D, H] of h, then of c
-    clip_inputs: f32, clip_cell: f32, clip_cell_as_read: f32, clip_gradient: f32,
+    clip_inputs: f32, clip_cell: f32, clip_cell_as_read: f32, clip_gradient: f32, clip_projection: f32,
     random: u32, // where in `lengths` the seed and the draw are; all bits: there is no draw
     left: u32, left_scale: f32, // where in `lengths` the bits are of what is left of h, and its factor
     zoneout_masks: u32, // the masks of this layer
@@ -51,8 +57,12 @@ const CARRIES: u32 = select(1u, 2u, HAS_C);
 // What a cell reads of the slots before it makes its values: input parts and, where phases came before, their values.
 const READS: u32 = select(SAVED, GATES, PHASES < 2u);
 
-// The slot of what was clipped; the last is that of the cell state which may not be the one that is left.
-const CLIPPED: u32 = SAVED - select(1u, 2u, ZONEOUT_CELL);
+// Values that the cell saves and, the last of them, the cell state which may not be the one that is left; behind them what a
+// projection reads.
+const CELL_SAVED: u32 = SAVED - select(0u, 1u, PROJECTION);
+
+// The slot of what was clipped.
+const CLIPPED: u32 = CELL_SAVED - select(1u, 2u, ZONEOUT_CELL);
 
 struct Forward {
     saved: array<f32, SAVED>,
@@ -75,17 +85,53 @@ struct Between {
     dh: f32,
 }
 
-// A unit's place in the states [B, D, H], where its initial h is, and of the states of one kind how many there are.
+// A unit's place in the states [B, D, H], and of the states of one kind how many there are.
 fn own_place(sequence: u32, direction: u32, unit: u32) -> u32 {
     return (sequence * u.directions + direction) * u.hidden + unit;
 }
 
-fn initial_place(sequence: u32, direction: u32, unit: u32) -> u32 {
-    return u.recipe.initial + own_place(sequence, direction, unit);
-}
-
 fn state_count() -> u32 {
     return u.batch * u.directions * u.hidden;
+}
+
+// The same of h, which with a projection is of another width than the units.
+fn h_width() -> u32 {
+    if PROJECTION {
+        return u.recipe.width;
+    }
+    return u.hidden;
+}
+
+fn h_place(sequence: u32, direction: u32, unit: u32) -> u32 {
+    return (sequence * u.directions + direction) * h_width() + unit;
+}
+
+fn h_count() -> u32 {
+    return u.batch * u.directions * h_width();
+}
+
+fn initial_place(sequence: u32, direction: u32, unit: u32) -> u32 {
+    return u.recipe.initial + h_place(sequence, direction, unit);
+}
+
+// Elements of all states.
+fn carried_count() -> u32 {
+    if PROJECTION {
+        return h_count() + (CARRIES - 1u) * state_count();
+    }
+    return CARRIES * state_count();
+}
+
+// Where a row's saved values begin, of a step, sequence and direction; and where, with a projection, the gradient of h.
+fn saved_place(row: u32) -> u32 {
+    if PROJECTION {
+        return row * (u.hidden * SAVED + h_width());
+    }
+    return row * u.hidden * SAVED;
+}
+
+fn kept_gradient_place(row: u32) -> u32 {
+    return saved_place(row) + u.hidden * SAVED;
 }
 
 // A phase's first gate, and the first that is no longer its own.

@@ -13,7 +13,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var weights: array<u32, WIDTH>;
     for (var n = 0u; n < WIDTH; n++) {
         units[n] = u.first_unit + group.x * UNITS + n * LANES + lane;
-        weights[n] = direction * u.w_direction + first_weight() + min(units[n], u.hidden - 1u);
+        weights[n] = first_weight(direction) + min(units[n], columns() - 1u);
     }
     var rows: array<u32, RB>;
     var sums: array<array<array<f32, SUMS>, WIDTH>, RB>;
@@ -27,12 +27,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     for (var part = 0u; part < parts(); part++) {
         let offset = part_offset(part);
-        var at = part * u.hidden * STRIDE * u.hidden;
-        for (var k = 0u; k < u.hidden; k++) {
+        var at = part * depth() * STRIDE * columns();
+        for (var k = 0u; k < depth(); k++) {
             var column: array<array<f32, SUMS>, WIDTH>;
             for (var n = 0u; n < WIDTH; n++) {
                 for (var g = 0u; g < SUMS; g++) {
-                    column[n][g] = f32(w[weights[n] + at + g * u.hidden]);
+                    column[n][g] = f32(w[weights[n] + at + g * columns()]);
                 }
             }
             for (var i = 0u; i < RB; i++) {
@@ -43,11 +43,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     }
                 }
             }
-            at += STRIDE * u.hidden;
+            at += STRIDE * columns();
         }
     }
     for (var n = 0u; n < WIDTH; n++) {
-        if units[n] < u.hidden {
+        if units[n] < columns() {
             for (var i = 0u; i < RB; i++) {
                 if b0 + i < u.batch {
                     finish(direction, b0 + i, units[n], sums[i][n]);

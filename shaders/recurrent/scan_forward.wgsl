@@ -72,7 +72,7 @@ fn run(own: u32) {
         let at = Site(sequence, now, direction, unit);
         let before = seen(is_reset(sequence, now, direction), at, h_before, c_before);
         var nothing: array<f32, GATES>;
-        let done = unit_forward(at, row, x, nothing, before.x, before.y);
+        let done = unit_forward(at, row, x, nothing, before.x, before.y, 15u);
         h_before = done.h;
         c_before = done.c;
         if u.has_y != 0u {

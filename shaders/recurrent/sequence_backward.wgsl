@@ -300,7 +300,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                             }
                             let place = own_place(at.b0 + r, direction, unit);
                             let h_read = operand_of_h(now, place, h_seen);
-                            let done = unit_between_backward(row, unit, values, h_read, gradient);
+                            let done = unit_between_backward(row, unit, values, h_read, gradient, first_gate);
                             let own = (i0 + t) * OWN + j;
                             gradients[own] = plus_through_operand(now, place, gradients[own], done.dh);
                             for (var v = 0u; v < SAVED; v++) {

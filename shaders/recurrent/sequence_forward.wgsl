@@ -270,7 +270,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                             continue;
                         }
                         let site = Site(sequence, now, direction, unit);
-                        let done = unit_forward(site, row, input, recurrent, h_before, cells[i * OWN + j]);
+                        let done = unit_forward(site, row, input, recurrent, h_before, cells[i * OWN + j], 15u);
                         let next = seen(is_anew(anew_next, j), Site(sequence, now + 1u, direction, unit), done.h, done.c);
                         let own = own_place(sequence, direction, unit);
                         states[after + here] = operand_of_h(now + 1u, own, next.x);

@@ -15,19 +15,19 @@ const ROUND: u32 = min(RB, select(2u, 8u, SUMS == 1u));
 var<workgroup> operands: array<vec4<f32>, RB * QUADS>;             // [RB][QUADS]
 var<workgroup> partial: array<f32, ROUND * SUMS * LANES>;       // [ROUND][SUMS][SLICES][UNITS]
 
-// Element k of the operand of `depth` terms; zero beyond them. Vectors are built from calls rather than element by
+// Element k of the operand of `terms` terms; zero beyond them. Vectors are built from calls rather than element by
 // element in a loop: an index that is no constant makes FXC unroll every loop around it, or give up.
-fn operand_at(row: u32, k: u32, depth: u32) -> f32 {
+fn operand_at(row: u32, k: u32, terms: u32) -> f32 {
     var value = 0.0;
-    if k < depth {
-        value = operand(row + part_offset(k / u.hidden) + k % u.hidden);
+    if k < terms {
+        value = operand(row + part_offset(k / depth()) + k % depth());
     }
     return value;
 }
 
 // The weight of term k, from where column g begins; zero beyond them: zero times a weight that is not finite would not be.
-fn weight_at(column: u32, k: u32, depth: u32) -> f32 {
-    return select(0.0, f32(w[column + min(k, depth - 1u) * STRIDE * u.hidden]), k < depth);
+fn weight_at(column: u32, k: u32, terms: u32) -> f32 {
+    return select(0.0, f32(w[column + min(k, terms - 1u) * STRIDE * columns()]), k < terms);
 }
 
 @compute @workgroup_size(LANES)
@@ -35,10 +35,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let direction = group.z;
     let slice = lane / UNITS;
     let column = lane % UNITS;
-    let unit = min(u.first_unit + group.x * UNITS + column, u.hidden - 1u);
+    let unit = min(u.first_unit + group.x * UNITS + column, columns() - 1u);
     let b0 = u.first_row + group.y * RB;
-    let weights = direction * u.w_direction + first_weight() + unit;
-    let depth = parts() * u.hidden;
+    let weights = first_weight(direction) + unit;
+    let terms = parts() * depth();
 
     var sums: array<array<f32, SUMS>, RB>;
     if slice == 0u {
@@ -48,16 +48,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
     }
-    for (var first = 0u; first < depth; first += 4u * QUADS) {
-        let quads = min(QUADS, (depth - first + 3u) / 4u);
+    for (var first = 0u; first < terms; first += 4u * QUADS) {
+        let quads = min(QUADS, (terms - first + 3u) / 4u);
         workgroupBarrier();
         for (var e = lane; e < RB * quads; e += LANES) {
             let i = e / quads;
             let row = operand_row(min(b0 + i, u.batch - 1u), direction);
             let k = first + 4u * (e % quads);
             operands[i * QUADS + e % quads] = vec4(
-                operand_at(row, k, depth), operand_at(row, k + 1u, depth),
-                operand_at(row, k + 2u, depth), operand_at(row, k + 3u, depth),
+                operand_at(row, k, terms), operand_at(row, k + 1u, terms),
+                operand_at(row, k + 2u, terms), operand_at(row, k + 3u, terms),
             );
         }
         workgroupBarrier();
@@ -65,10 +65,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let k = first + 4u * q;
             var four: array<vec4<f32>, SUMS>;
             for (var g = 0u; g < SUMS; g++) {
-                let at = weights + g * u.hidden;
+                let at = weights + g * columns();
                 four[g] = vec4(
-                    weight_at(at, k, depth), weight_at(at, k + 1u, depth),
-                    weight_at(at, k + 2u, depth), weight_at(at, k + 3u, depth),
+                    weight_at(at, k, terms), weight_at(at, k + 1u, terms),
+                    weight_at(at, k + 2u, terms), weight_at(at, k + 3u, terms),
                 );
             }
             for (var i = 0u; i < RB; i++) {
@@ -100,7 +100,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
     }
-    if slice < RB && b0 + slice < u.batch && u.first_unit + group.x * UNITS + column < u.hidden {
+    if slice < RB && b0 + slice < u.batch && u.first_unit + group.x * UNITS + column < columns() {
         finish(direction, b0 + slice, unit, total);
     }
 }

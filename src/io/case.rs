@@ -14,7 +14,7 @@ use crate::error::{Error, Result, at_least_one};
 use crate::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use crate::nn::{GRADIENT_BOUND, OUTPUT_BOUND, Parameters, relative_error};
 use crate::plan::Mode;
-use crate::recipe::Bias;
+use crate::recipe::{Bias, StepOptions};
 
 /// The JSON under the metadata key `config`.
 #[derive(Clone, Debug, Deserialize)]
@@ -169,17 +169,22 @@ impl Case {
         let config: CaseConfig = serde_json::from_str(json)
             .map_err(|error| failed(format!("its metadata `config` does not describe a layer: {error}")))?;
         let cell: Cell = config.cell.parse()?;
-        if config.proj_size != 0 {
-            return Err(Error::unsupported(format!("a projection (`proj_size` {})", config.proj_size), cell));
-        }
         let both = if config.bidirectional { Direction::Both } else { Direction::Forward };
         let direction = config.direction.as_deref().map_or(Ok(both), str::parse)?;
         config.check(direction)?;
+        let mut options: StepOptions = config.options.parse()?;
+        if config.proj_size != 0 {
+            // PyTorch's name for it.
+            let said = options.projection.replace(config.proj_size);
+            if let Some(said) = said.filter(|said| *said != config.proj_size) {
+                return Err(Error::invalid("`proj_size` beside the option `projection`", said, config.proj_size));
+            }
+        }
         let rnn = RnnConfig::new(cell, config.input_size, config.hidden_size)
             .layers(config.num_layers)
             .direction(direction)
             .bias(bias(&config.bias)?)
-            .options(config.options.parse()?)
+            .options(options)
             .learn_state(config.learn_state)
             .dropout(config.dropout)
             .input_dropout(config.input_dropout)
@@ -208,17 +213,19 @@ impl Case {
 
     /// Every tensor of the case, with its shape.
     fn tensors(&self) -> Vec<(String, Vec<usize>)> {
-        let [x, y, state] = self.shapes();
+        let [x, y] = self.shapes();
         let [of_y, of_dy] = self.output();
         let weights = tensors(&self.config, "");
         let with_c = |names: [&'static str; 2]| names.into_iter().take(if self.config.cell.has_c() { 2 } else { 1 });
         let of_given = |names| with_c(names).filter(|_| self.has_initial());
-        let states = of_given(["h0", "c0"]).chain(with_c(["hn", "cn"])).map(|name| (name, &state));
+        let shapes = ["h", "c"].map(|name| self.state_shape(name));
+        let state = |name: &'static str| (name, &shapes[usize::from(name.contains('c'))]);
+        let states = of_given(["h0", "c0"]).chain(with_c(["hn", "cn"])).map(state);
         let mut all: Vec<(&str, &Vec<usize>)> = [("x", &x), (of_y, &y)].into_iter().chain(states).collect();
         let resets = vec![self.shape.steps, self.shape.batch];
         all.extend(self.config.options.resets.then_some(("resets", &resets)));
         if self.gradients {
-            let states = with_c(["dhn", "dcn"]).chain(of_given(["dh0", "dc0"])).map(|name| (name, &state));
+            let states = with_c(["dhn", "dcn"]).chain(of_given(["dh0", "dc0"])).map(state);
             all.extend([("dx", &x), (of_dy, &y)].into_iter().chain(states));
         }
         let of_weights = weights.iter().filter(|_| self.gradients);
@@ -258,24 +265,29 @@ impl Case {
         if self.last { ["last", "dlast"] } else { ["y", "dy"] }
     }
 
-    /// Shape of x, of the output and of a state.
-    fn shapes(&self) -> [Vec<usize>; 3] {
+    /// Shape of a state, or of its gradient, by its name.
+    fn state_shape(&self, name: &str) -> Vec<usize> {
+        let width = self.config.width(usize::from(name.contains('c')));
+        vec![self.config.layers * self.config.directions(), self.shape.batch, width]
+    }
+
+    /// Shape of x and of the output.
+    fn shapes(&self) -> [Vec<usize>; 2] {
         let (steps, batch, config) = (self.shape.steps, self.shape.batch, &self.config);
         let [first, second] = if self.batch_first { [batch, steps] } else { [steps, batch] };
         [
             vec![first, second, config.input],
             if self.last { vec![batch, config.outputs()] } else { vec![first, second, config.outputs()] },
-            vec![config.layers * config.directions(), batch, config.hidden],
         ]
     }
 
     /// Values of an input of the case.
     pub fn input(&self, name: &str) -> Result<&[f32]> {
-        let [x, y, state] = self.shapes();
+        let [x, y] = self.shapes();
         let shape = match name {
             "x" => x,
             "dy" | "dlast" => y,
-            _ => state,
+            _ => self.state_shape(name),
         };
         Ok(&self.file.tensor(name, &shape)?.values)
     }
@@ -294,8 +306,8 @@ impl Case {
         Ok(params)
     }
 
-    /// Runs the case forward and, where it has gradients, backward on `device`, with a strategy or the one that is chosen there, and compares
-    /// every output, state and gradient.
+    /// Runs the case forward and, where it has gradients, backward on `device`, with a strategy or the one that is chosen there,
+    /// and compares every output, state and gradient.
     pub async fn run(&self, device: &Device, strategy: Option<&str>) -> Result<Vec<Check>> {
         let (lengths, batch_first) = (self.lengths.is_some(), self.batch_first);
         let options = Options { strategy, lengths, batch_first, ..Options::default() };
@@ -307,16 +319,17 @@ impl Case {
         let (has_c, begins) = (self.config.cell.has_c(), self.has_initial());
         let ([of_y, of_dy], last) = (self.output(), self.last);
         let cell_only = |name: &str| if has_c { given(name).map(Some) } else { Ok(None) };
-        let [x, y, state] = self.shapes();
+        let [x, y] = self.shapes();
         let empty = |name: &str, shape: &[usize]| device.alloc(name, shape.iter().product());
-        let cell_empty = |name: &str| if has_c { empty(name, &state).map(Some) } else { Ok(None) };
+        let state = |name: &str| empty(name, &self.state_shape(name));
+        let cell_empty = |name: &str| if has_c { state(name).map(Some) } else { Ok(None) };
         let io = Io {
             x: given("x")?,
             y: if last { None } else { Some(empty(of_y, &y)?) },
             last: if last { Some(empty(of_y, &y)?) } else { None },
             h0: if begins { Some(given("h0")?) } else { None },
             c0: if begins { cell_only("c0")? } else { None },
-            hn: Some(empty("hn", &state)?),
+            hn: Some(state("hn")?),
             cn: cell_empty("cn")?,
             carried: self.carried,
         };
@@ -328,7 +341,7 @@ impl Case {
                 dhn: Some(given("dhn")?),
                 dcn: cell_only("dcn")?,
                 dx: Some(empty("dx", &x)?),
-                dh0: if begins { Some(empty("dh0", &state)?) } else { None },
+                dh0: if begins { Some(state("dh0")?) } else { None },
                 dc0: if begins { cell_empty("dc0")? } else { None },
             },
         };
@@ -358,13 +371,13 @@ impl Case {
         all.extend(
             states
                 .into_iter()
-                .filter_map(|(name, buffer)| Some((name.to_string(), state.clone(), buffer?, OUTPUT_BOUND))),
+                .filter_map(|(name, buffer)| Some((name.to_string(), self.state_shape(name), buffer?, OUTPUT_BOUND))),
         );
         all.extend(gradients.dx.map(|dx| ("dx".to_string(), x, dx, GRADIENT_BOUND)));
         all.extend(
             state_gradients
                 .into_iter()
-                .filter_map(|(name, buffer)| Some((name.to_string(), state.clone(), buffer?, GRADIENT_BOUND))),
+                .filter_map(|(name, buffer)| Some((name.to_string(), self.state_shape(name), buffer?, GRADIENT_BOUND))),
         );
         for (name, shape) in tensors(&self.config, "").into_iter().filter(|_| self.gradients) {
             let gradient = params.gradient(&name)?;

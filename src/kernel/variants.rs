@@ -203,7 +203,12 @@ pub(super) fn with_sizes(kernel: &'static Kernel, sizes: impl Fn(Option<Recipe>)
     let by_cell = kernel.fragments.iter().any(|fragment| fragment.name == "lib/cell.wgsl");
     // Scans are of recipes without a product, and all others of those with one.
     let scans = [recurrent::SCAN_FORWARD.name, recurrent::SCAN_BACKWARD.name].contains(&kernel.name);
+    // Steps alone have projections, with weights that are packed.
+    let unprojected =
+        [recurrent::SEQUENCE_FORWARD.name, recurrent::SEQUENCE_BACKWARD.name, recurrent::FORWARD_REPACKED.name];
+    let projects = !unprojected.contains(&kernel.name);
     let own = Recipe::texts().filter(|recipe| recipe.has_product() != scans);
+    let own = own.filter(|recipe| projects || recipe.projection().is_none());
     let cells: Vec<Option<Recipe>> = if by_cell { own.map(Some).collect() } else { vec![None] };
     let mut specs = Vec::new();
     for recipe in cells {
@@ -318,13 +323,16 @@ fn is_launched(spec: &Spec) -> bool {
     let carried = on("CARRIED") != (of("CARRIED").is_some() && spec.halves.contains(&"h"));
     // Weights are packed as they are needed only where nothing is f16.
     let repacked = spec.kernel.name == recurrent::FORWARD_REPACKED.name && !spec.halves.is_empty();
-    // A phase that the recipe has.
-    let phases = spec.recipe.map_or(1, |recipe| recipe.phases().len());
+    // A phase that the recipe has, or behind them a projection.
+    let phases = spec.recipe.map_or(1, |recipe| recipe.phases().len() + usize::from(recipe.projection().is_some()));
     let no_phase = of("PHASE").is_some_and(|phase| phase as usize >= phases);
+    // Of a projection no norms are left.
+    let no_flow = on("FLOW") && spec.recipe.is_some_and(|recipe| recipe.projection().is_some());
     // Without factors a stand-in is bound, which is f32.
     let factors = not("FACTORS") && spec.halves.contains(&"factors");
     !(factors
         || no_phase
+        || no_flow
         || scaled_without_gradient
         || adam
         || nesterov_without_momentum

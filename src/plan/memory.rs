@@ -57,6 +57,8 @@ impl ChunkLens {
 /// other layers     T + 1      and for each state but h    n
 /// ```
 ///
+/// With a projection h is P wide, and so are as many elements more of each row of saved values.
+///
 /// The saved values and states of one chunk, k·saved + (k + 1)·states, are scratch that all chunks and layers share.
 ///
 /// Without backward, in chunks, one state serves for n.
@@ -108,12 +110,13 @@ pub struct Layout {
     pub dropped: Vec<usize>,
     /// f32: with dropout of inputs, for training, x as it is left, `[T, B, I]`.
     pub dropped_x: usize,
-    /// f32: with dropout of weights, for training, `W_hh` of a layer as it is left and peepholes, `[D]` of `[G·H, H]` and
-    /// `[P·H]`; then the gradient of what is left, `[D, G·H, H]`.
+    /// f32: with dropout of weights, for training, `W_hh` of a layer as it is left, `W_hr` and peepholes, `[D]` of `[G·H, H]`,
+    /// `[P, H]` and `[P·H]`; then the gradient of what is left, `[D, G·H, H]`.
     pub dropped_weights: [usize; 2],
     /// f32: with sequences whose first axis is the batch x, then y and later its gradient, then the gradient of x, time first.
     pub turned: [usize; 3],
-    /// Lengths, `[B]`, u32, with resets `[T + 1, ⌈B/32⌉]` words of bits, and what is drawn. They belong to a binding, so that plans may share a workspace.
+    /// Lengths, `[B]`, u32, with resets `[T + 1, ⌈B/32⌉]` words of bits, and what is drawn. They belong to a binding, so that
+    /// plans may share a workspace.
     pub lengths: usize,
     /// How many of them are the random state, and a bit for each element of the states where dropout leaves some of h: none where
     /// nothing is drawn.
@@ -126,17 +129,19 @@ impl Layout {
         let Purpose { mode, precision, lengths, repacks, packs_once, flow, batch_first } = purpose;
         let (recipe, hidden, directions) = (config.recipe(), config.hidden, config.directions());
         let (train, gpu) = (mode == Mode::Train, device.gpu().is_some());
-        let state = shape.batch * directions * hidden;
+        let rows = shape.batch * directions;
+        // A slot of h, as wide as the output, and one of all states.
+        let (state, all_states) = (rows * recipe.width(0, hidden), rows * recipe.width_of_states(hidden));
         // So many slots of h, and so many of the other states.
         let states = |of_h: usize, of_others: usize| {
             std::array::from_fn(|index| match index {
                 0 => of_h * state,
-                _ if index < recipe.states() => of_others * state,
+                _ if index < recipe.states() => of_others * rows * recipe.width(index, hidden),
                 _ => 0,
             })
         };
         let run = |steps: usize| {
-            let saved = steps * state * recipe.saved();
+            let saved = steps * rows * recipe.saved_width(hidden);
             ChunkLens { saved, states: states(steps + 1, steps + 1), kept: 0 }
         };
         let half = precision == Precision::Half;
@@ -151,7 +156,7 @@ impl Layout {
             ChunkLens {
                 saved: 0,
                 states: states(if layer + 1 == config.layers { kept } else { steps + 1 }, kept),
-                kept: if train && half { kept * recipe.states() * state } else { 0 },
+                kept: if train && half { kept * all_states } else { 0 },
             }
         };
         let sections = |layer: usize| {
@@ -205,7 +210,7 @@ impl Layout {
             sections: (0..stacked).map(sections).collect(),
             mode,
             chunk: if cuts.shared.is_some() { run(longest) } else { ChunkLens::default() },
-            state: (usize::from(half) + usize::from(recipe.resets())) * recipe.states() * state,
+            state: (usize::from(half) + usize::from(recipe.resets())) * all_states,
             repacked,
             packed_input: each_forward[0],
             recurrent: each_forward[1],
@@ -219,7 +224,7 @@ impl Layout {
                 false => 0,
             },
             sums: if train && (recipe.has_bias() || recipe.peepholes() > 0) {
-                sums * directions * recipe.saved() * hidden
+                sums * directions * recipe.saved_width(hidden)
             } else {
                 0
             },
@@ -252,7 +257,10 @@ impl Layout {
             },
             dropped_x: if train && config.drops_inputs() { shape.rows() * config.input } else { 0 },
             dropped_weights: match train && config.drops_weights() {
-                true => [gates * hidden + recipe.peepholes() * hidden, gates * hidden].map(|each| directions * each),
+                true => {
+                    let (w_hh, behind) = (gates * recipe.width(0, hidden), recipe.projection().unwrap_or(0));
+                    [w_hh + (behind + recipe.peepholes()) * hidden, w_hh].map(|each| directions * each)
+                }
                 false => [0; 2],
             },
             turned: match batch_first {
@@ -311,7 +319,8 @@ impl Layout {
 fn products(device: &Device, config: &RnnConfig, rows: usize, batch: usize) -> usize {
     let (recipe, directions) = (config.recipe(), config.directions());
     let inputs = (0..config.layers).map(|layer| (recipe.input_runs(), config.layer_input(layer)));
-    let all = inputs.chain([(recipe.hidden_runs(), config.hidden)]);
+    let all = inputs.chain([(recipe.hidden_runs(), recipe.width(0, config.hidden))]);
     let each = all.flat_map(|(runs, width)| runs.into_iter().map(move |run| (run.gates.len() * config.hidden, width)));
+    let each = each.chain(recipe.projection().map(|size| (size, config.hidden)));
     each.map(|(height, width)| gemm::scratch_len(device, height, width, directions, rows, batch)).max().unwrap_or(0)
 }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::kernel::Op;
 use crate::kernel::recurrent::{Chunk, ChunkGradients, Weights};
 
-/// One dispatch for many steps, of any size. Fits every layer whose gates see the input alone.
+/// One dispatch for many steps, of any size. Fits every layer whose steps have no product.
 pub(super) struct Scan;
 
 impl Strategy for Scan {

@@ -33,6 +33,9 @@ impl Strategy for Sequence {
         if !recipe.has_product() {
             return Err("a step has no product, and no unit waits for another".to_string());
         }
+        if recipe.projection().is_some() {
+            return Err("h is a projection, which only steps one by one make".to_string());
+        }
         for &pass in passes(mode) {
             let tile = SequenceTile::trusted(gpu, pass, recipe, hidden, config.directions(), shape.batch);
             let tile = tile.map_err(|doubt| {

@@ -57,10 +57,14 @@ impl Cuts {
         shared: Option<usize>,
         size: usize,
     ) -> Result<Self> {
-        let units = shape.batch.saturating_mul(config.directions()).saturating_mul(config.hidden);
-        // A section's states have one slot more than it has steps; its saved values are `saved` times as wide.
+        let rows = shape.batch.saturating_mul(config.directions());
+        // A section's states have one slot more than it has steps.
         let (recipe, hidden, directions) = (config.recipe(), config.hidden, config.directions());
-        let kept = |steps: usize| (steps * recipe.saved()).max(steps + 1).saturating_mul(units);
+        let widest = hidden.max(recipe.width(0, hidden));
+        let kept = |steps: usize| {
+            let of_states = (steps + 1).saturating_mul(widest);
+            steps.saturating_mul(recipe.saved_width(hidden)).max(of_states).saturating_mul(rows)
+        };
         // What backward leaves of gradients to see is f32, and follows those that it carries in one buffer.
         let carried = |steps: usize| {
             let layer = native::LayerShape {

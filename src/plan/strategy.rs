@@ -110,7 +110,7 @@ impl Strategy for Stepwise {
             return Err("a step has no product, and needs no dispatch of its own".to_string());
         }
         // Backward takes one more, which brings the gradients to the initial states.
-        let phases = config.recipe().phases().len();
+        let phases = config.recipe().phases().len() + usize::from(config.recipe().projection().is_some());
         let a_layer = phases.saturating_mul(match mode {
             Mode::Infer => shape.steps,
             Mode::Train => shape.steps.saturating_mul(2).saturating_add(1),
@@ -196,10 +196,14 @@ pub fn repacks(
 ) -> Result<bool> {
     let software = device.gpu().is_some_and(|gpu| gpu.capabilities().kind == AdapterKind::Software);
     let refused = device.gpu().is_some_and(|gpu| gpu.doubt(&Subject::kernel(FORWARD_REPACKED.name)).is_some());
+    let projects = config.recipe().projection().is_some();
     let can = software && !refused && strategy.repacks() && mode == Mode::Infer && precision == Precision::Full;
+    let can = can && !projects;
     if asked == Some(true) && !can {
-        let expected = "asked for with `stepwise` on a software adapter, in full precision, to infer";
-        let got = format!("`{}` on {}, {precision:?} precision, to {mode:?}", strategy.name(), device.name());
+        let expected =
+            "asked for with `stepwise` on a software adapter, in full precision, to infer, without a projection";
+        let with = if projects { ", with a projection" } else { "" };
+        let got = format!("`{}` on {}, {precision:?} precision, to {mode:?}{with}", strategy.name(), device.name());
         return Err(Error::invalid("packing weights as they are needed", expected, got));
     }
     let inputs = (0..config.layers).map(|layer| config.layer_input(layer)).max().unwrap_or(0);

@@ -3,7 +3,8 @@
 //! For a loss L the norm `‖∂L/∂h_t‖` over units says how much the state after step t still matters to it; in a cell with a
 //! cell state `‖∂L/∂c_t‖` does too. Some of it comes *directly*: through f in an LSTM (`c' = f⊙c + i⊙g`), so that after k
 //! steps it is the product of k forget gates, and through z in a GRU (`h' = (1-z)⊙n + z⊙h`), the product of k update
-//! gates. The rest passes through `weight_hh`. A plain RNN has no direct path.
+//! gates. The rest passes through the product with `weight_hh`. A plain RNN has no direct path; in a cell whose steps have no product
+//! all of it comes directly.
 //!
 //! Options change what comes directly: through peepholes more does, what stays of a state with zoneout comes past the gates
 //! (of h in a plain RNN too), and nothing passes where a cell state is clipped. Before a step that begins anew within its batch

@@ -75,10 +75,15 @@ pub struct Activity {
     layers: Vec<Vec<f64>>,
 }
 
-/// Blocks of columns: all saved values, then h and c where they are not among them.
-fn blocks(recipe: Recipe) -> Vec<(Place, usize)> {
+/// Blocks of columns, and how wide one is of a direction: all saved values, then h and c where they are not among them.
+fn blocks(recipe: Recipe, hidden: usize) -> Vec<(Place, usize)> {
     let states = values(recipe).into_iter().map(|value| value.place).filter(|place| !matches!(place, Place::Slot(_)));
-    std::iter::once((Place::Slot(0), recipe.saved())).chain(states.map(|place| (place, 1))).collect()
+    let width = |place| match place {
+        Place::Slot(_) => recipe.saved_width(hidden),
+        Place::H => recipe.width(0, hidden),
+        Place::C => recipe.width(1, hidden),
+    };
+    std::iter::once(Place::Slot(0)).chain(states).map(|place| (place, width(place))).collect()
 }
 
 impl Gates {
@@ -86,22 +91,21 @@ impl Gates {
     pub fn new(bound: &Bound, reserve: &Reserve) -> Result<Self> {
         let (config, shape, device) = (*bound.rnn().config(), bound.rnn().shape(), bound.device());
         let (hidden, directions) = (config.hidden, config.directions());
-        let state = directions * hidden;
-        let blocks = blocks(config.recipe());
-        let columns: usize = blocks.iter().map(|(_, slots)| slots * state).sum();
+        let blocks = blocks(config.recipe(), hidden);
+        let columns: usize = blocks.iter().map(|(_, width)| directions * width).sum();
         let mut program = Program::default();
         let mut layers = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             let found = device.alloc("moments of gates and states", MOMENTS * columns)?;
             for kept in bound.rnn().kept(reserve, layer)? {
                 let mut offset = 0;
-                for &(place, slots) in &blocks {
-                    let columns = slots * state;
+                for &(place, width) in &blocks {
+                    let columns = directions * width;
                     // The first slot of states holds those before the first step.
                     let (from, before) = match place {
                         Place::Slot(_) => (Some(&kept.saved), 0),
-                        Place::H => (Some(&kept.h), shape.batch * state),
-                        Place::C => (kept.c.as_ref(), shape.batch * state),
+                        Place::H => (Some(&kept.h), shape.batch * columns),
+                        Place::C => (kept.c.as_ref(), shape.batch * columns),
                     };
                     let Some(from) = from else { continue };
                     let moments = Moments {
@@ -181,23 +185,21 @@ impl Activity {
         let Some(found) = self.layers.get(layer).filter(|_| direction < self.directions && self.rows > 0) else {
             return Vec::new();
         };
-        let state = self.directions * self.hidden;
         let mut offset = 0;
-        for (place, slots) in blocks(self.recipe) {
-            let columns = slots * state;
+        for (place, width) in blocks(self.recipe, self.hidden) {
+            let columns = self.directions * width;
             let slot = match (place, value.place) {
                 (Place::Slot(_), Place::Slot(slot)) => Some(slot),
                 (block, wanted) if block == wanted => Some(0),
                 _ => None,
             };
             if let Some(slot) = slot {
-                let first = (direction * slots + slot) * self.hidden;
+                let first = direction * width + slot * self.hidden;
                 let of = |moment: usize, unit| {
                     found.get(offset + moment * columns + first + unit).copied().unwrap_or(f64::NAN)
                 };
-                return (0..self.hidden)
-                    .map(|unit| self.unit(std::array::from_fn(|moment| of(moment, unit))))
-                    .collect();
+                let units = if matches!(place, Place::Slot(_)) { self.hidden } else { width };
+                return (0..units).map(|unit| self.unit(std::array::from_fn(|moment| of(moment, unit)))).collect();
             }
             offset += MOMENTS * columns;
         }

@@ -10,7 +10,8 @@ use crate::recipe::Recipe;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Value {
     /// `i`, `f`, `g`, `o`, `r`, `z`, `n`, `hn` (the recurrent part of GRU's n), `h` or `c`; with zoneout also `c_made`, the cell
-    /// state that an LSTM's step makes, and `h_made`, the h that an RNN's step makes, whether or not they are left.
+    /// state that an LSTM's step makes, and `h_made`, the h that an RNN's step makes, whether or not they are left; with a
+    /// projection `m`, what that makes h of.
     pub name: &'static str,
     /// What it can be.
     pub kind: ValueKind,
@@ -46,9 +47,11 @@ pub fn values(recipe: impl Into<Recipe>) -> Vec<Value> {
 #[derive(Clone, Debug)]
 pub struct Values {
     hidden: usize,
+    /// Elements of h, which are others with a projection.
+    width: usize,
     /// Whether its steps go from the sequence's end.
     reversed: bool,
-    /// Of each value that the cell has, `[steps, H]`.
+    /// Of each value that the cell has, `[steps, H]`, of a projected h `[steps, P]`.
     of: Vec<(Value, Vec<f64>)>,
 }
 
@@ -63,7 +66,7 @@ impl Values {
         sequence: usize,
     ) -> Result<Self> {
         let (config, shape, device) = (*bound.rnn().config(), bound.rnn().shape(), bound.device());
-        let (hidden, directions) = (config.hidden, config.directions());
+        let (hidden, width, directions) = (config.hidden, config.width(0), config.directions());
         if direction >= directions {
             return Err(Error::invalid("the direction that is looked at", format!("below {directions}"), direction));
         }
@@ -72,7 +75,7 @@ impl Values {
         }
         let lengths = device.download_u32(bound.lengths()).await?;
         let length = lengths.get(sequence).map_or(0, |&length| length as usize);
-        let slots = config.recipe().saved();
+        let saved_width = config.recipe().saved_width(hidden);
         let mut of: Vec<(Value, Vec<f64>)> = values(config.recipe()).into_iter().map(|v| (v, Vec::new())).collect();
         for kept in bound.rnn().kept(reserve, layer)? {
             let (saved, h) = (device.download_f64(&kept.saved).await?, device.download_f64(&kept.h).await?);
@@ -84,16 +87,16 @@ impl Values {
                 let row = ((step - kept.steps.start) * shape.batch + sequence) * directions + direction;
                 let after = row + shape.batch * directions;
                 for (value, to) in &mut of {
-                    let (from, at) = match value.place {
-                        Place::Slot(slot) => (&saved, row * slots + slot),
-                        Place::H => (&h, after),
-                        Place::C => (&c, after),
+                    let (from, first, len) = match value.place {
+                        Place::Slot(slot) => (&saved, row * saved_width + slot * hidden, hidden),
+                        Place::H => (&h, after * width, width),
+                        Place::C => (&c, after * hidden, hidden),
                     };
-                    to.extend_from_slice(from.get(at * hidden..(at + 1) * hidden).unwrap_or_default());
+                    to.extend_from_slice(from.get(first..first + len).unwrap_or_default());
                 }
             }
         }
-        Ok(Self { hidden, reversed: direction >= config.first_reversed(), of })
+        Ok(Self { hidden, width, reversed: direction >= config.first_reversed(), of })
     }
 
     /// [`download`](Self::download), blocking.
@@ -105,14 +108,15 @@ impl Values {
     /// The same with row t what was at time t: the rows of a direction that goes from the end turned round.
     #[must_use]
     pub fn in_time_order(self) -> Self {
-        let Self { hidden, reversed, of } = self;
+        let Self { hidden, width, reversed, of } = self;
         if !reversed {
-            return Self { hidden, reversed, of };
+            return Self { hidden, width, reversed, of };
         }
         let turned = |(value, rows): (Value, Vec<f64>)| {
-            (value, rows.chunks_exact(hidden.max(1)).rev().flatten().copied().collect())
+            let of_row = if value.place == Place::H { width } else { hidden };
+            (value, rows.chunks_exact(of_row.max(1)).rev().flatten().copied().collect())
         };
-        Self { hidden, reversed: false, of: of.into_iter().map(turned).collect() }
+        Self { hidden, width, reversed: false, of: of.into_iter().map(turned).collect() }
     }
 
     /// H.
@@ -120,7 +124,12 @@ impl Values {
         self.hidden
     }
 
-    /// Every value and what it was, `[steps, H]`.
+    /// Elements of a value at a step: H, of a projected h P.
+    pub fn width(&self, value: Value) -> usize {
+        if value.place == Place::H { self.width } else { self.hidden }
+    }
+
+    /// Every value and what it was, `[steps, H]`, of a projected h `[steps, P]`.
     pub fn all(&self) -> &[(Value, Vec<f64>)] {
         &self.of
     }

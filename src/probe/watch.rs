@@ -102,7 +102,7 @@ struct Looks {
 }
 
 /// What is wrong at this training step, by layer and direction; without a flow, of which a layer with
-/// [`clip_gradient`](crate::Clip::gradient) has none, of the values alone.
+/// [`clip_gradient`](crate::Clip::gradient) or with a [projection](crate::StepOptions::projection) has none, of the values alone.
 pub fn troubles(step: u64, flow: Option<&Flow>, activity: &Activity) -> Vec<Warning> {
     let mut found = Vec::new();
     for layer in 0..activity.layers() {
@@ -136,8 +136,8 @@ impl Watch {
         self.seen.iter().map(|(key, seen)| if seen.said { key.clone() } else { format!("{key}={}", seen.looks) })
     }
 
-    /// What is to be said at this training step, of what [`troubles`] finds. Learning `suffers` where errors no longer fall, or are no better than those
-    /// of a simple answer.
+    /// What is to be said at this training step, of what [`troubles`] finds. Learning `suffers` where errors no longer fall, or
+    /// are no better than those of a simple answer.
     pub fn look(&mut self, step: u64, flow: Option<&Flow>, activity: &Activity, suffers: bool) -> Vec<Remark> {
         let found = troubles(step, flow, activity);
         let mut remarks = Vec::new();

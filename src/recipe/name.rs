@@ -11,7 +11,7 @@ impl fmt::Display for Recipe {
         f.write_str(self.cell.name())?;
         let options = self.options.to_string();
         // Numbers are not in a text.
-        let is_number = |name: &str| self.options.numbers().any(|(number, _)| number == name);
+        let is_number = |name: &str| name == "projection" || self.options.numbers().any(|(number, _)| number == name);
         let named = |word: &str| match word.split_once('=') {
             Some((name, _)) if is_number(name) => format!("+{name}"),
             _ => format!("+{}", word.split(':').next().unwrap_or_default()),

@@ -66,13 +66,22 @@ pub struct Clip {
     pub cell_as_read: Option<Number>,
     /// The gradient of h at each step of backward, before its cell.
     pub gradient: Option<Number>,
+    /// With a [projection](StepOptions::projection), h as it makes it: `proj_clip` of TensorFlow and TensorFlow Lite. Backward
+    /// takes an h at its limit for one beyond it.
+    pub projection: Option<Number>,
 }
 
 impl Clip {
     /// Every limit and its name.
-    pub const fn all(self) -> [(&'static str, Option<Number>); 4] {
-        let Self { inputs, cell, cell_as_read, gradient } = self;
-        [("clip_inputs", inputs), ("clip_cell", cell), ("clip_cell_as_read", cell_as_read), ("clip_gradient", gradient)]
+    pub const fn all(self) -> [(&'static str, Option<Number>); 5] {
+        let Self { inputs, cell, cell_as_read, gradient, projection } = self;
+        [
+            ("clip_inputs", inputs),
+            ("clip_cell", cell),
+            ("clip_cell_as_read", cell_as_read),
+            ("clip_gradient", gradient),
+            ("clip_projection", projection),
+        ]
     }
 }
 
@@ -88,7 +97,7 @@ impl Clip {
 pub struct Zoneout {
     /// Of h: `zoneout` of haste.
     pub h: Option<Number>,
-    /// LSTM: of c. The output gate and h see the cell state that the step has made, whether or not it stays.
+    /// LSTM and SRU: of c. The output gate and h see the cell state that the step has made, whether or not it stays.
     pub c: Option<Number>,
 }
 
@@ -124,12 +133,18 @@ pub struct StepOptions {
     ///
     #[doc = crate::cell::equations!(gru_reset_before)]
     pub reset_before: bool,
+    /// LSTM: what the step gives is a product of what the cell makes, `h = W_hr·m` with `m = o⊙tanh(c)`, of so many elements
+    /// (Sak et al. 2014, LSTMP; `proj_size` of `torch.nn.LSTM`, cuDNN's `recProjSize`). h, the output and `weight_hh`'s rows are
+    /// so wide; c and the gates keep H units. None: h is what the cell makes.
+    ///
+    #[doc = crate::cell::equations!(lstm_projection)]
+    pub projection: Option<usize>,
     /// The function of the gates, ONNX's f for LSTM and GRU; none: σ.
     pub gate: Option<Activation>,
-    /// The function of what is added to the state, ONNX's g for LSTM and GRU, and f for the RNN; none: the cell's, tanh
-    /// or the rectifier.
+    /// The function of what is added to the state, ONNX's g for LSTM and GRU, and f for the RNN; none: the cell's, tanh, the
+    /// rectifier, or none.
     pub candidate: Option<Activation>,
-    /// LSTM: the function of the cell state on its way to h, ONNX's h; none: tanh.
+    /// LSTM: the function of the cell state on its way to h, ONNX's h; none: tanh. SRU: the same; none: h sees it as it is.
     pub output: Option<Activation>,
     /// Limits.
     pub clip: Clip,
@@ -152,10 +167,11 @@ impl StepOptions {
         peephole: false,
         coupled: false,
         reset_before: false,
+        projection: None,
         gate: None,
         candidate: None,
         output: None,
-        clip: Clip { inputs: None, cell: None, cell_as_read: None, gradient: None },
+        clip: Clip { inputs: None, cell: None, cell_as_read: None, gradient: None, projection: None },
         resets: false,
         zoneout: Zoneout::NONE,
         recurrent_dropout: None,
@@ -163,14 +179,26 @@ impl StepOptions {
 
     /// Whether nothing is changed.
     pub const fn is_none(self) -> bool {
-        let Self { peephole, coupled, reset_before, gate, candidate, output, clip, resets, zoneout, recurrent_dropout } =
-            self;
-        let Clip { inputs, cell, cell_as_read, gradient } = clip;
+        let Self {
+            peephole,
+            coupled,
+            reset_before,
+            projection,
+            gate,
+            candidate,
+            output,
+            clip,
+            resets,
+            zoneout,
+            recurrent_dropout,
+        } = self;
+        let Clip { inputs, cell, cell_as_read, gradient, projection: of_h } = clip;
         let Zoneout { h, c } = zoneout;
         let functions = gate.is_some() || candidate.is_some() || output.is_some();
-        let limits = inputs.is_some() || cell.is_some() || cell_as_read.is_some() || gradient.is_some();
+        let limits =
+            inputs.is_some() || cell.is_some() || cell_as_read.is_some() || gradient.is_some() || of_h.is_some();
         let drawn = h.is_some() || c.is_some() || recurrent_dropout.is_some();
-        !(peephole || coupled || reset_before || resets || functions || limits || drawn)
+        !(peephole || coupled || reset_before || projection.is_some() || resets || functions || limits || drawn)
     }
 
     /// Its switches by name.
@@ -197,17 +225,18 @@ impl fmt::Display for StepOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let switches = self.switches().into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_string());
         let functions = self.functions().into_iter().filter_map(|(of, function)| Some(format!("{of}={}", function?)));
+        let projection = self.projection.map(|size| format!("projection={size}"));
         let numbers = self.numbers().filter_map(|(name, number)| Some(format!("{name}={}", number?.get())));
-        f.write_str(&switches.chain(functions).chain(numbers).collect::<Vec<_>>().join(","))
+        f.write_str(&switches.chain(projection).chain(functions).chain(numbers).collect::<Vec<_>>().join(","))
     }
 }
 
 impl FromStr for StepOptions {
     type Err = Error;
 
-    /// Words with commas between them: `peephole`, `coupled`, `reset_before`, `resets`; `gate=`, `candidate=` and `output=` with an
-    /// [`Activation`]; `clip_inputs=`, `clip_cell=`, `clip_cell_as_read=`, `clip_gradient=`, `zoneout=`, `zoneout_cell=`
-    /// and `recurrent_dropout=` with a number.
+    /// Words with commas between them: `peephole`, `coupled`, `reset_before`, `resets`; `projection=` with a whole number;
+    /// `gate=`, `candidate=` and `output=` with an [`Activation`]; `clip_inputs=`, `clip_cell=`, `clip_cell_as_read=`,
+    /// `clip_gradient=`, `clip_projection=`, `zoneout=`, `zoneout_cell=` and `recurrent_dropout=` with a number.
     fn from_str(text: &str) -> Result<Self> {
         let mut options = Self::NONE;
         let mut said: Vec<&str> = Vec::new();
@@ -226,6 +255,12 @@ impl FromStr for StepOptions {
                 None if word == "coupled" => options.coupled = true,
                 None if word == "reset_before" => options.reset_before = true,
                 None if word == "resets" => options.resets = true,
+                Some(("projection", value)) => {
+                    let size = value.parse::<usize>().map_err(|_| {
+                        Error::invalid(format!("the value of `{word}`"), "a whole number", format!("`{value}`"))
+                    })?;
+                    options.projection = Some(size);
+                }
                 Some(("gate", value)) => options.gate = Some(value.parse()?),
                 Some(("candidate", value)) => options.candidate = Some(value.parse()?),
                 Some(("output", value)) => options.output = Some(value.parse()?),
@@ -233,6 +268,7 @@ impl FromStr for StepOptions {
                 Some(("clip_cell", value)) => options.clip.cell = number(value)?,
                 Some(("clip_cell_as_read", value)) => options.clip.cell_as_read = number(value)?,
                 Some(("clip_gradient", value)) => options.clip.gradient = number(value)?,
+                Some(("clip_projection", value)) => options.clip.projection = number(value)?,
                 Some(("zoneout", value)) => options.zoneout.h = number(value)?,
                 Some(("recurrent_dropout", value)) => options.recurrent_dropout = number(value)?,
                 Some(("zoneout_cell", value)) => options.zoneout.c = number(value)?,
@@ -241,7 +277,8 @@ impl FromStr for StepOptions {
                     let valued = Self::NONE.functions().map(|(name, _)| name);
                     let numbers: Vec<_> = Self::NONE.numbers().map(|(name, _)| name).collect();
                     let words = Self::NONE.switches().map(|(name, _)| name.to_string()).into_iter();
-                    let all: Vec<_> = words.chain(valued.iter().chain(&numbers).map(named)).collect();
+                    let all: Vec<_> =
+                        words.chain(["projection"].iter().chain(&valued).chain(&numbers).map(named)).collect();
                     let expected = format!("some of {}", all.join(", "));
                     return Err(Error::invalid("the options of a step", expected, format!("`{word}`")));
                 }
@@ -271,14 +308,15 @@ mod tests {
         let message = |text: &str| text.parse::<StepOptions>().unwrap_err().to_string();
         assert_eq!(
             message("peepholes"),
-            "the options of a step must be some of peephole, coupled, reset_before, resets, gate=…, candidate=…, output=…, clip_inputs=…, \
-             clip_cell=…, clip_cell_as_read=…, clip_gradient=…, zoneout=…, zoneout_cell=…, \
+            "the options of a step must be some of peephole, coupled, reset_before, resets, projection=…, gate=…, candidate=…, output=…, clip_inputs=…, \
+             clip_cell=…, clip_cell_as_read=…, clip_gradient=…, clip_projection=…, zoneout=…, zoneout_cell=…, \
              recurrent_dropout=…, got `peepholes`"
         );
         assert_eq!(
             message("clip_cell=1,clip_cell=2"),
             "the options of a step must be each once, got `clip_cell` twice"
         );
+        assert_eq!(message("projection=x"), "the value of `projection=x` must be a whole number, got `x`");
         assert_eq!(message("clip_cell=x"), "the value of `clip_cell=x` must be a number, got `x`");
         assert!(message("gate=swish").starts_with("the activation must be one of"));
     }

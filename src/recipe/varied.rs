@@ -6,7 +6,8 @@ use crate::cell::Cell;
 
 /// Cells with options, such that of any two options of a cell each occurs with and without the other (the cells without any
 /// included). Each option of the LSTM is on in another four of six rows, of the other cells in another three of five. The GRU
-/// with the reset before the product is there alone too, as files have it. The
+/// with the reset before the product, and the LSTM with a projection, are there alone too, as files have them; two rows more have the
+/// projection with each of the options that it goes with. The
 /// rectified RNN, which is the RNN with another function, has one row with all of its options.
 pub(super) const VARIED: &[(Cell, StepOptions)] = {
     const NONE: StepOptions = StepOptions::NONE;
@@ -14,7 +15,16 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
         const fn some(limit: f32) -> Option<Number> {
             if limit > 0.0 { Some(Number::new(limit)) } else { None }
         }
-        Clip { inputs: some(inputs), cell: some(cell), cell_as_read: some(cell_as_read), gradient: some(gradient) }
+        Clip {
+            inputs: some(inputs),
+            cell: some(cell),
+            cell_as_read: some(cell_as_read),
+            gradient: some(gradient),
+            projection: None,
+        }
+    }
+    const fn clip_of_h(limit: f32, others: Clip) -> Clip {
+        Clip { projection: clip(limit, 0.0, 0.0, 0.0).inputs, ..others }
     }
     const fn of(function: Function) -> Option<Activation> {
         Some(Activation::of(function))
@@ -107,6 +117,31 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
                 candidate: of(Function::Tanh),
                 output: of(Function::Relu),
                 clip: clip(INPUT, STATE, STATE / 2.0, SLOPE),
+                ..NONE
+            },
+        ),
+        (Cell::Lstm, StepOptions { projection: Some(3), ..NONE }),
+        (
+            Cell::Lstm,
+            StepOptions {
+                peephole: true,
+                projection: Some(3),
+                resets: true,
+                candidate: of(Function::Softsign),
+                clip: clip_of_h(INPUT, clip(INPUT, STATE, 0.0, 0.0)),
+                recurrent_dropout: drop(DROPS),
+                ..NONE
+            },
+        ),
+        (
+            Cell::Lstm,
+            StepOptions {
+                coupled: true,
+                projection: Some(4),
+                gate: of(Function::HardSigmoid),
+                output: of(Function::ScaledTanh),
+                clip: clip_of_h(INPUT, clip(0.0, 0.0, STATE, SLOPE)),
+                zoneout: zoneout(0.0, STAYS_CELL),
                 ..NONE
             },
         ),
@@ -232,5 +267,29 @@ pub(super) const VARIED: &[(Cell, StepOptions)] = {
             },
         ),
         (Cell::MinLstm, StepOptions { candidate: of(Function::Elu), clip: clip(INPUT, 0.0, 0.0, SLOPE), ..NONE }),
+        (
+            Cell::Sru,
+            StepOptions {
+                resets: true,
+                output: of(Function::Tanh),
+                clip: clip(0.0, STATE, 0.0, SLOPE),
+                zoneout: zoneout(STAYS, STAYS_CELL),
+                ..NONE
+            },
+        ),
+        (
+            Cell::Sru,
+            StepOptions {
+                gate: of(Function::HardSigmoid),
+                candidate: of(Function::Tanh),
+                clip: clip(INPUT, STATE, STATE / 2.0, 0.0),
+                ..NONE
+            },
+        ),
+        (
+            Cell::IndRnn,
+            StepOptions { resets: true, clip: clip(0.0, 0.0, 0.0, SLOPE), zoneout: zoneout(STAYS, 0.0), ..NONE },
+        ),
+        (Cell::IndRnn, StepOptions { candidate: of(Function::Tanh), clip: clip(INPUT, 0.0, 0.0, 0.0), ..NONE }),
     ]
 };

@@ -112,7 +112,8 @@ pub fn compose(spec: &Spec) -> Composed {
         line(&mut source, format_args!("const SLOT_GATES: u32 = {slot_gates:#x}u;"));
         let options = recipe.options();
         let numbers = options.numbers().map(|(name, number)| (name, number.is_some()));
-        for (name, on) in options.switches().into_iter().chain(numbers) {
+        let projection = [("projection", recipe.projection().is_some())];
+        for (name, on) in options.switches().into_iter().chain(projection).chain(numbers) {
             line(&mut source, format_args!("const {}: bool = {on};", name.replace("clip_", "clips_").to_uppercase()));
         }
         // Each role calls its function; what another recipe calls is not in the text.

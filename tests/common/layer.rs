@@ -4,7 +4,7 @@ use wgpu_rnn::nn::Parameters;
 use wgpu_rnn::nn::rnn::{Bound, Gradients, Io, Options, Rnn, tensors};
 use wgpu_rnn::plan::{Mode, Reserve, Workspace};
 use wgpu_rnn::probe::{Activity, Gates};
-use wgpu_rnn::{BatchShape, Bias, Buffer, Device, Precision, Recorder, Result, RnnConfig, StepOptions};
+use wgpu_rnn::{BatchShape, Bias, Buffer, Device, Precision, Recorder, Result, RnnConfig, StepOptions, Zoneout};
 
 use super::{Random, Tensors, planned};
 
@@ -65,8 +65,12 @@ pub struct Running {
     pub outputs: Vec<(String, Buffer)>,
 }
 
-/// The layer without what none can have whose steps have no product.
+/// The layer without what none can have whose steps have no product, or whose h is a projection: there zoneout is of c.
 pub fn possible(config: RnnConfig) -> RnnConfig {
+    if config.recipe().projection().is_some() {
+        let Zoneout { h, c } = config.options.zoneout;
+        return config.options(StepOptions { zoneout: Zoneout { h: None, c: c.or(h) }, ..config.options });
+    }
     if config.recipe().has_product() {
         return config;
     }
@@ -111,10 +115,10 @@ impl Layer {
     /// Names and elements of what goes in besides the weights.
     fn sizes(config: &RnnConfig, shape: BatchShape) -> Vec<(&'static str, usize)> {
         let [x, y] = [config.input, config.outputs()].map(|width| shape.rows() * width);
-        let state = config.layers * shape.batch * config.outputs();
-        let mut sizes = vec![("x", x), ("dy", y), ("h0", state), ("dhn", state)];
+        let [h, c] = [0, 1].map(|state| config.layers * config.directions() * shape.batch * config.width(state));
+        let mut sizes = vec![("x", x), ("dy", y), ("h0", h), ("dhn", h)];
         if config.cell.has_c() {
-            sizes.extend([("c0", state), ("dcn", state)]);
+            sizes.extend([("c0", c), ("dcn", c)]);
         }
         sizes.retain(|(name, _)| !config.learns_state || !["h0", "c0"].contains(name));
         sizes
@@ -123,9 +127,9 @@ impl Layer {
     /// With initial states that were carried over, of a layer that learns its own too.
     pub fn carried(mut self, seed: u64) -> Self {
         self.carried = true;
-        let (mut random, state) = (Random::new(seed), self.config.layers * self.shape.batch * self.config.outputs());
-        for name in ["h0", "c0"].into_iter().filter(|&name| name == "h0" || self.config.cell.has_c()) {
-            self.given.insert(name.to_string(), random.values(state, 1.0));
+        let (mut random, rows) = (Random::new(seed), self.config.layers * self.config.directions() * self.shape.batch);
+        for (state, name) in ["h0", "c0"].into_iter().enumerate().take(self.config.recipe().states()) {
+            self.given.insert(name.to_string(), random.values(rows * self.config.width(state), 1.0));
         }
         self
     }
@@ -213,9 +217,10 @@ impl Layer {
             Result::Ok(Some(buffer))
         };
         let config = &self.config;
-        let state = config.layers * self.shape.batch * config.outputs();
+        let rows = config.layers * config.directions() * self.shape.batch;
+        let state = rows * config.width(0);
         let room = |name: &str, len: usize| self.room(device, name, len).map(Some);
-        let cell = |name: &str| if config.cell.has_c() { room(name, state) } else { Ok(None) };
+        let cell = |name: &str| if config.cell.has_c() { room(name, rows * config.width(1)) } else { Ok(None) };
         let x = upload("x")?.expect("x");
         let io = Io {
             h0: upload("h0")?,

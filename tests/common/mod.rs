@@ -49,10 +49,15 @@ pub fn devices() -> Vec<Device> {
     [oracle, cpu].into_iter().chain(gpus).collect()
 }
 
-/// Every cell, and every option that makes other equations of one: in several phases.
+/// Every cell, and every option that makes other equations of one: in several phases, or with a projection.
 pub fn forms() -> impl Iterator<Item = (Cell, StepOptions)> {
-    let alone = |recipe: &Recipe| recipe.options().to_string() == "reset_before";
+    let alone = |recipe: &Recipe| ["reset_before", "projection=3"].contains(&recipe.options().to_string().as_str());
     Recipe::texts().filter(move |recipe| recipe.is_plain() || alone(recipe)).map(|of| (of.cell(), of.options()))
+}
+
+/// The cells whose steps have a product, or those whose steps have none.
+pub fn cells(product: bool) -> Vec<Cell> {
+    Cell::ALL.iter().copied().filter(|&cell| Recipe::from(cell).has_product() == product).collect()
 }
 
 /// Every strategy of GPUs.
@@ -75,10 +80,14 @@ pub fn choice(device: &Device) -> Option<Choice> {
     choices.iter().find(|(of, _)| of.gpu().is_some() && of.same(device)).map(|(_, choice)| *choice)
 }
 
-/// The same as options of a plan of a layer: where its steps have no product, there is one strategy for both.
+/// The same as options of a plan of a layer: where its steps have no product, or a projection, there is one strategy for both.
 pub fn planned(device: &Device, config: &RnnConfig) -> Options<'static> {
     let (strategy, span) = choice(device).unzip();
-    let strategy = strategy.map(|name| if config.recipe().has_product() { name } else { "scan" });
+    let strategy = strategy.map(|name| match (config.recipe().has_product(), config.recipe().projection()) {
+        (false, _) => "scan",
+        (true, Some(_)) => "stepwise",
+        (true, None) => name,
+    });
     Options { strategy, span: span.flatten(), ..Options::default() }
 }
 

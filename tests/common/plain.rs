@@ -20,9 +20,11 @@ pub fn plain_to_infer(layer: &Layer) -> Tensors {
 fn worked_out(layer: &Layer, trains: bool) -> Tensors {
     let (config, steps, batch) = (layer.config, layer.shape.steps, layer.shape.batch);
     let (hidden, directions, layers) = (config.hidden, config.directions(), config.layers);
+    let [width, of_c] = [0, 1].map(|state| config.width(state));
     let lengths = layer.lengths.clone().unwrap_or_else(|| vec![steps; batch]);
     let state = |name: &str, at: usize| {
-        layer.given.get(name).map_or(vec![0.0; hidden], |all| all[at * hidden..][..hidden].to_vec())
+        let width = if name.contains('c') { of_c } else { width };
+        layer.given.get(name).map_or(vec![0.0; width], |all| all[at * width..][..width].to_vec())
     };
     let has_c = config.cell.has_c();
     let mut out = Tensors::new();
@@ -33,7 +35,8 @@ fn worked_out(layer: &Layer, trains: bool) -> Tensors {
     }
     let names = ["hn", "dh0"].into_iter().chain(has_c.then_some("cn")).chain(has_c.then_some("dc0"));
     for name in names.filter(|name| !config.learns_state || layer.carried || !["dh0", "dc0"].contains(name)) {
-        out.insert(name.to_string(), vec![0.0; layers * directions * batch * hidden]);
+        let width = if name.contains('c') { of_c } else { width };
+        out.insert(name.to_string(), vec![0.0; layers * directions * batch * width]);
     }
     // Inputs and kept steps of each layer, and the input above the last: the output.
     let mut inputs = vec![layer.given["x"].clone()];
@@ -58,7 +61,7 @@ fn worked_out(layer: &Layer, trains: bool) -> Tensors {
         may && layer.resets.get(time * batch + b).copied().unwrap_or(false)
     };
     for index in 0..layers {
-        let mut y = vec![0.0; steps * batch * directions * hidden];
+        let mut y = vec![0.0; steps * batch * directions * width];
         let mut all = Vec::new();
         if trains {
             drop_inputs(layer, index, &mut inputs[index]);
@@ -83,12 +86,12 @@ fn worked_out(layer: &Layer, trains: bool) -> Tensors {
                     let (one, next) = side.step([b, step], &inputs[index][row * side.inputs..][..side.inputs], &h, &c);
                     c.clone_from(&one.c_left);
                     h = next;
-                    y[(row * directions + direction) * hidden..][..hidden].copy_from_slice(&h);
+                    y[(row * directions + direction) * width..][..width].copy_from_slice(&h);
                     sequence.push(one);
                 }
-                out.get_mut("hn").expect("hn")[at * hidden..][..hidden].copy_from_slice(&h);
+                out.get_mut("hn").expect("hn")[at * width..][..width].copy_from_slice(&h);
                 if let Some(cn) = out.get_mut("cn") {
-                    cn[at * hidden..][..hidden].copy_from_slice(&c);
+                    cn[at * of_c..][..of_c].copy_from_slice(&c);
                 }
                 all.push(sequence);
             }
@@ -108,16 +111,23 @@ fn worked_out(layer: &Layer, trains: bool) -> Tensors {
             for (b, &length) in lengths.iter().enumerate() {
                 let at = (index * directions + direction) * batch + b;
                 let (mut dh, mut dc) = (state("dhn", at), if has_c { state("dcn", at) } else { Vec::new() });
-                let mut initial = [vec![0.0; hidden], vec![0.0; dc.len()]];
+                let mut initial = [vec![0.0; width], vec![0.0; dc.len()]];
                 for step in (0..length).rev() {
                     let one = &kept[index][direction * batch + b][step];
                     let row = time(direction, step, length) * batch + b;
-                    let above = &dy[(row * directions + direction) * hidden..][..hidden];
+                    let above = &dy[(row * directions + direction) * width..][..width];
                     dh.iter_mut().zip(above).for_each(|(dh, dy)| *dh += dy);
-                    let [da, dr, dp] = side.back(one, &mut dh, &mut dc);
+                    let [da, dr, dp] = match out.get_mut(&format!("grad.weight_hr_{}", side.suffix)) {
+                        None => side.back(one, &mut dh, &mut dc),
+                        Some(dw) => {
+                            let mut dm = side.back_through_projection(one, &dh, dw);
+                            dh.fill(0.0);
+                            side.back(one, &mut dm, &mut dc)
+                        }
+                    };
                     let to_x = &mut dx[row * side.inputs..][..side.inputs];
                     through(&side, &mut out, "ih", &da, |_| &one.x, to_x);
-                    let mut to_h = vec![0.0; hidden];
+                    let mut to_h = vec![0.0; width];
                     // What n's weights read with the reset before them, whose gradient has been passed back already.
                     let reads = |row: usize| match config.options.reset_before && row >= 2 * hidden {
                         true => &one.arguments[3 * hidden..],
@@ -128,7 +138,8 @@ fn worked_out(layer: &Layer, trains: bool) -> Tensors {
                     }
                     let through_dropout = to_h.iter().zip(&one.h_left);
                     dh.iter_mut().zip(through_dropout).for_each(|(dh, (to_h, left))| *dh += to_h * left);
-                    if let Some(all) = out.get_mut(&format!("grad.weight_ch_{}", side.suffix)) {
+                    let own = if config.recipe().has_product() || config.cell.has_c() { "ch" } else { "hh" };
+                    if let Some(all) = out.get_mut(&format!("grad.weight_{own}_{}", side.suffix)) {
                         all.iter_mut().zip(dp).for_each(|(all, dp)| *all += dp);
                     }
                     if (step == 0 && !layer.carried) || anew(direction, step, b, length) {
@@ -141,7 +152,7 @@ fn worked_out(layer: &Layer, trains: bool) -> Tensors {
                 let left = if layer.carried { [dh, dc] } else { initial.clone() };
                 for ((name, values), left) in [("dh0", &initial[0]), ("dc0", &initial[1])].into_iter().zip(left) {
                     if let Some(to) = out.get_mut(name) {
-                        to[at * hidden..][..hidden].copy_from_slice(&left);
+                        to[at * left.len()..][..left.len()].copy_from_slice(&left);
                     }
                     if let Some(to) = out.get_mut(&format!("grad.{}_{}", &name[1..], side.suffix)) {
                         to.iter_mut().zip(values).for_each(|(to, value)| *to += value);

@@ -15,6 +15,8 @@ pub struct Saved {
     /// What products read of it, and what dropout leaves of 1 there.
     pub h_read: Vec<f64>,
     pub h_left: Vec<f64>,
+    /// What the cell makes as h, which a projection reads.
+    pub made: Vec<f64>,
     pub c_before: Vec<f64>,
     /// Before and after the limit of what is stored.
     pub c_full: Vec<f64>,
@@ -43,6 +45,9 @@ impl Side<'_> {
     /// `W·v + b` for gate `gate` and unit `unit`; zero where there are no such weights.
     fn product(&self, which: &str, gate: usize, unit: usize, values: &[f64]) -> f64 {
         let row = gate * self.layer.config.hidden + unit;
+        if which == "hh" && !self.layer.config.recipe().has_product() {
+            return 0.0;
+        }
         let Some(weights) = self.tensor(&format!("weight_{which}")) else { return 0.0 };
         let bias = self.tensor(&format!("bias_{which}")).map_or(0.0, |bias| bias[row]);
         let first = row * values.len();
@@ -53,7 +58,7 @@ impl Side<'_> {
     /// What dropout leaves of a weight.
     pub fn left(&self, which: &str, place: usize) -> f64 {
         let config = &self.layer.config;
-        let each = config.recipe().gates() * config.hidden * config.hidden;
+        let each = config.recipe().gates() * config.hidden * config.width(0);
         match self.trains && which == "hh" {
             true => left(config.weight_dropout, words(3, self.index, self.direction * each + place)),
             false => 1.0,
@@ -83,10 +88,11 @@ impl Side<'_> {
         (value, slope * share)
     }
 
-    /// Peephole of i, f or o: 0, 1, 2.
+    /// Peephole of i, f or o: 0, 1, 2; of the SRU's f and r: 0, 1; of the IndRNN's h: 0.
     fn peephole(&self, gate: usize, unit: usize) -> f64 {
         let at = gate - usize::from(self.layer.config.options.coupled);
-        self.tensor("weight_ch").map_or(0.0, |weights| weights[at * self.layer.config.hidden + unit])
+        let own = if self.layer.config.cell == Cell::IndRnn { "weight_hh" } else { "weight_ch" };
+        self.tensor(own).map_or(0.0, |weights| weights[at * self.layer.config.hidden + unit])
     }
 
     /// How much stays of h and of c of a unit.
@@ -104,7 +110,7 @@ impl Side<'_> {
     /// What dropout leaves of a unit's h where products read it.
     fn left_of_h(&self, sequence: usize, unit: usize) -> f64 {
         let config = &self.layer.config;
-        let own = (sequence * config.directions() + self.direction) * config.hidden + unit;
+        let own = (sequence * config.directions() + self.direction) * config.width(0) + unit;
         let share = config.options.recurrent_dropout.filter(|_| self.trains);
         share.map_or(1.0, |share| left(share, words(4, self.index, own)))
     }
@@ -115,7 +121,7 @@ impl Side<'_> {
         let mut arguments = vec![0.0; 4 * hidden];
         let mut h_next = vec![0.0; hidden];
         let (mut c_full, mut c_next) = (vec![0.0; c.len()], vec![0.0; c.len()]);
-        let h_left: Vec<f64> = (0..hidden).map(|unit| self.left_of_h(at[0], unit)).collect();
+        let h_left: Vec<f64> = (0..h.len()).map(|unit| self.left_of_h(at[0], unit)).collect();
         let h_read: Vec<f64> = h.iter().zip(&h_left).map(|(h, left)| h * left).collect();
         let stays: Vec<[f64; 2]> = (0..hidden).map(|unit| self.stays(at, unit)).collect();
         // What the candidate's product of a GRU with the reset before it reads.
@@ -167,6 +173,20 @@ impl Side<'_> {
                     h_next[u] = f / (f + i) * h[u] + i / (f + i) * self.candidate(a_n).0;
                     [a_f, a_i, a_n, 0.0]
                 }
+                Cell::Sru => {
+                    let (a_n, a_k, seen) = (all(0), all(3), self.read(c[u]).0);
+                    let (a_f, a_r) = (all(1) + self.peephole(0, u) * seen, all(2) + self.peephole(1, u) * seen);
+                    let (f, r) = (self.gate(a_f).0, self.gate(a_r).0);
+                    c_full[u] = f * seen + (1.0 - f) * self.candidate(a_n).0;
+                    c_next[u] = within(options.clip.cell, c_full[u]).0;
+                    h_next[u] = r * self.output(c_next[u]).0 + (1.0 - r) * a_k;
+                    [a_n, a_f, a_r, a_k]
+                }
+                Cell::IndRnn => {
+                    let a = all(0) + self.peephole(0, u) * h[u];
+                    h_next[u] = self.candidate(a).0;
+                    [a, 0.0, 0.0, 0.0]
+                }
                 Cell::RnnTanh | Cell::RnnRelu => {
                     h_next[u] = self.candidate(all(0)).0;
                     [all(0), 0.0, 0.0, 0.0]
@@ -178,12 +198,52 @@ impl Side<'_> {
             let both = before.iter().zip(made).zip(&stays);
             both.map(|((before, made), stays)| stays[state] * before + (1.0 - stays[state]) * made).collect()
         };
-        let (h_next, c_left) = (left(h, &h_next, 0), left(c, &c_next, 1));
+        let made = h_next;
+        let h_next = self.projected(&made).unwrap_or_else(|| left(h, &made, 0));
+        let c_left = left(c, &c_next, 1);
         let (h_before, c_before) = (h.to_vec(), c.to_vec());
         (
-            Saved { arguments, x: x.to_vec(), h_before, c_before, c_full, c: c_next, stays, c_left, h_read, h_left },
+            Saved {
+                arguments,
+                x: x.to_vec(),
+                h_before,
+                c_before,
+                c_full,
+                c: c_next,
+                stays,
+                c_left,
+                h_read,
+                h_left,
+                made,
+            },
             h_next,
         )
+    }
+
+    /// h as a projection makes it, if there is one.
+    fn projected(&self, made: &[f64]) -> Option<Vec<f64>> {
+        let weights = self.tensor("weight_hr")?;
+        let sum = |row: &[f64]| row.iter().zip(made).map(|(w, m)| w * m).sum();
+        let limit = self.layer.config.options.clip.projection;
+        Some(weights.chunks_exact(made.len()).map(sum).map(|h| within(limit, h).0).collect())
+    }
+
+    /// Back through that: the gradient of what it read, from that of h; what the limit leaves of this is added to that of the
+    /// weights, times what it read.
+    pub fn back_through_projection(&self, kept: &Saved, dh: &[f64], dw: &mut [f64]) -> Vec<f64> {
+        let weights = self.tensor("weight_hr").expect("weights");
+        let mut dm = vec![0.0; kept.made.len()];
+        for (row, dh) in dh.iter().enumerate() {
+            let clip = self.layer.config.options.clip;
+            let h: f64 = weights[row * kept.made.len()..].iter().zip(&kept.made).map(|(w, m)| w * m).sum();
+            let dh = within(clip.gradient, *dh).0 * within(clip.projection, h).1;
+            for (unit, dm) in dm.iter_mut().enumerate() {
+                let place = row * kept.made.len() + unit;
+                *dm += dh * weights[place];
+                dw[place] += dh * kept.made[unit];
+            }
+        }
+        dm
     }
 
     /// Back through it: gradients of the pre-activations on the input and on the recurrent side, and of the peepholes; dh and
@@ -195,7 +255,9 @@ impl Side<'_> {
         let (mut da, mut dr) = (vec![0.0; gates * hidden], vec![0.0; gates * hidden]);
         let mut dp = vec![0.0; self.layer.config.recipe().peepholes() * hidden];
         for u in 0..hidden {
-            dh[u] = within(options.clip.gradient, dh[u]).0;
+            if options.projection.is_none() {
+                dh[u] = within(options.clip.gradient, dh[u]).0;
+            }
             let [of_h, of_c] = kept.stays[u];
             let staying = [of_h * dh[u], of_c * dc.get(u).unwrap_or(&0.0)];
             dh[u] *= 1.0 - of_h;
@@ -255,6 +317,24 @@ impl Side<'_> {
                     let (df, di, dn) = (by_sum * i * f_slope, -by_sum * f * i_slope, dh[u] * i / (f + i) * n_slope);
                     dh[u] *= f / (f + i);
                     [(df, 0.0), (di, 0.0), (dn, 0.0)].into_iter().unzip()
+                }
+                Cell::Sru => {
+                    let ((n, n_slope), (f, f_slope)) = (self.candidate(argument(0)), self.gate(argument(1)));
+                    let ((r, r_slope), (t, t_slope)) = (self.gate(argument(2)), self.output(kept.c[u]));
+                    let (seen, share) = self.read(kept.c_before[u]);
+                    let all = (dc[u] + dh[u] * r * t_slope) * within(options.clip.cell, kept.c_full[u]).1;
+                    let (df, dr) = (all * (seen - n) * f_slope, dh[u] * (t - argument(3)) * r_slope);
+                    let gates = [all * (1.0 - f) * n_slope, df, dr, dh[u] * (1.0 - r)];
+                    (dp[u], dp[hidden + u]) = (df * seen, dr * seen);
+                    dc[u] = (all * f + self.peephole(0, u) * df + self.peephole(1, u) * dr) * share;
+                    dh[u] = 0.0;
+                    gates.map(|gate| (gate, 0.0)).into_iter().unzip()
+                }
+                Cell::IndRnn => {
+                    let a = dh[u] * self.candidate(argument(0)).1;
+                    dp[u] = a * kept.h_before[u];
+                    dh[u] = self.peephole(0, u) * a;
+                    [(a, 0.0)].into_iter().unzip()
                 }
                 _ => {
                     let a = dh[u] * self.candidate(argument(0)).1;

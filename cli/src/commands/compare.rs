@@ -1,4 +1,5 @@
-//! `wgpu-rnn compare`: RNN, GRU and LSTM, or the cells that are named, on the same real data, at equal hidden size and at equal parameter count.
+//! `wgpu-rnn compare`: RNN, GRU and LSTM, or the cells that are named, on the same real data, at equal hidden size and at equal
+//! parameter count.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::base::files::Claim;
 use crate::base::{command_line, say, stop, today};
 use crate::learn::tell;
 use crate::learn::training::{self, Plan};
-use crate::net::{Kind, Model, Setup, formula, of_equal_parameters, title};
+use crate::net::{Kind, Model, Setup, expect_apart, formula, of_equal_parameters, title};
 use crate::report;
 use crate::results::{DeviceUsed, Results, Run};
 use crate::study;
@@ -135,14 +136,7 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Two networks a cell: one of the LSTM's hidden size, one with (about) the LSTM's parameter count.
 fn contenders(kinds: &[Kind], task: &dyn Stored) -> anyhow::Result<Vec<Contender>> {
     let (input, hidden) = (task.width(), task.usual().hidden);
-    for (index, kind) in kinds.iter().enumerate() {
-        if kinds[..index].contains(kind) {
-            bail!("--cells names {} twice", title(&kind.config(input, hidden)));
-        }
-        if kind.options.resets {
-            bail!("--cells: no sequence of the data begins anew within a batch, so `resets` would have no effect");
-        }
-    }
+    expect_apart(kinds)?;
     let equal_hidden =
         kinds.iter().map(|kind| Contender { config: kind.config(input, hidden), group: "equal hidden size" });
     let equal_parameters = kinds

@@ -132,7 +132,7 @@ impl Writer {
         let (head, embedding) = form.around(&config);
         let embedding = embedding.context("a model of a text has an embedding")?;
         let (token, x) = (device.alloc_u32("character", 1)?, device.alloc("x", config.input)?);
-        let (y, logits) = (device.alloc("y", config.hidden)?, device.alloc("logits", head.outputs)?);
+        let (y, logits) = (device.alloc("y", config.outputs())?, device.alloc("logits", head.outputs)?);
         let embedding = embedding.bind(&params, "embedding.", &token, &x)?;
         let head = head.bind(&params, "head.", 1, &y, &logits)?;
         let stream = DeviceStream::new(&params, "rnn.", config, BatchShape::new(1, 1), &x, &y, Options::default())?;

@@ -49,9 +49,10 @@ pub struct Args {
     /// Biases: none, input, recurrent or both.
     #[arg(long, default_value = "both")]
     bias: Bias,
-    /// What is changed about the cell's step, separated by commas: peephole, coupled, reset_before, resets, gate=FUNCTION,
-    /// candidate=FUNCTION, output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT, clip_gradient=LIMIT, zoneout=P,
-    /// zoneout_cell=P, recurrent_dropout=P; a function is ONNX's, with its numbers: hard_sigmoid:0.2:0.5.
+    /// What is changed about the cell's step, separated by commas: peephole, coupled, reset_before, resets, projection=SIZE,
+    /// gate=FUNCTION, candidate=FUNCTION, output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT,
+    /// clip_gradient=LIMIT, clip_projection=LIMIT, zoneout=P, zoneout_cell=P, recurrent_dropout=P; a function is ONNX's, with its
+    /// numbers: hard_sigmoid:0.2:0.5.
     #[arg(long, default_value = "")]
     options: StepOptions,
     /// Initial states are parameters.

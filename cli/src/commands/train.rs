@@ -103,10 +103,13 @@ pub fn run(args: &Args) -> Result<()> {
     say(format_args!("validation: {}", task.score().meaning()))?;
     say(format_args!("model: {}, {count} parameters", about.net.words()))?;
     let inside = if args.no_warnings { None } else { Some(model.inside()?) };
-    if inside.is_some() && config.options.clip.gradient.is_some() {
-        say(
-            "gradients are not followed: with clip_gradient what comes back from step to step is not the gradient itself",
-        )?;
+    let unfollowed = match (config.options.clip.gradient, config.options.projection) {
+        (Some(_), _) => Some("with clip_gradient what comes back from step to step is not the gradient itself"),
+        (None, Some(_)) => Some("with a projection there are no norms of them"),
+        (None, None) => None,
+    };
+    if let Some(why) = unfollowed.filter(|_| inside.is_some()) {
+        say(format_args!("gradients are not followed: {why}"))?;
     }
     let (bar, watch) = (Progress::new(String::new()), Watch::resume(about.state.said.clone()));
     bar.begin(about.state.step, about.rule.updates);

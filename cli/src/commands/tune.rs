@@ -54,14 +54,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Projection, input gradient and weight gradients of a layer over `rows` rows.
-fn products(config: &RnnConfig, rows: usize) -> [Shape; 4] {
+/// Projection, input gradient and weight gradients of a layer over `rows` rows: that of `weight_hh` where steps have a product.
+fn products(config: &RnnConfig, rows: usize) -> Vec<Shape> {
     let (gates, inputs, hidden) = (config.cell.gates() * config.hidden, config.input, config.hidden);
     let shape = |m, n, k, transposed| Shape { m, n, k, transposed };
-    [
-        shape(rows, gates, inputs, false),
-        shape(rows, inputs, gates, false),
-        shape(gates, inputs, rows, true),
-        shape(gates, hidden, rows, true),
-    ]
+    let of_input =
+        [shape(rows, gates, inputs, false), shape(rows, inputs, gates, false), shape(gates, inputs, rows, true)];
+    let of_h = config.recipe().has_product().then(|| shape(gates, hidden, rows, true));
+    of_input.into_iter().chain(of_h).collect()
 }

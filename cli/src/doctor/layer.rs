@@ -94,7 +94,8 @@ impl Layer {
         let (config, shape) = (self.config, self.shape);
         let (table, params) = (tensors(&config, ""), self.parameters(device)?);
         let [x, y] = [config.input, config.outputs()].map(|width| shape.rows() * width);
-        let state = config.layers * shape.batch * config.outputs();
+        let rows = config.layers * config.directions() * shape.batch;
+        let state = |name: &str| rows * config.width(usize::from(name.contains('c')));
         let given = |seed: u64, name: &str, len: usize, is: bool| -> Result<Option<Buffer>> {
             if !is {
                 return Ok(None);
@@ -104,13 +105,13 @@ impl Layer {
             device.write_f64(&buffer, &values(seed, len, 1.0))?;
             Ok(Some(buffer))
         };
-        let empty = |name: &str, is: bool| if is { device.alloc(name, state).map(Some) } else { Ok(None) };
+        let empty = |name: &str, is: bool| if is { device.alloc(name, state(name)).map(Some) } else { Ok(None) };
         let (has_c, trains) = (config.cell.has_c(), self.mode == Mode::Train);
         let input = self.room(device, "x", x)?;
         device.write_f64(&input, &values(1, x, 1.0))?;
         let io = Io {
-            h0: given(2, "h0", state, self.states)?,
-            c0: given(3, "c0", state, self.states && has_c)?,
+            h0: given(2, "h0", state("h0"), self.states)?,
+            c0: given(3, "c0", state("c0"), self.states && has_c)?,
             hn: empty("hn", true)?,
             cn: empty("cn", has_c)?,
             ..Io::new(&input, &self.room(device, "y", y)?)
@@ -118,8 +119,8 @@ impl Layer {
         let gradients = Gradients {
             dy: given(4, "dy", y, trains)?,
             dlast: None,
-            dhn: given(5, "dhn", state, trains && self.states)?,
-            dcn: given(6, "dcn", state, trains && self.states && has_c)?,
+            dhn: given(5, "dhn", state("dhn"), trains && self.states)?,
+            dcn: given(6, "dcn", state("dcn"), trains && self.states && has_c)?,
             dx: if trains { Some(self.room(device, "dx", x)?) } else { None },
             dh0: empty("dh0", trains && self.states)?,
             dc0: empty("dc0", trains && self.states && has_c)?,
@@ -172,13 +173,16 @@ impl Layer {
     /// A step a call, from the whole's initial states.
     fn run_stream(&self, device: &Device) -> Result<Ran> {
         let (config, BatchShape { steps, batch, .. }) = (self.config, self.shape);
-        let [x, y] = [config.input, config.hidden].map(|width| batch * width);
-        let (all_x, states) = (values(1, steps * x, 1.0), config.layers * batch * config.hidden);
+        let [x, y] = [config.input, config.outputs()].map(|width| batch * width);
+        let all_x = values(1, steps * x, 1.0);
         let (from, to) = (device.alloc("x", x)?, device.alloc("y", y)?);
         let (params, shape) = (self.parameters(device)?, BatchShape::new(1, batch));
         let stream = DeviceStream::new(&params, "", config, shape, &from, &to, self.options)?;
-        let initial = |seed| values(seed, states, 1.0).into_iter().map(|value| value as f32).collect::<Vec<_>>();
-        let (h, c) = (initial(2), config.cell.has_c().then(|| initial(3)));
+        let initial = |seed, state| {
+            let all = values(seed, config.layers * batch * config.width(state), 1.0);
+            all.into_iter().map(|value| value as f32).collect::<Vec<_>>()
+        };
+        let (h, c) = (initial(2, 0), config.cell.has_c().then(|| initial(3, 1)));
         let read = || -> Result<Vec<Tensor>> {
             stream.set_state(Some(&h), c.as_deref())?;
             let mut y = Vec::new();

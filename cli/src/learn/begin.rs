@@ -37,7 +37,7 @@ pub struct New {
     /// interval. `none` forecasts the mean [default: 0.05,0.5,0.95]
     #[arg(long, value_parser = levels)]
     quantiles: Option<Levels>,
-    /// Cell: lstm, gru, min_lstm, min_gru, rnn_tanh or rnn_relu [default: lstm]
+    /// Cell: lstm, gru, min_lstm, min_gru, sru, ind_rnn, rnn_tanh or rnn_relu [default: lstm]
     #[arg(long)]
     cell: Option<Cell>,
     /// Hidden size [default: 32 for a series, 128 for a text, 64 for speech]
@@ -49,10 +49,10 @@ pub struct New {
     /// Biases of the recurrent layers: none, input, recurrent or both [default: both]
     #[arg(long)]
     bias: Option<Bias>,
-    /// What is changed about the cell's step, separated by commas: peephole, coupled, reset_before, gate=FUNCTION,
-    /// candidate=FUNCTION, output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT, clip_gradient=LIMIT,
-    /// zoneout=P, zoneout_cell=P, recurrent_dropout=P; a function is ONNX's, with its numbers: hard_sigmoid:0.2:0.5 [default:
-    /// nothing]
+    /// What is changed about the cell's step, separated by commas: peephole, coupled, reset_before, projection=SIZE,
+    /// gate=FUNCTION, candidate=FUNCTION, output=FUNCTION, clip_inputs=LIMIT, clip_cell=LIMIT, clip_cell_as_read=LIMIT,
+    /// clip_gradient=LIMIT, clip_projection=LIMIT, zoneout=P, zoneout_cell=P, recurrent_dropout=P; a function is ONNX's, with its
+    /// numbers: hard_sigmoid:0.2:0.5 [default: nothing]
     #[arg(long, value_parser = trained)]
     options: Option<StepOptions>,
     #[command(flatten)]

@@ -65,7 +65,7 @@ pub fn step(
     let mut calls: Call;
     let (place, strategy) = if gpu.is_some() {
         let x = device.alloc_as(options.precision, "x", batch * config.input)?;
-        let y = device.alloc_as(options.precision, "y", batch * config.hidden)?;
+        let y = device.alloc_as(options.precision, "y", batch * config.outputs())?;
         let stream = DeviceStream::new(&parameters, "", config, BatchShape::new(1, batch), &x, &y, options)?;
         let named = (device.name(), stream.bound().rnn().strategy());
         calls = Box::new(move |values| {
@@ -75,7 +75,7 @@ pub fn step(
         });
         named
     } else {
-        let (mut stream, mut y) = (Stream::new(&parameters, "", config, batch)?, vec![0.0; batch * config.hidden]);
+        let (mut stream, mut y) = (Stream::new(&parameters, "", config, batch)?, vec![0.0; batch * config.outputs()]);
         calls = Box::new(move |values| stream.step(values, &mut y));
         ("the CPU, on the calling thread".to_string(), "native")
     };

@@ -1,4 +1,4 @@
-//! Cells as `compare` sets them beside each other: each with what is changed about its step.
+//! Cells as `compare`, `flow` and `gates` set them beside each other: each with what is changed about its step.
 
 use std::str::FromStr;
 
@@ -42,6 +42,28 @@ pub fn title(config: &RnnConfig) -> String {
     if options.is_empty() { cell.to_string() } else { format!("{cell} ({})", options.replace(',', ", ")) }
 }
 
+/// The same as [`Kind`] reads it, in files of numbers: `gru+reset_before`.
+pub fn named(config: &RnnConfig) -> String {
+    let options = config.options.to_string();
+    let options = options.split(',').filter(|option| !option.is_empty());
+    options.fold(config.cell.name().to_string(), |named, option| named + "+" + option)
+}
+
+/// An error where one of the cells that are set beside each other is there twice, or where an option has no effect.
+pub fn expect_apart(kinds: &[Kind]) -> anyhow::Result<()> {
+    for (index, kind) in kinds.iter().enumerate() {
+        if kinds[..index].contains(kind) {
+            anyhow::bail!("--cells names {} twice", title(&kind.config(1, 1)));
+        }
+        if kind.options.resets {
+            anyhow::bail!(
+                "--cells: no sequence of the data begins anew within a batch, so `resets` would have no effect"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Parameters of a layer and direction in words: `3·(32·8 + 32·32 + 2·32)`.
 pub fn formula(config: &RnnConfig) -> String {
     let (recipe, input, hidden) = (config.recipe(), config.input, config.hidden);
@@ -50,6 +72,9 @@ pub fn formula(config: &RnnConfig) -> String {
         0 => String::new(),
         some => format!(" + {some}·{hidden}"),
     };
+    if let Some(size) = recipe.projection() {
+        return format!("{gates}·({hidden}·{input} + {hidden}·{size} + 2·{hidden}) + {size}·{hidden}{peepholes}");
+    }
     match recipe.has_product() {
         true => format!("{gates}·({hidden}·{input} + {hidden}·{hidden} + 2·{hidden}){peepholes}"),
         false => format!("{gates}·({hidden}·{input} + {hidden}){peepholes}"),
@@ -66,6 +91,9 @@ mod tests {
         assert_eq!(of("gru").unwrap(), "GRU");
         assert_eq!(of("gru+reset_before").unwrap(), "GRU (reset_before)");
         assert_eq!(of("lstm+peephole+clip_cell=3").unwrap(), "LSTM (peephole, clip_cell=3)");
+        for text in ["gru", "gru+reset_before", "lstm+peephole+clip_cell=3", "lstm+projection=16"] {
+            assert_eq!(named(&text.parse::<Kind>().unwrap().config(8, 32)), text);
+        }
         assert!(of("lstm+reset_before").unwrap_err().to_string().contains("which has no reset gate"));
         assert!(of("gru+").is_ok() && of("gru+peepholes").is_err() && of("gro").is_err());
     }
@@ -76,6 +104,9 @@ mod tests {
             ("gru", "3·(32·8 + 32·32 + 2·32)", 3 * (32 * 8 + 32 * 32 + 64)),
             ("lstm+peephole", "4·(32·8 + 32·32 + 2·32) + 3·32", 4 * (32 * 8 + 32 * 32 + 64) + 96),
             ("min_gru", "2·(32·8 + 32)", 2 * (32 * 8 + 32)),
+            ("sru", "4·(32·8 + 32) + 2·32", 4 * (32 * 8 + 32) + 64),
+            ("ind_rnn", "1·(32·8 + 32) + 1·32", 32 * 8 + 32 + 32),
+            ("lstm+projection=16", "4·(32·8 + 32·16 + 2·32) + 16·32", 4 * (32 * 8 + 32 * 16 + 64) + 512),
         ] {
             let config = text.parse::<Kind>().unwrap().config(8, 32);
             assert_eq!((formula(&config).as_str(), config.parameters()), (formula_of_it, count));

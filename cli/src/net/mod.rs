@@ -6,7 +6,7 @@ mod model;
 mod pass;
 
 pub use form::{Answers, Batch, Fed, Form, LossAt, Reads};
-pub use kind::{Kind, formula, title};
+pub use kind::{Kind, expect_apart, formula, named, title};
 pub use model::{Inside, Model, Setup};
 
 use wgpu_rnn::{Cell, RnnConfig};

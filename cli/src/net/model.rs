@@ -110,16 +110,17 @@ impl Model {
         Ok(Self { net, training, prediction, optimizer, zero, batches, added: 0, fed: None, seed })
     }
 
-    /// A second training pass over the same parameters, to be looked into now and then; training itself stays as fast as it
-    /// is. It changes gradients, so that it is for between two updates, and no parameter. It is judged by the last step alone: of a loss at every step
-    /// what comes back from one and what is new at the next could not be told apart.
+    /// A second training pass over the same parameters, to be looked into now and then; training itself stays as fast as it is.
+    /// It changes gradients, so that it is for between two updates, and no parameter. It is judged by the last step alone: of a
+    /// loss at every step what comes back from one and what is new at the next could not be told apart.
     pub fn inside(&self) -> Result<Inside> {
         let Net { device, config, options, params, .. } = &self.net;
         let form = Form { loss_at: LossAt::Last, carries: false, ..self.net.form.clone() };
         let scale = self.optimizer.scale().cloned();
         let net = Net::new(device, *config, form, *options, params.clone(), scale)?;
-        // What comes back from step to step is not the gradient itself where that is clipped on its way.
-        let follows = config.options.clip.gradient.is_none();
+        // What comes back from step to step is not the gradient itself where that is clipped on its way; with a projection there are
+        // no norms.
+        let follows = config.options.clip.gradient.is_none() && config.options.projection.is_none();
         let pass = net.pass(Mode::Train, follows)?;
         let gates = Gates::new(&pass.layer, &pass.reserve)?;
         Ok(Inside { net, pass, gates, follows })

@@ -23,6 +23,8 @@ pub enum Role {
     Lstm,
     MinGru,
     MinLstm,
+    Sru,
+    IndRnn,
     /// A cell whose step is changed.
     Changed,
 }
@@ -33,6 +35,8 @@ impl Role {
         let cells = [
             ("minGRU", Self::MinGru),
             ("minLSTM", Self::MinLstm),
+            ("SRU", Self::Sru),
+            ("IndRNN", Self::IndRnn),
             ("RNN", Self::Rnn),
             ("GRU", Self::Gru),
             ("LSTM", Self::Lstm),
@@ -56,6 +60,8 @@ impl Role {
             Self::Lstm => "lstm",
             Self::MinGru => "mingru",
             Self::MinLstm => "minlstm",
+            Self::Sru => "sru",
+            Self::IndRnn => "indrnn",
             Self::Changed => "changed",
         }
     }
@@ -358,7 +364,8 @@ mod tests {
     #[test]
     fn every_role_has_a_colour_on_light_pages_and_on_dark_ones() {
         let style = include_str!("style.css");
-        let cells = [Role::Rnn, Role::Gru, Role::Lstm, Role::MinGru, Role::MinLstm, Role::Changed];
+        let cells =
+            [Role::Rnn, Role::Gru, Role::Lstm, Role::MinGru, Role::MinLstm, Role::Sru, Role::IndRnn, Role::Changed];
         for role in [Role::Ink, Role::Naive].into_iter().chain(cells) {
             assert_eq!(style.matches(&format!("--{}:", role.name())).count(), 2, "{role:?}");
             assert_eq!(serde_json::json!(role), role.name());

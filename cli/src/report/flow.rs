@@ -10,7 +10,7 @@ use wgpu_rnn::{StepOptions, Zoneout};
 use super::figure::{Axis, Draw, Figure, Line, Lines, Role};
 use super::page::{self, Origin, charts, section};
 use super::table::Table;
-use super::{Looked, when};
+use super::{Looked, named, when};
 use crate::base::files::replace;
 use crate::base::numbers::{NONE, plural};
 
@@ -46,7 +46,7 @@ pub struct Look {
 /// What `flow.json` holds of a look.
 #[derive(Serialize)]
 struct Summary {
-    cell: &'static str,
+    cell: String,
     hidden: usize,
     layer: usize,
     direction: &'static str,
@@ -89,7 +89,7 @@ impl Look {
     fn summary(&self) -> Summary {
         let Reach { decay, one_e, one_percent, verdict } = self.reach();
         Summary {
-            cell: self.of.config.cell.name(),
+            cell: named(&self.of.config),
             hidden: self.of.config.hidden,
             layer: self.of.layer,
             direction: self.of.way(),
@@ -189,8 +189,7 @@ impl Page {
                 let fixed = [look.of.config.hidden, look.of.layer, look.trained, look.steps, back]
                     .map(|number| number.to_string());
                 let numbers = [format!("{h:e}"), c, format!("{direct:e}"), look.of.way().to_string()];
-                writer
-                    .write_record([look.of.config.cell.name().to_string()].into_iter().chain(fixed).chain(numbers))?;
+                writer.write_record([named(&look.of.config)].into_iter().chain(fixed).chain(numbers))?;
             }
         }
         Ok(String::from_utf8(writer.into_inner()?)?)

@@ -12,7 +12,7 @@ use wgpu_rnn::{RnnConfig, StepOptions, ValueKind};
 use super::figure::{Axis, Draw, Figure, Heat, Line, Lines, Plot, Role};
 use super::page::{self, Origin, charts, section};
 use super::table::Table;
-use super::{Looked, when};
+use super::{Looked, named, when};
 use crate::base::files::replace;
 use crate::base::numbers::{NONE, number, share};
 use crate::task::Shown;
@@ -38,7 +38,7 @@ pub struct Look {
 /// What `gates.json` holds of a gate or state.
 #[derive(Serialize)]
 struct Numbers {
-    cell: &'static str,
+    cell: String,
     hidden: usize,
     layer: usize,
     direction: &'static str,
@@ -148,7 +148,7 @@ impl Page {
     fn numbers(&self) -> Vec<Numbers> {
         let of = |look: &Look| -> Vec<Numbers> {
             let numbers = |(value, all): (Value, Summary)| Numbers {
-                cell: look.of.config.cell.name(),
+                cell: named(&look.of.config),
                 hidden: look.of.config.hidden,
                 layer: look.of.layer,
                 direction: look.of.way(),
@@ -175,8 +175,8 @@ impl Page {
     fn units(&self) -> Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let numbers = ["mean", "spread", "near_minus_one", "near_zero", "near_one", "time_constant"];
-        let named = ["cell", "hidden", "layer", "trained", "value", "unit"];
-        writer.write_record(named.into_iter().chain(numbers).chain(["direction"]))?;
+        let about = ["cell", "hidden", "layer", "trained", "value", "unit"];
+        writer.write_record(about.into_iter().chain(numbers).chain(["direction"]))?;
         for look in &self.looks {
             let Looked { config, layer, direction } = look.of;
             let constants = look.activity.time_constants(layer, direction);
@@ -184,7 +184,7 @@ impl Page {
                 for (index, unit) in look.activity.units(layer, direction, value).into_iter().enumerate() {
                     let constant = constants.get(index).filter(|_| value.kind == ValueKind::Keep);
                     let numbers = [unit.mean, unit.spread, unit.near_minus_one, unit.near_zero, unit.near_one];
-                    let named = [config.cell.name().to_string(), config.hidden.to_string()];
+                    let named = [named(&config), config.hidden.to_string()];
                     let at = [layer, look.trained].map(|number| number.to_string());
                     let fixed = at.into_iter().chain([value.name.to_string(), index.to_string()]);
                     let numbers = numbers.map(|number| number.to_string()).into_iter();
@@ -203,13 +203,13 @@ impl Page {
         let head = ["cell", "hidden", "layer", "trained", "step", "input", "value", "unit", "number", "direction"];
         writer.write_record(head)?;
         for look in &self.looks {
-            let hidden = look.of.config.hidden;
             for (value, numbers) in look.values.all() {
+                let width = look.values.width(*value);
                 for (index, number) in numbers.iter().enumerate() {
-                    let (step, unit) = (index / hidden, index % hidden);
+                    let (step, unit) = (index / width, index % width);
                     writer.write_record([
-                        look.of.config.cell.name().to_string(),
-                        hidden.to_string(),
+                        named(&look.of.config),
+                        look.of.config.hidden.to_string(),
                         look.of.layer.to_string(),
                         look.trained.to_string(),
                         step.to_string(),
@@ -309,10 +309,8 @@ fn sentence<'a>(looks: impl Iterator<Item = &'a Look>) -> String {
     };
     let all: Vec<String> = looks.filter_map(half).collect();
     match (all.is_empty(), gated) {
-        (true, false) => "The plain RNN has no gates.".to_string(),
-        (true, true) => {
-            "The gates have another function than one from 0 to 1, so that they have no time constants.".to_string()
-        }
+        (true, false) => "A cell without gates has no time constants.".to_string(),
+        (true, true) => "Gates of a function that leaves 0 to 1 have no time constants.".to_string(),
         (false, _) => {
             format!("By their gates alone units keep what they hold, until it has fallen to 1/e: {}.", all.join("; "))
         }
@@ -321,7 +319,7 @@ fn sentence<'a>(looks: impl Iterator<Item = &'a Look>) -> String {
 
 /// What options of a layer change about what its values mean, each with a space before it.
 fn changes(config: &RnnConfig) -> String {
-    let StepOptions { peephole, coupled, reset_before, clip, resets, zoneout, .. } = config.options;
+    let StepOptions { peephole, coupled, reset_before, projection, clip, resets, zoneout, .. } = config.options;
     let mut said = String::new();
     let names = config.recipe().values();
     if config.recipe().gates() > 1 && names.iter().all(|(_, kind)| *kind != ValueKind::Keep) {
@@ -345,6 +343,9 @@ fn changes(config: &RnnConfig) -> String {
     }
     if peephole {
         said += " Gates see the cell state too, through peepholes.";
+    }
+    if let Some(size) = projection {
+        said += &format!(" h is a projection to {size} elements of m, which is what the units make.");
     }
     if coupled {
         said += " The input gate is 1 − f, and has no row of its own.";
@@ -392,12 +393,11 @@ fn input(shown: &Shown, step: usize) -> String {
 /// A character that can be seen.
 fn letter(character: Option<char>) -> String {
     match character {
-        None => "�".to_string(),
         Some('\n') => "↵".to_string(),
         Some('\t') => "⇥".to_string(),
         Some(' ') => "␣".to_string(),
-        Some(other) if other.is_control() => "�".to_string(),
-        Some(other) => other.to_string(),
+        Some(other) if !other.is_control() => other.to_string(),
+        _ => "�".to_string(),
     }
 }
 
@@ -415,14 +415,14 @@ fn figure(look: &Look) -> Figure {
         let largest = numbers.iter().copied().filter(|number| number.is_finite()).fold(0.0, |a: f64, b| a.max(b.abs()));
         // What has no bounds has a scale of its own.
         let most = if value.kind == ValueKind::Free && largest > 0.0 { largest } else { 1.0 };
-        let signed = matches!(value.kind, ValueKind::Free | ValueKind::Squashed);
-        let unit = |unit: usize| numbers.chunks_exact(hidden).take(some_steps).map(|step| step[unit]).collect();
+        let rows = numbers.chunks_exact(look.values.width(*value)).take(some_steps);
+        let unit = |unit: usize| rows.clone().map(|step| step[unit]).collect();
         Plot::Heat(Heat {
             name: value.name.to_string(),
             steps: names.clone(),
-            units: (0..some).map(unit).collect(),
+            units: (0..some.min(look.values.width(*value))).map(unit).collect(),
             most,
-            signed,
+            signed: matches!(value.kind, ValueKind::Free | ValueKind::Squashed),
         })
     };
     let mut plots: Vec<Plot> = drawn.clone().map(map).collect();
@@ -436,13 +436,13 @@ fn figure(look: &Look) -> Figure {
         asides.push(format!("{some_steps} of {steps} steps and {some} of {hidden} units are drawn."));
     }
     let columns = drawn.clone().map(|(value, _)| format!("{}, mean of units", value.name));
-    let head = ["step", "input"].into_iter().map(str::to_string).chain(columns);
-    let mean = |numbers: &[f64], step: usize| {
-        let units = numbers.chunks_exact(hidden).nth(step).unwrap_or_default();
+    let head = ["step", "input"].map(str::to_string).into_iter().chain(columns);
+    let mean = |value: Value, numbers: &[f64], step: usize| {
+        let units = numbers.chunks_exact(look.values.width(value)).nth(step).unwrap_or_default();
         number(units.iter().sum::<f64>() / units.len() as f64)
     };
     let rows = (0..some_steps).map(|step| {
-        let means = drawn.clone().map(|(_, numbers)| mean(numbers, step));
+        let means = drawn.clone().map(|(value, numbers)| mean(*value, numbers, step));
         [step.to_string(), input(&look.shown, step)].into_iter().chain(means).collect()
     });
     let title = format!("{}, {}: gates and states, step by step", look.title(), when(look.trained));

@@ -18,7 +18,7 @@ mod page;
 mod profile;
 mod rows;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod study;
 pub mod sweep;
 mod table;
@@ -31,6 +31,7 @@ pub use table::Table;
 pub use text::summary;
 
 use crate::base::files::replace;
+use crate::net::{named, title};
 use crate::results::study::Verdict;
 use crate::results::{Results, Run, Spread};
 use anyhow::{Context, Result};
@@ -78,7 +79,7 @@ impl Looked {
 
     /// Its net's name and what tells it from others.
     fn title(self) -> String {
-        format!("{}{}", self.config.cell.title(), self.ending())
+        format!("{}{}", title(&self.config), self.ending())
     }
 
     /// The layer, numbered as in the names of its weights, where there are several, and whether it goes backwards: the end of a
@@ -90,10 +91,10 @@ impl Looked {
 
     /// The same within a sentence.
     fn in_words(self) -> String {
-        let cell = self.config.cell.title();
+        let cell = title(&self.config);
         match self.ending().strip_prefix(", ") {
             Some(ending) => format!("{cell} ({ending})"),
-            None => cell.to_string(),
+            None => cell,
         }
     }
 

@@ -393,3 +393,28 @@ fn what_does_not_fit_is_refused_and_nothing_is_lost() {
     let said = run(&["eval", fixture]).failed(1);
     assert!(said.contains("expected a model that `wgpu-rnn train` wrote"), "{said}");
 }
+
+/// What h is a projection of is learnt with the rest: trained, judged, written with and looked into.
+#[test]
+fn a_projection_is_learnt() {
+    let place = Place::new();
+    let data = place.at("alphabet.txt");
+    let text = "abcdefghijklmnopqrstuvwxyzyxwvutsrqponmlkjihgfedcb";
+    std::fs::write(&data, text.repeat(400)).unwrap();
+    let out = place.at("model");
+    let sizes =
+        ["--hidden", "32", "--options", "peephole,projection=12", "--layers", "2", "--steps", "8", "--batch", "4"];
+    let rest = ["--updates", "500", "--look-every", "100", "--device", "cpu", "--out", path(&out)];
+    let said = run(&[&["train", "--data", path(&data)], &sizes[..], &rest].concat()).succeeded();
+    assert!(said.contains("gradients are not followed: with a projection there are no norms of them"), "{said}");
+    let best = place.at("model/best.safetensors");
+    let judged = run(&["eval", path(&best)]).succeeded();
+    let bits: f64 = judged.lines().rev().nth(2).unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(bits < 0.9, "{judged}");
+    let write = |device: &str| {
+        run(&["sample", path(&best), "--temperature", "0", "--length", "20", "--device", device]).succeeded()
+    };
+    assert_eq!(write("cpu"), write(gpu()));
+    let gates = run(&["gates", "--model", path(&best), "--steps", "12", "--out", path(&place.at("gates"))]).succeeded();
+    assert!(gates.contains("LSTM (peephole, projection=12)"), "{gates}");
+}

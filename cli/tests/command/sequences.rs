@@ -88,7 +88,7 @@ fn pages_say_what_options_change() {
 
     let gru = model("gru", &["--cell", "gru", "--options", "gate=affine:0.2:0.5"]);
     let (gates, _) = page("gates", &gru);
-    assert!(gates.contains("another function than one from 0 to 1") && !gates.contains("The plain RNN has no gates"));
+    assert!(gates.contains("another function than one from 0 to 1") && !gates.contains("A cell without gates"));
 
     let both = model("both", &["--bidirectional", "--layers", "2"]);
     for look in ["gates", "flow"] {

@@ -48,7 +48,10 @@ fn unknown_names_come_with_the_known_ones() {
         refused(&arguments)
     };
     let cell = with("--cell", "lstn");
-    assert!(cell.contains("one of rnn, lstm, gru, min_gru, min_lstm, rnn_tanh, rnn_relu, got `lstn`"), "{cell}");
+    assert!(
+        cell.contains("one of rnn, lstm, gru, min_gru, min_lstm, sru, ind_rnn, rnn_tanh, rnn_relu, got `lstn`"),
+        "{cell}"
+    );
     let device = with("--device", "npu");
     assert!(device.contains("the device must be auto, gpu, software or cpu, got `npu`"), "{device}");
     let mode = with("--mode", "backward");
@@ -162,7 +165,9 @@ fn time_says_what_is_changed_about_the_layer() {
     assert!(said.contains("expected a number from 0 to 1"), "{said}");
     let said = run(&[TIME, &["--options", "swish"]].concat()).failed(2);
     assert!(
-        said.contains("the options of a step must be some of peephole, coupled, reset_before, resets, gate=…"),
+        said.contains(
+            "the options of a step must be some of peephole, coupled, reset_before, resets, projection=…, gate=…"
+        ),
         "{said}"
     );
 }

@@ -16,13 +16,15 @@ pub(super) trait Functions<S: Scalar>: Copy {
     fn output_slope(self, y: S) -> S;
 }
 
-/// Those of a cell without options: σ, for what is added to the state tanh or what CANDIDATE says, and tanh.
+/// Those of a cell without options: σ, for what is added to the state tanh or what CANDIDATE says, and tanh or, with [`BARE`],
+/// nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usual<const CANDIDATE: u8>;
 
-/// What is added to the state: the rectifier, or what the product gives as it is.
+/// What is added to the state: the rectifier, or what the product gives as it is; the same, and h sees the cell state as it is.
 pub(super) const RECTIFIED: u8 = 1;
 pub(super) const AS_IT_IS: u8 = 2;
+pub(super) const BARE: u8 = 3;
 
 impl<S: Scalar, const CANDIDATE: u8> Functions<S> for Usual<CANDIDATE> {
     #[inline(always)]
@@ -37,7 +39,7 @@ impl<S: Scalar, const CANDIDATE: u8> Functions<S> for Usual<CANDIDATE> {
     fn candidate<A: Simd>(self, a: S) -> S {
         match CANDIDATE {
             RECTIFIED => rectified(a),
-            AS_IT_IS => a,
+            AS_IT_IS | BARE => a,
             _ => a.tanh::<A>(),
         }
     }
@@ -45,17 +47,17 @@ impl<S: Scalar, const CANDIDATE: u8> Functions<S> for Usual<CANDIDATE> {
     fn candidate_slope(self, y: S) -> S {
         match CANDIDATE {
             RECTIFIED if y == S::ZERO => S::ZERO,
-            RECTIFIED | AS_IT_IS => S::ONE,
+            RECTIFIED | AS_IT_IS | BARE => S::ONE,
             _ => S::ONE - y * y,
         }
     }
     #[inline(always)]
     fn output<A: Simd>(self, c: S) -> S {
-        c.tanh::<A>()
+        if CANDIDATE == BARE { c } else { c.tanh::<A>() }
     }
     #[inline(always)]
     fn output_slope(self, y: S) -> S {
-        S::ONE - y * y
+        if CANDIDATE == BARE { S::ONE } else { S::ONE - y * y }
     }
 }
 

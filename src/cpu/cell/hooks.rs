@@ -21,6 +21,12 @@ pub(super) trait Hooks<S: Scalar>: Copy {
         false
     }
 
+    /// Whether h is a projection of what the cell makes.
+    #[inline(always)]
+    fn projects(self) -> bool {
+        false
+    }
+
     /// The limit of arguments.
     #[inline(always)]
     fn inputs(self) -> Limit<S> {
@@ -118,6 +124,7 @@ impl<S: Scalar, F: Functions<S>> Hooks<S> for Plain<F> {
 pub(super) struct Chosen<S, F> {
     functions: F,
     coupled: bool,
+    projects: bool,
     inputs: Limit<S>,
     cell: Limit<S>,
     as_read: Limit<S>,
@@ -129,6 +136,7 @@ impl<S: Scalar, F: Functions<S>> Chosen<S, F> {
         Self {
             functions,
             coupled: options.coupled,
+            projects: options.projection.is_some(),
             inputs: Limit::new(options.clip.inputs),
             cell: Limit::new(options.clip.cell),
             as_read: Limit::new(options.clip.cell_as_read),
@@ -146,6 +154,10 @@ impl<S: Scalar, F: Functions<S>> Hooks<S> for Chosen<S, F> {
     #[inline(always)]
     fn coupled(self) -> bool {
         self.coupled
+    }
+    #[inline(always)]
+    fn projects(self) -> bool {
+        self.projects
     }
     #[inline(always)]
     fn inputs(self) -> Limit<S> {
@@ -176,6 +188,12 @@ impl<S: Scalar> Limit<S> {
     #[inline(always)]
     pub(super) fn is_beyond(self, x: S) -> bool {
         x.abs() > self.0
+    }
+
+    /// Whether a value is at it or beyond.
+    #[inline(always)]
+    pub(crate) fn is_reached(self, x: S) -> bool {
+        x.abs() >= self.0
     }
 
     /// The value, or the nearest that it may be.

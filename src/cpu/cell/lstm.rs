@@ -71,6 +71,8 @@ pub(super) fn forward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: Forwa
 /// da_i = dc'⊙g⊙i⊙(1-i)   da_f = dc'⊙c_prev⊙f⊙(1-f)   da_g = dc'⊙i⊙(1-g²)   dc_prev = dc'⊙f + p_i⊙da_i + p_f⊙da_f
 /// coupled:  da_f = dc'⊙(c_prev-g)⊙f⊙(1-f)
 /// ```
+///
+/// With a projection dh is the gradient of what that has read, and becomes again what it was: o⊙tanh(c).
 #[inline(always)]
 pub(super) fn backward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: BackwardRow<'_, S>) {
     let BackwardRow { saved, before: [_, c_prev, ..], after: [_, c, ..], w_ch, gradients, whole, .. } = row;
@@ -81,9 +83,10 @@ pub(super) fn backward<A: Simd, S: Scalar>(_: A, hooks: impl Hooks<S>, row: Back
     let own = usize::from(!hooks.coupled());
     for (((dh, dc), c), o) in dh.iter_mut().zip(&mut *dc).zip(c).zip(&mut *o) {
         let t = hooks.output::<A>(*c);
-        *dc += *dh * *o * hooks.output_slope(*c, t);
-        *o = *dh * t * hooks.gate_slope(*o);
-        *dh = S::ZERO;
+        let (now, made) = (*dh, *o * t);
+        *dc += now * *o * hooks.output_slope(*c, t);
+        *o = now * t * hooks.gate_slope(*o);
+        *dh = if hooks.projects() { made } else { S::ZERO };
     }
     unless_clipped(flags, o, own + 2);
     through_peepholes(hooks, o, p_o, c, dc);

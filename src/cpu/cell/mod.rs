@@ -8,10 +8,12 @@ mod functions;
 mod gru;
 mod gru_reset_before;
 mod hooks;
+mod ind_rnn;
 mod lstm;
 mod min_gru;
 mod min_lstm;
 mod rnn;
+mod sru;
 mod zoneout;
 
 pub(crate) use hooks::Limit;
@@ -19,14 +21,14 @@ pub use zoneout::Zoneout;
 
 use pulp::{Simd, WithSimd};
 
-use functions::{AS_IT_IS, Named, RECTIFIED, Usual};
+use functions::{AS_IT_IS, BARE, Named, RECTIFIED, Usual};
 use hooks::{Chosen, Plain};
 
 use crate::activation::Function;
 use crate::cell::{Cell, MOST_STATES, for_each_cell};
 use crate::cpu::scalar::Scalar;
 use crate::cpu::simd::vectorised;
-use crate::recipe::Recipe;
+use crate::recipe::{Activations, Recipe};
 
 /// The most slots of a cell with several phases: more than its row of the table has there may be one, of flags.
 pub const MOST_SLOTS: usize = 5;
@@ -218,9 +220,11 @@ for_each_cell!(declare);
 
 /// What a cell adds to the state, as a constant of [`Usual`].
 const fn candidate(cell: Cell) -> u8 {
-    match Recipe::of(cell).activations().candidate.function() {
-        Function::Relu => RECTIFIED,
-        Function::Affine => AS_IT_IS,
+    let Activations { candidate, output, .. } = Recipe::of(cell).activations();
+    match (candidate.function(), output.function()) {
+        (Function::Relu, _) => RECTIFIED,
+        (Function::Affine, Function::Affine) => BARE,
+        (Function::Affine, _) => AS_IT_IS,
         _ => 0,
     }
 }

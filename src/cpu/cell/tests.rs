@@ -11,6 +11,7 @@ struct Case {
     recurrent: Vec<f64>,
     h_prev: Vec<f64>,
     c_prev: Vec<f64>,
+    w_ch: Vec<f64>,
     dh: Vec<f64>,
     dc: Vec<f64>,
 }
@@ -34,6 +35,7 @@ impl Case {
             recurrent: values(gates, 0.7),
             h_prev: values(H, 1.1),
             c_prev: values(c, 1.9),
+            w_ch: values(Recipe::of(cell).peepholes() * H, 2.7),
             dh: values(H, 2.3),
             dc: values(c, 3.1),
         }
@@ -48,7 +50,8 @@ impl Case {
         }
         let (mut h, mut c) = (vec![0.0; H], vec![0.0; self.c_prev.len()]);
         let before = [&self.h_prev[..], &self.c_prev[..]];
-        let mut row = ForwardRow { at: Site::default(), saved: &mut saved, before, w_ch: &[], after: [&mut h, &mut c] };
+        let mut row =
+            ForwardRow { at: Site::default(), saved: &mut saved, before, w_ch: &self.w_ch, after: [&mut h, &mut c] };
         forward(&cell.into(), &mut row);
         Outcome { saved, h, c }
     }
@@ -84,7 +87,7 @@ fn backward_is_the_derivative_of_forward() {
             saved: &mut saved,
             before: [&case.h_prev, &case.c_prev],
             after: [&h, &c],
-            w_ch: &[],
+            w_ch: &case.w_ch,
             gradients: [&mut dh, &mut dc],
             whole: [&mut [], &mut dc_all],
         };
@@ -105,10 +108,14 @@ fn backward_is_the_derivative_of_forward() {
         for (i, dc) in dc.iter().enumerate() {
             close(*dc, case.slope(cell, |case| &mut case.c_prev, i), "dc_prev");
         }
-        // c gets to h through tanh and the output gate alone: with the gate's own values, a finite difference of that.
+        // c gets to h through tanh and the output gate alone, of the SRU through the gate r as it is: with the gate's own values, a
+        // finite difference of that.
         for (i, all) in dc_all.iter().enumerate() {
-            let o = case.run(cell).saved[3 * H + i];
-            let slope = o * ((c[i] + 1e-5).tanh() - (c[i] - 1e-5).tanh()) / 2e-5;
+            let saved = case.run(cell).saved;
+            let slope = match cell {
+                Cell::Sru => saved[2 * H + i],
+                _ => saved[3 * H + i] * ((c[i] + 1e-5).tanh() - (c[i] - 1e-5).tanh()) / 2e-5,
+            };
             close(*all, case.dc[i] + case.dh[i] * slope, "the whole dc");
         }
     }

@@ -45,7 +45,9 @@ impl<S: Scalar> Zoneout<S> {
         made.copy_from_slice(c.get(..made.len()).unwrap_or_default());
         for unit in 0..hidden {
             for ((after, before), share) in after.iter_mut().zip(before).zip(self.staying(at.place + unit)) {
-                if let (Some(after), Some(before)) = (after.get_mut(unit), before.get(unit)) {
+                // With a projection h is of other units, and nothing of it stays.
+                if let (Some(after), Some(before)) = (after.get_mut(unit), before.get(unit).filter(|_| share > S::ZERO))
+                {
                     *after = share * *before + (S::ONE - share) * *after;
                 }
             }

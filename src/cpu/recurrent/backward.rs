@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use super::flow::{flows, follow, follow_width};
 use super::left::LeftRows;
+use super::projected::Projected;
 use super::resets::Anew;
+use super::through::{Back, Strided, Through, phases};
 use super::{Initial, LayerShape, Left, Recurrent, Resets, Slots, Tensors, expect, running, shared};
 use crate::cell::{Cell, MOST_STATES};
 use crate::cpu::cell::{self, BackwardRow, BetweenBackward, Limit, MOST_SLOTS, Zoneout};
-use crate::cpu::panel::{self, MOST_RUNS, Product, Rows};
+use crate::cpu::panel::{self, MOST_RUNS};
 use crate::cpu::random::Masks;
 use crate::cpu::scalar::Scalar;
 use crate::cpu::threads::{Member, Partition, Task, TaskRows, Threads};
@@ -58,32 +60,39 @@ pub struct Backward<'a, S> {
     pub initial_gradients: [&'a mut [S]; MOST_STATES],
 }
 
-/// Packs `weight_hh` of each direction, that of forward, into `packed`, of [`LayerShape::backward_packed_len`] elements.
+/// Packs `weight_hh` of each direction, that of forward, and `weight_hr` of a projection, into `packed`, of
+/// [`LayerShape::backward_packed_len`] elements.
 pub fn pack_backward<S: Scalar>(
     threads: Threads,
     layer: &LayerShape,
     w_hh: &Tensors<'_, S>,
+    w_hr: Option<&Tensors<'_, S>>,
     packed: &mut [S],
 ) -> Result<()> {
     layer.check()?;
-    layer.check_tensors("weight_hh", w_hh, layer.hidden)?;
+    layer.check_tensors("weight_hh", w_hh, layer.width(0))?;
+    layer.check_projection(w_hr)?;
     expect("the packed weights", packed.len(), &[layer.backward_packed_len()])?;
     let each = packed.len() / layer.directions;
     for (direction, packed) in packed.chunks_exact_mut(each.max(1)).enumerate() {
-        let mut rest = packed;
+        let (mut rest, hidden, width) = (packed, layer.hidden, layer.width(0));
         for Phase { gates, .. } in layer.recipe.phases() {
-            let (depth, hidden) = (gates.len() * layer.hidden, layer.hidden);
-            let rows = &w_hh.of(direction)[gates.start * hidden * hidden..gates.end * hidden * hidden];
-            let (now, after) = rest.split_at_mut(panel::packed_len(depth, hidden));
-            panel::pack(threads, rows, depth, hidden, now);
+            let depth = gates.len() * hidden;
+            let rows = &w_hh.of(direction)[gates.start * hidden * width..gates.end * hidden * width];
+            let (now, after) = rest.split_at_mut(panel::packed_len(depth, width));
+            panel::pack(threads, rows, depth, width, now);
             rest = after;
+        }
+        if let Some(w_hr) = w_hr {
+            panel::pack(threads, w_hr.of(direction), width, hidden, rest);
         }
     }
     Ok(())
 }
 
 /// Runs all steps of `layer` backward: `dh += dy`, the cell, then `dh ← direct part + da·W_hh`, for each step, sequence
-/// and direction, as `partition` deals them out.
+/// and direction, as `partition` deals them out. With a projection the cell's gradient is `dm = dh·W_hr`, and dh is left behind the
+/// saved values.
 pub fn backward<S: Scalar>(
     partition: &Partition,
     layer: &LayerShape,
@@ -93,7 +102,7 @@ pub fn backward<S: Scalar>(
     layer.check()?;
     let Recurrent { packed, w_ch, .. } = weights;
     layer.check_peepholes(w_ch.as_ref())?;
-    let times = buffers.dy.map_or(usize::MAX, |dy| dy.len() / layer.state_len());
+    let times = buffers.dy.map_or(usize::MAX, |dy| dy.len() / layer.state_len(0));
     layer.check_lengths(buffers.lengths, times)?;
     let (steps, batch, hidden) = (layer.batch.steps, layer.batch.batch, layer.hidden);
     expect("the packed weights", packed.len(), &[layer.backward_packed_len()])?;
@@ -104,7 +113,7 @@ pub fn backward<S: Scalar>(
     let follows = !buffers.norms.is_empty();
     expect("direct", buffers.direct.len(), &layer.shape(1, direct_width, follows))?;
     expect("norms", buffers.norms.len(), &layer.shape(steps, flows, follows))?;
-    buffers.dy.map_or(Ok(()), |dy| expect("dy", dy.len(), &layer.shape(times, hidden, true)))?;
+    buffers.dy.map_or(Ok(()), |dy| expect("dy", dy.len(), &layer.shape(times, layer.width(0), true)))?;
 
     let needed = buffers.lengths.iter().map(|&length| length as usize).max().unwrap_or(0);
     layer.check_resets(&buffers.resets, &buffers.initial, needed)?;
@@ -115,7 +124,10 @@ pub fn backward<S: Scalar>(
     let Backward { resets, initial, masks, left, initial_gradients, .. } = buffers;
     let (each, phases) = (packed.len() / layer.directions, phases(layer));
     let parts = [(saved, layer.saved_width()), (direct, direct_width), (norms, flows)];
-    let lists = [gradients, initial_gradients].map(|list| list.map(|gradients| (gradients, hidden)));
+    let lists = [gradients, initial_gradients].map(|list| {
+        let mut state = 0..;
+        list.map(|gradients| (gradients, layer.width(state.next().unwrap_or_default())))
+    });
     let work =
         |task: &Task, member: Member<'_>, parts: [TaskRows<'_, S>; 3], lists: [[TaskRows<'_, S>; MOST_STATES]; 2]| {
             let ([saved, direct, norms], [gradients, initial_gradients]) = (parts, lists);
@@ -123,6 +135,8 @@ pub fn backward<S: Scalar>(
             let worker = Worker {
                 member,
                 layer,
+                width: layer.width(0),
+                projected: layer.recipe.projected_slot(),
                 rows: task.rows(),
                 direction,
                 packed: &packed[direction * each..][..each],
@@ -145,38 +159,20 @@ pub fn backward<S: Scalar>(
             worker.run();
         };
     // SAFETY: between two meetings members write columns of h's gradient, or of what is their own, and read `saved`; or they run
-    // the cells of sequences of their own; or they write columns of their own of a slot of `saved` that none of them reads; or they
-    // write columns of their own of `saved` and of h's gradient, and read no others.
+    // the cells of sequences of their own; or they write columns of their own of a slot of `saved` that none of them reads; or
+    // they write columns of their own of `saved` and of h's gradient, and read no others; or they write columns of their own of
+    // the slot of `saved` that a projection has read, and read what lies behind the slots.
     unsafe { partition.run(parts, lists, work) };
     Ok(())
-}
-
-/// What backward needs of a phase.
-struct Back {
-    operand: Operand,
-    /// Those of the gradients on the recurrent side of its gates.
-    slots: &'static [usize],
-    /// Where its gates' rows are in a direction's packed weights.
-    packed: Range<usize>,
-}
-
-/// Phases of a cell at most.
-pub(super) const MOST_PHASES: usize = 2;
-
-/// A recipe's phases, worked out once for all steps.
-fn phases(layer: &LayerShape) -> [Option<Back>; MOST_PHASES] {
-    let LayerShape { recipe, hidden, .. } = *layer;
-    let mut all = recipe.phases().map(|Phase { gates, operand }| {
-        let before = |gates: usize| panel::packed_len(gates * hidden, hidden);
-        Back { operand, packed: before(gates.start)..before(gates.end), slots: &recipe.hidden_slots()[gates] }
-    });
-    std::array::from_fn(|_| all.next())
 }
 
 /// One task, some sequences in one direction, or a member's share of it.
 struct Worker<'a, S> {
     member: Member<'a>,
     layer: &'a LayerShape,
+    /// Elements of h, and the slot that a projection reads, asked once for all steps.
+    width: usize,
+    projected: Option<usize>,
     rows: Range<usize>,
     direction: usize,
     packed: &'a [S],
@@ -201,8 +197,18 @@ struct Worker<'a, S> {
 impl<'a, S: Scalar> Worker<'a, S> {
     fn run(mut self) {
         let products = self.layer.recipe.phases().len();
+        let (hidden, width) = (self.layer.hidden, self.width);
+        let projected = Projected::of(self.layer, self.direction, self.lengths, self.packed, [width, hidden]);
         for step in (0..self.layer.batch.steps).rev() {
-            self.gates(step);
+            if let (Some(projected), Some(slot)) = (&projected, self.projected) {
+                self.arrived(step, projected);
+                self.member.meet();
+                projected.backward(self.member, self.rows.clone(), [step, self.first_step + step], &mut self.saved);
+                self.member.meet();
+                self.projected_gates(step, slot);
+            } else {
+                self.gates(step);
+            }
             // Without a product no unit waits for another.
             if products == 0 {
                 continue;
@@ -236,7 +242,7 @@ impl<'a, S: Scalar> Worker<'a, S> {
             sum.iter_mut().zip(&*gradient).for_each(|(sum, gradient)| *sum += *gradient);
             gradient.fill(S::ZERO);
         }
-        let carried = self.layer.recipe.states() * self.layer.hidden;
+        let carried = self.layer.recipe.width_of_states(self.layer.hidden);
         let direct = self.direct.row_mut(0, row);
         let carried = carried.min(direct.len());
         direct[..carried].fill(S::ZERO);
@@ -247,11 +253,41 @@ impl<'a, S: Scalar> Worker<'a, S> {
         self.lengths[row] as usize > self.first_step + step
     }
 
-    /// This direction's row of a buffer `[.., B, D·H]` that is only read; empty for an empty buffer.
-    fn state_row(&self, buffer: &'a [S], block: usize, row: usize) -> &'a [S] {
-        let hidden = self.layer.hidden;
-        let start = ((block * self.layer.batch.batch + row) * self.layer.directions + self.direction) * hidden;
-        buffer.get(start..start + hidden).unwrap_or(&[])
+    /// This direction's row of a buffer `[.., B, D·width]` that is only read; empty for an empty buffer.
+    fn state_row(&self, buffer: &'a [S], width: usize, block: usize, row: usize) -> &'a [S] {
+        let start = ((block * self.layer.batch.batch + row) * self.layer.directions + self.direction) * width;
+        buffer.get(start..start + width).unwrap_or(&[])
+    }
+
+    /// The output's gradient of a step of a sequence; empty where there is none.
+    #[inline(always)]
+    fn dy_row(&self, step: usize, row: usize) -> &'a [S] {
+        let time = self.layer.other_side(self.direction, self.first_step + step, self.lengths[row] as usize);
+        self.dy.map_or(&[][..], |dy| self.state_row(dy, self.width, time, row))
+    }
+
+    /// With a projection: the whole gradient of a step's h to behind its saved values, where the weights' gradient reads it, and
+    /// nothing of it left to come directly.
+    fn arrived(&mut self, step: usize, projected: &Projected<'a, S>) {
+        let behind = self.layer.recipe.saved() * self.layer.hidden;
+        for row in self.own_rows() {
+            self.pass_on(step + 1, row);
+            if !self.runs_at(row, step) {
+                continue;
+            }
+            let (dy, clip) = (self.dy_row(step, row), self.clip);
+            let after = self.state_row(self.states[0], self.width, step + 1, row);
+            let [dh, ..] = &mut self.gradients;
+            let dh = dh.row_mut(0, row);
+            dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += *dy);
+            if let Some(clip) = clip {
+                dh.iter_mut().for_each(|dh| *dh = clip.of(*dh));
+            }
+            projected.unless_clipped(dh, after);
+            let kept = self.saved.row_mut(step, row).get_mut(behind..).unwrap_or_default();
+            kept.iter_mut().zip(&*dh).for_each(|(kept, dh)| *kept = *dh);
+            dh.fill(S::ZERO);
+        }
     }
 
     /// Turns the saved values of a step into gradients of its pre-activations.
@@ -263,10 +299,8 @@ impl<'a, S: Scalar> Worker<'a, S> {
                 self.norms.row_mut(step, row).fill(S::ZERO);
                 continue;
             }
-            let done = self.first_step + step;
-            let time = self.layer.other_side(self.direction, done, self.lengths[row] as usize);
-            let dy = self.dy.map_or(&[][..], |dy| self.state_row(dy, time, row));
-            let at = |step: usize| self.states.map(|states| self.state_row(states, step, row));
+            let (done, dy) = (self.first_step + step, self.dy_row(step, row));
+            let at = |step: usize| self.states.map(|states| self.state_row(states, self.width, step, row));
             let (before, after) = (at(step), at(step + 1));
             let mut gradients = self.gradients.each_mut().map(|gradients| gradients.row_mut(0, row));
             let [dh, ..] = &mut gradients;
@@ -288,6 +322,29 @@ impl<'a, S: Scalar> Worker<'a, S> {
                     follow(recipe, self.zoneout.as_mut(), &mut states, dy, direct, norms);
                 }
             }
+        }
+    }
+
+    /// The same with a projection, whose gradients have arrived: the cell's gradient of h is that of what it makes, in slot `slot`.
+    fn projected_gates(&mut self, step: usize, slot: usize) {
+        let hidden = self.layer.hidden;
+        for row in self.own_rows() {
+            if !self.runs_at(row, step) {
+                self.saved.row_mut(step, row).fill(S::ZERO);
+                continue;
+            }
+            let [_, c] = self.states;
+            let at = |step: usize| [&[][..], self.state_row(c, hidden, step, row)];
+            let (before, after) = (at(step), at(step + 1));
+            let [_, dc] = &mut self.gradients;
+            let (saved, behind) = self.saved.row_mut(step, row).split_at_mut(slot * hidden);
+            let gradients = [behind.get_mut(..hidden).unwrap_or_default(), dc.row_mut(0, row)];
+            let (at, w_ch) = (self.layer.site(self.direction, self.first_step + step, row), self.w_ch);
+            let mut states = BackwardRow { at, saved, before, after, w_ch, gradients, whole: Default::default() };
+            if let Some(initial) = self.anew.at(step, row) {
+                states.before = initial;
+            }
+            cell::step_backward(&self.layer.recipe, self.zoneout.as_mut(), &mut states);
         }
     }
 
@@ -317,7 +374,7 @@ impl<'a, S: Scalar> Worker<'a, S> {
     fn between(&mut self, step: usize, row: usize, own: Range<usize>) {
         let h = match self.anew.at(step, row) {
             Some([initial, ..]) => initial,
-            None => self.state_row(self.states[0], step, row),
+            None => self.state_row(self.states[0], self.width, step, row),
         };
         let Self { layer, ref rows, ref mut saved, ref mut gradients, ref mut left, .. } = *self;
         let (hidden, slots) = (layer.hidden, layer.recipe.saved());
@@ -339,9 +396,9 @@ impl<'a, S: Scalar> Worker<'a, S> {
 
     /// The product of a step with the rows of `W_hh` of a phase, and a member's columns of it.
     fn through(&self, step: usize, back: &'a Back, rows: Range<usize>) -> (Through<'a, S>, Range<usize>) {
-        let Self { member, layer, packed, .. } = *self;
+        let Self { member, layer, width, packed, .. } = *self;
         let hidden = layer.hidden;
-        let (own, panels) = shared(member, back.slots.len() * hidden, hidden);
+        let (own, panels) = shared(member, back.slots.len() * hidden, width);
         let packed = &packed[back.packed.clone()][panels];
         (Through { hidden, packed, slots: back.slots, step, rows, columns: own.len() }, own)
     }
@@ -351,8 +408,8 @@ impl<'a, S: Scalar> Worker<'a, S> {
         let rows = running(self.lengths, self.rows.clone(), self.first_step + step);
         let Some(first) = self.phases.iter().flatten().next() else { return };
         let (product, own) = self.through(step, first, rows.clone());
-        let Self { layer, ref saved, ref mut gradients, ref mut left, .. } = *self;
-        let ([dh, ..], hidden) = (gradients, layer.hidden);
+        let Self { width, ref saved, ref mut gradients, ref mut left, .. } = *self;
+        let [dh, ..] = gradients;
         let Some(left) = left else {
             // A sequence that does not run at this step has nothing but zeros to add.
             return product.run(
@@ -363,8 +420,8 @@ impl<'a, S: Scalar> Worker<'a, S> {
         };
         // Columns of its own in rows of the room, then what dropout leaves of them.
         let first = rows.start - self.rows.start;
-        let data = &mut left.room()[first * hidden..];
-        product.run(saved, false, Strided { data, stride: hidden, columns: own.clone() });
+        let data = &mut left.room()[first * width..];
+        product.run(saved, false, Strided { data, stride: width, columns: own.clone() });
         for row in rows.clone() {
             // Its own columns alone: others of the team have theirs.
             let mut columns = [&mut [][..]];
@@ -373,57 +430,6 @@ impl<'a, S: Scalar> Worker<'a, S> {
             let at = row - self.rows.start;
             let left = left.row(at)[own.clone()].iter().zip(&left.factors(at)[own.clone()]);
             dh.iter_mut().zip(left).for_each(|(dh, (sum, factor))| *dh += *sum * *factor);
-        }
-    }
-}
-
-/// `da·W_hh` of a step and the gates of a phase, of some columns.
-struct Through<'a, S> {
-    hidden: usize,
-    packed: &'a [S],
-    slots: &'static [usize],
-    step: usize,
-    /// The sequences that run.
-    rows: Range<usize>,
-    columns: usize,
-}
-
-impl<S: Scalar> Through<'_, S> {
-    fn run(self, saved: &TaskRows<'_, S>, adds: bool, c: impl Rows<S>) {
-        let Self { hidden, packed, slots, step, rows, columns } = self;
-        // The gradients on the recurrent side, gate after gate.
-        Product {
-            packed,
-            depth: slots.len() * hidden,
-            bias: &[],
-            runs: slots.len(),
-            a: |row, run: usize| saved.columns(step, rows.start + row, slots[run] * hidden..(slots[run] + 1) * hidden),
-            rows: rows.len(),
-            columns,
-            adds,
-            backwards: step % 2 == 1,
-            c,
-        }
-        .run();
-    }
-}
-
-/// Some columns of rows of `stride` elements.
-struct Strided<'a, S> {
-    data: &'a mut [S],
-    stride: usize,
-    columns: Range<usize>,
-}
-
-impl<S> Rows<S> for Strided<'_, S> {
-    #[inline]
-    fn rows<'s>(&'s mut self, first: usize, rows: &mut [&'s mut [S]]) {
-        // Chunks would divide by the stride.
-        let mut rest = self.data.get_mut(first * self.stride..).unwrap_or_default();
-        for to in rows {
-            let (row, after) = rest.split_at_mut_checked(self.stride).unwrap_or_default();
-            *to = row.get_mut(self.columns.clone()).unwrap_or_default();
-            rest = after;
         }
     }
 }

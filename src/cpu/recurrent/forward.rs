@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::left::LeftRows;
+use super::projected::Projected;
 use super::resets::Anew;
 use super::{Group, Initial, LayerShape, Left, Projection, Resets, Slots, Tensors, expect, running, shared};
 use crate::cell::MOST_STATES;
@@ -53,23 +54,31 @@ pub struct Recurrent<'a, S> {
     pub w_ch: Option<Tensors<'a, S>>,
 }
 
-/// Packs `weight_hh` of each direction into `packed`, of [`LayerShape::forward_packed_len`] elements.
+/// Packs `weight_hh` of each direction, and `weight_hr` of a projection, into `packed`, of [`LayerShape::forward_packed_len`]
+/// elements.
 pub fn pack_forward<S: Scalar>(
     threads: Threads,
     layer: &LayerShape,
     w_hh: &Tensors<'_, S>,
+    w_hr: Option<&Tensors<'_, S>>,
     packed: &mut [S],
 ) -> Result<()> {
     layer.check()?;
-    layer.check_tensors("weight_hh", w_hh, layer.hidden)?;
+    layer.check_tensors("weight_hh", w_hh, layer.width(0))?;
+    layer.check_projection(w_hr)?;
     expect("the packed weights", packed.len(), &[layer.forward_packed_len()])?;
     let mut rest = packed;
     for direction in 0..layer.directions {
         let w = w_hh.of(direction);
         for group in layer.groups() {
             let (now, after) = rest.split_at_mut(group.packed.len());
-            let rows = group.columns.start * layer.hidden..group.columns.end * layer.hidden;
-            panel::pack_transposed(threads, &w[rows], layer.hidden, now);
+            let rows = group.columns.start * group.depth..group.columns.end * group.depth;
+            panel::pack_transposed(threads, &w[rows], group.depth, now);
+            rest = after;
+        }
+        if let Some(w_hr) = w_hr {
+            let (now, after) = rest.split_at_mut(layer.projection_packed_len(layer.hidden, layer.width(0)));
+            panel::pack_transposed(threads, w_hr.of(direction), layer.hidden, now);
             rest = after;
         }
     }
@@ -94,8 +103,8 @@ pub fn pack_input<S: Scalar>(
     Ok(())
 }
 
-/// Runs all steps of `layer`: `W_hh·h[s] + b_hh` into the saved values, then the cell, for each step s, sequence and
-/// direction, as `partition` deals them out.
+/// Runs all steps of `layer`: `W_hh·h[s] + b_hh` into the saved values, then the cell, then a projection of what that makes, for
+/// each step s, sequence and direction, as `partition` deals them out.
 pub fn forward<S: Scalar>(
     partition: &Partition,
     layer: &LayerShape,
@@ -110,20 +119,22 @@ pub fn forward<S: Scalar>(
     layer.check_peepholes(w_ch.as_ref())?;
     layer.check_lengths(buffers.lengths, usize::MAX)?;
     let Forward { projection, saved, keeps, states, y, lengths, first_step, resets, initial, masks, left } = buffers;
-    let (steps, batch, hidden) = (layer.batch.steps, layer.batch.batch, layer.hidden);
+    let (steps, batch, width) = (layer.batch.steps, layer.batch.batch, layer.width(0));
     let end = first_step + steps;
     let needed = lengths.iter().map(|&length| length as usize).max().unwrap_or(0).max(end);
     expect("the packed weights", packed.len(), &[layer.forward_packed_len()])?;
     expect("saved", saved.len(), &layer.shape(steps, layer.saved_width(), true))?;
     layer.check_states("", steps + 1, states.each_ref().map(|states| states.len()))?;
-    let times = (y.len() / layer.state_len()).max(needed);
-    expect("y", y.len(), &layer.shape(times, hidden, !y.is_empty()))?;
+    let times = (y.len() / layer.state_len(0)).max(needed);
+    expect("y", y.len(), &layer.shape(times, width, !y.is_empty()))?;
     layer.check_resets(&resets, &initial, needed)?;
     projection.iter().try_for_each(|projection| projection.check(layer, needed))?;
     partition.check(batch, layer.directions)?;
 
     let (each, groups) = (packed.len() / layer.directions, layer.all_groups());
-    let (parts, lists) = ([(saved, layer.saved_width()), (y, hidden)], [states.map(|states| (states, hidden))]);
+    let mut state = 0..;
+    let states = states.map(|states| (states, layer.width(state.next().unwrap_or_default())));
+    let (parts, lists) = ([(saved, layer.saved_width()), (y, width)], [states]);
     let work =
         |task: &Task, member: Member<'_>, parts: [TaskRows<'_, S>; 2], lists: [[TaskRows<'_, S>; MOST_STATES]; 1]| {
             let ([saved, y], [states]) = (parts, lists);
@@ -131,6 +142,7 @@ pub fn forward<S: Scalar>(
             let worker = Worker {
                 member,
                 layer,
+                projected: layer.recipe.projected_slot(),
                 rows: task.rows(),
                 direction,
                 projection,
@@ -151,7 +163,8 @@ pub fn forward<S: Scalar>(
             worker.run();
         };
     // SAFETY: between two meetings members write columns of `saved` of their own and read x, h and what they have of their own,
-    // or read `saved`, or run the cells, or what comes before a phase, of sequences of their own.
+    // or read `saved`, or run the cells, or what comes before a phase, of sequences of their own, or write columns of their own of
+    // a projected h and of y and read `saved`.
     unsafe { partition.run(parts, lists, work) };
     Ok(())
 }
@@ -160,6 +173,8 @@ pub fn forward<S: Scalar>(
 struct Worker<'a, S> {
     member: Member<'a>,
     layer: &'a LayerShape,
+    /// The slot that a projection reads, asked once for all steps.
+    projected: Option<usize>,
     rows: Range<usize>,
     direction: usize,
     projection: Option<Projection<'a, S>>,
@@ -185,6 +200,8 @@ impl<'a, S: Scalar> Worker<'a, S> {
         let steps = self.layer.batch.steps;
         let at_once = ROWS.div_ceil(self.rows.len().max(1));
         let products = self.layer.recipe.phases().len();
+        let (hidden, width) = (self.layer.hidden, self.layer.width(0));
+        let projected = Projected::of(self.layer, self.direction, self.lengths, self.packed, [hidden, width]);
         for first in (0..steps).step_by(at_once) {
             let block = first..steps.min(first + at_once);
             let saved_first = if self.keeps { first } else { 0 };
@@ -204,6 +221,18 @@ impl<'a, S: Scalar> Worker<'a, S> {
                 }
                 self.cells(step, at);
                 self.member.meet();
+                if let Some(projected) = &projected {
+                    let (rows, [h, ..]) = (self.rows.clone(), &mut self.states);
+                    projected.forward(
+                        self.member,
+                        rows,
+                        [step, at, self.first_step + step],
+                        &self.saved,
+                        h,
+                        &mut self.y,
+                    );
+                    self.member.meet();
+                }
             }
             // The next block is projected into the same place.
             if products == 0 && !self.keeps {
@@ -236,8 +265,8 @@ impl<'a, S: Scalar> Worker<'a, S> {
 
     /// The products of a phase of a step of some sequences.
     fn products(&self, step: usize, at: usize, phase: usize, rows: Range<usize>) -> Products<'a, S> {
-        let Self { member, layer, packed, groups, bias, .. } = *self;
-        Products { member, hidden: layer.hidden, packed, groups, bias, phase, rows, at, backwards: step % 2 == 1 }
+        let Self { member, packed, groups, bias, .. } = *self;
+        Products { member, packed, groups, bias, phase, rows, at, backwards: step % 2 == 1 }
     }
 
     /// A step's other phases, and what comes before each.
@@ -282,9 +311,12 @@ impl<'a, S: Scalar> Worker<'a, S> {
 
     /// A member's cells of a step, from its pre-activations in block `at` of `saved`.
     fn cells(&mut self, step: usize, at: usize) {
-        let now = self.first_step + step;
+        let (now, hidden, projected) = (self.first_step + step, self.layer.hidden, self.projected);
         for row in self.own_rows() {
-            let saved = self.saved.row_mut(at, row);
+            let (saved, behind) = match projected {
+                None => (self.saved.row_mut(at, row), Default::default()),
+                Some(slot) => self.saved.row_mut(at, row).split_at_mut(slot * hidden),
+            };
             // States go where cells read them, one by one: an array that is made elsewhere and copied here has halves that
             // were stored apart, and waits for that.
             let at = self.layer.site(self.direction, now, row);
@@ -298,11 +330,19 @@ impl<'a, S: Scalar> Worker<'a, S> {
                 let ForwardRow { saved, before, after, .. } = states;
                 after.into_iter().zip(before).for_each(|(after, before)| after.copy_from_slice(before));
                 saved.fill(S::ZERO);
+                behind.fill(S::ZERO);
                 self.y.row_mut(now, row).fill(S::ZERO);
                 continue;
             }
             if let Some(initial) = self.anew.at(step, row) {
                 states.before = initial;
+            }
+            if projected.is_some() {
+                // What the cell makes is what the projection reads.
+                let [h, ..] = &mut states.after;
+                *h = behind.get_mut(..hidden).unwrap_or_default();
+                cell::step_forward(&self.layer.recipe, self.zoneout.as_ref(), &mut states);
+                continue;
             }
             cell::step_forward(&self.layer.recipe, self.zoneout.as_ref(), &mut states);
             let time = self.layer.other_side(self.direction, now, length);
@@ -315,7 +355,6 @@ impl<'a, S: Scalar> Worker<'a, S> {
 /// The recurrent parts of the gates of a phase of one step.
 struct Products<'a, S> {
     member: Member<'a>,
-    hidden: usize,
     packed: &'a [S],
     groups: &'a [Option<Group>],
     bias: &'a [S],
@@ -334,14 +373,14 @@ impl<S: Scalar> Products<'_, S> {
     where
         S: 'h,
     {
-        let Self { member, hidden, packed, groups, bias, phase, rows, at, backwards } = self;
+        let Self { member, packed, groups, bias, phase, rows, at, backwards } = self;
         for group in groups.iter().flatten().filter(|group| group.phase == phase) {
             let packed = &packed[group.packed.clone()];
-            let (own, panels) = shared(member, hidden, group.columns.len());
+            let (own, panels) = shared(member, group.depth, group.columns.len());
             let of = |all: Range<usize>| all.start + own.start..all.start + own.end;
             Product {
                 packed: &packed[panels],
-                depth: hidden,
+                depth: group.depth,
                 bias: bias.get(of(group.columns.clone())).unwrap_or_default(),
                 runs: 1,
                 a: |row, _| h(rows.start + row),

@@ -23,7 +23,7 @@ pub enum Input<'a, S> {
     Below {
         /// Its elements.
         h: &'a [S],
-        /// H of the layer below.
+        /// H of the layer below; of a projected h P.
         hidden: usize,
     },
 }

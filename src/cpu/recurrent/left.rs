@@ -25,10 +25,10 @@ impl Left<'_> {
 
 /// The factors of a task's sequences, and room for rows that they are applied to.
 pub(super) struct LeftRows<S> {
-    /// `[rows, H]`.
+    /// `[rows, width of h]`.
     factors: Vec<S>,
     room: Vec<S>,
-    /// The same for gradients of what comes between phases.
+    /// The same for gradients of what comes between phases, where there are several.
     back: Vec<S>,
     hidden: usize,
 }
@@ -36,10 +36,13 @@ pub(super) struct LeftRows<S> {
 impl<S: Scalar> LeftRows<S> {
     /// Of some sequences in one direction of a layer.
     pub(super) fn new(left: Left<'_>, layer: &LayerShape, direction: usize, rows: Range<usize>) -> Self {
-        let hidden = layer.hidden;
-        let row = |row| (0..hidden).map(move |unit| left.factor(layer.place(direction, 0, row) + unit));
+        let hidden = layer.width(0);
+        let first = |row: usize| (row * layer.directions + direction) * hidden;
+        let row = |row| (0..hidden).map(move |unit| left.factor(first(row) + unit));
         let room = vec![S::ZERO; rows.len() * hidden];
-        Self { factors: rows.flat_map(row).collect(), back: room.clone(), room, hidden }
+        let between = layer.recipe.phases().len() > 1;
+        let back = if between { room.clone() } else { Vec::new() };
+        Self { factors: rows.flat_map(row).collect(), back, room, hidden }
     }
 
     /// The factors of row `row` of the task.

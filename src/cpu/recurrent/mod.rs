@@ -6,7 +6,7 @@
 //! | buffer | shape | holds |
 //! |---|---|---|
 //! | `x` | `[times, B, I]` | the input in *time* order; of an inner layer the states of the layer below |
-//! | `saved` | `[T, B, D, saved·H]` | input projections, then saved values, then gradients of pre-activations |
+//! | `saved` | `[T, B, D, saved·H]` | input projections, then saved values, then gradients of pre-activations; with a projection P more in a row, for the gradient of h |
 //! | `states` | `[T+1, B, D·H]` each | states; block 0 the initial ones, block T the final ones |
 //! | `gradients` | `[B, D·H]` each | gradients of the final states, then of the initial ones |
 //! | `direct` | `[B, D, follow_width·H]` | gradients that come directly, and room; empty unless norms are wanted |
@@ -14,7 +14,8 @@
 //! | `initial` | `[B, D·H]` each | states that sequences return to, and the sums of their gradients; empty without resets |
 //! | `y`, `dy` | `[times, B, D·H]` | output of the whole sequence in *time* order, and its gradient |
 //!
-//! States are in the order of [`Recipe::state_names`], h first; what the recipe does not have is empty.
+//! States are in the order of [`Recipe::state_names`], h first; what the recipe does not have is empty. With a projection h, y and
+//! their gradients have P elements where others have H.
 //!
 //! T is the number of steps of the call, which may be a part of the sequence: then it has done `first_step` steps before,
 //! or backward, has these left to do.
@@ -28,10 +29,12 @@ mod flow;
 mod forward;
 mod input;
 mod left;
+mod projected;
 mod resets;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod through;
 
 use std::ops::Range;
 
@@ -49,7 +52,7 @@ use crate::cpu::cell::Site;
 use crate::cpu::panel::{self, Rows, WIDTH};
 use crate::cpu::threads::{Member, TaskRows};
 use crate::error::{Error, Result, at_least_one};
-use crate::recipe::{Phase, Recipe};
+use crate::recipe::{Operand, Phase, Recipe};
 
 /// One layer and the batch that it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,9 +116,14 @@ impl LayerShape {
         direction >= self.first_reversed
     }
 
-    /// Columns of `saved` per step, sequence and direction: `saved·H`.
+    /// Elements of a state of one sequence and direction, 0 h and 1 c.
+    pub const fn width(&self, state: usize) -> usize {
+        self.recipe.width(state, self.hidden)
+    }
+
+    /// Columns of `saved` per step, sequence and direction: `saved·H`, and behind them P with a projection.
     pub const fn saved_width(&self) -> usize {
-        self.recipe.saved() * self.hidden
+        self.recipe.saved_width(self.hidden)
     }
 
     /// Rows of `weight_hh`: `G·H`.
@@ -129,30 +137,54 @@ impl LayerShape {
     }
 
     /// Elements of a state of all steps.
-    pub const fn states_len(&self) -> usize {
-        (self.batch.steps + 1) * self.state_len()
+    pub const fn states_len(&self, state: usize) -> usize {
+        (self.batch.steps + 1) * self.state_len(state)
     }
 
-    /// Elements of a state of one step, and of its gradient: `B·D·H`.
-    pub const fn state_len(&self) -> usize {
-        self.batch.batch * self.directions * self.hidden
+    /// Elements of a state of one step, and of its gradient: `B·D·H`, of h with a projection `B·D·P`.
+    pub const fn state_len(&self, state: usize) -> usize {
+        self.batch.batch * self.directions * self.width(state)
+    }
+
+    /// Elements of all states of one step.
+    pub const fn all_states_len(&self) -> usize {
+        self.batch.batch * self.directions * self.recipe.width_of_states(self.hidden)
+    }
+
+    /// Where in the states of one step, one after the other, this one is.
+    fn state_at(&self, state: usize) -> Range<usize> {
+        let first = (0..state).map(|before| self.state_len(before)).sum();
+        first..first + self.state_len(state)
     }
 
     /// The states of `[states, B, D·H]`; empty where the recipe has fewer, or `all` does.
     pub fn each_state<'a, S>(&self, all: &'a [S]) -> [&'a [S]; MOST_STATES] {
-        let mut states = all.chunks_exact(self.state_len().max(1)).take(self.recipe.states());
-        std::array::from_fn(|_| states.next().unwrap_or_default())
+        let there = |state: usize| all.get(self.state_at(state)).filter(|_| state < self.recipe.states());
+        std::array::from_fn(|state| there(state).unwrap_or_default())
     }
 
     /// The same, to write.
     pub fn each_state_mut<'a, S>(&self, all: &'a mut [S]) -> [&'a mut [S]; MOST_STATES] {
-        let mut states = all.chunks_exact_mut(self.state_len().max(1)).take(self.recipe.states());
-        std::array::from_fn(|_| states.next().unwrap_or_default())
+        let mut rest = all;
+        std::array::from_fn(|state| {
+            if state >= self.recipe.states() || rest.len() < self.state_len(state) {
+                return Default::default();
+            }
+            let (now, after) = std::mem::take(&mut rest).split_at_mut(self.state_len(state));
+            rest = after;
+            now
+        })
     }
 
     /// Elements of the weights packed by [`pack_forward`].
     pub fn forward_packed_len(&self) -> usize {
-        self.directions * self.groups().map(|group| group.packed.len()).sum::<usize>()
+        let of_gates = self.groups().map(|group| group.packed.len()).sum::<usize>();
+        self.directions * (of_gates + self.projection_packed_len(self.hidden, self.width(0)))
+    }
+
+    /// Elements of a direction's packed `weight_hr`, of so many rows and columns as it is multiplied with; none without.
+    const fn projection_packed_len(&self, depth: usize, columns: usize) -> usize {
+        if self.recipe.projection().is_some() { panel::packed_len(depth, columns) } else { 0 }
     }
 
     /// The gates, by where their recurrent parts go.
@@ -173,13 +205,14 @@ impl LayerShape {
 
     /// Elements of the weights packed by [`pack_backward`].
     pub const fn backward_packed_len(&self) -> usize {
-        let of_all = panel::packed_len(self.gate_width(), self.hidden);
+        let width = self.width(0);
+        let of_all = panel::packed_len(self.gate_width(), width) + self.projection_packed_len(width, self.hidden);
         if self.recipe.has_product() { self.directions * of_all } else { 0 }
     }
 
     /// Elements of `direct`.
     pub const fn direct_len(&self) -> usize {
-        self.state_len() * follow_width(self.recipe)
+        self.batch.batch * self.directions * self.hidden * follow_width(self.recipe)
     }
 
     /// Elements of `norms`.
@@ -195,7 +228,7 @@ impl LayerShape {
             return Err(Error::invalid("the number of directions", "1 or 2", self.directions));
         }
         let rows = (self.batch.steps + 1).checked_mul(self.batch.batch).and_then(|n| n.checked_mul(8));
-        let widest = self.hidden.checked_add(WIDTH).and_then(|n| n.checked_mul(8));
+        let widest = self.hidden.max(self.width(0)).checked_add(WIDTH).and_then(|n| n.checked_mul(8));
         let elements = rows.zip(widest).and_then(|(rows, widest)| rows.checked_mul(widest));
         let weights = widest.and_then(|widest| widest.checked_mul(widest));
         match elements.and(weights) {
@@ -233,19 +266,24 @@ impl LayerShape {
     /// An error unless each state that the recipe has, and no other, has the elements of so many blocks; `what` they are of
     /// states comes before their names.
     fn check_states(&self, what: &str, blocks: usize, lens: [usize; MOST_STATES]) -> Result<()> {
-        let (names, each) = (self.recipe.state_names(), blocks * self.state_len());
+        let names = self.recipe.state_names();
         let mut all = lens.into_iter().enumerate();
-        match all.find(|&(state, len)| len != if state < names.len() { each } else { 0 }) {
+        match all.find(|&(state, len)| len != if state < names.len() { blocks * self.state_len(state) } else { 0 }) {
             None => Ok(()),
             Some((state, len)) => {
                 let name = names.get(state).copied().unwrap_or("state that the cell does not have");
-                Err(Error::shape(
-                    format!("{what}{name}"),
-                    &self.shape(blocks, self.hidden, state < names.len()),
-                    &[len],
-                ))
+                let shape = self.shape(blocks, self.width(state), state < names.len());
+                Err(Error::shape(format!("{what}{name}"), &shape, &[len]))
             }
         }
+    }
+
+    /// An error unless there is a `weight_hr` where the recipe has a projection, and only there.
+    fn check_projection<S>(&self, w_hr: Option<&Tensors<'_, S>>) -> Result<()> {
+        let of_recipe = [self.recipe.projection().unwrap_or(0), self.hidden];
+        let Some(w_hr) = w_hr else { return expect("weight_hr", 0, &of_recipe) };
+        expect("weight_hr", w_hr.len, &of_recipe)?;
+        Tensors::new("weight_hr", w_hr.data, self.directions, w_hr.apart, w_hr.len).map(|_| ())
     }
 
     /// An error unless there are peepholes where the recipe has them, and only there.
@@ -268,6 +306,8 @@ const MOST_GROUPS: usize = 4;
 struct Group {
     /// The phase whose product makes them.
     phase: usize,
+    /// Terms of its sums.
+    depth: usize,
     /// Rows of `weight_hh`.
     columns: Range<usize>,
     /// Where they are in a direction's packed weights.
@@ -280,17 +320,18 @@ struct Group {
 
 /// The groups of a cell with `hidden` units. A gate whose recurrent part has a slot of its own does not add it.
 fn groups(recipe: Recipe, hidden: usize) -> impl Iterator<Item = Group> {
-    let runs = recipe.phases().enumerate().flat_map(move |(phase, Phase { gates, .. })| {
+    let runs = recipe.phases().enumerate().flat_map(move |(phase, Phase { gates, operand })| {
+        let depth = if operand == Operand::H { recipe.width(0, hidden) } else { hidden };
         let runs = recipe.hidden_slots()[gates].chunk_by(|slot, next| slot + 1 == *next);
-        runs.map(move |slots| (phase, slots))
+        runs.map(move |slots| (phase, depth, slots))
     });
-    runs.scan((0, 0), move |(gate, packed), (phase, slots)| {
+    runs.scan((0, 0), move |(gate, packed), (phase, depth, slots)| {
         let (first, slot, begin) = (*gate, slots.first().copied()?, *packed);
         *gate += slots.len();
-        *packed += panel::packed_len(hidden, slots.len() * hidden);
+        *packed += panel::packed_len(depth, slots.len() * hidden);
         let wide = |from: usize| from * hidden..(from + slots.len()) * hidden;
         let (columns, slots, adds) = (wide(first), wide(slot), slot == first);
-        Some(Group { phase, columns, packed: begin..*packed, slots, adds })
+        Some(Group { phase, depth, columns, packed: begin..*packed, slots, adds })
     })
 }
 
@@ -341,7 +382,7 @@ mod sizes {
         for recipe in Recipe::texts() {
             assert!(groups(recipe, 5).count() <= MOST_GROUPS, "{recipe}");
             assert!(recipe.hidden_slots().len() <= panel::MOST_RUNS, "{recipe}");
-            assert!(recipe.phases().len() <= backward::MOST_PHASES, "{recipe}");
+            assert!(recipe.phases().len() <= through::MOST_PHASES, "{recipe}");
             assert!(recipe.phases().len() < 2 || recipe.saved() <= crate::cpu::cell::MOST_SLOTS, "{recipe}");
         }
     }

@@ -49,10 +49,14 @@ impl<'a, S> Initial<'a, S> {
         Self { states: [&[]; MOST_STATES] }
     }
 
-    /// The H elements of each state from element `at` on; nothing of what is not there.
+    /// Row `row` of each state, of which `layer` knows the widths; nothing of what is not there.
     #[inline(always)]
-    pub(super) fn rows(&self, at: usize, hidden: usize) -> [&'a [S]; MOST_STATES] {
-        self.states.map(|all| all.get(at..at + hidden).unwrap_or_default())
+    fn rows(&self, layer: &LayerShape, row: usize) -> [&'a [S]; MOST_STATES] {
+        let of = |state: usize| {
+            let width = layer.width(state);
+            self.states[state].get(row * width..(row + 1) * width).unwrap_or_default()
+        };
+        std::array::from_fn(of)
     }
 }
 
@@ -78,6 +82,6 @@ impl<'a, S> Anew<'a, S> {
         }
         let length = self.lengths[row] as usize;
         let anew = self.resets.begin(row, self.first_step + step, length, layer.is_reversed(direction));
-        anew.then(|| self.initial.rows((row * layer.directions + direction) * layer.hidden, layer.hidden))
+        anew.then(|| self.initial.rows(layer, row * layer.directions + direction))
     }
 }

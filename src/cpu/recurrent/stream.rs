@@ -17,8 +17,10 @@ use crate::recipe::Recipe;
 pub struct LayerWeights<'a, S> {
     /// `weight_ih [G·H, I]`.
     pub w_ih: &'a [S],
-    /// `weight_hh [G·H, H]`.
+    /// `weight_hh [G·H, H]`, with a projection `[G·H, P]`.
     pub w_hh: &'a [S],
+    /// `weight_hr [P, H]`, or empty.
+    pub w_hr: &'a [S],
     /// `bias_ih [G·H]`, or empty.
     pub b_ih: &'a [S],
     /// `bias_hh [G·H]`, or empty.
@@ -51,12 +53,13 @@ struct StackLayer<S> {
     b_ih: Vec<S>,
     b_hh: Vec<S>,
     w_ch: Lines<S>,
-    /// Of each state `[at_once + 1, B, H]`, of which the first block is the state between calls.
+    /// Of each state `[at_once + 1, B, H]`, of a projected h `[.., P]`, of which the first block is the state between calls.
     states: Vec<Lines<S>>,
 }
 
 impl<S: Scalar> Stack<S> {
-    /// Layers with `inputs` and then `hidden` inputs, for `batch` sequences; weights and states are zero.
+    /// Layers with `inputs` and then as many inputs as the layer below has outputs, for `batch` sequences; weights and states are
+    /// zero.
     pub fn new(recipe: Recipe, layers: usize, inputs: usize, hidden: usize, batch: usize) -> Result<Self> {
         at_least_one("the number of layers", layers)?;
         at_least_one("the input size", inputs)?;
@@ -67,7 +70,7 @@ impl<S: Scalar> Stack<S> {
         one.check()?;
         let gates = one.gate_width();
         let layer = |index: usize| -> Result<StackLayer<S>> {
-            let inputs = if index == 0 { inputs } else { hidden };
+            let inputs = if index == 0 { inputs } else { one.width(0) };
             Ok(StackLayer {
                 inputs,
                 w_ih: Lines::zeroed("the packed weights", one.input_packed_len(inputs))?,
@@ -78,7 +81,8 @@ impl<S: Scalar> Stack<S> {
                 states: recipe
                     .state_names()
                     .iter()
-                    .map(|_| Lines::zeroed("states", one.states_len()))
+                    .enumerate()
+                    .map(|(state, _)| Lines::zeroed("states", one.states_len(state)))
                     .collect::<Result<_>>()?,
             })
         };
@@ -109,14 +113,16 @@ impl<S: Scalar> Stack<S> {
         }
         expect("weight_ch", weights.w_ch.len(), &[layer.w_ch.len()])?;
         let (w_ih, w_hh) = (tensor("weight_ih", weights.w_ih)?, tensor("weight_hh", weights.w_hh)?);
+        let w_hr = given(weights.w_hr)?;
         one.check_tensors("weight_ih", &w_ih, layer.inputs)?;
+        one.check_projection(w_hr.as_ref())?;
         match self.recipe.has_product() {
-            true => one.check_tensors("weight_hh", &w_hh, self.hidden)?,
+            true => one.check_tensors("weight_hh", &w_hh, one.width(0))?,
             false => expect("weight_hh", weights.w_hh.len(), &[0])?,
         }
         pack_input(Threads::ONE, &one, &w_ih, layer.inputs, &mut layer.w_ih)?;
         if self.recipe.has_product() {
-            pack_forward(Threads::ONE, &one, &w_hh, &mut layer.w_hh)?;
+            pack_forward(Threads::ONE, &one, &w_hh, w_hr.as_ref(), &mut layer.w_hh)?;
         }
         layer.w_ch.copy_from_slice(weights.w_ch);
         for (held, given) in [(&mut layer.b_ih, weights.b_ih), (&mut layer.b_hh, weights.b_hh)] {
@@ -126,25 +132,31 @@ impl<S: Scalar> Stack<S> {
         Ok(())
     }
 
-    /// The states of a layer, `[B, H]` each, in the order of [`Recipe::state_names`].
+    /// Elements of a state of a layer.
+    const fn state(&self, state: usize) -> usize {
+        self.batch * self.recipe.width(state, self.hidden)
+    }
+
+    /// The states of a layer, `[B, H]` each, of a projected h `[B, P]`, in the order of [`Recipe::state_names`].
     pub fn states(&self, layer: usize) -> Option<impl Iterator<Item = &[S]>> {
-        let state = self.batch * self.hidden;
-        self.layers.get(layer).map(|layer| layer.states.iter().map(move |states| &states[..state]))
+        let states = self.layers.get(layer)?.states.iter().enumerate();
+        Some(states.map(|(index, states)| &states[..self.state(index)]))
     }
 
     /// The states of a layer, to write.
     pub fn states_mut(&mut self, layer: usize) -> Result<impl Iterator<Item = &mut [S]>> {
-        let state = self.batch * self.hidden;
-        Ok(Self::find(&mut self.layers, layer)?.states.iter_mut().map(move |states| &mut states[..state]))
+        let (recipe, hidden, batch) = (self.recipe, self.hidden, self.batch);
+        let states = Self::find(&mut self.layers, layer)?.states.iter_mut().enumerate();
+        Ok(states.map(move |(index, states)| &mut states[..batch * recipe.width(index, hidden)]))
     }
 
-    /// Some steps: `x [S, B, I]` in, the last layer's h `[S, B, H]` out; the states are then those after them. An error, and no
-    /// step, for other sizes.
+    /// Some steps: `x [S, B, I]` in, the last layer's h `[S, B, H]` out, with a projection `[S, B, P]`; the states are then those
+    /// after them. An error, and no step, for other sizes.
     pub fn steps(&mut self, x: &[S], y: &mut [S]) -> Result<()> {
-        let (row, state) = (self.batch * self.layers.first().map_or(0, |layer| layer.inputs), self.batch * self.hidden);
+        let (row, state) = (self.batch * self.layers.first().map_or(0, |layer| layer.inputs), self.state(0));
         let steps = x.len() / row.max(1);
         expect("x", x.len(), &[steps.max(1), self.batch, row / self.batch])?;
-        expect("y", y.len(), &[steps, self.batch, self.hidden])?;
+        expect("y", y.len(), &[steps, self.batch, state / self.batch])?;
         for (x, y) in x.chunks(self.at_once * row).zip(y.chunks_mut(self.at_once * state)) {
             self.some(x, y)?;
         }
@@ -154,8 +166,8 @@ impl<S: Scalar> Stack<S> {
     /// As many steps as are run at once, or fewer.
     fn some(&mut self, x: &[S], y: &mut [S]) -> Result<()> {
         let Self { recipe, hidden, batch, ref partition, ref mut lengths, ref mut layers, ref mut saved, .. } = *self;
-        let (state, above) = (batch * hidden, layers.len() - 1);
-        let steps = y.len() / state;
+        let (width, above) = (recipe.width(0, hidden), layers.len() - 1);
+        let steps = y.len() / (batch * width);
         let layer = layer_of(recipe, hidden, BatchShape::new(steps, batch));
         lengths.fill(steps as u32);
         let mut below: Option<&[S]> = None;
@@ -164,11 +176,11 @@ impl<S: Scalar> Stack<S> {
             let StackLayer { inputs, w_ih, w_hh, b_ih, b_hh, w_ch, states } = one;
             let input = match below {
                 None => Input::Sequence { x, width: *inputs },
-                Some(h) => Input::Below { h, hidden },
+                Some(h) => Input::Below { h, hidden: width },
             };
             let mut each: [&mut [S]; MOST_STATES] = Default::default();
-            for (each, states) in each.iter_mut().zip(states.iter_mut()) {
-                *each = &mut states[..layer.states_len()];
+            for (index, (each, states)) in each.iter_mut().zip(states.iter_mut()).enumerate() {
+                *each = &mut states[..layer.states_len(index)];
             }
             let buffers = Forward {
                 projection: Some(Projection { packed: w_ih, b_ih: given(b_ih)?, input }),
@@ -184,10 +196,11 @@ impl<S: Scalar> Stack<S> {
                 left: None,
             };
             forward(partition, &layer, Recurrent { packed: w_hh, b_hh: given(b_hh)?, w_ch: given(w_ch)? }, buffers)?;
-            below = states.first().map(|h| &h[..layer.states_len()]);
+            below = states.first().map(|h| &h[..layer.states_len(0)]);
         }
         // Only now: the layer above reads all of them.
-        for states in layers.iter_mut().flat_map(|layer| &mut layer.states) {
+        for (index, states) in layers.iter_mut().flat_map(|layer| layer.states.iter_mut().enumerate()) {
+            let state = layer.state_len(index);
             states.copy_within(steps * state..(steps + 1) * state, 0);
         }
         Ok(())

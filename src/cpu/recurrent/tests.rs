@@ -10,9 +10,8 @@ const fn never(batch: usize) -> Resets<'static> {
     Resets { bits: &[], batch }
 }
 
-/// Of a layer without peepholes.
-fn weights<'a, S>(packed: &'a [S], b_hh: Option<Tensors<'a, S>>) -> Recurrent<'a, S> {
-    Recurrent { packed, b_hh, w_ch: None }
+fn weights<'a, S>(packed: &'a [S], b_hh: Option<Tensors<'a, S>>, w_ch: Option<Tensors<'a, S>>) -> Recurrent<'a, S> {
+    Recurrent { packed, b_hh, w_ch }
 }
 
 /// One layer with everything that goes in, in `f64`.
@@ -24,6 +23,7 @@ struct Case {
     input: Vec<f64>,
     w_hh: Vec<f64>,
     b_hh: Vec<f64>,
+    w_ch: Vec<f64>,
     h0: Vec<f64>,
     c0: Vec<f64>,
     dy: Vec<f64>,
@@ -66,17 +66,18 @@ impl Case {
             batch: BatchShape::new(steps, lengths.len()),
         };
         let (gates, scale) = (layer.gate_width(), 1.0 / (hidden as f64).sqrt());
-        let of_c = if cell.has_c() { layer.state_len() } else { 0 };
+        let of_c = if cell.has_c() { layer.state_len(1) } else { 0 };
         Self {
             layer,
             lengths: lengths.to_vec(),
             input: values(layer.batch.rows() * directions * gates, 0.1, 1.0),
             w_hh: values(directions * gates * hidden, 0.2, scale),
             b_hh: values(directions * gates, 0.3, 0.5),
-            h0: values(layer.state_len(), 0.4, 0.8),
+            w_ch: values(directions * layer.recipe.peepholes() * hidden, 0.9, 0.5),
+            h0: values(layer.state_len(0), 0.4, 0.8),
             c0: values(of_c, 0.5, 0.8),
             dy: values(layer.batch.rows() * directions * hidden, 0.6, 1.0),
-            dh: values(layer.state_len(), 0.7, 1.0),
+            dh: values(layer.state_len(0), 0.7, 1.0),
             dc: values(of_c, 0.8, 1.0),
         }
     }
@@ -99,13 +100,15 @@ impl Case {
             row[..input.len()].copy_from_slice(&convert(input));
         }
         let (mut h, mut c) = (convert(&self.h0), convert(&self.c0));
-        h.resize(layer.states_len(), S::ZERO);
-        c.resize(if layer.recipe.has_c() { layer.states_len() } else { 0 }, S::ZERO);
+        h.resize(layer.states_len(0), S::ZERO);
+        c.resize(if layer.recipe.has_c() { layer.states_len(1) } else { 0 }, S::ZERO);
         let (w, b) = (convert::<S>(&self.w_hh), convert::<S>(&self.b_hh));
         let b = each("bias_hh", &b, layer.directions);
+        let w_ch = convert::<S>(&self.w_ch);
+        let w_ch = (!w_ch.is_empty()).then(|| each("weight_ch", &w_ch, layer.directions));
         let nan = S::from_f64(f64::NAN);
         let mut packed = vec![nan; layer.forward_packed_len()];
-        pack_forward(Threads::ONE, layer, &each("weight_hh", &w, layer.directions), &mut packed).unwrap();
+        pack_forward(Threads::ONE, layer, &each("weight_hh", &w, layer.directions), None, &mut packed).unwrap();
         let (lengths, y) = (&self.lengths[..], &mut []);
         let buffers = Forward {
             projection: None,
@@ -120,7 +123,8 @@ impl Case {
             masks: None,
             left: None,
         };
-        self.on(threads, teams, |partition| forward(partition, layer, weights(&packed, Some(b)), buffers)).unwrap();
+        self.on(threads, teams, |partition| forward(partition, layer, weights(&packed, Some(b), w_ch), buffers))
+            .unwrap();
         Buffers { saved, h, c, dh: convert(&self.dh), dc: convert(&self.dc) }
     }
 
@@ -128,9 +132,11 @@ impl Case {
         let layer = &self.layer;
         let Buffers { mut saved, h, c, mut dh, mut dc } = self.forward::<S>(threads, teams);
         let (w, dy) = (convert::<S>(&self.w_hh), convert::<S>(&self.dy));
+        let w_ch = convert::<S>(&self.w_ch);
+        let w_ch = (!w_ch.is_empty()).then(|| each("weight_ch", &w_ch, layer.directions));
         let nan = S::from_f64(f64::NAN);
         let mut packed = vec![nan; layer.backward_packed_len()];
-        pack_backward(Threads::ONE, layer, &each("weight_hh", &w, layer.directions), &mut packed).unwrap();
+        pack_backward(Threads::ONE, layer, &each("weight_hh", &w, layer.directions), None, &mut packed).unwrap();
         let lengths = &self.lengths;
         let buffers = Backward {
             saved: &mut saved,
@@ -147,7 +153,7 @@ impl Case {
             left: None,
             initial_gradients: [&mut [], &mut []],
         };
-        self.on(threads, teams, |partition| backward(partition, layer, weights(&packed, None), buffers)).unwrap();
+        self.on(threads, teams, |partition| backward(partition, layer, weights(&packed, None, w_ch), buffers)).unwrap();
         Buffers { saved, h, c, dh, dc }
     }
 
@@ -165,7 +171,7 @@ impl Case {
         let row = |t: usize, b: usize, d: usize| ((t * batch.batch + b) * directions + d) * hidden;
         let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
         let outputs = self.steps().map(|(d, b, s, t)| dot(&h[row(s + 1, b, d)..][..hidden], &self.dy[row(t, b, d)..]));
-        let last = batch.steps * self.layer.state_len();
+        let last = batch.steps * self.layer.state_len(0);
         outputs.sum::<f64>() + dot(&h[last..], &dh) + dot(c.get(last..).unwrap_or(&[]), &dc)
     }
 
@@ -336,15 +342,15 @@ fn projections_are_of_the_rows_that_steps_are_at() {
         let mut packed = vec![0.0; layer.input_packed_len(columns)];
         pack_input(Threads::ONE, layer, &each("weight_ih", &w_ih, directions), columns, &mut packed).unwrap();
         let mut recurrent = vec![0.0; layer.forward_packed_len()];
-        pack_forward(Threads::ONE, layer, &each("weight_hh", &case.w_hh, directions), &mut recurrent).unwrap();
+        pack_forward(Threads::ONE, layer, &each("weight_hh", &case.w_hh, directions), None, &mut recurrent).unwrap();
         let input = match below {
             false => Input::Sequence { x: &source, width: WIDTH },
             true => Input::Below { h: &source, hidden: WIDTH },
         };
         let projection = Some(Projection { packed: &packed, b_ih: Some(each("bias_ih", &b_ih, directions)), input });
         let (mut saved, mut h) = (vec![f64::NAN; layer.saved_len()], case.h0.clone());
-        h.resize(layer.states_len(), 0.0);
-        let mut y = vec![f64::NAN; STEPS * layer.state_len()];
+        h.resize(layer.states_len(0), 0.0);
+        let mut y = vec![f64::NAN; STEPS * layer.state_len(0)];
         let buffers = Forward {
             projection,
             saved: &mut saved,
@@ -359,7 +365,7 @@ fn projections_are_of_the_rows_that_steps_are_at() {
             left: None,
         };
         let b_hh = Some(each("bias_hh", &case.b_hh, directions));
-        case.on(2, teams, |partition| forward(partition, layer, weights(&recurrent, b_hh), buffers)).unwrap();
+        case.on(2, teams, |partition| forward(partition, layer, weights(&recurrent, b_hh, None), buffers)).unwrap();
         let near = |got: &[f64], want: &[f64]| got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-12);
         assert!(near(&h, &want.h), "{directions} directions, below: {below}");
         assert!(!keeps || near(&saved, &want.saved), "{directions} directions, below: {below}");
@@ -394,9 +400,9 @@ fn bad_input_is_an_error() {
             left: None,
         };
         let packed = vec![0f32; packed];
-        case.on(1, false, |partition| forward(partition, layer, weights(&packed, None), buffers))
+        case.on(1, false, |partition| forward(partition, layer, weights(&packed, None, None), buffers))
     };
-    let (saved, h, c) = (layer.saved_len(), layer.states_len(), layer.states_len());
+    let (saved, h, c) = (layer.saved_len(), layer.states_len(0), layer.states_len(1));
     let packed = layer.forward_packed_len();
     assert!(attempt(saved, h, c, &[3, 2], packed).is_ok());
     assert!(attempt(saved - 1, h, c, &[3, 2], packed).is_err());
@@ -408,7 +414,7 @@ fn bad_input_is_an_error() {
     assert!(attempt(saved, h, c, &[3, 2], packed - 1).is_err());
     let w = [0f32; 64];
     assert!(Tensors::new("weight_hh", &w, 2, 32, 33).is_err());
-    assert!(pack_forward(Threads::ONE, layer, &each("weight_hh", &w[1..], 1), &mut vec![0.0; packed]).is_err());
+    assert!(pack_forward(Threads::ONE, layer, &each("weight_hh", &w[1..], 1), None, &mut vec![0.0; packed]).is_err());
     assert!(LayerShape { directions: 3, ..*layer }.check().is_err());
     assert!(LayerShape { hidden: usize::MAX / 2, ..*layer }.check().is_err());
     assert!(LayerShape { hidden: 0, ..*layer }.check().is_err());

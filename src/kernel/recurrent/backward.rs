@@ -4,7 +4,7 @@ use super::flow::initial_from;
 use super::native::{Crew, backward as backward_cpu};
 use super::numbers::RecipeUniform;
 use super::tiles::{StepPart, Tile, Variants};
-use super::{Chunk, ChunkGradients, Weights};
+use super::{Chunk, ChunkGradients, Pass, Weights};
 use crate::device::{Buffer, Device, Nothing};
 use crate::error::Result;
 use crate::gpu::Gpu;
@@ -121,9 +121,12 @@ impl Chunk {
                     },
                 )
             };
-            // The product of the step after and the cell first, then the others of the step, the last first.
-            let phases = std::iter::once(0).chain((1..self.recipe.phases().len()).rev());
-            Op::of_dispatches(tile.cut(gpu, self, phases)?.into_iter().map(dispatch))
+            // The product of the step after and the cell first, which a projection comes between; then the others of the step, the
+            // last first.
+            let last = self.recipe.phases().len();
+            let projection = self.recipe.projection().map(|_| last);
+            let phases = std::iter::once(0).chain(projection).chain((1..last).rev());
+            Op::of_dispatches(tile.cut(gpu, self, Pass::Backward, phases)?.into_iter().map(dispatch))
         })
     }
 }

@@ -40,7 +40,7 @@ uniform! {
 /// GPU those that come directly, `[states, B, D, H]`, and what the norms are of, `[steps, B, D, flows, H]`; on the CPU for
 /// each row those that come directly, and room to work.
 pub fn carry_len(device: &Device, layer: &LayerShape, norms: bool) -> usize {
-    let state = layer.state_len();
+    let state = layer.state_len(0);
     match (norms, device.gpu()) {
         (false, _) => direct_from(layer),
         (true, Some(_)) => first(layer) + layer.batch.steps * state * cpu::flows(layer.recipe),
@@ -50,7 +50,7 @@ pub fn carry_len(device: &Device, layer: &LayerShape, norms: bool) -> usize {
 
 /// Where the initial states begin that backward needs with resets.
 pub const fn initial_from(layer: &LayerShape) -> usize {
-    layer.state_len() * layer.recipe.states()
+    layer.all_states_len()
 }
 
 /// Where their gradients begin.
@@ -60,13 +60,13 @@ pub const fn initial_gradients_from(layer: &LayerShape) -> usize {
 
 /// Where the gradients that come directly begin, where norms are wanted.
 pub const fn direct_from(layer: &LayerShape) -> usize {
-    let of_each = layer.state_len() * layer.recipe.states();
+    let of_each = layer.all_states_len();
     if layer.recipe.resets() { initial_gradients_from(layer) + of_each } else { of_each }
 }
 
 /// Where, on a GPU, the gradients that norms are of begin.
 const fn first(layer: &LayerShape) -> usize {
-    direct_from(layer) + layer.state_len() * layer.recipe.states()
+    direct_from(layer) + layer.all_states_len()
 }
 
 impl Chunk {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::native::{Crew, forward as forward_cpu};
 use super::numbers::{RecipeUniform, packed_recurrent};
 use super::tiles::{StepPart, Tile, Variants};
-use super::{Chunk, Weights};
+use super::{Chunk, Pass, Weights};
 use crate::device::{Buffer, Device, Nothing};
 use crate::error::Result;
 use crate::gpu::Gpu;
@@ -119,6 +119,7 @@ impl Chunk {
         let (packed, recipe) = (packed_recurrent(self.recipe, self.hidden), RecipeUniform::packed(self)?);
         let nothing = Nothing::of(gpu)?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
+        let phases = 0..self.recipe.phases().len() + usize::from(self.recipe.projection().is_some());
         Tile::made(gpu, self, self.hidden, &variants, |tile| {
             let dispatch = |(phase, part): (usize, StepPart)| {
                 let uniform = Uniform::new(self, packed, weights.b_hh.is_some(), &part.units, &part.rows, recipe)?;
@@ -137,7 +138,7 @@ impl Chunk {
                     },
                 )
             };
-            Op::of_dispatches(tile.cut(gpu, self, 0..self.recipe.phases().len())?.into_iter().map(dispatch))
+            Op::of_dispatches(tile.cut(gpu, self, Pass::Forward, phases.clone())?.into_iter().map(dispatch))
         })
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! | buffer | shape | role |
 //! |---|---|---|
-//! | `w` | forward `[D]` of [`packed_recurrent`]: `W_hhᵀ`, `b_hh`, peepholes; backward, and forward repacked, `[D][G·H, H]`: `W_hh`, and peepholes behind it | read |
+//! | `w` | forward `[D]` of [`packed_recurrent`]: `W_hhᵀ`, `b_hh`, peepholes, `W_hrᵀ`; backward, and forward repacked, `[D][G·H, H]`: `W_hh`, and `W_hr` and peepholes behind it | read |
 //! | `lengths` | `[B]`, then reset bits, the random state, bits of what dropout leaves of h | read |
-//! | `saved` | `[steps, B, D, saved, H]` | in place: input projection → saved values → pre-activation gradients |
+//! | `saved` | `[steps, B, D, saved, H]`, with a projection P more in each row | in place: input projection → saved values → pre-activation gradients |
 //! | states: `h`, `c` | `[steps + 1, B, D, H]` each, slot 0 those before the chunk | forward writes, backward reads |
 //! | `dy` | `[T, B, D·H]` in time order | read by backward, optional |
 //! | `carry` | `[states, B, D, H]` | backward, in place: gradients of the states after the chunk → before it; then [what resets and probes need](carry_len) |
+//!
+//! With a projection h, `dy` and what is carried of h have P elements where H is said.
 //!
 //! Forward is one dispatch a phase of a step, backward one a phase and one more that passes the first step through `W_hh`. The
 //! sequence of one step index after another is one pipeline and one bind group with a moving offset. No buffer aliases
@@ -90,11 +92,11 @@ pub struct Chunk {
     pub lengths: Buffer,
     /// What its steps draw; none where they draw nothing.
     pub drawn: Option<Drawn>,
-    /// `[steps, B, D, saved, H]`.
+    /// `[steps, B, D, saved, H]`; with a projection P more in each row.
     pub saved: Buffer,
     /// Whether saved values are kept for backward; without, what forward leaves there is of no concern.
     pub keeps: bool,
-    /// `[steps + 1, B, D, H]` of each state, in the order of [`Recipe::state_names`].
+    /// `[steps + 1, B, D, H]` of each state, of a projected h `[.., P]`, in the order of [`Recipe::state_names`].
     pub states: Vec<Buffer>,
     /// `[states, B, D, H]`: the states in f32 while steps run, where `saved` and `states` are stored as f16; none
     /// otherwise.
@@ -152,14 +154,16 @@ pub struct Input {
 /// Recurrent weights, as each executor reads them.
 #[derive(Clone)]
 pub struct Weights {
-    /// `W_hh [G·H, H]` of each direction, where steps have a product.
+    /// `W_hh [G·H, H]` of each direction, where steps have a product; with a projection `[G·H, P]`.
     pub w_hh: Option<Matrix>,
+    /// `W_hr [P, H]` of each direction, with a projection.
+    pub w_hr: Option<Matrix>,
     /// `b_hh [G·H]` of each direction.
     pub b_hh: Option<Matrix>,
     /// Peepholes `[P·H]` of each direction.
     pub w_ch: Option<Matrix>,
-    /// GPU: `[D]` of [`packed_recurrent`], packed before each forward or, for several, once, or what is packed as it is needed. CPU: weights
-    /// packed anew by each pass, in training.
+    /// GPU: `[D]` of [`packed_recurrent`], packed before each forward or, for several, once, or what is packed as it is needed.
+    /// CPU: weights packed anew by each pass, in training.
     pub workspace: Buffer,
     /// CPU: where weights stay packed from call to call; none where they are packed anew, in the workspace.
     pub packed: Option<native::Packed>,
@@ -184,6 +188,16 @@ pub struct ChunkGradients {
 }
 
 impl Chunk {
+    /// Elements of a state of one sequence and direction, 0 h and 1 c: H, of a projected h P.
+    pub const fn width(&self, state: usize) -> usize {
+        self.recipe.width(state, self.hidden)
+    }
+
+    /// Elements of all states of one step.
+    fn all_states(&self) -> usize {
+        self.batch * self.directions * self.recipe.width_of_states(self.hidden)
+    }
+
     /// h: there where the chunk has been [checked](Self::check).
     pub(crate) fn h(&self) -> &Buffer {
         &self.states[0]
@@ -220,21 +234,20 @@ impl Chunk {
     /// An error unless the output, where there is one, has room for all steps up to the chunk's last.
     fn check_output(&self, device: &Device) -> Result<()> {
         let Some(y) = &self.output else { return Ok(()) };
-        let width = self.directions * self.hidden;
+        let width = self.directions * self.width(0);
         let rows = y.len() / (self.batch * width).max(1);
         y.check_floats("y", device, &[rows.max(self.first_step + self.steps), self.batch, width])
     }
 
     /// An error unless the chunk's buffers are of its sizes, on `device`.
     fn check(&self, device: &Device) -> Result<()> {
-        let state = [self.batch, self.directions, self.hidden];
-        let states = [&[self.steps + 1], &state[..]].concat();
-        let saved = [self.steps, self.batch, self.directions, self.recipe.saved(), self.hidden];
+        let states = |state: usize| [self.steps + 1, self.batch, self.directions, self.width(state)];
+        let saved = [self.steps, self.batch, self.directions, self.recipe.saved_width(self.hidden)];
         self.lengths.check("lengths", device, &[self.lengths.len()], DType::U32)?;
         let end = self.drawn.map_or(self.lengths.len(), |drawn| drawn.random);
         let words = end.saturating_sub(self.batch);
         let bits = match self.dropped_of_h() {
-            (Some(_), _) => left_words(self.batch * self.directions * self.hidden),
+            (Some(_), _) => left_words(self.batch * self.directions * self.width(0)),
             (None, _) => 0,
         };
         if end < self.batch || self.drawn.is_some_and(|_| end + RANDOM_WORDS + bits > self.lengths.len()) {
@@ -248,7 +261,7 @@ impl Chunk {
                 format!("{words} words"),
             ));
         }
-        let all = self.recipe.states() * self.batch * self.directions * self.hidden;
+        let all = self.all_states();
         if let Some(initial) = &self.initial {
             initial.buffer.check("the initial states", device, &[initial.offset + all], DType::Float)?;
         } else if self.recipe.resets() {
@@ -256,16 +269,17 @@ impl Chunk {
         }
         self.saved.check_floats("the saved gates", device, &saved)?;
         if let Some(carry) = &self.carry {
-            let state = [self.recipe.states(), self.batch, self.directions, self.hidden];
-            carry.check("the carried state", device, &state, DType::Float)?;
+            carry.check("the carried state", device, &[all], DType::Float)?;
         }
         let names = self.recipe.state_names();
         if self.states.len() != names.len() {
             let got = format!("{} of them", self.states.len());
             return Err(Error::invalid("the states", format!("a buffer for each of {}", names.join(", ")), got));
         }
-        let mut all = names.iter().zip(&self.states);
-        all.try_for_each(|(name, of_all)| of_all.check_floats(&format!("the states {name}"), device, &states))
+        let mut all = names.iter().zip(&self.states).enumerate();
+        all.try_for_each(|(state, (name, of_all))| {
+            of_all.check_floats(&format!("the states {name}"), device, &states(state))
+        })
     }
 }
 
@@ -289,10 +303,10 @@ impl ChunkGradients {
         let carried = carry_len(device, &chunk.layer(), self.norms.is_some());
         self.carry.check("the carried gradients", device, &[carried], DType::Float)?;
         let mut read = vec![&weights.workspace, &chunk.lengths];
-        read.extend(weights.w_hh.iter().map(|w_hh| &w_hh.buffer));
+        read.extend(weights.w_hh.iter().chain(&weights.w_hr).map(|weights| &weights.buffer));
         if let Some(dy) = &self.dy {
             let rows = if self.in_step_order { chunk.steps * chunk.batch } else { self.rows.window_rows };
-            dy.check_floats("dy", device, &[rows, chunk.directions * chunk.hidden])?;
+            dy.check_floats("dy", device, &[rows, chunk.directions * chunk.width(0)])?;
             read.push(dy);
         }
         read.extend(&chunk.states);
@@ -312,7 +326,15 @@ impl Weights {
     fn check(&self, chunk: &Chunk) -> Result<()> {
         let gates = chunk.recipe.gates() * chunk.hidden;
         if chunk.recipe.has_product() {
-            self.w_hh()?.check("weight_hh", gates, chunk.hidden, chunk.directions)?;
+            self.w_hh()?.check("weight_hh", gates, chunk.width(0), chunk.directions)?;
+        }
+        match (&self.w_hr, chunk.recipe.projection()) {
+            (None, None) => (),
+            (Some(w_hr), Some(size)) => w_hr.check("weight_hr", size, chunk.hidden, chunk.directions)?,
+            (w_hr, _) => {
+                let there = |yes: bool| if yes { "there" } else { "none" };
+                return Err(Error::invalid("`weight_hr`", there(w_hr.is_none()), there(w_hr.is_some())));
+            }
         }
         let peepholes = chunk.recipe.peepholes() * chunk.hidden;
         for (name, row, columns) in [("bias_hh", &self.b_hh, gates), ("weight_ch", &self.w_ch, peepholes)] {

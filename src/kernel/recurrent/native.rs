@@ -48,7 +48,9 @@ impl Crew {
         let Chunk { recipe, hidden, directions, batch, steps, .. } = *chunk;
         let inputs = chunk.input.as_ref().map_or(0, |input| input.width);
         // What a sequence's step multiplies h with, and its input.
-        let of_h = if recipe.has_product() { recipe.gates().saturating_mul(hidden).saturating_mul(hidden) } else { 0 };
+        let width = recipe.width(0, hidden);
+        let of_h = if recipe.has_product() { recipe.gates().saturating_mul(hidden).saturating_mul(width) } else { 0 };
+        let of_h = of_h.saturating_add(recipe.projection().unwrap_or(0).saturating_mul(hidden));
         let of_input = recipe.gates().saturating_mul(hidden).saturating_mul(inputs);
         let terms = of_h.saturating_add(of_input);
         let work = terms.saturating_mul(batch * directions).saturating_mul(steps);
@@ -132,6 +134,13 @@ fn peepholes<'a, S>(chunk: &Chunk, weights: &Weights, values: Option<&'a [S]>) -
     all.map(|(values, at)| tensors("weight_ch", values, at, chunk.directions, len)).transpose()
 }
 
+/// The weights of the projection of a chunk's layer, if it has one.
+fn projection<'a, S>(chunk: &Chunk, weights: &Weights, values: Option<&'a [S]>) -> Result<Option<Tensors<'a, S>>> {
+    let len = chunk.width(0) * chunk.hidden;
+    let all = values.zip(weights.w_hr.as_ref());
+    all.map(|(values, at)| tensors("weight_hr", values, at, chunk.directions, len)).transpose()
+}
+
 /// All steps of a chunk forward.
 pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, crew: &Crew) -> Result<()> {
     let (layer, directions) = (chunk.layer(), chunk.directions);
@@ -142,6 +151,7 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let initial = initial.as_deref().and_then(|values| values.get(chunk.initial_offset()..)).unwrap_or_default();
     let initial = Initial { states: layer.each_state(initial) };
     let w_hh = weights.w_hh.as_ref().map(|w_hh| w_hh.buffer.read::<S>()).transpose()?;
+    let w_hr = weights.w_hr.as_ref().map(|w_hr| w_hr.buffer.read::<S>()).transpose()?;
     let b_hh = weights.b_hh.as_ref().map(|bias| bias.buffer.read::<S>()).transpose()?;
     let w_ch = weights.w_ch.as_ref().map(|w_ch| w_ch.buffer.read::<S>()).transpose()?;
     let input = chunk.input.as_ref();
@@ -162,8 +172,9 @@ pub(super) fn forward<S: Scalar + Element>(chunk: &Chunk, weights: &Weights, cre
     let pack = |threads: Threads, packed: &mut [S]| {
         let (of_recurrent, of_input) = packed.split_at_mut(recurrent_len);
         if let (Some(w_hh), Some(at)) = (&w_hh, &weights.w_hh) {
-            let all = tensors("weight_hh", w_hh, at, directions, gates * layer.hidden)?;
-            cpu::pack_forward(threads, &layer, &all, of_recurrent)?;
+            let all = tensors("weight_hh", w_hh, at, directions, gates * layer.width(0))?;
+            let w_hr = projection(chunk, weights, w_hr.as_deref())?;
+            cpu::pack_forward(threads, &layer, &all, w_hr.as_ref(), of_recurrent)?;
         }
         if let (Some(input), Some(w_ih)) = (input, &w_ih) {
             let all = tensors("weight_ih", w_ih, &input.w_ih, directions, gates * input.width)?;
@@ -231,6 +242,8 @@ pub(super) fn backward<S: Scalar + Element>(
     let w_hh = weights.w_hh.as_ref().map(|w_hh| w_hh.buffer.read::<S>()).transpose()?;
     let w_ch = weights.w_ch.as_ref().map(|w_ch| w_ch.buffer.read::<S>()).transpose()?;
     let w_ch = peepholes(chunk, weights, w_ch.as_deref())?;
+    let w_hr = weights.w_hr.as_ref().map(|w_hr| w_hr.buffer.read::<S>()).transpose()?;
+    let w_hr = projection(chunk, weights, w_hr.as_deref())?;
     let mut saved = chunk.saved.write::<S>()?;
     let mut states: [Option<_>; MOST_STATES] = std::array::from_fn(|_| None);
     for (held, states) in states.iter_mut().zip(&chunk.states) {
@@ -263,7 +276,7 @@ pub(super) fn backward<S: Scalar + Element>(
         left,
         initial_gradients: layer.each_state_mut(initial_gradients),
     };
-    let len_of_all = layer.gate_width() * layer.hidden;
+    let len_of_all = layer.gate_width() * layer.width(0);
     let all = |(values, at)| tensors("weight_hh", values, at, chunk.directions, len_of_all);
     let w_hh = w_hh.as_deref().zip(weights.w_hh.as_ref()).map(all).transpose()?;
     let len = layer.backward_packed_len();
@@ -271,7 +284,7 @@ pub(super) fn backward<S: Scalar + Element>(
     let packed = &mut workspace[..len];
     crew.run(true, |threads| {
         if let Some(w_hh) = &w_hh {
-            cpu::pack_backward(threads, &layer, w_hh, packed)?;
+            cpu::pack_backward(threads, &layer, w_hh, w_hr.as_ref(), packed)?;
         }
         cpu::backward(&crew.partition, &layer, Recurrent { packed, b_hh: None, w_ch }, buffers)
     })

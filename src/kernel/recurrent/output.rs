@@ -41,18 +41,19 @@ impl Chunk {
     /// Writes `y`, which holds `times` times from `first_time` on, where their steps are in this chunk.
     pub fn output(&self, device: &Device, y: &Buffer, first_time: usize, times: usize) -> Result<Op> {
         self.check(device)?;
-        y.check_floats("y", device, &[times, self.batch, self.directions * self.hidden])?;
+        let width = self.width(0);
+        y.check_floats("y", device, &[times, self.batch, self.directions * width])?;
         distinct("recurrent_output", &[y], &[self.h(), &self.lengths])?;
         match device.target() {
             Target::Gpu(gpu) => {
                 let lanes = element_lanes(gpu.capabilities());
-                let elements = times * self.batch * self.directions * self.hidden;
+                let elements = times * self.batch * self.directions * width;
                 let bytes = (self.h().element_bytes() + y.element_bytes()) as f64;
                 let work = |elements: usize| Work::moved(elements, bytes, lanes);
                 Op::of_dispatches(runs(gpu, elements, 1, work).into_iter().map(|elements| {
                     let uniform = OutputUniform {
                         batch: index(self.batch)?,
-                        hidden: index(self.hidden)?,
+                        hidden: index(width)?,
                         directions: index(self.directions)?,
                         first_step: index(self.first_step)?,
                         steps: index(self.steps)?,
@@ -86,11 +87,12 @@ impl Chunk {
 
 /// Twin of `recurrent/output.wgsl`.
 fn output_cpu<S: Scalar + Element>(chunk: &Chunk, y: &Buffer, first_time: &usize) -> Result<()> {
+    let width = chunk.width(0);
     let (h, lengths, mut y) = (chunk.h().read::<S>()?, chunk.lengths.read::<u32>()?, y.write::<S>()?);
-    for (row, y) in y.chunks_exact_mut(chunk.directions * chunk.hidden).enumerate() {
+    for (row, y) in y.chunks_exact_mut(chunk.directions * width).enumerate() {
         let (time, sequence) = (first_time + row / chunk.batch, row % chunk.batch);
         let length = lengths[sequence] as usize;
-        for (direction, y) in y.chunks_exact_mut(chunk.hidden).enumerate() {
+        for (direction, y) in y.chunks_exact_mut(width).enumerate() {
             let step = other_side(time, length, direction >= chunk.first_reversed);
             let Some(local) = step.checked_sub(chunk.first_step).filter(|&local| local < chunk.steps) else { continue };
             if time >= length {
@@ -98,7 +100,7 @@ fn output_cpu<S: Scalar + Element>(chunk: &Chunk, y: &Buffer, first_time: &usize
                 continue;
             }
             let state = ((local + 1) * chunk.batch + sequence) * chunk.directions + direction;
-            y.copy_from_slice(&h[state * chunk.hidden..][..chunk.hidden]);
+            y.copy_from_slice(&h[state * width..][..width]);
         }
     }
     Ok(())

@@ -72,10 +72,14 @@ pub struct Prepare<'a> {
 
 impl Chunk {
     /// Packs the layer's weights, and puts the initial states in front of this, its first chunk. None on the CPU, which
-    /// packs for itself, where the layer's parameters are too far apart for one binding, where it is too much for one
-    /// dispatch, and where the driver does not take the kernel.
+    /// packs for itself, with a projection, where the layer's parameters are too far apart for one binding, where it is too much
+    /// for one dispatch, and where the driver does not take the kernel.
     pub fn prepare(&self, device: &Device, weights: &Weights, with: &Prepare<'_>) -> Result<Option<Op>> {
         let Some(gpu) = device.gpu() else { return Ok(None) };
+        // Whose states are of two widths, and whose weights are more.
+        if self.recipe.projection().is_some() {
+            return Ok(None);
+        }
         let has_product = self.recipe.has_product();
         let w_ch = weights.w_ch.as_ref().filter(|_| has_product);
         let parts = [Some(&with.w_ih), weights.w_hh.as_ref(), weights.b_hh.as_ref(), w_ch];

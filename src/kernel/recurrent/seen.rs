@@ -9,7 +9,7 @@
 use super::native::Words;
 use super::{Chunk, Initial};
 use crate::cpu::scalar::Scalar;
-use crate::device::{Device, Element, Nothing};
+use crate::device::{Buffer, Device, Element, Nothing};
 use crate::error::Result;
 use crate::gpu::Work;
 use crate::kernel::cuts::{element_lanes, index, linear_groups, runs};
@@ -60,33 +60,44 @@ impl Chunk {
         match device.target() {
             Target::Gpu(gpu) => {
                 let (lanes, nothing) = (element_lanes(gpu.capabilities()), Nothing::of(gpu)?);
-                let elements = self.steps * self.batch * self.directions * self.hidden;
                 let bytes = self.h().element_bytes() as f64;
                 let work = |elements: usize| Work::moved(elements, bytes, lanes);
-                Op::of_dispatches(runs(gpu, elements, 1, work).into_iter().map(|elements| {
+                // h, and c with it where that has as many elements; else each as if it were h, c where something of it changes.
+                let differ = self.width(0) != self.width(1);
+                let apart = self.c().filter(|_| differ && initial.is_some());
+                let beside = self.c().filter(|_| !differ);
+                let own = |state: &Buffer, index: usize| {
+                    let elements = self.steps * self.batch * self.directions * self.width(index);
+                    let state = state.clone();
+                    runs(gpu, elements, 1, work).into_iter().map(move |elements| (index, state.clone(), elements))
+                };
+                let all = own(self.h(), 0).chain(apart.into_iter().flat_map(|c| own(c, 1)));
+                let before = |state: usize| if state == 0 { 0 } else { self.batch * self.directions * self.width(0) };
+                Op::of_dispatches(all.map(|(state, buffer, elements)| {
+                    let left = left.filter(|_| state == 0);
                     let uniform = Uniform {
                         batch: index(self.batch)?,
-                        hidden: index(self.hidden)?,
+                        hidden: index(self.width(state))?,
                         directions: index(self.directions)?,
                         first_step: index(self.first_step)?,
                         first: index(elements.start)?,
                         end: index(elements.end)?,
                         first_reversed: index(self.first_reversed)?,
-                        initial: index(initial.map_or(0, |initial| initial.offset))?,
-                        has_c: u32::from(self.c().is_some()),
+                        initial: index(initial.map_or(0, |initial| initial.offset + before(state)))?,
+                        has_c: u32::from(beside.is_some()),
                         resets: u32::from(initial.is_some()),
                         drops: u32::from(left.is_some()),
                         left: index(left.unwrap_or(0))?,
                         scale,
                     };
                     let carry = initial.map_or(&nothing.read, |initial| &initial.buffer);
-                    let c = self.c().unwrap_or(&nothing.written[0]);
+                    let c = beside.unwrap_or(&nothing.written[0]);
                     let launch = Launch {
                         kernel: &KERNEL,
                         recipe: None,
                         consts: vec![("LANES", lanes)],
                         uniform: &uniform.bytes(),
-                        buffers: &[&self.lengths, carry, self.h(), c],
+                        buffers: &[&self.lengths, carry, &buffer, c],
                         groups: [linear_groups(gpu, elements.len(), lanes), 1, 1],
                         steps: None,
                         work: work(elements.len()),
@@ -108,19 +119,19 @@ fn on_cpu<S: Scalar + Element>(chunk: &Chunk, initial: &Option<Initial>) -> Resu
     let Words { lengths, resets, left, .. } = chunk.words(&words)?;
     let values = initial.as_ref().map(|initial| initial.buffer.read::<S>()).transpose()?;
     let layer = chunk.layer();
-    let states = layer.state_len();
-    for (state, buffer) in chunk.states.iter().enumerate() {
-        let initial = values.as_deref().zip(initial.as_ref());
-        let from = initial.map_or(&[][..], |(values, at)| &values[at.offset + state * states..][..states]);
+    let initial = values.as_deref().zip(initial.as_ref()).and_then(|(values, at)| values.get(at.offset..));
+    let all = layer.each_state(initial.unwrap_or_default());
+    for (state, (buffer, from)) in chunk.states.iter().zip(all).enumerate() {
+        let (states, width) = (layer.state_len(state), layer.width(state));
         let left = left.filter(|_| state == 0);
         let mut to = buffer.write::<S>()?;
         for (step, to) in to.chunks_exact_mut(states).take(chunk.steps).enumerate() {
-            for (row, to) in to.chunks_exact_mut(chunk.hidden).enumerate() {
+            for (row, to) in to.chunks_exact_mut(width).enumerate() {
                 let (sequence, direction) = (row / chunk.directions, row % chunk.directions);
                 let length = lengths[sequence] as usize;
-                let own = row * chunk.hidden;
+                let own = row * width;
                 if resets.begin(sequence, chunk.first_step + step, length, direction >= chunk.first_reversed) {
-                    to.copy_from_slice(&from[own..own + chunk.hidden]);
+                    to.copy_from_slice(&from[own..own + width]);
                 }
                 if let Some(left) = left {
                     to.iter_mut().enumerate().for_each(|(unit, h)| *h *= left.factor::<S>(own + unit));

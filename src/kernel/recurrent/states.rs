@@ -48,24 +48,34 @@ pub struct Move {
     pub from: Option<Matrix>,
     /// Where it goes.
     pub to: Matrix,
+    /// Elements of each of its rows, which are contiguous.
+    pub columns: usize,
 }
 
 impl Move {
-    /// Each state to its place.
-    pub fn each(from: impl IntoIterator<Item = Option<Matrix>>, to: impl IntoIterator<Item = Matrix>) -> Vec<Self> {
-        from.into_iter().zip(to).map(|(from, to)| Self { from, to }).collect()
+    /// Each state, of so many elements a row, to its place.
+    pub fn each(
+        columns: impl IntoIterator<Item = usize>,
+        from: impl IntoIterator<Item = Option<Matrix>>,
+        to: impl IntoIterator<Item = Matrix>,
+    ) -> Vec<Self> {
+        let all = columns.into_iter().zip(from).zip(to);
+        all.map(|((columns, from), to)| Self { from, to, columns }).collect()
     }
 }
 
-/// Appends copies of `rows × columns` of each direction: two moves of one shape on a GPU as one dispatch, else one after
-/// another. Columns are contiguous.
+/// Appends copies of `rows` rows of each direction: two moves of one shape on a GPU as one dispatch, else one after another.
 pub fn move_states(
     device: &Device,
-    [directions, rows, columns]: [usize; 3],
+    [directions, rows]: [usize; 2],
     moves: &[Move],
     program: &mut Program,
 ) -> Result<()> {
-    if let ([Move { from: h, to: h_to }, Move { from: c, to: c_to }], Some(gpu)) = (moves, device.gpu()) {
+    if let ([Move { from: h, to: h_to, columns }, Move { from: c, to: c_to, columns: of_c }], Some(gpu)) =
+        (moves, device.gpu())
+        && columns == of_c
+    {
+        let columns = *columns;
         let strides = |matrix: &Matrix| [matrix.row, matrix.column, matrix.direction];
         let sources: Vec<&Matrix> = h.iter().chain(c).collect();
         let alike = |all: &[&Matrix]| all.windows(2).all(|pair| strides(pair[0]) == strides(pair[1]));
@@ -125,8 +135,8 @@ pub fn move_states(
             return Ok(());
         }
     }
-    for Move { from, to } in moves {
-        program.push(copy(device, directions, rows, columns, from.as_ref(), to)?);
+    for Move { from, to, columns } in moves {
+        program.push(copy(device, directions, rows, *columns, from.as_ref(), to)?);
     }
     Ok(())
 }

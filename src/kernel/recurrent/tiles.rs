@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{AdapterKind, Capabilities, Gpu, Work};
 use crate::kernel::cuts::{index, rectangles};
 use crate::kernel::op::Op;
-use crate::recipe::Recipe;
+use crate::recipe::{Operand, Phase, Recipe};
 use crate::shader::{Kernel, constants};
 
 /// Workgroups that fill a GPU: two for each of the 132 multiprocessors of the largest.
@@ -127,11 +127,11 @@ impl Tile {
         vec![("LANES", self.lanes as u32), ("UNITS", self.units as u32), ("RB", self.rows as u32)]
     }
 
-    /// What a dispatch does that makes so many groups of units for so many groups of sequences of a phase of one step of
-    /// `chunk`, with so many gates.
-    fn work(&self, chunk: &Chunk, gates: usize, units: usize, rows: usize) -> Work {
+    /// What a dispatch does that makes so many groups of units for so many groups of sequences of one step of `chunk`, each of
+    /// sums of so many terms in all.
+    fn work(&self, chunk: &Chunk, terms: usize, units: usize, rows: usize) -> Work {
         let (units_done, rows_done) = (units * self.units, rows * self.rows);
-        let terms = (gates * chunk.hidden) as f64;
+        let terms = terms as f64;
         let cells = (units_done * rows_done * chunk.directions) as f64;
         let size = chunk.h().element_bytes() as f64;
         // Weights are read for each group of sequences, what they are multiplied with for each group of units.
@@ -145,26 +145,27 @@ impl Tile {
         }
     }
 
-    /// A step of `chunk`, cut into what is dispatched at once, for each of its `phases` in this order.
+    /// A step of `chunk`, cut into what is dispatched at once, for each of its `phases` in this order; the one behind the last is
+    /// that of a projection.
     pub(super) fn cut(
         &self,
         gpu: &Gpu,
         chunk: &Chunk,
+        pass: Pass,
         phases: impl IntoIterator<Item = usize>,
     ) -> Result<Vec<(usize, StepPart)>> {
-        let groups = [chunk.batch.div_ceil(self.rows), chunk.hidden.div_ceil(self.units)];
-        let gates = |phase| chunk.recipe.phases().nth(phase).map_or(0, |phase| phase.gates.len());
         let parts = phases.into_iter().flat_map(|phase| {
-            let gates = gates(phase);
-            let pieces = rectangles(gpu, groups, [1, 1], |rows, units| self.work(chunk, gates, units, rows));
-            pieces.into_iter().map(move |piece| (phase, gates, piece))
+            let [units, terms] = phase_size(chunk, pass, phase);
+            let groups = [chunk.batch.div_ceil(self.rows), units.div_ceil(self.units)];
+            let pieces = rectangles(gpu, groups, [1, 1], |rows, units| self.work(chunk, terms, units, rows));
+            pieces.into_iter().map(move |piece| (phase, units, terms, piece))
         });
-        let part = |(phase, gates, [rows, units]): (usize, usize, [Range<usize>; 2])| {
+        let part = |(phase, all, terms, [rows, units]): (usize, usize, usize, [Range<usize>; 2])| {
             let part = StepPart {
-                units: index(units.start * self.units)?..index((units.end * self.units).min(chunk.hidden))?,
+                units: index(units.start * self.units)?..index((units.end * self.units).min(all))?,
                 rows: index(rows.start * self.rows)?..index((rows.end * self.rows).min(chunk.batch))?,
                 groups: [index(units.len())?, index(rows.len())?, index(chunk.directions)?],
-                work: self.work(chunk, gates, units.len(), rows.len()),
+                work: self.work(chunk, terms, units.len(), rows.len()),
             };
             Ok((phase, part))
         };
@@ -172,10 +173,23 @@ impl Tile {
     }
 }
 
+/// Units that a phase of a step makes, and terms of all sums of one.
+fn phase_size(chunk: &Chunk, pass: Pass, phase: usize) -> [usize; 2] {
+    let (hidden, width) = (chunk.hidden, chunk.width(0));
+    match (chunk.recipe.phases().nth(phase), pass) {
+        (Some(Phase { gates, operand: Operand::H }), Pass::Forward) => [hidden, gates.len() * width],
+        (Some(Phase { gates, operand: Operand::H }), Pass::Backward) => [width, gates.len() * hidden],
+        (Some(Phase { gates, .. }), _) => [hidden, gates.len() * hidden],
+        (None, Pass::Forward) => [width, hidden],
+        (None, Pass::Backward) => [hidden, width],
+    }
+}
+
 /// Sizes of layers that have every tile that there is.
 const SIZES: [usize; 18] = [1, 2, 4, 8, 16, 32, 64, 100, 128, 200, 256, 257, 512, 1000, 1024, 2048, 4096, 16384];
 
-/// The constants of every tile that a device's layers have, of whatever size, or fall back to, with sums that are made alone or shared.
+/// The constants of every tile that a device's layers have, of whatever size, or fall back to, with sums that are made alone or
+/// shared.
 pub(in crate::kernel) fn step_tiles(
     caps: &Capabilities,
     pass: Pass,

@@ -34,10 +34,10 @@ uniform! {
 }
 
 impl Chunk {
-    /// Brings the bound window of `dy` into `to [steps, B, D, H]` in step order. Only GPUs have bindings too small for
-    /// the whole of it.
+    /// Brings the bound window of `dy` into `to [steps, B, D, H]` in step order, of a projected h `[.., P]`. Only GPUs have
+    /// bindings too small for the whole of it.
     pub fn upstream(&self, gpu: &Gpu, dy: &Buffer, rows: &RowMap, to: &Buffer) -> Result<Op> {
-        let width = self.directions * self.hidden;
+        let width = self.directions * self.width(0);
         let lanes = element_lanes(gpu.capabilities());
         let bytes = (dy.element_bytes() + to.element_bytes()) as f64;
         let work = |elements: usize| Work::moved(elements, bytes, lanes);
@@ -46,7 +46,7 @@ impl Chunk {
                 first: index(elements.start)?,
                 end: index(elements.end)?,
                 width: index(width)?,
-                hidden: index(self.hidden)?,
+                hidden: index(self.width(0))?,
                 rows: rows.uniform()?,
             };
             Op::gpu(

@@ -9,7 +9,7 @@ use crate::gpu::Subject;
 use crate::nn::params::Parameters;
 use crate::nn::rnn::{Gradients, Io, Options, Rnn, tensors};
 use crate::plan::{Mode, STRATEGIES};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, StepOptions};
 
 /// A layer with random data.
 #[derive(Clone, Debug)]
@@ -107,7 +107,10 @@ pub(super) fn cases(
 impl Trial {
     fn config(&self) -> RnnConfig {
         let Size { input, hidden, layers, directions, .. } = self.size;
-        let config = RnnConfig::new(self.recipe.cell(), input, hidden).options(self.recipe.options());
+        // A text names no size of a projection.
+        let projection = self.recipe.projection().map(|_| hidden.div_ceil(3));
+        let options = StepOptions { projection, ..self.recipe.options() };
+        let config = RnnConfig::new(self.recipe.cell(), input, hidden).options(options);
         config.layers(layers).bidirectional(directions == 2)
     }
 
@@ -158,26 +161,27 @@ impl Trial {
             params.set(&name, &shape, &values)?;
         }
         let has_c = config.recipe().has_c();
-        let state = config.layers * shape.batch * config.outputs();
+        let rows = config.layers * config.directions() * shape.batch;
+        let [h, c] = [0, 1].map(|state| rows * config.width(state));
         let upload = |seed: u64, len: usize| device.upload("a checked layer", &random(seed, len));
         let room = |len: usize| device.alloc("a checked layer", len);
-        let c = |buffer: Result<Buffer>| buffer.map(|buffer| has_c.then_some(buffer));
+        let cell = |buffer: Result<Buffer>| buffer.map(|buffer| has_c.then_some(buffer));
         let (x, y) = (upload(1, shape.rows() * config.input)?, room(shape.rows() * config.outputs())?);
         let io = Io {
-            h0: Some(upload(2, state)?),
-            c0: c(upload(3, state))?,
-            hn: Some(room(state)?),
-            cn: c(room(state))?,
+            h0: Some(upload(2, h)?),
+            c0: cell(upload(3, c))?,
+            hn: Some(room(h)?),
+            cn: cell(room(c))?,
             ..Io::new(&x, &y)
         };
         let gradients = Gradients {
             dy: Some(upload(4, y.len())?),
             dlast: None,
-            dhn: Some(upload(5, state)?),
-            dcn: c(upload(6, state))?,
+            dhn: Some(upload(5, h)?),
+            dcn: cell(upload(6, c))?,
             dx: Some(room(x.len())?),
-            dh0: Some(room(state)?),
-            dc0: c(room(state))?,
+            dh0: Some(room(h)?),
+            dc0: cell(room(c))?,
         };
         let lengths: Option<Vec<usize>> = (self.size == SHORT[1]).then(|| vec![6, 1, 4]);
         let options = Options {

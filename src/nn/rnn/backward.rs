@@ -2,6 +2,7 @@
 use super::Rnn;
 use super::bind::BindContext;
 use super::dropped::SumTo;
+use super::peepholes::{PeepedAt, peephole_gradients};
 use super::stage::{BoundChunk, Stage};
 use crate::device::Buffer;
 use crate::error::Result;
@@ -34,14 +35,14 @@ pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
         let [initial, of_initial] = [recurrent::initial_from(&native), recurrent::initial_gradients_from(&native)];
         if resets {
             stage.kept_initial_to(carry, initial, &mut program)?;
-            let zero = Move::each(std::iter::repeat(None), rnn.states_from(carry, of_initial));
+            let zero = Move::each(rnn.widths(), std::iter::repeat(None), rnn.states_from(carry, of_initial));
             move_states(&rnn.device, rnn.state_shape(), &zero, &mut program)?;
         }
         let last_layer = layer + 1 == rnn.config.layers;
-        let carried = || (0..rnn.config.recipe().states()).map(|state| rnn.slot(carry, state));
+        let carried = || rnn.states_from(carry, 0);
         rnn.states_in(layer, gradients.final_states(), carried(), &mut program)?;
         let dlast = gradients.dlast.as_ref().filter(|_| last_layer);
-        dlast.map_or(Ok(()), |dlast| add_last(rnn, dlast, &rnn.slot(carry, 0), &mut program))?;
+        dlast.map_or(Ok(()), |dlast| add_last(rnn, dlast, &rnn.slot(0, carry, 0), &mut program))?;
         if with.norms.is_some() {
             let direct_to_h = direct(rnn, carry, 0);
             let direct = (0..rnn.config.recipe().states()).map(|state| direct(rnn, carry, state));
@@ -125,14 +126,14 @@ fn learnt_gradients(
         let Some(from) = of_states.as_ref().and_then(|all| all.get(state)) else {
             if !with.params.accumulates() {
                 let rows = Matrix { row: to.direction, ..to };
-                program.push(no_sums(&rnn.device, rnn.config.directions(), rnn.config.hidden, &rows)?);
+                program.push(no_sums(&rnn.device, rnn.config.directions(), rnn.config.width(state), &rows)?);
             }
             continue;
         };
         for direction in 0..rnn.config.directions() {
             let from = Matrix { offset: from.offset + direction * from.direction, ..from.clone() };
             let to = Matrix { offset: to.offset + direction * to.direction, row: 0, ..to.clone() };
-            let sum = ColumnSum::total(rnn.shape.batch, rnn.config.hidden, from, to, with.params.accumulates());
+            let sum = ColumnSum::total(rnn.shape.batch, rnn.config.width(state), from, to, with.params.accumulates());
             program.push(sum.op(&rnn.device)?);
         }
     }
@@ -142,9 +143,9 @@ fn learnt_gradients(
 /// Elements of a sum of two rows at most: those of one dispatch on every device.
 const ADDED: usize = 1 << 20;
 
-/// Adds the gradient of the last outputs, `[B, D·H]`, to that of h.
+/// Adds the gradient of the last outputs, `[B, D·H]` or of a projection `[B, D·P]`, to that of h.
 fn add_last(rnn: &Rnn, dlast: &Buffer, h: &Matrix, program: &mut Program) -> Result<()> {
-    let (width, batch, hidden) = (rnn.config.outputs(), rnn.shape.batch, rnn.config.hidden);
+    let (width, batch, hidden) = (rnn.config.outputs(), rnn.shape.batch, rnn.config.width(0));
     // Rows without gaps are one.
     let whole = h.row == width && h.direction == hidden;
     let (rows, columns) = if whole { (1, batch * width) } else { (batch * rnn.config.directions(), hidden) };
@@ -165,10 +166,10 @@ fn add_last(rnn: &Rnn, dlast: &Buffer, h: &Matrix, program: &mut Program) -> Res
 fn direct(rnn: &Rnn, carry: &Buffer, state: usize) -> Matrix {
     let (recipe, hidden, directions) = (rnn.config.recipe(), rnn.config.hidden, rnn.config.directions());
     let begin = recurrent::direct_from(&rnn.native_layer());
-    let first = Matrix { offset: begin, ..rnn.slot(carry, 0) };
+    let first = Matrix { offset: begin, ..rnn.slot(0, carry, 0) };
     match rnn.device.gpu() {
         Some(_) => {
-            let slot = rnn.slot(carry, state);
+            let slot = rnn.slot(state, carry, state);
             Matrix { offset: slot.offset + begin, ..slot }
         }
         None => {
@@ -230,8 +231,8 @@ fn upstream(
     Ok((Some(staging), rnn.row_map(chunk, &steps, &whole), true))
 }
 
-/// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before, or of gates of a later phase what that read; with `go_on` the sums start from what the gradients hold,
-/// that of `dW_hh` where `dw_hh` says so.
+/// `dW_ih = dGᵀ·input` and `dW_hh = dGᵀ·h` of the step before, or of gates of a later phase what that read; with `go_on` the sums
+/// start from what the gradients hold, that of `dW_hh` where `dw_hh` says so.
 fn weight_gradients(
     with: &BindContext<'_>,
     stage: &Stage<'_>,
@@ -240,13 +241,14 @@ fn weight_gradients(
     go_on: bool,
     program: &mut Program,
 ) -> Result<()> {
-    let (rnn, source, chunk) = (with.rnn, &stage.source, &bound.chunk);
+    let (rnn, source, chunk, goes_on) = (with.rnn, &stage.source, &bound.chunk, go_on);
     let (hidden, directions, batch) = (rnn.config.hidden, rnn.config.directions(), rnn.shape.batch);
     let native = rnn.device.gpu().is_none();
-    let slices = |width: usize, gates: usize| {
-        let rows = gemm::slice_rows(&rnn.device, gates * hidden, width, directions, batch)?;
+    let slices_of = |height: usize, width: usize| {
+        let rows = gemm::slice_rows(&rnn.device, height, width, directions, batch)?;
         Some(gemm::Slices { rows, scratch: with.workspace.products.clone() })
     };
+    let slices = |width: usize, gates: usize| slices_of(gates * hidden, width);
     let accumulate = |go_on| if go_on { Accumulate::Before } else { Accumulate::No };
     let dw_ih = with.tensor(Tensor::WeightIh, stage.layer, true)?;
     for GateRun { gates, slot } in rnn.config.recipe().input_runs() {
@@ -276,30 +278,44 @@ fn weight_gradients(
         }
     }
     let Some(dw_hh) = dw_hh else { return Ok(()) };
-    let recipe = rnn.config.recipe();
+    let (recipe, width) = (rnn.config.recipe(), rnn.config.width(0));
     let runs =
         recipe.phases().flat_map(|phase| recipe.runs_of(&phase).into_iter().map(move |run| (run, phase.operand)));
     for (GateRun { gates, slot }, operand) in runs {
-        let to = Matrix { offset: gates.start * hidden * hidden, ..dw_hh.matrix.clone() };
+        let columns = if operand == Operand::H { width } else { hidden };
+        let to = Matrix { offset: gates.start * hidden * columns, ..dw_hh.matrix.clone() };
         let mut go_on = dw_hh.goes_on;
         for steps in rnn.granules(chunk, native).into_iter().rev() {
             let left = rnn.saved(chunk, &steps, slot).transposed();
             let right = match operand {
-                Operand::H => rnn.slot(chunk.h(), steps.start - chunk.first_step),
+                Operand::H => rnn.slot(0, chunk.h(), steps.start - chunk.first_step),
                 Operand::Saved(slot) => rnn.saved(chunk, &steps, slot),
             };
             let rows = steps.len() * batch;
-            let product = Gemm::plain(gates.len() * hidden, hidden, rows, left, right, to.clone());
-            let (slices, granule) = (slices(hidden, gates.len()), batch);
+            let product = Gemm::plain(gates.len() * hidden, columns, rows, left, right, to.clone());
+            let (slices, granule) = (slices(columns, gates.len()), batch);
             Gemm { directions: 0..directions, accumulate: accumulate(go_on), slices, granule, ..product }
                 .add_to(&rnn.device, program)?;
             go_on = true;
         }
     }
+    let Some(made) = recipe.projected_slot() else { return Ok(()) };
+    // dW_hr = dhᵀ·m, whose dh lies behind the slots.
+    let (to, mut go_on) = (with.tensor(Tensor::WeightHr, stage.layer, true)?, goes_on);
+    for steps in rnn.granules(chunk, native).into_iter().rev() {
+        let left = rnn.saved(chunk, &steps, recipe.saved()).transposed();
+        let right = rnn.saved(chunk, &steps, made);
+        let product = Gemm::plain(width, hidden, steps.len() * batch, left, right, to.clone());
+        let (slices, granule) = (slices_of(width, hidden), batch);
+        Gemm { directions: 0..directions, accumulate: accumulate(go_on), slices, granule, ..product }
+            .add_to(&rnn.device, program)?;
+        go_on = true;
+    }
     Ok(())
 }
 
-/// `db = Σ over steps and sequences of dG` of the biases that there are: partial sums of all slots at once, then each bias from its own slots.
+/// `db = Σ over steps and sequences of dG` of the biases that there are: partial sums of all slots at once, then each bias from
+/// its own slots.
 fn bias_gradients(
     with: &BindContext<'_>,
     layer: usize,
@@ -313,7 +329,7 @@ fn bias_gradients(
     if !recipe.has_bias() {
         return Ok(());
     }
-    let slots = recipe.saved() * hidden;
+    let slots = recipe.saved_width(hidden);
     let (rows, width) = (chunk.steps * chunk.batch, directions * slots);
     let scratch = Matrix::dense(&with.workspace.sums, width);
     let all = Matrix::dense(&chunk.saved, width);
@@ -330,53 +346,6 @@ fn bias_gradients(
                 let total = ColumnSum::total(parts, gates.len() * hidden, from, to, go_on);
                 program.push(total.op(&rnn.device)?);
             }
-        }
-    }
-    Ok(())
-}
-
-/// Which cell state a gate sees.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum PeepedAt {
-    Before,
-    After,
-}
-
-/// `dp = Σ over steps and sequences of dG·c`, of the cell state that the gates saw: in partial sums as those of biases.
-fn peephole_gradients(
-    with: &BindContext<'_>,
-    layer: usize,
-    chunk: &Chunk,
-    peeped: PeepedAt,
-    go_on: bool,
-    program: &mut Program,
-) -> Result<()> {
-    let rnn = with.rnn;
-    let (recipe, hidden, directions) = (rnn.config.recipe(), rnn.config.hidden, rnn.config.directions());
-    let Some(c) = chunk.c().filter(|_| recipe.peepholes() > 0) else { return Ok(()) };
-    let (to, limit) = (with.tensor(Tensor::WeightCh, layer, true)?, recipe.options().clip.cell_as_read);
-    let (rows, run) = (chunk.steps * chunk.batch, granule(&rnn.device, rnn.shape) * chunk.batch);
-    // Each peephole, the slot of its gate, and that of the state.
-    let gates: Vec<[usize; 3]> = match peeped {
-        PeepedAt::Before => recipe.peeps_before().map(|gate| [gate, gate, 0]).collect(),
-        PeepedAt::After => vec![[recipe.peepholes() - 1, recipe.gates() - 1, 1]],
-    };
-    let scratch = Matrix::dense(&with.workspace.sums, directions * recipe.peepholes() * hidden);
-    for direction in 0..directions {
-        for &[which, gate, slot] in &gates {
-            let da = rnn.saved(chunk, &rnn.steps_of(chunk), gate);
-            let da = Matrix { offset: da.offset + direction * da.direction, ..da };
-            let of = match recipe.made_slot().filter(|_| peeped == PeepedAt::After) {
-                Some(made) => rnn.saved(chunk, &rnn.steps_of(chunk), made),
-                None => rnn.slot(c, slot),
-            };
-            let of = Matrix { offset: of.offset + direction * of.direction, ..of };
-            let at = (direction * recipe.peepholes() + which) * hidden;
-            let parts = Matrix { offset: at, ..scratch.clone() };
-            program.push(ColumnSum::partial(rows, hidden, run, da, parts.clone()).times(of, limit).op(&rnn.device)?);
-            let to = Matrix { offset: direction * to.direction + which * hidden, row: 0, ..to.clone() };
-            let total = ColumnSum::total(column_sum::parts(rows, run), hidden, parts, to, go_on);
-            program.push(total.op(&rnn.device)?);
         }
     }
     Ok(())

@@ -13,7 +13,8 @@ use crate::nn::params::Parameters;
 use crate::plan::{Memory, Mode, Reserve, Workspace};
 use crate::recipe::Tensor;
 
-/// What a layer reads and writes, floats on the plan's device, sequences `[T, B, ..]` or, with
+/// What a layer reads and writes, floats on the plan's device (with a projection to P elements h and the output have P where H is
+/// said), sequences `[T, B, ..]` or, with
 /// [`Options::batch_first`](super::Options::batch_first), `[B, T, ..]`; x and y may be stored as f16, in either precision of the
 /// plan. The states' first axis is layer-major, PyTorch's. A final state may be the initial one's buffer, the gradient of an
 /// initial state that of the final one's, and y and the last output their own gradients; nothing else that is written may
@@ -31,11 +32,11 @@ pub struct Io {
     /// Initial h `[L·D, B, H]`; when there is none the learnt one, or zero. A layer that learns its initial states has none
     /// beside, unless they are `carried`.
     pub h0: Option<Buffer>,
-    /// Initial c likewise, for LSTM.
+    /// Initial c likewise, for cells with a cell state.
     pub c0: Option<Buffer>,
     /// Where the final h of each sequence goes, `[L·D, B, H]`.
     pub hn: Option<Buffer>,
-    /// Where the final c goes, `[L·D, B, H]`, for LSTM.
+    /// Where the final c goes, `[L·D, B, H]`, for cells with a cell state.
     pub cn: Option<Buffer>,
     /// Whether h0 and c0 were carried over from a run before; then all of them must be given. Without it each sequence's first
     /// step begins anew, and [resets](Bound::set_resets) return to h0 and c0. With it they return to the learnt states, or to
@@ -268,7 +269,7 @@ impl Rnn {
         let (steps, batch) = (self.shape.steps, self.shape.batch);
         let rows = if self.batch_first { [batch, steps] } else { [steps, batch] };
         let [x, y] = [self.config.input, self.config.outputs()].map(|width| [rows[0], rows[1], width]);
-        let state = [self.config.layers * self.config.directions(), batch, self.config.hidden];
+        let state = |state: usize| [self.config.layers * self.config.directions(), batch, self.config.width(state)];
         let check = |name: &str, buffer: Option<&Buffer>, shape: &[usize]| match buffer {
             Some(buffer) => buffer.check(name, &self.device, shape, DType::Float),
             None => Ok(()),
@@ -305,7 +306,7 @@ impl Rnn {
             if buffer.is_some() && index >= states {
                 return Err(Error::unsupported(format!("a cell state (`{name}`)"), self.config.cell));
             }
-            check(name, buffer, &state)?;
+            check(name, buffer, &state(index))?;
         }
         check_overlaps(io, gradients)
     }
@@ -423,11 +424,11 @@ impl Bound {
         &self.lengths
     }
 
-    /// What the last backward left of gradients, where [`Options::flow`](super::Options::flow) asked for it:
-    /// `[L, T, B, D, F]` norms over the units of the gradients of a step's states, in *step order* (step s of a reversed
-    /// direction is at time `length − 1 − s`), zero past a sequence's last step. F is 2 or, with a cell state, 3: of h; of c; and what
-    /// of c, or else of h, came directly, without passing through `weight_hh` at any later step. They are of the gradients
-    /// that backward was given, the loss scale included. [`crate::probe::Flow`] reads them.
+    /// What the last backward left of gradients, where [`Options::flow`](super::Options::flow) asked for it: `[L, T, B, D, F]`
+    /// norms over the units of the gradients of a step's states, in *step order* (step s of a reversed direction is at time
+    /// `length − 1 − s`), zero past a sequence's last step. F is 2 or, with a cell state, 3: of h; of c; and what of c, or else
+    /// of h, came directly, without passing through a product with `weight_hh` at any later step. They are of the gradients that
+    /// backward was given, the loss scale included. [`crate::probe::Flow`] reads them.
     pub fn norms(&self) -> Option<&Buffer> {
         self.norms.as_ref()
     }

@@ -56,7 +56,7 @@ pub struct DeviceStream {
     bound: Bound,
     params: Parameters,
     prefix: String,
-    /// `[L, B, H]` each.
+    /// `[L, B, H]` each, of a projected h `[L, B, P]`.
     states: Vec<Buffer>,
 }
 
@@ -141,10 +141,10 @@ impl DeviceStream {
         let (shape, config) = (self.bound.rnn().shape(), *self.bound.rnn().config());
         expect_sequences("the sequence to replace", shape.batch, &[sequence])?;
         expect_one_state(&config, [("h", h), ("c", c)])?;
-        for (state, given) in self.states.iter().zip([h, c]) {
-            for (layer, row) in given.chunks_exact(config.hidden).enumerate() {
-                let first = (layer * shape.batch + sequence) * config.hidden;
-                self.device().write(&state.slice(first..first + config.hidden)?, row)?;
+        for ((state, given), width) in self.states.iter().zip([h, c]).zip(self.bound.rnn().widths()) {
+            for (layer, row) in given.chunks_exact(width).enumerate() {
+                let first = (layer * shape.batch + sequence) * width;
+                self.device().write(&state.slice(first..first + width)?, row)?;
             }
         }
         Ok(())
@@ -174,20 +174,21 @@ impl DeviceStream {
         for layer in 0..config.layers {
             // Neighbours go together, each with the one row.
             for some in sequences.chunk_by(|one, next| one + 1 == *next) {
-                let before = some.first().map_or(0, |first| first * config.hidden);
                 let mut moves = Vec::new();
-                for ((state, learnt), _) in
-                    self.states.iter().zip(Tensor::INITIAL).zip(which).filter(|(_, wanted)| *wanted)
+                for (index, ((state, learnt), _)) in
+                    self.states.iter().zip(Tensor::INITIAL).zip(which).enumerate().filter(|(_, (_, wanted))| *wanted)
                 {
+                    let columns = config.width(index);
+                    let before = some.first().map_or(0, |first| first * columns);
                     let from = match config.recipe().has(learnt) {
                         true => Some(rnn.tensor(&self.params, &self.prefix, learnt, layer, false)?),
                         false => None,
                     };
-                    let to = rnn.caller_state(layer, state);
+                    let to = rnn.caller_state(layer, index, state);
                     let from = from.map(|row| Matrix { row: 0, ..row });
-                    moves.push(Move { from, to: Matrix { offset: to.offset + before, ..to } });
+                    moves.push(Move { from, to: Matrix { offset: to.offset + before, ..to }, columns });
                 }
-                move_states(self.device(), [1, some.len(), config.hidden], &moves, &mut program)?;
+                move_states(self.device(), [1, some.len()], &moves, &mut program)?;
             }
         }
         self.device().run(|recorder| program.record(recorder))

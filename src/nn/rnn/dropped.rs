@@ -26,7 +26,7 @@ impl Rnn {
             draws: draws.clone(),
             batch: self.shape.batch,
             layer,
-            hidden: self.config.hidden,
+            hidden: self.config.width(0),
             directions: self.config.directions(),
             first_reversed: self.config.first_reversed(),
         }
@@ -57,7 +57,7 @@ impl Rnn {
 
     /// Elements of `W_hh` of one direction.
     fn recurrent_weights(&self) -> usize {
-        self.config.recipe().gates() * self.config.hidden * self.config.hidden
+        self.config.recipe().gates() * self.config.hidden * self.config.width(0)
     }
 
     /// Drops of a sequence `[T, B, ..]` in time order, from one buffer to another or in place.
@@ -147,30 +147,42 @@ impl BindContext<'_> {
         }
     }
 
-    /// `W_hh` and peepholes of a layer as steps use them: the parameters, or what dropout leaves.
-    pub(super) fn left_weights(&self, layer: usize) -> Result<(Option<Matrix>, Option<Matrix>)> {
-        let (w_hh, w_ch) = (self.optional(Tensor::WeightHh, layer)?, self.optional(Tensor::WeightCh, layer)?);
+    /// `W_hh`, `W_hr` and peepholes of a layer as steps use them: the parameters, or what dropout leaves.
+    pub(super) fn left_weights(&self, layer: usize) -> Result<[Option<Matrix>; 3]> {
+        let recipe = self.rnn.config.recipe();
+        let given = |tensor| self.optional(tensor, layer);
+        let w_hh = if recipe.has_product() { given(Tensor::WeightHh)? } else { None };
+        let w_ch = recipe.peepholes_in().map_or(Ok(None), given)?;
+        let w_hr = given(Tensor::WeightHr)?;
         if !self.rnn.config.drops_weights() {
-            return Ok((w_hh, w_ch));
+            return Ok([w_hh, w_hr, w_ch]);
         }
-        let hidden = self.rnn.config.hidden;
+        let (hidden, width) = (self.rnn.config.hidden, self.rnn.config.width(0));
         let first = self.rnn.recurrent_weights();
-        let peepholes = self.rnn.config.recipe().peepholes() * hidden;
-        let left = Matrix { direction: first + peepholes, ..Matrix::dense(&self.workspace.dropped_weights[0], hidden) };
+        let (projection, peepholes) = (recipe.projection().unwrap_or(0) * hidden, recipe.peepholes() * hidden);
+        let direction = first + projection + peepholes;
+        let left = Matrix { direction, ..Matrix::dense(&self.workspace.dropped_weights[0], width) };
         // One behind the other in one buffer, as kernels bind them.
-        let w_ch = w_ch.map(|_| Matrix { offset: first, row: 1, ..left.clone() });
-        Ok((Some(left), w_ch))
+        let w_hr = w_hr.map(|_| Matrix { offset: first, row: hidden, ..left.clone() });
+        let w_ch = w_ch.map(|_| Matrix { offset: first + projection, row: 1, ..left.clone() });
+        Ok([Some(left), w_hr, w_ch])
     }
 
-    /// Drops of the weights between a layer's steps, and brings peepholes behind what is left.
+    /// Drops of the weights between a layer's steps, and brings those of a projection and peepholes behind what is left.
     fn drop_weights(&self, layer: usize, draws: &Draws, program: &mut Program) -> Result<()> {
         let given = self.tensor(Tensor::WeightHh, layer, false)?;
-        let (Some(left), peepholes) = self.left_weights(layer)? else { return Ok(()) };
+        let [Some(left), w_hr, w_ch] = self.left_weights(layer)? else { return Ok(()) };
         self.mask_weights(layer, draws, &given, &left, false, program)?;
-        let rnn = self.rnn;
-        if let (Some(from), Some(to)) = (self.optional(Tensor::WeightCh, layer)?, peepholes) {
-            let columns = rnn.config.recipe().peepholes() * rnn.config.hidden;
-            program.push(copy(&rnn.device, rnn.config.directions(), 1, columns, Some(&from), &to)?);
+        let (rnn, recipe) = (self.rnn, self.rnn.config.recipe());
+        let behind =
+            [(Tensor::WeightHr, w_hr, recipe.projection()), (Tensor::WeightCh, w_ch, Some(recipe.peepholes()))];
+        for (tensor, to, rows) in behind {
+            if let (Some(from), Some(to), Some(rows)) = (self.optional(tensor, layer)?, to, rows) {
+                // Without gaps, and so one row.
+                let [from, to] = [from, to].map(|all| Matrix { row: 0, ..all });
+                let columns = rows * rnn.config.hidden;
+                program.push(copy(&rnn.device, rnn.config.directions(), 1, columns, Some(&from), &to)?);
+            }
         }
         Ok(())
     }
@@ -208,7 +220,7 @@ impl BindContext<'_> {
         if !self.rnn.config.drops_weights() {
             return Ok(Some(SumTo { matrix: self.tensor(Tensor::WeightHh, layer, true)?, goes_on }));
         }
-        let left = Matrix::dense(&self.workspace.dropped_weights[1], self.rnn.config.hidden);
+        let left = Matrix::dense(&self.workspace.dropped_weights[1], self.rnn.config.width(0));
         Ok(Some(SumTo { matrix: Matrix { direction: self.rnn.recurrent_weights(), ..left }, goes_on: index > 0 }))
     }
 

@@ -44,12 +44,13 @@ pub(super) fn build(with: &BindContext<'_>) -> Result<Program> {
         }
         // Without a reserve the states of this layer may be overwritten by the next but one, so they leave now.
         if let Some(last) = stage.chunks.last() {
-            let stored = last.chunk.states.iter().map(|states| rnn.slot(states, last.chunk.steps));
+            let stored = last.chunk.states.iter().enumerate();
+            let stored = stored.map(|(state, states)| rnn.slot(state, states, last.chunk.steps));
             let states: Vec<Matrix> = if last.chunk.carry.is_some() { last.carried() } else { stored.collect() };
             if let (Some(to), Some(h)) = (&io.last, states.first())
                 && layer + 1 == rnn.config.layers
             {
-                let moves = [Move { from: Some(h.clone()), to: rnn.slot(to, 0) }];
+                let moves = Move::each(rnn.widths(), [Some(h.clone())], [rnn.slot(0, to, 0)]);
                 move_states(&rnn.device, rnn.state_shape(), &moves, &mut program)?;
             }
             rnn.states_out(layer, states, io.final_states(), &mut program)?;
@@ -109,8 +110,9 @@ impl Rnn {
         to: impl IntoIterator<Item = Matrix>,
         program: &mut Program,
     ) -> Result<()> {
-        let from = from.map(|(_, from)| from.map(|buffer| self.caller_state(layer, buffer)));
-        let moves = Move::each(from, to);
+        let all = from.into_iter().enumerate();
+        let from = all.map(|(state, (_, from))| from.map(|buffer| self.caller_state(layer, state, buffer)));
+        let moves = Move::each(self.widths(), from, to);
         move_states(&self.device, self.state_shape(), &moves, program)
     }
 
@@ -122,19 +124,31 @@ impl Rnn {
         to: StateBuffers<'_>,
         program: &mut Program,
     ) -> Result<()> {
-        let both = from.into_iter().zip(to).filter_map(|(from, (_, to))| Some((from, to?)));
-        let moves: Vec<Move> =
-            both.map(|(from, to)| Move { from: Some(from), to: self.caller_state(layer, to) }).collect();
+        let all = from.into_iter().zip(to).zip(self.widths()).enumerate();
+        let one = |(state, ((from, (_, to)), columns))| {
+            let to = self.caller_state(layer, state, to?);
+            Some(Move { from: Some(from), to, columns })
+        };
+        let moves: Vec<Move> = all.filter_map(one).collect();
         move_states(&self.device, self.state_shape(), &moves, program)
     }
 
-    pub(super) fn state_shape(&self) -> [usize; 3] {
-        [self.config.directions(), self.shape.batch, self.config.hidden]
+    /// Directions and rows of a state.
+    pub(super) fn state_shape(&self) -> [usize; 2] {
+        [self.config.directions(), self.shape.batch]
     }
 
-    pub(super) fn caller_state(&self, layer: usize, buffer: &Buffer) -> Matrix {
-        let one = self.shape.batch * self.config.hidden;
+    /// Elements of a row of each state.
+    pub(super) fn widths(&self) -> impl Iterator<Item = usize> {
+        let config = self.config;
+        (0..config.recipe().states()).map(move |state| config.width(state))
+    }
+
+    /// A layer's part of the caller's buffer of a state, 0 h.
+    pub(super) fn caller_state(&self, layer: usize, state: usize, buffer: &Buffer) -> Matrix {
+        let width = self.config.width(state);
+        let one = self.shape.batch * width;
         let offset = layer * self.config.directions() * one;
-        Matrix { offset, direction: one, ..Matrix::dense(buffer, self.config.hidden) }
+        Matrix { offset, direction: one, ..Matrix::dense(buffer, width) }
     }
 }

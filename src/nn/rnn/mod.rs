@@ -7,9 +7,9 @@
 //! ```
 //!
 //! A sequence too long for one plan is trained in windows (truncated back-propagation through time): with [`Io::carrying`] the
-//! state goes on from window to window, and no gradient does. For the whole gradient the windows
-//! have bindings with a reserve each, all run forward before the first runs backward, the last window first, and each hands the
-//! state's gradient to the window before it ([`Gradients::carrying`]); parameters that [accumulate](crate::nn::Parameters::accumulating) hold the sum.
+//! state goes on from window to window, and no gradient does. For the whole gradient the windows have bindings with a reserve
+//! each, all run forward before the first runs backward, the last window first, and each hands the state's gradient to the window
+//! before it ([`Gradients::carrying`]); parameters that [accumulate](crate::nn::Parameters::accumulating) hold the sum.
 //!
 //! Rows are kept in step order inside (see [`kernel::rows`](crate::kernel::rows)); inputs and outputs are in time order.
 
@@ -19,6 +19,7 @@ mod bind;
 mod device_stream;
 mod dropped;
 mod forward;
+mod peepholes;
 mod source;
 mod stage;
 #[cfg(not(target_arch = "wasm32"))]
@@ -69,8 +70,8 @@ pub struct Options<'a> {
     pub repack: Option<bool>,
     /// Whether, to infer, forward leaves packing weights to [`Bound::pack`], which is recorded once after parameters were
     /// written: each layer has packed copies of its own in each binding, and forward the fewer dispatches. Beside `repack` an
-    /// error. The CPU packs once either way, by itself. Default: a GPU's forward packs weights each time, a layer after the other in the same
-    /// room.
+    /// error. The CPU packs once either way, by itself. Default: a GPU's forward packs weights each time, a layer after the other
+    /// in the same room.
     pub pack_once: bool,
     /// Whether backward leaves the norms of the gradients of each step's states, [`Bound::norms`], for training: how
     /// gradients flow through the steps. It takes room for a chunk's gradients ([`Rnn::memory`] counts it), and time; every
@@ -88,10 +89,10 @@ pub struct Options<'a> {
 pub struct Kept {
     /// The steps.
     pub steps: Range<usize>,
-    /// Saved values `[steps, B, D, saved, H]`, which [`Recipe::values`](crate::Recipe::values) names. Backward turns them into
-    /// gradients.
+    /// Saved values `[steps, B, D, saved, H]`, with a projection P elements more in each row, which
+    /// [`Recipe::values`](crate::Recipe::values) names. Backward turns them into gradients.
     pub saved: Buffer,
-    /// h before the first step and after each, `[steps + 1, B, D, H]`.
+    /// h before the first step and after each, `[steps + 1, B, D, H]`, with a projection `[.., P]`.
     pub h: Buffer,
     /// c likewise, of a cell with a cell state.
     pub c: Option<Buffer>,
@@ -121,10 +122,12 @@ pub struct Rnn {
 
 /// PyTorch's names and shapes of a recurrent layer's tensors, in PyTorch's order, after `prefix`.
 ///
-/// `weight_ih_l{k} [G·H, I]`, `weight_hh_l{k} [G·H, H]`, `bias_ih_l{k} [G·H]`, `bias_hh_l{k} [G·H]`, the reverse
-/// direction's with the suffix `_reverse`; of the biases those that there are. Peepholes, which PyTorch does not have, are
-/// `weight_ch_l{k} [P·H]` behind them, and learnt initial states `h0_l{k} [H]` and `c0_l{k} [H]`. In parameters of another order
-/// peepholes must come after `weight_hh`, and a reverse direction's tensors after the other's.
+/// `weight_ih_l{k} [G·H, I]`, `weight_hh_l{k} [G·H, H]`, `bias_ih_l{k} [G·H]`, `bias_hh_l{k} [G·H]`, the reverse direction's with
+/// the suffix `_reverse`; of the biases those that there are. With a projection to P elements `weight_hh` is `[G·H, P]`, the
+/// inputs of layers above the first are as wide as the output, and `weight_hr_l{k} [P, H]` comes behind the biases. Peepholes,
+/// which PyTorch does not have, are `weight_ch_l{k} [P·H]` behind them, and learnt initial states `h0_l{k} [H]` and `c0_l{k}
+/// [H]`. In parameters of another order peepholes and `weight_hr` must come after `weight_hh`, and a reverse direction's tensors
+/// after the other's.
 pub fn tensors(config: &RnnConfig, prefix: &str) -> Vec<(String, Vec<usize>)> {
     let of = |(layer, direction)| {
         let tensors = config.recipe().tensors(config.layer_input(layer), config.hidden);
@@ -181,6 +184,12 @@ impl Rnn {
         }
         if options.flow && mode == Mode::Infer {
             return Err(Error::invalid("norms of gradients", "asked for to train", "asked for to infer"));
+        }
+        if options.flow && config.options.projection.is_some() {
+            return Err(Error::Unsupported {
+                option: "norms of gradients".to_string(),
+                place: "a projection, whose h and c are of two widths, and norms of one".to_string(),
+            });
         }
         if options.flow && config.options.clip.gradient.is_some() {
             let place =
@@ -290,11 +299,12 @@ impl Rnn {
         Workspace::new(&self.device, &self.layout)
     }
 
-    /// Allocates states for an app to give or to have, zero at first: `[L·D, B, H]` each, in the order of
+    /// Allocates states for an app to give or to have, zero at first: `[L·D, B, H]` each, of a projected h `[.., P]`, in the order of
     /// [`Recipe::state_names`](crate::Recipe::state_names). [`Io::carrying`] takes them from run to run.
     pub fn states(&self) -> Result<Vec<Buffer>> {
-        let elements = self.config.layers * self.config.directions() * self.shape.batch * self.config.hidden;
-        self.config.recipe().state_names().iter().map(|name| self.device.alloc(name, elements)).collect()
+        let rows = self.config.layers * self.config.directions() * self.shape.batch;
+        let names = self.config.recipe().state_names().iter().enumerate();
+        names.map(|(state, name)| self.device.alloc(name, rows * self.config.width(state))).collect()
     }
 
     /// What `reserve` holds of a layer between forward and backward, in runs of steps from the first on. An error where
@@ -355,13 +365,15 @@ impl Rnn {
                 return Err(Error::shape(name, &shape, &entry.shape));
             }
         }
-        if self.config.recipe().has(Tensor::WeightCh) && self.config.recipe().has_product() {
+        let recipe = self.config.recipe();
+        let behind = [Tensor::WeightHr, Tensor::WeightCh].into_iter();
+        for tensor in behind.filter(|tensor| recipe.has(*tensor) && recipe.has_product()) {
             for (layer, direction) in places(&self.config) {
                 let entry = |tensor| params.entry(&name(&self.config, prefix, tensor, layer, direction));
-                let (w_hh, w_ch) = (entry(Tensor::WeightHh)?, entry(Tensor::WeightCh)?);
-                if w_ch.offset < w_hh.offset {
+                let (w_hh, other) = (entry(Tensor::WeightHh)?, entry(tensor)?);
+                if other.offset < w_hh.offset {
                     let after = format!("declared after `{}`", w_hh.name);
-                    return Err(Error::invalid(format!("`{}`", w_ch.name), after, "declared before it"));
+                    return Err(Error::invalid(format!("`{}`", other.name), after, "declared before it"));
                 }
             }
         }

@@ -73,7 +73,7 @@ impl BindContext<'_> {
             offset: batch * width,
         };
         let pieces = rnn.cuts.sections.iter().zip(read).map(piece).collect();
-        Ok(Source { pieces, width, split: rnn.config.hidden, below: true })
+        Ok(Source { pieces, width, split: rnn.config.width(0), below: true })
     }
 }
 
@@ -87,7 +87,7 @@ impl Rnn {
 
     /// Saved values of some of a chunk's steps from `slot` on, `[steps·B, ..]`.
     pub(super) fn saved(&self, chunk: &Chunk, steps: &Range<usize>, slot: usize) -> Matrix {
-        let slots = self.config.recipe().saved() * self.config.hidden;
+        let slots = self.config.recipe().saved_width(self.config.hidden);
         let row = self.config.directions() * slots;
         let offset = (steps.start - chunk.first_step) * chunk.batch * row + slot * self.config.hidden;
         Matrix { offset, direction: slots, ..Matrix::dense(&chunk.saved, row) }

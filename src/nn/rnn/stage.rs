@@ -79,9 +79,10 @@ impl<'a> Stage<'a> {
         }
         self.keep_initial(program)?;
         let initial = with.initial(layer)?;
-        let moves = Move::each(initial.clone(), first.kept.iter().cloned());
+        let moves = Move::each(rnn.widths(), initial.clone(), first.kept.iter().cloned());
         move_states(&rnn.device, rnn.state_shape(), &moves, program)?;
-        move_states(&rnn.device, rnn.state_shape(), &Move::each(initial, first.before_in_full()), program)
+        let in_full = Move::each(rnn.widths(), initial, first.before_in_full());
+        move_states(&rnn.device, rnn.state_shape(), &in_full, program)
     }
 
     /// With resets, keeps the states that sequences return to.
@@ -92,7 +93,7 @@ impl<'a> Stage<'a> {
         };
         let rnn = self.with.rnn;
         let to = rnn.states_from(buffer, *offset);
-        let moves = Move::each(self.with.returned_to(self.layer)?, to);
+        let moves = Move::each(rnn.widths(), self.with.returned_to(self.layer)?, to);
         move_states(&rnn.device, rnn.state_shape(), &moves, program)
     }
 
@@ -106,7 +107,7 @@ impl<'a> Stage<'a> {
             true => self.with.returned_to(self.layer)?,
             false => in_full().unwrap_or_else(|| first.kept.clone()).into_iter().map(Some).collect(),
         };
-        let moves = Move::each(kept, rnn.states_from(buffer, offset));
+        let moves = Move::each(rnn.widths(), kept, rnn.states_from(buffer, offset));
         move_states(&rnn.device, rnn.state_shape(), &moves, program)
     }
 
@@ -124,7 +125,7 @@ impl<'a> Stage<'a> {
         let Self { with, layer, weights, .. } = self;
         let (device, config) = (&with.rnn.device, &with.rnn.config);
         let Some(gpu) = device.gpu() else { return Ok(()) };
-        let (directions, hidden) = (config.directions(), config.hidden);
+        let (directions, hidden, width) = (config.directions(), config.hidden, config.width(0));
         let gates = config.recipe().gates() * hidden;
         if with.rnn.layout.repacked.is_some() {
             let to = Matrix { direction: gates, ..Matrix::dense(&weights.workspace, gates) };
@@ -138,9 +139,13 @@ impl<'a> Stage<'a> {
         let direction = packed_recurrent(recipe, hidden);
         let packed = Matrix { direction, ..Matrix::dense(&weights.workspace, gates) };
         let Some(w_hh) = &weights.w_hh else { return Ok(()) };
-        program.push(transpose(gpu, directions, gates, hidden, w_hh, &packed)?);
+        program.push(transpose(gpu, directions, gates, width, w_hh, &packed)?);
         let peepholes = recipe.peepholes() * hidden;
-        let rows = [(&weights.b_hh, hidden * gates, gates), (&weights.w_ch, (hidden + 1) * gates, peepholes)];
+        if let Some(w_hr) = &weights.w_hr {
+            let to = Matrix { offset: (width + 1) * gates + peepholes, row: width, ..packed.clone() };
+            program.push(transpose(gpu, directions, width, hidden, w_hr, &to)?);
+        }
+        let rows = [(&weights.b_hh, width * gates, gates), (&weights.w_ch, (width + 1) * gates, peepholes)];
         for (row, offset, columns) in rows {
             if let Some(row) = row {
                 let to = Matrix { offset, row: 0, ..packed.clone() };
@@ -161,9 +166,8 @@ impl<'a> Stage<'a> {
     pub(super) fn forward(&self, bound: &BoundChunk, program: &mut Program) -> Result<()> {
         let rnn = self.with.rnn;
         if !bound.starts {
-            let (from, to) =
-                (bound.kept.iter().cloned().map(Some), bound.chunk.states.iter().map(|to| rnn.slot(to, 0)));
-            rnn.move_whole(Move::each(from, to), program)?;
+            let to = bound.chunk.states.iter().enumerate().map(|(state, to)| rnn.slot(state, to, 0));
+            rnn.move_whole(0, bound.kept.iter().cloned().map(Some), to, program)?;
             if let (Some(kept), Some(carry)) = (&bound.kept_in_full, &bound.chunk.carry) {
                 program.push(copy(&rnn.device, 1, 1, kept.row, Some(kept), &Matrix::dense(carry, kept.row))?);
             }
@@ -234,7 +238,7 @@ impl<'a> Stage<'a> {
         let (device, batch, width) = (&rnn.device, rnn.shape.batch, rnn.config.outputs());
         let steps = bound.chunk.steps;
         if let Some(above) = &bound.above {
-            program.push(copy(device, 1, steps * batch, width, Some(&rnn.slot(bound.chunk.h(), 1)), above)?);
+            program.push(copy(device, 1, steps * batch, width, Some(&rnn.slot(0, bound.chunk.h(), 1)), above)?);
         }
         let Some(next) = next else { return Ok(()) };
         if let (Some(kept), Some(carry)) = (&next.kept_in_full, &bound.chunk.carry) {
@@ -242,8 +246,9 @@ impl<'a> Stage<'a> {
         }
         // h for the layer above has the state before the next chunk in it, unless that is in a section of its own.
         let skipped = usize::from(bound.above.is_some() && bound.section == next.section);
-        let from = bound.chunk.states.iter().map(|states| Some(rnn.slot(states, steps)));
-        rnn.move_whole(Move::each(from.skip(skipped), next.kept.iter().skip(skipped).cloned()), program)
+        let from = bound.chunk.states.iter().enumerate();
+        let from = from.map(|(state, states)| Some(rnn.slot(state, states, steps)));
+        rnn.move_whole(skipped, from.skip(skipped), next.kept.iter().skip(skipped).cloned(), program)
     }
 }
 
@@ -261,11 +266,11 @@ impl BoundChunk {
     /// The states of `[states, B, D, H]` from `first` on.
     fn each(&self, buffer: &Buffer, first: usize) -> Vec<Matrix> {
         let chunk = &self.chunk;
-        let width = chunk.directions * chunk.hidden;
-        let state = |index| Matrix {
-            offset: first + index * chunk.batch * width,
-            direction: chunk.hidden,
-            ..Matrix::dense(buffer, width)
+        let mut offset = first;
+        let state = |index| {
+            let (width, begin) = (chunk.width(index), offset);
+            offset += chunk.batch * chunk.directions * width;
+            Matrix { offset: begin, direction: width, ..Matrix::dense(buffer, chunk.directions * width) }
         };
         (0..chunk.recipe.states()).map(state).collect()
     }
@@ -275,14 +280,16 @@ impl BindContext<'_> {
     fn chunk(&self, layer: usize, planned: &PlannedChunk, section: &ChunkBuffers, writes: bool) -> Result<BoundChunk> {
         let rnn = self.rnn;
         let PlannedChunk { steps, section: index, place } = planned;
-        let state = rnn.shape.batch * rnn.config.outputs();
+        let (recipe, rows) = (rnn.config.recipe(), rnn.shape.batch * rnn.config.directions());
+        let all = rows * recipe.width_of_states(rnn.config.hidden);
         let shares = rnn.cuts.shared.is_some();
         let (saved, states) = match shares {
             false => (section.saved.clone(), section.states.clone()),
             true => {
                 let shared = &self.workspace.chunk;
-                let states = shared.states.iter().map(|states| states.slice(0..(steps.len() + 1) * state));
-                let saved = shared.saved.slice(0..steps.len() * state * rnn.config.recipe().saved())?;
+                let states = shared.states.iter().zip(rnn.widths());
+                let states = states.map(|(states, width)| states.slice(0..(steps.len() + 1) * rows * width));
+                let saved = shared.saved.slice(0..steps.len() * rows * recipe.saved_width(rnn.config.hidden))?;
                 (saved, states.collect::<Result<Vec<_>>>()?)
             }
         };
@@ -293,13 +300,13 @@ impl BindContext<'_> {
         // What a chunk leaves behind is only needed again by backward.
         let starts = !shares || (rnn.mode == Mode::Infer && steps.start == 0);
         let kept = match starts {
-            true => states.iter().map(|states| rnn.slot(states, 0)).collect(),
+            true => states.iter().enumerate().map(|(state, states)| rnn.slot(state, states, 0)).collect(),
             false => {
                 let slots = std::iter::once(slot_of_h).chain(std::iter::repeat(place));
-                section.states.iter().zip(slots).map(|(states, slot)| rnn.slot(states, slot)).collect()
+                let states = section.states.iter().enumerate().zip(slots);
+                states.map(|((state, states), slot)| rnn.slot(state, states, slot)).collect()
             }
         };
-        let carried = rnn.config.recipe().states() * state;
         let chunk = Chunk {
             recipe: rnn.config.recipe(),
             hidden: rnn.config.hidden,
@@ -315,18 +322,17 @@ impl BindContext<'_> {
             states,
             carry: match rnn.precision {
                 Precision::Full => None,
-                Precision::Half => Some(self.workspace.state.slice(0..carried)?),
+                Precision::Half => Some(self.workspace.state.slice(0..all)?),
             },
             initial: rnn.config.recipe().resets().then(|| Initial {
                 buffer: self.workspace.state.clone(),
-                offset: if rnn.precision == Precision::Half { carried } else { 0 },
+                offset: if rnn.precision == Precision::Half { all } else { 0 },
             }),
             output: self.io.y.clone().filter(|_| writes),
             span: rnn.span,
             input: None,
         };
-        let above = section.states.first().filter(|_| above).map(|h| rnn.slot(h, slot_of_h + 1));
-        let all = rnn.config.recipe().states() * state;
+        let above = section.states.first().filter(|_| above).map(|h| rnn.slot(0, h, slot_of_h + 1));
         let kept_in_full =
             (!section.kept.is_empty()).then(|| Matrix { offset: place * all, ..Matrix::dense(&section.kept, all) });
         Ok(BoundChunk { chunk, section: *index, kept, starts, kept_in_full, above })
@@ -334,7 +340,8 @@ impl BindContext<'_> {
 
     /// Where each of a layer's initial states is, `[D, B, H]`: given, or one learnt row for all sequences. None: zero.
     fn initial(&self, layer: usize) -> Result<Vec<Option<Matrix>>> {
-        let given = self.io.initial_states().map(|(_, state)| state.map(|buffer| self.rnn.caller_state(layer, buffer)));
+        let given = self.io.initial_states().into_iter().enumerate();
+        let given = given.map(|(state, (_, of))| of.map(|buffer| self.rnn.caller_state(layer, state, buffer)));
         Ok(self.learnt(layer)?.into_iter().zip(given).map(|(learnt, given)| given.or(learnt)).collect())
     }
 
@@ -359,9 +366,10 @@ impl BindContext<'_> {
 
     /// Recurrent weights of a layer.
     fn weights(&self, layer: usize) -> Result<Weights> {
-        let (w_hh, w_ch) = self.left_weights(layer)?;
+        let [w_hh, w_hr, w_ch] = self.left_weights(layer)?;
         Ok(Weights {
             w_hh,
+            w_hr,
             b_hh: self.optional(Tensor::BiasHh, layer)?,
             w_ch,
             workspace: self.packed(layer)[1].clone(),
@@ -372,23 +380,31 @@ impl BindContext<'_> {
 }
 
 impl Rnn {
-    /// Moves states of both directions at once.
-    fn move_whole(&self, moves: Vec<Move>, program: &mut Program) -> Result<()> {
-        move_states(&self.device, [1, self.shape.batch, self.config.outputs()], &moves, program)
+    /// Moves states of both directions at once, from state `first` on.
+    fn move_whole(
+        &self,
+        first: usize,
+        from: impl IntoIterator<Item = Option<Matrix>>,
+        to: impl IntoIterator<Item = Matrix>,
+        program: &mut Program,
+    ) -> Result<()> {
+        let widths = self.widths().skip(first).map(|width| self.config.directions() * width);
+        move_states(&self.device, [1, self.shape.batch], &Move::each(widths, from, to), program)
     }
 
     /// The states of `[states, B, D, H]` from `offset` on.
     pub(super) fn states_from(&self, buffer: &Buffer, offset: usize) -> impl Iterator<Item = Matrix> {
-        (0..self.config.recipe().states()).map(move |state| {
-            let slot = self.slot(buffer, state);
-            Matrix { offset: slot.offset + offset, ..slot }
+        self.widths().enumerate().scan(offset, move |offset, (state, width)| {
+            let (slot, begin) = (self.slot(state, buffer, 0), *offset);
+            *offset += self.shape.batch * self.config.directions() * width;
+            Some(Matrix { offset: begin, ..slot })
         })
     }
 
-    /// A slot of states `[slots, B, D, H]`.
-    pub(super) fn slot(&self, buffer: &Buffer, slot: usize) -> Matrix {
-        let width = self.config.outputs();
+    /// A slot of a state, 0 h, of `[slots, B, D, H]`.
+    pub(super) fn slot(&self, state: usize, buffer: &Buffer, slot: usize) -> Matrix {
+        let (direction, width) = (self.config.width(state), self.config.directions() * self.config.width(state));
         let offset = slot * self.shape.batch * width;
-        Matrix { offset, direction: self.config.hidden, ..Matrix::dense(buffer, width) }
+        Matrix { offset, direction, ..Matrix::dense(buffer, width) }
     }
 }

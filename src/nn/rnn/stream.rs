@@ -39,7 +39,7 @@ pub struct Stream {
     config: RnnConfig,
     batch: usize,
     stack: Stack<f32>,
-    /// Learnt initial states of each layer, `[H]` each; empty where none are.
+    /// Learnt initial states of each layer, `[H]` each, of a projected h `[P]`; empty where none are.
     initial: Vec<Vec<Vec<f32>>>,
 }
 
@@ -75,20 +75,24 @@ impl Stream {
         };
         let all = (0..self.config.layers).map(|layer| {
             let w_ih = read(Tensor::WeightIh, layer)?;
-            let w_hh = read(Tensor::WeightHh, layer)?;
+            // Where steps have no product it is a unit's own h that `weight_hh` is of.
+            let recipe = self.config.recipe();
+            let w_hh = if recipe.has_product() { read(Tensor::WeightHh, layer)? } else { Vec::new() };
+            let w_ch = recipe.peepholes_in().map_or_else(|| Ok(Vec::new()), |tensor| read(tensor, layer))?;
             let [b_ih, b_hh] = [read(Tensor::BiasIh, layer)?, read(Tensor::BiasHh, layer)?];
-            Ok([w_ih, w_hh, b_ih, b_hh, read(Tensor::WeightCh, layer)?])
+            Ok([w_ih, w_hh, b_ih, b_hh, read(Tensor::WeightHr, layer)?, w_ch])
         });
         let initial = |layer| Tensor::INITIAL.into_iter().map(|tensor| read(tensor, layer)).collect();
         let initial = (0..self.config.layers).map(initial).collect::<Result<Vec<_>>>()?;
-        for (layer, [w_ih, w_hh, b_ih, b_hh, w_ch]) in all.collect::<Result<Vec<_>>>()?.iter().enumerate() {
-            self.stack.set_weights(layer, LayerWeights { w_ih, w_hh, b_ih, b_hh, w_ch })?;
+        for (layer, [w_ih, w_hh, b_ih, b_hh, w_hr, w_ch]) in all.collect::<Result<Vec<_>>>()?.iter().enumerate() {
+            self.stack.set_weights(layer, LayerWeights { w_ih, w_hh, w_hr, b_ih, b_hh, w_ch })?;
         }
         self.initial = initial;
         Ok(())
     }
 
-    /// One step or more of every sequence: `x [S, B, I]` in, `y [S, B, H]` out, for any S. An error, and no step, for other
+    /// One step or more of every sequence: `x [S, B, I]` in, `y [S, B, H]` out (with a projection here and below P where the width of
+    /// h is said), for any S. An error, and no step, for other
     /// sizes.
     pub fn step(&mut self, x: &[f32], y: &mut [f32]) -> Result<()> {
         self.stack.steps(x, y)
@@ -108,13 +112,12 @@ impl Stream {
     /// error, and nothing set, for other sizes or a c that the cell does not have.
     pub fn set_state(&mut self, h: Option<&[f32]>, c: Option<&[f32]>) -> Result<()> {
         expect_states(&self.config, self.batch, [("h", h), ("c", c)])?;
-        let one = self.batch * self.config.hidden;
         for layer in 0..self.config.layers {
-            let own = layer * one..(layer + 1) * one;
             let learnt = self.initial.get(layer).into_iter().flatten();
             for ((held, given), learnt) in self.stack.states_mut(layer)?.zip([h, c]).zip(learnt) {
+                let one = held.len();
                 match given {
-                    Some(given) => held.copy_from_slice(&given[own.clone()]),
+                    Some(given) => held.copy_from_slice(&given[layer * one..(layer + 1) * one]),
                     None => begin(held, learnt),
                 }
             }
@@ -129,8 +132,9 @@ impl Stream {
         for layer in 0..self.config.layers {
             let learnt = self.initial.get(layer).into_iter().flatten();
             for (held, learnt) in self.stack.states_mut(layer)?.zip(learnt) {
+                let width = held.len() / self.batch;
                 for &sequence in sequences {
-                    let own = sequence * self.config.hidden..(sequence + 1) * self.config.hidden;
+                    let own = sequence * width..(sequence + 1) * width;
                     let row = held.get_mut(own).unwrap_or_default();
                     begin(row, learnt);
                 }
@@ -144,11 +148,11 @@ impl Stream {
     pub fn replace(&mut self, sequence: usize, h: &[f32], c: &[f32]) -> Result<()> {
         expect_sequences("the sequence to replace", self.batch, &[sequence])?;
         expect_one_state(&self.config, [("h", h), ("c", c)])?;
-        let hidden = self.config.hidden;
         for layer in 0..self.config.layers {
             for (held, given) in self.stack.states_mut(layer)?.zip([h, c]) {
-                let row = held.chunks_exact_mut(hidden).nth(sequence).unwrap_or_default();
-                row.iter_mut().zip(given.iter().skip(layer * hidden)).for_each(|(held, given)| *held = *given);
+                let width = held.len() / self.batch;
+                let row = held.chunks_exact_mut(width).nth(sequence).unwrap_or_default();
+                row.iter_mut().zip(given.iter().skip(layer * width)).for_each(|(held, given)| *held = *given);
             }
         }
         Ok(())

@@ -24,12 +24,14 @@ pub(super) fn expect_states(config: &RnnConfig, batch: usize, states: States<Opt
     if let Some((name, _)) = others.find(|(_, state)| state.is_some()) {
         return Err(Error::unsupported(format!("a cell state (`{name}`)"), config.cell));
     }
-    let shape = [config.layers, batch, config.hidden];
-    states.into_iter().try_for_each(|(name, state)| match state {
-        Some(state) if state.len() != shape.iter().product::<usize>() => {
-            Err(Error::shape(name, &shape, &[state.len()]))
+    states.into_iter().enumerate().try_for_each(|(index, (name, state))| {
+        let shape = [config.layers, batch, config.width(index)];
+        match state {
+            Some(state) if state.len() != shape.iter().product::<usize>() => {
+                Err(Error::shape(name, &shape, &[state.len()]))
+            }
+            _ => Ok(()),
         }
-        _ => Ok(()),
     })
 }
 
@@ -37,7 +39,7 @@ pub(super) fn expect_states(config: &RnnConfig, batch: usize, states: States<Opt
 pub(super) fn expect_one_state(config: &RnnConfig, states: States<&[f32]>) -> Result<()> {
     states.into_iter().enumerate().try_for_each(|(index, (name, state))| {
         let there = usize::from(index < config.recipe().states());
-        let shape = [there * config.layers, config.hidden];
+        let shape = [there * config.layers, config.width(index)];
         match state.len() == shape.iter().product::<usize>() {
             true => Ok(()),
             false => Err(Error::shape(name, &shape, &[state.len()])),
