@@ -11,7 +11,7 @@ use crate::base::numbers::{plural, significant};
 use crate::base::{say, seed, size, stop};
 use crate::data::series::Ask;
 use crate::learn::{Saved, tell};
-use crate::net::{CELLS, LossAt, Model, Setup};
+use crate::net::{self, LossAt, Model, Setup, expect_apart, title};
 use crate::task::{Adding, HORIZON, Kind, Lengths, More, Sizes, Source, Task, Windowing};
 
 /// Arguments of both.
@@ -19,11 +19,13 @@ use crate::task::{Adding, HORIZON, Kind, Lengths, More, Sizes, Source, Task, Win
 pub struct Nets {
     #[command(flatten)]
     device: Choice,
-    /// Look at this model, which `train` wrote, instead of three fresh nets, on the data that it was trained on or on
-    /// --data.
+    /// Look at this model, which `train` wrote, instead of fresh nets, on the data that it was trained on or on --data.
     #[arg(long, conflicts_with_all = ["task", "column", "train", "hidden", "memory", "view", "horizons", "batch", "inputs",
-        "without", "missing", "time", "no_time"])]
+        "without", "missing", "time", "no_time", "cells"])]
     model: Option<PathBuf>,
+    /// The cells of the nets, each with what is changed about its step, if anything is, behind a plus: gru+reset_before.
+    #[arg(long, value_name = "CELL,..", value_delimiter = ',', default_value = "rnn_tanh,gru,lstm")]
+    cells: Vec<net::Kind>,
     /// Look at nets on this file instead of the bundled weather: a CSV file with --column, a .ts file of utterances, else a
     /// text.
     #[arg(long)]
@@ -131,9 +133,10 @@ impl Nets {
             model.load(&saved.checkpoint)?;
             return Ok(vec![Weights { config, trained: saved.about.state.step, values: model.snapshot()? }]);
         }
+        expect_apart(&self.cells)?;
         let mut all = Vec::new();
-        for cell in CELLS {
-            let config = RnnConfig::new(cell, task.width(), self.hidden);
+        for kind in &self.cells {
+            let config = kind.config(task.width(), self.hidden);
             let setup = Setup { updates: self.train.max(1), ..self.setup(task) };
             let mut model = Model::new(device, config, task.form(), setup)?;
             all.push(Weights { config, trained: 0, values: model.snapshot()? });
@@ -148,7 +151,7 @@ impl Nets {
             }
             let loss = model.checked_loss()?;
             let (loss, steps) = (significant(task.in_units(loss), 4), plural(self.train, "step"));
-            say(format_args!("{}: training loss {loss} after {steps}", cell.title()))?;
+            say(format_args!("{}: training loss {loss} after {steps}", title(&config)))?;
             all.push(Weights { config, trained: self.train, values: model.snapshot()? });
         }
         Ok(all)

@@ -1,4 +1,5 @@
-//! `wgpu-rnn flow`: how gradients flow back through the steps of RNN, GRU and LSTM, before training and after.
+//! `wgpu-rnn flow`: how gradients flow back through the steps of RNN, GRU and LSTM, or of the cells that are named, before
+//! training and after.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! `wgpu-rnn gates`: what the gates and states of RNN, GRU and LSTM do on real data, before training and after.
+//! `wgpu-rnn gates`: what the gates and states of RNN, GRU and LSTM, or of the cells that are named, do on real data, before
+//! training and after.
 
 use std::path::PathBuf;
 

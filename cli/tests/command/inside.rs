@@ -134,3 +134,34 @@ fn what_cannot_be_looked_at_is_refused() {
         assert!(!out.exists(), "{command} left something");
     }
 }
+
+/// Cells that are named are looked at in place of the three, with what is changed about their steps.
+#[test]
+fn named_cells_are_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("waves.csv"), folder.path().join("out"));
+    std::fs::write(&data, waves(2000)).unwrap();
+    let look = |command: &str, cells: &str| {
+        let arguments = [command, "--data", path(&data), "--column", "level", "--steps", "12", "--hidden", "5"];
+        let rest = ["--train", "3", "--device", "cpu", "--cells", cells, "--out", path(&out)];
+        run(&[&arguments[..], &rest].concat())
+    };
+    let said = look("flow", "min_gru,sru,gru+reset_before").succeeded();
+    assert!(said.contains("minGRU   ") && said.contains("GRU (reset_before)  "), "{said}");
+    let cells = |rows: Vec<Vec<String>>| {
+        let mut cells: Vec<String> = rows.into_iter().skip(1).map(|row| row[0].clone()).collect();
+        cells.dedup();
+        cells
+    };
+    assert_eq!(cells(rows(&read(&out.join("flow.csv")))), ["min_gru", "sru", "gru+reset_before"]);
+    look("gates", "ind_rnn,lstm+projection=3").succeeded();
+    let units = rows(&read(&out.join("gates.csv")));
+    // h of the projection has so many elements, and what that is made of has a unit each.
+    let of = |value: &str| units.iter().filter(|row| row[0].contains("projection") && row[4] == value).count();
+    assert_eq!([of("h"), of("m"), of("c")], [2 * 3, 2 * 5, 2 * 5]);
+    assert_eq!(cells(units), ["ind_rnn", "lstm+projection=3"]);
+    let refused = look("flow", "lstm+projection=3").failed(1);
+    assert!(refused.contains("norms of gradients is not available for a projection"), "{refused}");
+    let twice = look("gates", "gru,gru").failed(1);
+    assert!(twice.contains("--cells names GRU twice"), "{twice}");
+}
