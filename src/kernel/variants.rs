@@ -324,7 +324,7 @@ fn is_launched(spec: &Spec) -> bool {
     // Weights are packed as they are needed only where nothing is f16.
     let repacked = spec.kernel.name == recurrent::FORWARD_REPACKED.name && !spec.halves.is_empty();
     // A phase that the recipe has, or behind them a projection.
-    let phases = spec.recipe.map_or(1, |recipe| recipe.phases().len() + usize::from(recipe.projection().is_some()));
+    let phases = spec.recipe.map_or(1, Recipe::step_products);
     let no_phase = of("PHASE").is_some_and(|phase| phase as usize >= phases);
     // Of a projection no norms are left.
     let no_flow = on("FLOW") && spec.recipe.is_some_and(|recipe| recipe.projection().is_some());

@@ -110,7 +110,7 @@ impl Strategy for Stepwise {
             return Err("a step has no product, and needs no dispatch of its own".to_string());
         }
         // Backward takes one more, which brings the gradients to the initial states.
-        let phases = config.recipe().phases().len() + usize::from(config.recipe().projection().is_some());
+        let phases = config.recipe().step_products();
         let a_layer = phases.saturating_mul(match mode {
             Mode::Infer => shape.steps,
             Mode::Train => shape.steps.saturating_mul(2).saturating_add(1),

@@ -14,6 +14,11 @@ impl Recipe {
         if self.projection().is_some() { Some(self.saved() - 1) } else { None }
     }
 
+    /// The products over the units that a step takes forward: one for each of its phases, and behind them that of the projection.
+    pub(crate) fn step_products(self) -> usize {
+        self.phases().len() + usize::from(self.projection().is_some())
+    }
+
     /// Elements of a state of `hidden` units, 0 h and 1 c: H, and of h with a projection P.
     pub const fn width(self, state: usize, hidden: usize) -> usize {
         match (self.projection(), state) {

@@ -119,7 +119,7 @@ impl Chunk {
         let (packed, recipe) = (packed_recurrent(self.recipe, self.hidden), RecipeUniform::packed(self)?);
         let nothing = Nothing::of(gpu)?;
         let variants = Variants { alone: &KERNEL, shared: &SHARED };
-        let phases = 0..self.recipe.phases().len() + usize::from(self.recipe.projection().is_some());
+        let phases = 0..self.recipe.step_products();
         Tile::made(gpu, self, self.hidden, &variants, |tile| {
             let dispatch = |(phase, part): (usize, StepPart)| {
                 let uniform = Uniform::new(self, packed, weights.b_hh.is_some(), &part.units, &part.rows, recipe)?;
